@@ -1,0 +1,46 @@
+# Everything runs in .venv, which the first target that needs it creates. Another Python: make PYTHON=python3.12 ...
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: train test test-all lint check mutants bench bench-all docs clean
+.DELETE_ON_ERROR:
+
+train: $(READY)  ## learn handwritten digits, test, draw pictures: a run folder below runs/
+	$(BIN)/manual-backprop fit
+
+test: $(READY)  ## the suite without what takes long, needs a GPU or starts several processes
+	$(BIN)/python -m pytest
+
+test-all: $(READY)  ## everything this machine can run
+	$(BIN)/python -m pytest -m "$$($(BIN)/python -c 'import torch; print("" if torch.cuda.is_available() else "not gpu")')"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: $(READY)  ## the table of layers x checks
+	$(BIN)/manual-backprop check
+
+mutants: $(READY)  ## wrong versions of every formula against the checks
+	$(BIN)/python -m tests.mutants
+
+bench: $(READY)  ## the training step against plain torch.nn; needs MNIST below DATA
+	$(BIN)/python -m benchmarks.mnist --root $(or $(DATA),data) step
+
+bench-all: $(READY)  ## and the whole run to 99 % against pytorch's own MNIST example
+	$(BIN)/python -m benchmarks.mnist --root $(or $(DATA),data)
+
+docs: $(READY)  ## the README's table of layers, from the docstrings of the rules
+	$(BIN)/python docs/layers.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is %d.%d: name another with make PYTHON=..." % v[:2])'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -e ".[train,dev]"
+	touch $@

@@ -1,0 +1,76 @@
+"""Writes the README's table of layers from the docstrings of the rules: `make docs`.
+
+One row per rule: the layers and functions whose docstrings name it, its forward formula, its backward formulas, the
+source. A rule's docstring has the formula as its first paragraph, the shapes as its second, the backward formulas as
+its third and the source as its last.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import manual_backprop as mb
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- layers: written by make docs -->\n", "<!-- end of layers -->\n"
+
+
+def named_in(namespace: ModuleType) -> dict[str, list[str]]:
+    """Rule name -> the public names of a namespace whose docstrings name that rule."""
+    found: dict[str, list[str]] = {}
+    for name in namespace.__all__:
+        for rule in dict.fromkeys(re.findall(r"mb\.rules\.(\w+)", inspect.getdoc(getattr(namespace, name)) or "")):
+            found.setdefault(rule, []).append(name)
+    return found
+
+
+def code(text: str) -> str:
+    """Formulas as code in one cell of a Markdown table; wide gaps become line breaks."""
+    lines = re.split(r"\n| {3,}", re.sub(r" +=", " =", text))
+    return "<br>".join("`" + line.strip().replace("|", "\\|") + "`" for line in lines if line.strip())
+
+
+def rows() -> Iterator[tuple[str, str, str, str]]:
+    """Layers, forward formula, backward formulas and source of every rule of the package, family by family."""
+    layers, functions = named_in(mb.nn), named_in(mb.functional)
+    package = mb.rules.__name__ + "."
+    own = [rule for rule in mb.rules.RULES.values() if rule.__module__.startswith(package)]
+    for rule in sorted(own, key=lambda rule: rule.__module__):  # stable: within a family as its file has them
+        name = rule.__name__
+        public = layers.get(name) or [f"F.{function}" for function in functions.get(name, ())]
+        forward, _, backward, *rest = inspect.cleandoc(rule.__doc__ or "").split("\n\n")
+        source = rest[-1].removeprefix("Source: ") if rest and rest[-1].startswith("Source: ") else ""
+        shown = ", ".join(f"`{entry}`" for entry in public) or f"{name} (used inside)"
+        yield shown, code(forward), code(backward), " ".join(source.split()).replace("|", "\\|")
+
+
+def table() -> str:
+    """The block between the markers."""
+    lines = ["| layers and functions | forward | backward | source |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows()]
+    return "\n".join(lines) + "\n"
+
+
+def updated(text: str) -> str:
+    """The README with the table as the code has it now. Raises ValueError where the markers are missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{README} has lost the lines {BEGIN!r} and {END!r} around its table of layers")
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+def main() -> None:
+    text = updated(README.read_text(encoding="utf-8"))
+    aside = README.with_name(f".{README.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, README)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Write your own rule, prove it, see wrong ones caught.
+
+The rule: the squared ReLU, y = max(x, 0)^2. Its derivative is 2 max(x, 0), so delta_input = 2 max(x, 0) delta.
+Source: So et al. 2021, "Primer: Searching for Efficient Transformers for Language Modeling".
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import manual_backprop as mb
+from manual_backprop.functional._call import call
+from manual_backprop.rules import Rule
+from manual_backprop.testing import check
+
+
+class SquaredReLU(Rule):
+    """y = max(x, 0)^2
+
+    input, output, delta (*)
+
+    delta_input = 2 max(x, 0) delta
+
+    Source: So et al. 2021, "Primer: Searching for Efficient Transformers for Language Modeling".
+    """
+
+    @staticmethod
+    def forward(input: Tensor) -> Tensor:
+        return input.clamp(min=0).square()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        (input,) = ctx.saved_tensors
+        return SquaredReLU.delta_input(delta, input)
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
+        return 2 * input.clamp(min=0) * delta
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        """Forward mode: a pointwise rule carries a change of the input on as it carries a delta back."""
+        return SquaredReLU.delta_input(tangents[0], inputs[0])
+
+
+class NoFactor(SquaredReLU):
+    """y = max(x, 0)^2
+
+    input, output, delta (*)
+
+    delta_input = max(x, 0) delta      wrong: the factor 2 is missing
+    """
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        (input,) = ctx.saved_tensors
+        return input.clamp(min=0) * delta
+
+
+class Spoiler(SquaredReLU):
+    """y = max(x, 0)^2
+
+    input, output, delta (*)
+
+    delta_input = 2 max(x, 0) delta    right numbers, but written over the delta, which is not ours to change
+    """
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        (input,) = ctx.saved_tensors
+        return delta.mul_(2 * input.clamp(min=0))
+
+
+def squared_relu(input: Tensor) -> Tensor:
+    """y = max(x, 0)^2, for use in a model."""
+    return call(SquaredReLU, input)
+
+
+def failures(report: str) -> dict[str, list[str]]:
+    """Check -> its lines, for each check that failed."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in report.splitlines()[1:]:
+        if not line.startswith("      "):  # a new check; what it says further is indented
+            name, outcome = line.split()[:2]
+            lines = []
+            if outcome == "fail":
+                found[name] = lines
+        lines.append(line)
+    return found
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Check the right rule and two wrong ones, and use the right one; returns what came out."""
+    input = torch.tensor([[-1.5, -0.4, 0.3], [0.7, 1.1, 2.0]])
+
+    print("the rule, proven:\n")
+    report = check(SquaredReLU, input)
+    print(report)
+
+    caught = {}
+    for wrong in (NoFactor, Spoiler):
+        try:
+            check(wrong, input)
+        except AssertionError as error:
+            found = failures(str(error))
+            caught[wrong.__name__] = list(found)
+            print(f"\n{wrong.__name__}, caught by {', '.join(found)}; the first of them says:\n")
+            print("\n".join(next(iter(found.values()))))
+
+    torch.manual_seed(0)
+    layer = mb.nn.Linear(3, 2)
+    output = squared_relu(layer(input))
+    output.sum().backward()
+    print(f"\nin a model: the backward node is {type(output.grad_fn).__name__}, gradient of the bias {layer.bias.grad}")
+    return {"ok": report.ok, "caught": caught, "node": type(output.grad_fn).__name__}
+
+
+if __name__ == "__main__":
+    main()

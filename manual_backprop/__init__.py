@@ -1,0 +1,24 @@
+"""Explicit backward passes for PyTorch: every delta and gradient written by hand, in the open, proven."""
+
+from . import functional, kernels, nn, rules, testing
+from .audit import audit
+from .convert import conversion_report, convert, revert
+from .explicit import explicit
+from .rules import backend
+from .saving import saved_bytes
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "audit",
+    "backend",
+    "conversion_report",
+    "convert",
+    "explicit",
+    "functional",
+    "nn",
+    "revert",
+    "rules",
+    "saved_bytes",
+    "testing",
+]

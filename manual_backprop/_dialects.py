@@ -1,0 +1,175 @@
+"""Functions of torch's that spell differently what `mb.functional` has: for `explicit`.
+
+Each takes the arguments as torch has them for the function or method it stands in for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import functional as F
+from . import rules
+from .functional._call import call_in_place
+
+# Further names, with the same arguments, for what mb.functional has.
+ALIASES = {
+    "add": ("__add__", "__radd__"),
+    "sub": ("subtract", "__sub__"),
+    "mul": ("multiply", "__mul__", "__rmul__"),
+    "matmul": ("linalg.matmul", "__matmul__"),
+    "cat": ("concat", "concatenate"),
+    "sigmoid": ("special.expit",),
+}
+
+
+def lost_arguments(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords, with the weight that torch's l1_loss forgets to hand on to any mode: its own frame has it still."""
+    if function is not torch.nn.functional.l1_loss or torch.compiler.is_compiling():
+        return kwargs
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    weight = None if frame is None else frame.f_locals.get("weight")
+    return kwargs if weight is None else {**kwargs, "weight": weight}
+
+
+def divide(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    if rounding_mode is not None:  # derivative zero, which autograd hands on
+        return torch.div(input, other, rounding_mode=rounding_mode)
+    return F.div(input, other)
+
+
+def subtracted_from(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    return F.sub(other, input, alpha=alpha)
+
+
+def divided_by(input: Tensor, other: Any) -> Tensor:
+    return F.div(other, input)
+
+
+def negative(input: Tensor) -> Tensor:
+    return F.mul(input, -1)
+
+
+def product(ranks: tuple[int, int], theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Matrix products that insist on the number of axes."""
+
+    def run(input: Tensor, mat2: Tensor) -> Tensor:
+        return F.matmul(input, mat2) if (input.dim(), mat2.dim()) == ranks else theirs(input, mat2)
+
+    return run
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return F.cat([_in_shape_of(torch.unsqueeze)(tensor, dim) for tensor in tensors], dim)
+
+
+def _in_shape_of(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A change of shape alone: torch says which."""
+
+    def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values())):
+            return theirs(input, *args, **kwargs)  # view(dtype): the same bits, other numbers
+        with torch.no_grad():
+            shape = theirs(input, *args, **kwargs).shape
+        return F.reshape(input, shape)
+
+    return run
+
+
+def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    return F.softmax(input, dim, dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    return F.log_softmax(input, dim, dtype=dtype)
+
+
+def dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    return F.dropout(input, p, train)
+
+
+def dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    return F.dropout(input, p, train, inplace=True)
+
+
+def alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    return F.alpha_dropout(input, p, train)
+
+
+def alpha_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
+    return F.alpha_dropout(input, p, train, inplace=True)
+
+
+def batch_norm(
+    input: Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,
+    eps: float, cudnn_enabled: bool,
+) -> Tensor:  # fmt: skip
+    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def layer_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:  # fmt: skip
+    return F.layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enabled: bool = True
+) -> Tensor:
+    return F.group_norm(input, num_groups, weight, bias, eps)
+
+
+def _written(rule: Any, theirs: Callable[..., Tensor], **fixed: Any) -> Callable[..., Tensor]:
+    """Arithmetic over its first operand: torch refuses some shapes and dtypes there, and autocast casts nothing."""
+
+    def run(input: Tensor, other: Any, **options: Any) -> Tensor:
+        shape = torch.broadcast_shapes(input.shape, other.shape) if isinstance(other, Tensor) else input.shape
+        fits = shape == input.shape and torch.can_cast(torch.result_type(input, other), input.dtype)
+        if not fits or options.keys() - fixed.keys():
+            return theirs(input, other, **options)
+        if input.device.type == "meta":  # knows no autocast
+            return call_in_place(rule, input, other, *(fixed | options).values())
+        with torch.autocast(input.device.type, enabled=False):
+            return call_in_place(rule, input, other, *(fixed | options).values())
+
+    return run
+
+
+def _over(rule: Any) -> Callable[[Tensor], Tensor]:
+    return lambda input: call_in_place(rule, input)
+
+
+SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
+    **dict.fromkeys(("div", "divide", "true_divide", "__truediv__"), divide),
+    **dict.fromkeys(("__rsub__", "rsub"), subtracted_from),
+    **dict.fromkeys(("__rdiv__", "__rtruediv__"), divided_by),
+    **dict.fromkeys(("neg", "negative", "__neg__"), negative),
+    **dict.fromkeys(("add_", "__iadd__"), _written(rules.Add, Tensor.add_, alpha=1)),
+    **dict.fromkeys(("sub_", "subtract_", "__isub__"), _written(rules.Sub, Tensor.sub_, alpha=1)),
+    **dict.fromkeys(("mul_", "multiply_", "__imul__"), _written(rules.Mul, Tensor.mul_)),
+    **dict.fromkeys(("div_", "divide_", "true_divide_", "__itruediv__"), _written(rules.Div, Tensor.div_)),
+    "mm": product((2, 2), torch.mm),
+    "bmm": product((3, 3), torch.bmm),
+    "mv": product((2, 1), torch.mv),
+    "stack": stack,
+    "sigmoid_": _over(rules.Sigmoid),
+    "tanh_": _over(rules.Tanh),
+    **dict.fromkeys(("softmax", "special.softmax"), softmax),
+    **dict.fromkeys(("log_softmax", "special.log_softmax"), log_softmax),
+    "dropout": dropout,
+    "dropout_": dropout_,
+    "alpha_dropout": alpha_dropout,
+    "alpha_dropout_": alpha_dropout_,
+    "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "group_norm": group_norm,
+    **{name: _in_shape_of(getattr(Tensor, name))
+       for name in ("reshape", "view", "reshape_as", "view_as", "squeeze", "unsqueeze", "ravel")},
+}  # fmt: skip

@@ -1,0 +1,207 @@
+"""Looking at a model while it runs, and leaving it as it was: shared by audit, saving and trace."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map_only
+
+from .errors import BadInput
+from .rules import Rule
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Every tensor inside nested tuples, lists, dicts and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set)):
+        return [tensor for item in value for tensor in tensors(item)]
+    return []
+
+
+def differentiable(value: Any) -> list[Tensor]:
+    """The tensors inside that a gradient can flow back from."""
+    return [tensor for tensor in tensors(value) if tensor.requires_grad]
+
+
+def leaves(value: Any) -> Any:
+    """The same structure with every tensor a leaf of its own, equal in values; what was one tensor twice stays one."""
+    made: dict[int, Tensor] = {}
+
+    def leaf(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        return made[id(tensor)]
+
+    return tree_map_only(Tensor, leaf, value)
+
+
+def graph(outputs: Iterable[Tensor]) -> list[Any]:
+    """Every backward node behind the outputs, but for the leaves' AccumulateGrad, in the order of the forward."""
+    return [node for node in _reachable(outputs) if not _is_leaf(node)]
+
+
+def graph_leaves(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """The leaf tensors that a gradient of the outputs arrives at."""
+    return [node.variable for node in _reachable(outputs) if _is_leaf(node)]
+
+
+def _is_leaf(node: Any) -> bool:
+    return type(node).__name__ == "AccumulateGrad"
+
+
+def _reachable(outputs: Iterable[Tensor]) -> list[Any]:
+    found: dict[Any, None] = {}
+    stack = [torch.autograd.graph.get_gradient_edge(output).node for output in outputs]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found[node] = None
+            stack += [parent for parent, _ in node.next_functions if parent is not None]
+    return sorted(found, key=lambda node: node._sequence_nr())
+
+
+def rule_of(node: Any) -> type[Rule] | None:
+    """The rule that a backward node belongs to; None for autograd's own."""
+    made_by = getattr(node, "_forward_cls", None)
+    return made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None
+
+
+Call = tuple[str, int]
+"""A module's name, and which of its calls this is: 1, 2, ..."""
+
+OUTSIDE: Call = ("", 0)
+
+
+class Watch:
+    """Which module runs: a context manager that hooks every module of a model and keeps the stack of those in forward.
+
+    Hooks run first before a forward and last after it. `enter(module, call, inputs)` and
+    `leave(module, call, inputs, output)` are called inside them, `inputs` being (args, kwargs).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        enter: Callable[[torch.nn.Module, Call, Any], object] | None = None,
+        leave: Callable[[torch.nn.Module, Call, Any, Any], object] | None = None,
+    ) -> None:
+        named = model.named_modules() if isinstance(model, torch.nn.Module) else ()
+        self.names = {module: name for name, module in named if not isinstance(module, torch.jit.ScriptModule)}
+        self.stack: list[Call] = [OUTSIDE]
+        self._calls: Counter[str] = Counter()
+        self._enter, self._leave, self._handles = enter, leave, ExitStack()
+        self._starts: list[int] = []
+        self._owners: list[Call] = []
+
+    @property
+    def running(self) -> str:
+        """The name of the innermost module in forward; "" for the model itself and outside of it."""
+        return self.stack[-1][0]
+
+    def owner(self, node: Any) -> Call:
+        """The call of a module in which, outside of its children's forwards, a backward node was made."""
+        return self._owners[bisect_right(self._starts, node._sequence_nr()) - 1]
+
+    def __enter__(self) -> Watch:
+        self._mark()
+        for module in self.names:
+            before = module.register_forward_pre_hook(self._before, prepend=True, with_kwargs=True)
+            after = module.register_forward_hook(self._after, with_kwargs=True)
+            self._handles.callback(before.remove)
+            self._handles.callback(after.remove)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._handles.close()
+
+    def _mark(self) -> None:
+        # every node gets the next number of its thread when it is made
+        self._starts.append(torch._C._autograd._get_sequence_nr())
+        self._owners.append(self.stack[-1])
+
+    def _before(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        name = self.names[module]
+        self._calls[name] += 1
+        self.stack.append((name, self._calls[name]))
+        self._mark()
+        if self._enter is not None:
+            self._enter(module, self.stack[-1], (args, kwargs))
+
+    def _after(self, module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self._leave is not None:
+            self._leave(module, self.stack[-1], (args, kwargs), output)
+        self.stack.pop()
+        self._mark()
+
+
+@contextmanager
+def unchanged(model: Any, *values: Any) -> Iterator[None]:
+    """Gradients on; afterwards buffers, attributes, training flags of the model and the random streams are as before.
+
+    Buffers are replaced by copies for the while, not written back: a graph that was built before stays valid.
+    Raises BadInput for a lazy model, which its first batch would change for good.
+    """
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    state = [t for module in modules for t in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
+    if any(is_lazy(tensor) for tensor in state):
+        raise BadInput("the model has lazy layers without weights yet: run one batch through it first")
+    devices = sorted({tensor.get_device() for tensor in (*state, *tensors(values)) if tensor.device.type == "cuda"})
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        copies: dict[Any, Tensor] = {}
+        for module in modules:
+            stack.callback(_restore(module, copies))
+        yield
+
+
+def _restore(module: torch.nn.Module, copies: dict[Any, Tensor]) -> Callable[[], None]:
+    """Gives a module copies of its buffers; returns what brings its own and its attributes back."""
+    own = dict(module.named_buffers(recurse=False, remove_duplicate=False))
+    for buffer in own.values():
+        if buffer not in copies:
+            copies[buffer] = buffer.detach().clone()
+    if isinstance(module, torch.jit.ScriptModule):  # keeps its buffers outside of Python
+
+        def write_back() -> None:
+            for buffer in own.values():
+                buffer.copy_(copies[buffer])
+
+        return write_back
+    attributes = dict(vars(module))
+    members = {kind: dict(attributes[kind]) for kind in ("_parameters", "_buffers", "_modules")}
+    module._buffers.update({name: copies[buffer] for name, buffer in own.items()})
+
+    def restore() -> None:
+        vars(module).clear()
+        vars(module).update(attributes)
+        for kind, content in members.items():
+            attributes[kind].clear()
+            attributes[kind].update(content)
+
+    return restore
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,)) -> str:
+    """Aligned columns; those of index `left` to the left, the others, numbers, to the right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    align = ["<" if i in set(left) else ">" for i in range(len(widths))]
+    return "\n".join(
+        "  ".join(f"{cell:{a}{w}}" for cell, a, w in zip(line, align, widths, strict=True)).rstrip() for line in lines
+    )

@@ -1,0 +1,56 @@
+"""What the commands `audit` and `trace` share: a model by name, and random images for it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .convert import convert
+from .errors import BadInput
+
+EXPECTED = "expected positive sizes with commas between them, such as 2,3,64,64"
+
+
+def add_model(parser: argparse.ArgumentParser, **model: Any) -> None:
+    """The options --model, --input and --no-convert."""
+    parser.add_argument("--model", metavar="NAME", **model,
+                        help="mlp, cnn, resnet, or an import path such as torchvision.models.resnet18")  # fmt: skip
+    parser.add_argument("--input", default="2,1,28,28", metavar="N,C,H,W",
+                        help="sizes of a batch of random inputs (default %(default)s)")  # fmt: skip
+    parser.add_argument("--no-convert", action="store_true", help="take the model as it is")
+
+
+def random_batch(options: argparse.Namespace) -> Tensor:
+    """Gaussian numbers in the sizes of --input, the same at every call. Raises BadInput for what are no sizes."""
+    try:
+        found = tuple(int(part) for part in options.input.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise BadInput(f"--input {options.input!r}: {EXPECTED}")
+    return torch.randn(found, generator=torch.Generator().manual_seed(0))
+
+
+def build_model(options: argparse.Namespace, sizes: Sequence[int]) -> torch.nn.Module:
+    """The model that --model names, for inputs of those sizes. Raises BadInput when there is none."""
+    from .training.models import build
+
+    channels, height, width = (*sizes[1:], 1, 1, 1)[:3]
+    model = build(options.model, (channels, height, width), 10, {})
+    return model if options.no_convert else convert(model)
+
+
+@contextmanager
+def running(options: argparse.Namespace) -> Iterator[None]:
+    """A model that cannot read such a batch becomes BadInput with both names."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{options.model} cannot run on a batch of sizes {options.input}: {error}") from error

@@ -1,0 +1,150 @@
+"""Which backward nodes of a model are rules, which of those a vendor's kernel computes, and which are autograd's own.
+
+Nothing is declared: the forward runs, the graph it leaves is walked, the backward runs, and what happens is noted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ._observe import Watch, differentiable, graph, graph_leaves, leaves, rule_of, text_table, unchanged
+from ._options import add_model, build_model, random_batch, running
+from .explicit import explicit
+
+
+@dataclass(frozen=True)
+class Row:
+    """Backward nodes of one name that one module made.
+
+    `kind` is "rule" (formulas and kernels of this library), "vendor" (a rule in whose backward ATen's own backward
+    operators, `operators`, computed the formula) or "autograd" (no rule).
+    """
+
+    module: str
+    node: str
+    kind: str
+    count: int
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The rows of one audit, in the order of the forward, and their sums."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def explicit(self) -> int:
+        """Backward nodes that are rules, those that a vendor's kernel computes included."""
+        return self.vendor + self._count("rule")
+
+    @property
+    def vendor(self) -> int:
+        """Rules in whose backward a vendor's kernel computed the formula."""
+        return self._count("vendor")
+
+    @property
+    def autograd(self) -> int:
+        """Backward nodes that are autograd's own."""
+        return self._count("autograd")
+
+    def _count(self, kind: str) -> int:
+        return sum(row.count for row in self.rows if row.kind == kind)
+
+    def __str__(self) -> str:
+        vendor = f" ({self.vendor} of them by vendor kernels)" if self.vendor else ""
+        total = f"backward nodes: {self.explicit} explicit{vendor}, {self.autograd} autograd"
+        if not self.rows:
+            return f"{total}: no output is differentiable"
+        head = ("module", "node", "kind", "", "count")
+        cells = [(r.module or "(itself)", r.node, r.kind, ", ".join(r.operators), str(r.count)) for r in self.rows]
+        return f"{text_table(head, cells, left=(0, 1, 2, 3))}\n{total}"
+
+
+def audit(model: Callable[..., Any], *inputs: Any, **kwargs: Any) -> Audit:
+    """Run `model(*inputs, **kwargs)` forward and backward and say for every backward node whose it is.
+
+    Works on a module and on any function, also inside `mb.explicit()`. Nodes are attributed to the module in whose
+    forward, outside of its children's, they were made. Parameters' gradients, buffers, the random streams and the
+    training flag are left as they were. Audit a model before torch.compile, which makes a single node of many.
+
+    Raises TypeError for what cannot be called, BadInput for a lazy model that has not seen a batch yet.
+    """
+    if not callable(model):
+        raise TypeError(f"audit takes a module or a function, got {type(model).__name__}")
+    with unchanged(model, inputs, kwargs), Watch(model) as watch:
+        args, named = leaves((inputs, kwargs))
+        outputs = differentiable(model(*args, **named))
+        nodes = graph(outputs)
+        operators = _backward_operators(outputs, nodes)
+        counts = Counter(
+            (watch.owner(node)[0], node.name(), _kind(node, operators), tuple(sorted(operators[node])))
+            for node in nodes
+        )
+    return Audit(tuple(Row(module, name, kind, n, called) for (module, name, kind, called), n in counts.items()))
+
+
+def _kind(node: Any, operators: dict[Any, set[str]]) -> str:
+    if rule_of(node) is None:
+        return "autograd"
+    return "vendor" if operators[node] else "rule"
+
+
+def _backward_operators(outputs: Sequence[torch.Tensor], nodes: Sequence[Any]) -> dict[Any, set[str]]:
+    """Run the backward on deltas of one; which ATen backward operators each rule called."""
+    called: dict[Any, set[str]] = {node: set() for node in nodes}
+    if not outputs:
+        return called
+    running: list[Any] = []
+
+    class Note(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+            if running and "_backward" in func.name():
+                called[running[-1]].add(func.name().removeprefix("aten::"))
+            return func(*args, **(kwargs or {}))
+
+    def start(node: Any) -> Callable[..., None]:
+        return lambda *_: running.append(node)
+
+    def stop(*_: Any) -> None:
+        running.clear()
+
+    handles = []
+    for node in nodes:
+        if rule_of(node) is not None:
+            handles += [node.register_prehook(start(node)), node.register_hook(stop)]
+    try:
+        with Note():
+            torch.autograd.grad(
+                outputs, graph_leaves(outputs), [torch.ones_like(o) for o in outputs], allow_unused=True
+            )
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`manual-backprop audit`. Raises BadInput for a model that cannot be found, built, or run on such a batch."""
+    parser = argparse.ArgumentParser("manual-backprop audit", description=__doc__)
+    add_model(parser, required=True)
+    parser.add_argument("--explicit", action="store_true", help="run the model's functions on rules, too")
+    options = parser.parse_args(argv)
+    batch = random_batch(options)
+    model = build_model(options, batch.shape)
+    with running(options), explicit() if options.explicit else nullcontext():
+        print(audit(model, batch))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The command `manual-backprop`: a table of subcommands, each imported only when it is asked for."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module, util
+
+from . import __version__
+from .errors import BadInput, unknown
+
+# word: (module with a `main(arguments)`, what it does); the first four are Lightning's and receive the word as well
+COMMANDS = {
+    "fit": ("manual_backprop.training.cli", "train a classifier, then test it (default: handwritten digits)"),
+    "validate": ("manual_backprop.training.cli", "measure a checkpoint on the validation images"),
+    "test": ("manual_backprop.training.cli", "measure a checkpoint on the official test images"),
+    "predict": ("manual_backprop.training.cli", "classify image files with a checkpoint"),
+    "check": ("manual_backprop.testing.cli", "prove the backward formulas: layers x checks"),
+    "audit": ("manual_backprop.audit", "which backward nodes of a model are explicit"),
+}
+TRAINING = "manual_backprop.training.cli"
+TRAIN_EXTRA = (
+    "pytorch_lightning",
+    "jsonargparse",
+    "torchvision",
+    "torchmetrics",
+    "sklearn",
+    "matplotlib",
+    "rich",
+    "tensorboard",
+)
+
+
+def usage() -> str:
+    rows = "\n".join(f"  {word:<10}{text}" for word, (_, text) in COMMANDS.items())
+    return f"usage: manual-backprop COMMAND [options]\n\n{rows}\n\nThe options of each: manual-backprop COMMAND --help"
+
+
+def require_train_extra() -> None:
+    """Raises BadInput naming the packages of the `train` extra that are not installed."""
+    missing = [name for name in TRAIN_EXTRA if util.find_spec(name) is None]
+    if missing:
+        raise BadInput(f'{", ".join(missing)} not installed. Training needs: pip install "manual-backprop[train]"')
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Dispatch one command line; returns the exit status. Raises BadInput."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    word, *rest = arguments
+    if word == "--version":
+        print(f"manual-backprop {__version__}")
+        return 0
+    if word not in COMMANDS:
+        raise unknown("command", word, COMMANDS)
+    module = COMMANDS[word][0]
+    if module == TRAINING:
+        require_train_extra()
+        rest = list(arguments)
+    return import_module(module).main(rest) or 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script: bad input becomes one clear message and exit status 2."""
+    try:
+        return run(sys.argv[1:] if arguments is None else arguments)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""From torch.nn to manual_backprop.nn and back, in place: a module changes its class and nothing else.
+
+Parameters, buffers, hooks, tied weights, parametrizations, the training flag and every attribute keep their identity,
+so optimizers, checkpoints and references made before stay valid. Only exact types change: a subclass may compute
+anything in its forward.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+
+from . import nn
+from .explicit import suspended
+
+_log = logging.getLogger("manual_backprop")
+_Model = TypeVar("_Model", bound=torch.nn.Module)
+
+# Layers that read the weights of the layers inside them, partly on fast paths that never call those: all or nothing.
+_WHOLE = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
+
+# Where torch keeps its layers; a class from elsewhere is the user's own, made of layers or of functions.
+_QUANTIZED = ("torch.ao.", "torch.nn.quantized.", "torch.nn.intrinsic.", "torch.nn.qat.")
+_TORCH_LAYERS = ("torch.nn.modules.", "torch.nn.utils.", *_QUANTIZED)
+
+
+class Left(NamedTuple):
+    """A module that stays as it is: its name in the model, its class, and why."""
+
+    name: str
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` makes of a model: how many of its modules are ours, and which are left as they are."""
+
+    converted: int
+    left: tuple[Left, ...]
+
+    def __str__(self) -> str:
+        alike: dict[tuple[str, str], list[str]] = {}
+        for name, cls, reason in self.left:
+            alike.setdefault((cls, reason), []).append(name)
+        head = f"{self.converted} modules run on rules, {len(self.left)} are left as they are" + ":" * bool(alike)
+        return "\n".join([head, *(f"  {_few(names)} ({cls}): {why}" for (cls, why), names in alike.items())])
+
+
+@functools.cache
+def table() -> dict[type, type]:
+    """torch.nn's class -> ours, read off `mb.nn`: the classes that subclass the torch.nn class of their name."""
+    pairs = ((vars(torch.nn).get(name), ours) for name, ours in vars(nn).items() if isinstance(ours, type))
+    return {
+        twin: ours for twin, ours in pairs if isinstance(twin, type) and ours is not twin and issubclass(ours, twin)
+    }
+
+
+@functools.cache
+def _containers() -> frozenset[type]:
+    """torch's own classes that `mb.nn` hands through: they compute nothing themselves."""
+    through = (value for name, value in vars(nn).items() if vars(torch.nn).get(name) is value)
+    return frozenset(value for value in through if isinstance(value, type) and value is not torch.nn.Module)
+
+
+def convert(model: _Model) -> _Model:
+    """Give every layer of the model that has a rule its explicit backward, in place; returns the model.
+
+    A module is converted when its type is exactly a class of torch.nn that `mb.nn` has, too (also when parametrized,
+    weight-normed, spectral-normed, pruned, lazy, tied or the model itself). What is left alone is logged as a warning
+    of the logger "manual_backprop" and listed by `mb.conversion_report(model)`. Raises TypeError for what is no module.
+    """
+    for _, module in _walk(_checked(model, "convert"), into_whole=False):
+        ours = table().get(type_before_parametrizations(module))
+        if ours is not None and _reason(module) is None:
+            _change_class(module, ours)
+    report = conversion_report(model)
+    if report.left:
+        _log.warning("convert: %s", report)
+    return model
+
+
+def revert(model: _Model) -> _Model:
+    """The way back: every layer of `mb.nn` in the model is the layer of torch.nn again, in place; returns the model.
+
+    Subclasses of our layers cannot become torch's; they stay and are logged as a warning. Functions of `mb.functional`
+    called in a forward of one's own are code, not layers, and stay too. Raises TypeError for what is no module.
+    """
+    stay = _revert(_checked(model, "revert"))
+    if stay:
+        _log.warning("revert: subclasses of the layers of manual_backprop.nn stay: %s", ", ".join(stay))
+    return model
+
+
+def _revert(model: torch.nn.Module) -> list[str]:
+    twins, stay = {ours: twin for twin, ours in table().items()}, []
+    for name, module in _walk(model, into_whole=True):
+        cls = type_before_parametrizations(module)
+        if cls in twins:
+            _change_class(module, twins[cls])
+        elif issubclass(cls, tuple(twins)):
+            stay.append(f"{name or '(the model)'} ({_spelled(cls)})")
+    return stay
+
+
+def conversion_report(model: torch.nn.Module) -> Conversion:
+    """How many modules of a model are ours, and which `convert` leaves alone, and why; printable. Changes nothing.
+
+    Listed are layers of torch (and subclasses of them) without a rule. A module class of one's own is no layer: which
+    of its own operations are explicit is what `mb.audit` observes. Raises TypeError for what is no module.
+    """
+    converted, left = 0, []
+    for name, module in _walk(_checked(model, "conversion_report"), into_whole=False):
+        converted += isinstance(module, tuple(table().values()))
+        reason = _reason(module)
+        if reason is not None:
+            left.append(Left(name or "(the model)", _spelled(type_before_parametrizations(module)), reason))
+    return Conversion(converted, tuple(left))
+
+
+@contextmanager
+def as_twin(*models: Any) -> Iterator[None]:
+    """The models reverted for a while, `mb.explicit` suspended: cheaper than reverted copies, and possible where a copy
+    is not. What is no module is left out.
+    """
+    models = tuple(model for model in models if isinstance(model, torch.nn.Module))
+    classes = [(module, type(module)) for model in models for module in model.modules()]
+    try:
+        for model in models:
+            _revert(model)
+        with suspended():
+            yield
+    finally:
+        for module, cls in classes:
+            module.__class__ = cls
+
+
+def twin_function(function: Any) -> Any:
+    """torch's function for one of `mb.functional`; anything else as it is."""
+    if not getattr(function, "__module__", "").startswith("manual_backprop.functional"):
+        return function
+    return getattr(torch.nn.functional, function.__name__, None) or getattr(torch, function.__name__)
+
+
+def _walk(
+    module: torch.nn.Module, into_whole: bool, name: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Every module once, by its first name."""
+    seen = set() if seen is None else seen
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    yield name, module
+    if isinstance(module, torch.jit.ScriptModule) or (isinstance(module, _WHOLE) and not into_whole):
+        return
+    for key, child in module.named_children():
+        yield from _walk(child, into_whole, f"{name}.{key}" if name else key, seen)
+
+
+def _reason(module: torch.nn.Module) -> str | None:
+    """Why a layer is left alone; None where it is converted, converted already, or no layer of torch's."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "a script module runs compiled code, not the classes of torch.nn"
+    cls = type_before_parametrizations(module)
+    if cls in table():
+        replaced = "its forward was replaced on the instance, so the class does not decide what it computes"
+        return replaced if "forward" in vars(module) else None
+    if issubclass(cls, (*table().values(), *_containers())):
+        return None
+    for base in cls.__mro__:
+        if base is not torch.nn.Module and f"{base.__module__}.".startswith(_TORCH_LAYERS):
+            return _no_rule(cls, base)
+    return None
+
+
+def _no_rule(cls: type, base: type) -> str:
+    if cls.__module__.startswith(_QUANTIZED):
+        return "quantized: it computes with integers or simulates them"
+    if issubclass(cls, _WHOLE):
+        return "no rule yet; it reads the weights of its inner layers past their forward, so they stay, too"
+    if base is not cls:
+        return f"a subclass of {_spelled(base)}, whose forward may be its own"
+    return "no rule yet; what it computes itself stays with autograd"
+
+
+def _change_class(module: torch.nn.Module, target: type) -> None:
+    if is_parametrized(module):
+        # torch gives a parametrized module a class of its own over the layer's, with properties for computed tensors;
+        # copies of the module share that class, so it is left alone and a new one made
+        members = {key: value for key, value in vars(type(module)).items() if key not in ("__dict__", "__weakref__")}
+        target = type(f"Parametrized{target.__name__}", (target,), members)
+    module.__class__ = target
+
+
+def _checked(model: Any, caller: str) -> torch.nn.Module:
+    if isinstance(model, torch.nn.Module):
+        return model
+    got = f"the class {model.__name__}: make an instance of it" if isinstance(model, type) else type(model).__name__
+    raise TypeError(f"{caller} takes a torch.nn.Module, got {got}")
+
+
+def _spelled(cls: type) -> str:
+    """The class as a user writes it."""
+    public = vars(torch.nn).get(cls.__name__) is cls
+    return f"torch.nn.{cls.__name__}" if public else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,122 @@
+"""`with mb.explicit():` every differentiable torch call in it that has a rule runs on the rule: no layer needed.
+
+The table from torch's functions to ours follows from names: torch.nn.functional.relu, torch.relu, Tensor.relu and
+Tensor.relu_ lead to `mb.functional.relu`. Only what torch spells differently is written out, in `_dialects.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+
+from . import functional as F
+from ._dialects import ALIASES, SPELLED_OUT, lost_arguments
+
+Function = Callable[..., Any]
+
+# What numpy calls an argument, torch's functions take, too.
+NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+_suspended = False
+
+
+class _Explicit(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = lost_arguments(func, kwargs or {})
+        ours = TABLE.get(func)
+        # torch switches the mode off in here: what ours calls, and backward, run as they are
+        if ours is None or _suspended or not _plain(types) or not _recorded((*args, *kwargs.values())):
+            return func(*args, **kwargs)
+        kwargs = {NUMPY.get(name, name): value for name, value in kwargs.items()}
+        try:
+            SIGNATURES[ours].bind(*args, **kwargs)
+        except TypeError:  # an overload of torch's that ours does not have, such as out=
+            return func(*args, **kwargs)
+        return ours(*args, **kwargs)
+
+
+def explicit() -> TorchFunctionMode:
+    """A context manager in which every differentiable torch call that has a rule runs on it.
+
+        with mb.explicit():
+            loss = F.cross_entropy(model(x) + torch.relu(y) @ w, target)
+        loss.backward()
+
+    Functions, methods and operators alike, in-place forms too (`x += y`, `relu_`), which stay visibly in place. Calls
+    that need no gradient pass straight through; so do differentiable calls without a rule (`torch.exp`, indexing,
+    einsum ...): they run on autograd, and `mb.audit` inside the context lists them. The backward may run anywhere.
+
+    Works with torch.func, and with torch.compile outside or inside of it. A limit: a view made in here comes from a
+    rule, and torch raises RuntimeError where one writes into such a view and then reads it by its old name: write
+    `view = view.add_(y)`.
+    """
+    return _Explicit()
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """torch's own functions for a while, also inside the context: for comparisons with autograd."""
+    global _suspended
+    previous, _suspended = _suspended, True
+    try:
+        yield
+    finally:
+        _suspended = previous
+
+
+def _plain(types: Sequence[type]) -> bool:
+    """Tensor subclasses bring their own meaning of a call."""
+    return all(cls in (Tensor, torch.nn.Parameter) for cls in types)
+
+
+def _recorded(values: Sequence[Any]) -> bool:
+    """Whether anyone may ask for derivatives by one of the values."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    for value in values:
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, Tensor) and item.requires_grad:
+                return True
+    return False
+
+
+def _table() -> dict[Function, Function]:
+    found: dict[Function, Function] = {}
+    for name in F.__all__:
+        ours = getattr(F, name)
+        if "reduction" not in inspect.signature(ours).parameters:  # torch.<loss> takes it as a number
+            for alias in (name, *ALIASES.get(name, ())):
+                found |= dict.fromkeys(_torchs(alias), ours)
+        if "inplace" in inspect.signature(ours).parameters:
+            found |= dict.fromkeys(_torchs(f"{name}_"), functools.partial(ours, inplace=True))
+    for name, ours in SPELLED_OUT.items():
+        found |= dict.fromkeys(_torchs(name), ours)
+    for name in F.__all__:  # the signature of torch.nn.functional is that of ours, whatever torch.<name> takes
+        if hasattr(torch.nn.functional, name):
+            found[getattr(torch.nn.functional, name)] = getattr(F, name)
+    return found
+
+
+def _torchs(name: str) -> Iterator[Function]:
+    """Every function of torch's of that name."""
+    *path, name = name.split(".")
+    homes = [getattr(torch, path[0])] if path else [torch.nn.functional, torch, Tensor]
+    return (function for home in homes if callable(function := getattr(home, name, None)))
+
+
+# Made once at import: torch.compile does not look into a cache.
+TABLE = _table()
+"""torch's function or method -> ours."""
+
+SIGNATURES = {ours: inspect.signature(ours) for ours in TABLE.values()}

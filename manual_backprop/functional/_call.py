@@ -1,0 +1,98 @@
+"""From a checked call to a rule: autocast, inference, forward mode, transforms, in-place, and errors that explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place
+from ..rules.copying import Copy, Write
+from ..rules.shape import RESHAPING, Reshape
+from ._autocast import cast_arguments
+from ._errors import EXPLAINED, explained
+
+
+def call(rule: type[Rule], *args: Any) -> Any:
+    """Apply a rule to its positional arguments, as torch would apply the twin here and now."""
+    for arg in args:
+        if isinstance(arg, Tensor):
+            device = arg.device.type
+            if device != "meta" and torch.is_autocast_enabled(device):  # no autocast is known there
+                policy = AUTOCAST[rule.forward].get(device)
+                if policy:
+                    args = cast_arguments(policy, device, args)
+                with torch.autocast(device, enabled=False):
+                    return apply(rule, args)
+            break
+    return apply(rule, args)
+
+
+def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
+    """Apply a rule and write its output over `input`, with torch's own errors for leaves, views and later edits."""
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0  # the tangent would have to be overwritten, too
+    ):
+        value, *extra = _listed(call(rule, input.clone(), *args))
+        input.copy_(value)
+        return (input, *extra) if extra else input
+    recorded = torch.is_grad_enabled() and input.requires_grad
+    if recorded and (input.is_leaf or (input._is_view() and input._base.is_leaf)):  # type: ignore[union-attr]
+        # a Function would write first and raise then
+        leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
+        raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
+    if recorded and input._is_view() and (base := _reshaped(input)) is not None:
+        # torch refuses writes through a view that a Function returned: write where it points, and view that anew
+        value, *extra = _listed(call_in_place(rule, call(Copy, input), *args))
+        call(Write, base, call(Reshape, value, base.shape))
+        again = call(Reshape, base, input.shape)
+        return (again, *extra) if extra else again
+    if not rule.keeps_input:
+        return call(in_place(rule), input, *args)
+    value, *extra = _listed(call(rule, call(Copy, input) if recorded else input, *args))
+    call(Write, input, value)
+    return (input, *extra) if extra else input
+
+
+def _listed(output: Any) -> tuple:
+    return output if isinstance(output, tuple) else (output,)
+
+
+def _reshaped(input: Tensor) -> Tensor | None:
+    """The tensor that `input` is another shape of, by reshaping rules alone; None if it is not."""
+    node: Any = input.grad_fn
+    while issubclass(getattr(node, "_forward_cls", object), RESHAPING):
+        node = node.next_functions[0][0]
+    base = input._base
+    return base if base is not None and base.grad_fn is node and node is not input.grad_fn else None
+
+
+def _distinct(args: tuple) -> list[Any]:
+    """torch.compile refuses a tensor that is passed twice, as in x + x: the second time, a view of it."""
+    distinct: list[Any] = []
+    for arg in args:
+        again = isinstance(arg, Tensor) and any(arg is other for other in distinct)
+        distinct.append(arg.view_as(arg) if again else arg)
+    return distinct
+
+
+def apply(rule: type[Rule], args: tuple) -> Any:
+    if torch.compiler.is_compiling():
+        return rule.apply(*_distinct(args))
+    try:
+        if forward_ad._current_level >= 0:
+            return forward_mode(rule).apply(*args)
+        if torch._C._are_functorch_transforms_active():
+            return rule.apply(*args)
+        if not torch.is_grad_enabled():
+            return rule.forward(*args)
+        # what Function.apply does once no transform is active, without binding the arguments anew
+        return super(torch.autograd.Function, rule).apply(*args)  # type: ignore[misc]
+    except EXPLAINED as error:
+        if type(error) not in EXPLAINED or getattr(error, "explained", False):
+            raise
+        raise explained(error, rule, args) from error

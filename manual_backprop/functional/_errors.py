@@ -1,0 +1,71 @@
+"""Errors of torch's, told in full: what came, what the rule expects, and what to do about it."""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from typing import Any
+
+from torch import Tensor
+
+from ..rules._rule import Rule
+
+EXPLAINED = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError)
+
+
+def explained(error: Exception, rule: type[Rule], args: tuple) -> Exception:
+    """An error of the same type: torch's message, the rule's formula and shapes, the arguments, and hints."""
+    named = _named(rule, args)
+    formula, shapes, *_ = inspect.cleandoc(rule.__doc__ or "see its docstring\n\nsee there").split("\n\n")
+    lines = [
+        str(error),
+        f"  in {rule.__name__}: {' '.join(formula.splitlines())}",
+        f"  came:     {', '.join(f'{name} {_described(value)}' for name, value in named.items())}",
+        f"  expected: {shapes}".replace("\n", "\n" + " " * 12),
+    ]
+    lines += [f"  hint:     {hint}" for hint in (*_hints(named), *rule.hints(*args))]
+    told = type(error)("\n".join(lines))
+    told.explained = True  # type: ignore[attr-defined]
+    return told
+
+
+def _named(rule: type[Rule], args: tuple) -> dict[str, Any]:
+    """The arguments by name; those of *tensors as tensors[0], tensors[1], ..."""
+    named: dict[str, Any] = {}
+    for i, parameter in enumerate(inspect.signature(rule.forward).parameters.values()):
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            named |= {f"{parameter.name}[{j}]": value for j, value in enumerate(args[i:])}
+        elif i < len(args):
+            named[parameter.name] = args[i]
+    return named
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')} on {value.device}"
+    return reprlib.repr(value)
+
+
+def _hints(named: dict[str, Any]) -> list[str]:
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    whole = [
+        name
+        for name, v in tensors.items()
+        if name.startswith("input") and not (v.is_floating_point() or v.is_complex())
+    ]
+    hints = [f"{name} holds integers, layers compute with floating point: pass {name}.float()" for name in whole]
+    if not whole and len({v.dtype for v in tensors.values() if v.is_floating_point()}) > 1:
+        hints.append("the tensors have several floating point dtypes: convert them to one, e.g. with .to(weight.dtype)")
+    if len({v.device for v in tensors.values()}) > 1:
+        hints.append("the tensors lie on several devices: move them to one with .to(device)")
+    return hints
+
+
+def check_tensors(function: str, **arguments: Any) -> None:
+    """TypeError, as the twin's, for an argument that is no tensor."""
+    for name, value in arguments.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{function}(): argument '{name}' must be Tensor, not {type(value).__name__}: "
+                f"came {reprlib.repr(value)}, e.g. torch.as_tensor({name}) makes a tensor of numbers and lists"
+            )

@@ -1,0 +1,214 @@
+"""Pooling in one, two and three dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from .. import rules
+from ._autocast import float32_on_cpu
+from ._axes import Axes, axes
+from ._call import call
+
+Size = int | tuple[int, ...]
+
+
+def max_pool1d_with_indices(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The largest value of each window of (N, C, L) and its index; rule: `mb.rules.MaxPool`."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The largest value of each window of (N, C, H, W) and its index in the plane; rule: `mb.rules.MaxPool`."""
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The largest value of each window of (N, C, D, H, W) and its index in the volume; rule: `mb.rules.MaxPool`."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest value of each window of (N, C, L), as torch's max_pool1d; rule: `mb.rules.MaxPool`."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest value of each window of (N, C, H, W), as torch's max_pool2d; rule: `mb.rules.MaxPool`."""
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest value of each window of (N, C, D, H, W), as torch's max_pool3d; rule: `mb.rules.MaxPool`."""
+    if not return_indices:
+        input = float32_on_cpu(input)
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of (N, C, L), as torch.nn.functional.avg_pool1d; rule: `mb.rules.AvgPool`."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window of (N, C, H, W), as torch.nn.functional.avg_pool2d; rule: `mb.rules.AvgPool`."""
+    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window of (N, C, D, H, W), as torch.nn.functional.avg_pool3d; rule: `mb.rules.AvgPool`."""
+    input = float32_on_cpu(input)
+    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Size) -> Tensor:
+    """The means of `output_size` windows over (N, C, L), as torch.nn.functional.adaptive_avg_pool1d; rule:
+    `mb.rules.AdaptiveAvgPool`."""
+    if output_size is None or None in axes(output_size, 1, ""):
+        raise TypeError(f"adaptive_avg_pool1d(): output_size must be an int or a tuple of one int, not {output_size}")
+    return _adaptive_avg_pool(1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of `output_size` windows over (N, C, H, W), None keeping an axis, as
+    torch.nn.functional.adaptive_avg_pool2d; rule: `mb.rules.AdaptiveAvgPool`."""
+    return _adaptive_avg_pool(2, input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of `output_size` windows over (N, C, D, H, W), None keeping an axis, as
+    torch.nn.functional.adaptive_avg_pool3d; rule: `mb.rules.AdaptiveAvgPool`."""
+    return _adaptive_avg_pool(3, float32_on_cpu(input), output_size)
+
+
+def _max_pool(
+    n: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    sizes = _per_axis(f"max_pool{n}d", n, kernel_size, stride, padding)
+    dilation = axes(dilation, n, _wanted(f"max_pool{n}d", "dilation", n))
+    keep = "indices" if return_indices else "winner" if _recorded(input) else "nothing"
+    output = call(rules.MaxPool, input, *sizes, dilation, ceil_mode, keep)
+    return output if return_indices else output[0]
+
+
+def _recorded(input: Tensor) -> bool:
+    """Whether anyone may ask for derivatives by the input."""
+    return (
+        (torch.is_grad_enabled() and input.requires_grad)
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def _avg_pool(
+    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: Any
+) -> Tensor:
+    sizes = _per_axis(f"avg_pool{n}d", n, kernel_size, stride, padding)
+    return call(rules.AvgPool, input, *sizes, ceil_mode, include, divisor)
+
+
+def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
+    if output_size is None:
+        raise TypeError(f"adaptive_avg_pool{n}d: output_size must be a number or {n}, None keeping an axis, not None")
+    if isinstance(output_size, tuple | list):
+        if input.dim() <= len(output_size):
+            raise ValueError(f"Input dimension should be at least {len(output_size) + 1}, but got {input.dim()}")
+        kept = input.shape[-len(output_size) :]
+        output_size = [size if wanted is None else wanted for wanted, size in zip(output_size, kept, strict=True)]
+    elif input.dim() <= n:
+        raise RuntimeError(
+            f"adaptive_avg_pool{n}d(): Expected {n + 1}D or {n + 2}D tensor, but got {list(input.shape)}"
+        )
+    message = f"adaptive_avg_pool{n}d: output_size must be {n} numbers, but got {output_size}"
+    return call(rules.AdaptiveAvgPool, input, axes(output_size, n, message))
+
+
+def _per_axis(function: str, n: int, kernel_size: Any, stride: Any, padding: Any) -> tuple[Axes, Axes, Axes]:
+    kernel_size = axes(kernel_size, n, _wanted(function, "kernel_size", n))
+    stride = kernel_size if stride in (None, (), []) else axes(stride, n, _wanted(function, "stride", n))
+    return kernel_size, stride, axes(padding, n, _wanted(function, "padding", n))
+
+
+def _wanted(function: str, name: str, n: int) -> str:
+    return f"{function}: {name} must either be a single int, or a tuple of {n} ints"

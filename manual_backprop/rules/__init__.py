@@ -1,0 +1,96 @@
+"""The mathematics: one class per operation, one file per family."""
+
+from ._rule import RULES, Rule, backend
+from .arithmetic import Add, Div, Matmul, Mul, Sub
+from .batchnorm import BatchNorm, BatchNormEval
+from .binary_cross_entropy import BCELoss, BCEWithLogitsLoss
+from .convolution import Conv, ConvTranspose
+from .copying import Cast, Copy, Write
+from .cross_entropy import CrossEntropyLoss, NLLLoss
+from .divergence import KLDivLoss, SoftCrossEntropyLoss
+from .dropout import AlphaDropout, Dropout
+from .exponential import CELU, ELU, SELU
+from .gated import GELU, GLU
+from .linear import Bilinear, Linear
+from .loss import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from .normalization import GroupNorm, LayerNorm, RMSNorm
+from .padding import Pad
+from .piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Softshrink
+from .pooling import AdaptiveAvgPool, AvgPool, MaxPool
+from .rectifiers import LeakyReLU, PReLU, ReLU, RReLU, Threshold
+from .reduction import Cat, Mean, Sum
+from .shape import Expand, Flatten, Reshape, Unflatten
+from .smooth import LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
+from .softmax import LogSoftmax, Softmax, Softmin
+
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "RULES",
+    "SELU",
+    "AdaptiveAvgPool",
+    "Add",
+    "AlphaDropout",
+    "AvgPool",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm",
+    "BatchNormEval",
+    "Bilinear",
+    "Cast",
+    "Cat",
+    "Conv",
+    "ConvTranspose",
+    "Copy",
+    "CrossEntropyLoss",
+    "Div",
+    "Dropout",
+    "Expand",
+    "Flatten",
+    "GroupNorm",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MSELoss",
+    "Matmul",
+    "MaxPool",
+    "Mean",
+    "Mish",
+    "Mul",
+    "NLLLoss",
+    "PReLU",
+    "Pad",
+    "RMSNorm",
+    "RReLU",
+    "ReLU",
+    "Reshape",
+    "Rule",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "SoftCrossEntropyLoss",
+    "Softmax",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Tanhshrink",
+    "Threshold",
+    "Unflatten",
+    "Write",
+    "backend",
+]

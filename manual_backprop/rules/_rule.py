@@ -1,0 +1,230 @@
+"""What every rule shares: the base class, saving, and the choice between a formula and its kernel.
+
+A rule is a `torch.autograd.Function` in the split style (`forward` + `setup_context` + `backward`, all static methods
+of the class itself, so that torch.compile and torch.func can take it apart). The formulas are further static methods
+(`delta_input`, `grad_weight`, ...) that `backward` calls for what `ctx.needs_input_grad` asks, and nothing more.
+
+Docstring convention, read by the error messages, the trace and the documentation:
+first paragraph the forward formula, second the shapes, third the backward formulas, last the source.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+RULES: dict[str, type[Rule]] = {}
+"""Every rule by name."""
+
+KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`."""
+
+LOWER = {"cpu": "lower", "cuda": "lower"}
+"""The autocast policy of matrix products and convolutions."""
+
+AUTOCAST: dict[Callable[..., Any], dict[str, str]] = {}
+"""`Rule.autocast` by forward function: torch.compile cannot read attributes of a Function."""
+
+_backend = "auto"
+
+
+class Rule(torch.autograd.Function):
+    """One operation's forward together with its explicit backward formulas."""
+
+    generate_vmap_rule = True
+    keeps_input = True
+    """Whether `setup_context` saves the input; a rule that does not can overwrite it (`inplace=True`) at no cost."""
+
+    autocast: ClassVar[dict[str, str]] = {}
+    """Device type -> "lower" (bfloat16 or float16), "float32" or "promote" (the widest that came), as ATen's
+    autocast_mode.h has it for the twin; a device that is not named keeps the dtypes."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
+        cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
+        AUTOCAST[cls.forward] = cls.autocast
+        if "backward" in vars(cls):
+            cls.backward = staticmethod(_outside_autocast(cls.backward))  # type: ignore[method-assign]
+            RULES.setdefault(cls.__name__, cls)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Any) -> Any:
+        """Left to right: the change of the output when each input moves along its tangent (None where it stays)."""
+        raise NotImplementedError("this rule has no forward-mode formula: define a static method tangent()")
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        """What to change in arguments that torch has refused, as far as this rule can tell."""
+        return []
+
+
+def _outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Deltas keep the dtypes that forward chose, also when `loss.backward()` is called inside an autocast region."""
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *deltas: Any) -> Any:
+        if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+            return backward(ctx, *deltas)
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return backward(ctx, *deltas)
+
+    return run
+
+
+class _Part:
+    """A ctx as the rule alone would see it, while forward mode saves more tensors behind the rule's own."""
+
+    def __init__(self, ctx: Any) -> None:
+        object.__setattr__(self, "ctx", ctx)
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        self.ctx.own_saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple:
+        return self.ctx.saved_tensors[: self.ctx.own_count]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ctx, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.ctx, name, value)
+
+
+@functools.cache
+def forward_mode(rule: type[Rule]) -> type[Rule]:
+    """The rule with a `jvp`; apart from the rule itself because torch.compile refuses Functions that have one."""
+
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.own_saved = ()
+        rule.setup_context(_Part(ctx), inputs, output)
+        own, ctx.own_saved = ctx.own_saved, None
+        ctx.own_count = len(own)
+        outputs = output if isinstance(output, tuple) else (output,)
+        ctx.is_tensor = tuple(isinstance(v, Tensor) for v in inputs)
+        ctx.plain_inputs = tuple(None if isinstance(v, Tensor) else v for v in inputs)
+        ctx.single_output = not isinstance(output, tuple)
+        # one list for both: torch.func's generated vmap rule remembers the batch axes of the last list only
+        saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *outputs)
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
+
+    def backward(ctx: Any, *deltas: Any) -> Any:
+        return rule.backward(_Part(ctx), *deltas)
+
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        saved = list(ctx.saved_tensors[ctx.own_count :])
+        inputs = tuple(
+            saved.pop(0) if tensor else plain for tensor, plain in zip(ctx.is_tensor, ctx.plain_inputs, strict=True)
+        )
+        return rule.tangent(inputs, tangents, saved[0] if ctx.single_output else tuple(saved))
+
+    return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)
+
+
+def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
+    members = {name: staticmethod(method) for name, method in methods.items()}
+    return type(rule.__name__, (rule,), {**members, "__doc__": rule.__doc__, "__module__": rule.__module__})
+
+
+@functools.cache
+def in_place(rule: type[Rule]) -> type[Rule]:
+    """The rule writing its output over its input, for rules that do not save the input.
+
+    A rule may have a `forward_` that does so in one pass.
+    """
+    assert not rule.keeps_input
+    overwrite = getattr(rule, "forward_", None)
+
+    @functools.wraps(rule.forward)
+    def forward(input: Tensor, *args: Any) -> Any:
+        if overwrite is not None:
+            return overwrite(input, *args)
+        output = rule.forward(input, *args)
+        value, *extra = output if isinstance(output, tuple) else (output,)
+        input.copy_(value)
+        return (input, *extra) if extra else input
+
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.mark_dirty(inputs[0])
+        rule.setup_context(ctx, inputs, output)
+
+    return _variant(rule, forward=forward, setup_context=setup_context)
+
+
+def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """The formula, or its kernel where one exists, the backend allows it and no higher derivative is asked.
+
+    While backward runs with `create_graph=True` the formula is taken: it is differentiable again.
+    """
+    if _backend == "formula" or differentiated_again():
+        return formula
+    return KERNELS.get(formula, formula)
+
+
+def differentiated_again() -> bool:
+    """Whether a running backward may itself be differentiated: right to left (`create_graph=True`) or left to right."""
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0
+
+
+@contextmanager
+def _restore(previous: str) -> Iterator[None]:
+    global _backend
+    try:
+        yield
+    finally:
+        _backend = previous
+
+
+def backend(name: str) -> Any:
+    """Choose what runs in backward: "formula" (the readable formulas only) or "auto" (the fastest kernel there is).
+
+    Takes effect at once and for the whole process; used as a context manager, the former choice returns at the end.
+    Raises ValueError for another name.
+    """
+    global _backend
+    if name not in ("formula", "auto"):
+        raise ValueError(f'backend {name!r} is unknown: choose "formula" or "auto"')
+    previous, _backend = _backend, name
+    return _restore(previous)
+
+
+def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:
+    """Run a formula with bfloat16 and float16 tensors widened to float32; the result has the dtype of `delta`.
+
+    Several roundings to 8 bits would add up; ATen's kernels, too, compute such formulas in float32 and round once.
+    """
+    if delta.dtype not in (torch.bfloat16, torch.float16):
+        return formula(delta, *args)
+    wide = [v.float() if isinstance(v, Tensor) and v.dtype in (torch.bfloat16, torch.float16) else v for v in args]
+    return formula(delta.float(), *wide).to(delta.dtype)
+
+
+def widen(*tensors: Any) -> list[Any]:
+    """bfloat16 and float16 tensors as float32, where a formula's results have several dtypes; the rest as it is."""
+    low = (torch.bfloat16, torch.float16)
+    return [v.float() if isinstance(v, Tensor) and v.dtype in low else v for v in tensors]
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """(*, K) as a matrix (product of *, K)."""
+    return tensor.reshape(-1, tensor.shape[-1]) if tensor.numel() else tensor.reshape(0, tensor.shape[-1])
+
+
+def sum_to(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Undo broadcasting: sum over the axes along which a tensor of `shape` was repeated."""
+    return tensor.sum_to_size(shape) if tensor.shape != shape else tensor
+
+
+def total(*terms: Tensor | None) -> Tensor | None:
+    """Sum of the terms that are there; None when none is."""
+    present = [term for term in terms if term is not None]
+    return functools.reduce(torch.add, present) if present else None

@@ -1,0 +1,167 @@
+"""Cross-entropy of yes-or-no targets: BCELoss of probabilities, BCEWithLogitsLoss of logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath, total
+from .loss import FLOAT32, per_loss, reduced
+
+
+def weighed(delta: Tensor, weight: Tensor | None, reduction: str, count: int) -> Tensor:
+    """The delta of every single loss before its weight."""
+    delta = per_loss(delta, reduction, count)
+    return delta if weight is None else delta * weight
+
+
+class BCELoss(Rule):
+    """l = - w (y log x + (1 - y) log(1 - x)), logarithms cut off at -100, or the mean or sum of all
+
+    input (*), probabilities in [0, 1]   target (*), in [0, 1]   weight: broadcasts to (*), or None
+    reduction: "none", "mean" or "sum"   output, delta (*), or () when reduced
+
+    delta_input = w (x - y) / (x (1 - x)) delta, the denominator at least 1e-12
+    delta_target = w log((1 - x) / x) delta                                          with delta / n for a mean
+
+    Source: Goodfellow, Bengio, Courville 2016, "Deep Learning", section 6.2.2.2; the limits are ATen's.
+    """
+
+    autocast = {"cpu": "float32"}  # noqa: RUF012
+
+    @staticmethod
+    def forward(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+        return F.binary_cross_entropy(input, target, weight, reduction=reduction)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, target, weight, ctx.reduction = inputs
+        ctx.save_for_backward(input, target if ctx.needs_input_grad[0] else None, weight)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        input, target, weight = ctx.saved_tensors
+        needs_input, needs_target, _, _ = ctx.needs_input_grad
+        delta_input, delta_target = choose(BCELoss.delta_input), choose(BCELoss.delta_target)
+        return (
+            in_opmath(delta_input, delta, input, target, weight, ctx.reduction) if needs_input else None,
+            in_opmath(delta_target, delta, input, weight, ctx.reduction) if needs_target else None,
+            None,
+            None,
+        )
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+        variance = ((1 - input) * input).clamp(min=1e-12)
+        return (input - target) / variance * weighed(delta, weight, reduction, input.numel())
+
+    @staticmethod
+    def delta_target(delta: Tensor, input: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+        return input.logit() * -weighed(delta, weight, reduction, input.numel())
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, target, weight, reduction = inputs
+        t_input, t_target, *_ = tangents
+        moved = total(
+            None if t_input is None else BCELoss.delta_input(t_input, input, target, weight, "none"),
+            None if t_target is None else BCELoss.delta_target(t_target, input, weight, "none"),
+        )
+        return reduced(moved, reduction)  # type: ignore[arg-type]
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        input, target = args[:2]
+        return [*hints_for_targets(target), *_outside("input", input), *_outside("target", target)]
+
+
+def hints_for_targets(target: Tensor) -> list[str]:
+    """What is wrong with yes-or-no targets."""
+    return [] if target.is_floating_point() else ["target holds integers: pass target.float()"]
+
+
+def _outside(name: str, values: Tensor) -> list[str]:
+    if values.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+        return []
+    places = (~((values >= 0) & (values <= 1))).nonzero()
+    if not len(places):
+        return []
+    place = tuple(places[0].tolist())
+    remedy = "; logits go to binary_cross_entropy_with_logits" if name == "input" else ""
+    return [f"{name} holds {values[place].item():g} at {place}, probabilities lie between 0 and 1{remedy}"]
+
+
+class BCEWithLogitsLoss(Rule):
+    """l = - w (p y log s(x) + (1 - y) log(1 - s(x))) with the logistic function s, or the mean or sum of all
+
+    input (*), logits   target (*), in [0, 1]   weight w, pos_weight p: broadcast to (*), or None for 1
+    reduction: "none", "mean" or "sum"   output, delta (*), or () when reduced
+
+    delta_input = w ((1 + (p - 1) y) s(x) - p y) delta, for p = 1: w (s(x) - y) delta
+    delta_target = w (log s(-x) - p log s(x)) delta, for p = 1: - w x delta          with delta / n for a mean
+
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.91.
+    """
+
+    autocast = FLOAT32
+
+    @staticmethod
+    def forward(
+        input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
+    ) -> Tensor:
+        return F.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, target, weight, pos_weight, ctx.reduction = inputs
+        ctx.dtype = target.dtype
+        ctx.save_for_backward(input, target if ctx.needs_input_grad[0] else None, weight, pos_weight)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        input, target, weight, pos_weight = ctx.saved_tensors
+        needs_input, needs_target, *_ = ctx.needs_input_grad
+        facts = weight, pos_weight, ctx.reduction
+        delta_input, delta_target = choose(BCEWithLogitsLoss.delta_input), choose(BCEWithLogitsLoss.delta_target)
+        return (
+            in_opmath(delta_input, delta, input, target, *facts).to(input.dtype) if needs_input else None,
+            in_opmath(delta_target, delta, input, *facts).to(ctx.dtype) if needs_target else None,
+            None,
+            None,
+            None,
+        )
+
+    @staticmethod
+    def delta_input(
+        delta: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
+    ) -> Tensor:
+        if pos_weight is None:
+            error = input.sigmoid() - target
+        else:
+            error = (1 + (pos_weight - 1) * target) * input.sigmoid() - pos_weight * target
+        return error * weighed(delta, weight, reduction, input.numel())
+
+    @staticmethod
+    def delta_target(
+        delta: Tensor, input: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
+    ) -> Tensor:
+        slope = -input if pos_weight is None else F.logsigmoid(-input) - pos_weight * F.logsigmoid(input)
+        return slope * weighed(delta, weight, reduction, input.numel())
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, target, weight, pos_weight, reduction = inputs
+        t_input, t_target, *_ = tangents
+        facts = weight, pos_weight, "none"
+        moved = total(
+            None if t_input is None else BCEWithLogitsLoss.delta_input(t_input, input, target, *facts),
+            None if t_target is None else BCEWithLogitsLoss.delta_target(t_target, input, *facts),
+        )
+        return reduced(moved, reduction)  # type: ignore[arg-type]
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        return hints_for_targets(args[1])

@@ -1,0 +1,91 @@
+"""Moving values about: Copy, Write (in place), Cast (to another dtype)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._rule import Rule
+
+
+class Copy(Rule):
+    """y = x, in new memory
+
+    input, output, delta (*)
+
+    delta_input = delta
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(input: Tensor) -> Tensor:
+        return input.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        return delta
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return tangents[0].clone()
+
+
+class Write(Rule):
+    """input := value
+
+    input, value, output, delta (*)
+
+    delta_input = 0 (the old content is gone)   delta_value = delta
+    """
+
+    # None stands for that zero, but where the input is a view the engine would take it for the gradient of the base
+
+    @staticmethod
+    def forward(input: Tensor, value: Tensor) -> Tensor:
+        return input.copy_(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.mark_dirty(inputs[0])
+        ctx.view = inputs[0]._is_view()
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return torch.zeros_like(delta) if ctx.view else None, delta
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return tangents[1]
+
+
+class Cast(Rule):
+    """y = x rounded to another dtype
+
+    input, output, delta (*)
+
+    delta_input = delta, in the dtype of x
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(input: Tensor, dtype: torch.dtype) -> Tensor:
+        return input.to(dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.dtype = inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return delta.to(ctx.dtype), None
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return tangents[0].to(inputs[1])

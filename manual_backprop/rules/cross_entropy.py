@@ -1,0 +1,226 @@
+"""Losses of class indices: NLLLoss and CrossEntropyLoss.
+
+Cross-entropy keeps the logarithms of the softmax, which the forward has computed anyway, and nothing else of the size
+of the logits. They are a second output of the rule, differentiable like any other, so that the derivative of the
+backward finds its way through them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath, total
+from .loss import FLOAT32
+from .softmax import LogSoftmax
+
+
+def class_axis(rank: int) -> int:
+    """The axis of the classes in (C,) or (N, C, *)."""
+    return 0 if rank == 1 else 1
+
+
+def along_classes(weight: Tensor, rank: int) -> Tensor:
+    """One number per class, to be broadcast against (C,) or (N, C, *)."""
+    return weight.reshape(-1, *[1] * max(rank - 2, 0))
+
+
+def wide(target: Tensor) -> Tensor:
+    """uint8 labels as int64: some of ATen's operators index with nothing else."""
+    return target.long() if target.dtype == torch.uint8 else target
+
+
+def per_row(
+    delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What every single row has to do with the loss.
+
+    Its label (0 where it is ignored), the delta of its loss (0 where it is ignored; for a mean, divided by the sum of
+    the weights that count), and the same times the weight of its label.
+    """
+    target = wide(target)
+    kept = target != ignore_index
+    labels = torch.where(kept, target, 0)
+    chosen = None if weight is None else weight[labels]
+    if reduction == "mean":
+        delta = delta / (kept.sum() if chosen is None else torch.where(kept, chosen, 0.0).sum())
+    row = torch.where(kept, delta, 0.0)
+    return labels, row, row if chosen is None else row * chosen
+
+
+class NLLLoss(Rule):
+    """l_n = - w_t x_nt with the label t of row n; their sum, or it over the sum of the w_t
+
+    input (C,) or (N, C, *), logarithms of probabilities   target () or (N, *): int64 or uint8, labels 0 .. C-1 or
+    ignore_index, for which the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
+    output, delta as target, or () when reduced
+
+    delta_input = - w_t delta at the label of each row that is not ignored, else 0;
+    with delta over the sum of the w_t in place of delta for a mean
+
+    Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108.
+    """
+
+    autocast = FLOAT32
+
+    @staticmethod
+    def forward(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
+        return F.nll_loss(input, wide(target), weight, ignore_index=ignore_index, reduction=reduction)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, target, weight, ctx.ignore_index, ctx.reduction = inputs
+        ctx.shape = input.shape
+        ctx.save_for_backward(target, weight)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        facts = *ctx.saved_tensors, ctx.ignore_index, ctx.reduction, ctx.shape
+        return in_opmath(choose(NLLLoss.delta_input), delta, *facts), None, None, None, None
+
+    @staticmethod
+    def delta_input(
+        delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, shape: torch.Size
+    ) -> Tensor:
+        axis = class_axis(len(shape))
+        labels, _, at_label = per_row(delta, target, weight, ignore_index, reduction)
+        classes = along_classes(torch.arange(shape[axis], device=delta.device), len(shape))
+        return torch.where(labels.unsqueeze(axis) == classes, -at_label.unsqueeze(axis), 0.0)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, target, weight, ignore_index, reduction = inputs
+        ones = torch.ones_like(output)
+        moved = NLLLoss.delta_input(ones, target, weight, ignore_index, reduction, input.shape) * tangents[0]
+        return moved.sum(class_axis(input.dim())) if reduction == "none" else moved.sum()
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        return hints_for_labels(*args[:4])
+
+
+class CrossEntropyLoss(Rule):
+    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
+    with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
+
+    input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
+    the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
+    output, delta as target, or () when reduced
+
+    delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
+    with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
+    with delta over the sum of the w_t in place of delta for a mean
+
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
+    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
+    """
+
+    autocast = FLOAT32
+
+    @staticmethod
+    def forward(
+        input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        axis, target = class_axis(input.dim()), wide(target)
+        log_probs = input.log_softmax(axis)
+        loss = F.nll_loss(log_probs, target, weight, ignore_index=ignore_index, reduction=reduction)
+        if smoothing == 0:
+            return loss, log_probs
+        kept = target != ignore_index
+        terms = log_probs if weight is None else log_probs * along_classes(weight, input.dim())
+        spread = (-terms.sum(axis)).masked_fill(~kept, 0.0)
+        if reduction != "none":
+            spread = spread.sum()
+        if reduction == "mean":
+            count = kept if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0)
+            spread = spread / count.sum()
+        return (1 - smoothing) * loss + spread * (smoothing / input.shape[axis]), log_probs
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        _, target, weight, *ctx.facts = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[1], target, weight)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor | None, delta_log_probs: Tensor | None) -> tuple:
+        log_probs, target, weight = ctx.saved_tensors
+        delta_input = None
+        if delta is not None:
+            formula = choose(CrossEntropyLoss.delta_input)
+            delta_input = in_opmath(formula, delta, log_probs, target, weight, *ctx.facts)
+        if delta_log_probs is not None:
+            axis = class_axis(log_probs.dim())
+            delta_input = total(delta_input, LogSoftmax.delta_input(delta_log_probs, log_probs, axis))
+        return delta_input, None, None, None, None, None
+
+    @staticmethod
+    def delta_input(
+        delta: Tensor,
+        log_probs: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        ignore_index: int,
+        reduction: str,
+        smoothing: float,
+    ) -> Tensor:
+        axis = class_axis(log_probs.dim())
+        labels, row, at_label = per_row(delta, target, weight, ignore_index, reduction)
+        labels, row, at_label = labels.unsqueeze(axis), row.unsqueeze(axis), at_label.unsqueeze(axis)
+        if smoothing == 0:
+            delta_input = log_probs.exp() * at_label
+        else:
+            at_label, everywhere = (1 - smoothing) * at_label, smoothing / log_probs.shape[axis] * row
+            classes = log_probs.new_ones(log_probs.shape[axis]) if weight is None else weight
+            mass = at_label + everywhere * classes.sum()
+            delta_input = log_probs.exp() * mass - everywhere * along_classes(classes, log_probs.dim())
+        # a fresh tensor that no derivative looks at: the one-hot term can be written into it
+        return delta_input.scatter_add_(axis, labels, -at_label)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        reduction = inputs[4]
+        loss, log_probs = output
+        axis = class_axis(log_probs.dim())
+        moved = CrossEntropyLoss.delta_input(torch.ones_like(loss), log_probs, *inputs[1:]) * tangents[0]
+        t_loss = moved.sum(axis) if reduction == "none" else moved.sum()
+        return t_loss, LogSoftmax.tangent((None, axis, None), tangents, log_probs)
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        return hints_for_labels(*args[:4])
+
+
+def hints_for_labels(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> list[str]:
+    """What is wrong with class indices."""
+    if not input.dim() or torch._C._are_functorch_transforms_active():
+        return []
+    axis = class_axis(input.dim())
+    classes, expected = input.shape[axis], (*input.shape[:axis], *input.shape[axis + 1 :])
+    if target.shape != expected:
+        either = "" if not target.is_floating_point() else f", or probabilities of shape {tuple(input.shape)}"
+        return [f"for this input target holds one class index per row, shape {tuple(expected)}{either}"]
+    if target.dtype not in (torch.int64, torch.uint8):
+        return ["class indices are integers: pass target.long()"]
+    if wrong := hints_for_weight(input, weight):
+        return wrong
+    if target.device.type != "cpu":
+        return []
+    outside = ((wide(target) != ignore_index) & ((target < 0) | (target >= classes))).nonzero()
+    if not len(outside):
+        return []
+    place = tuple(outside[0].tolist())
+    return [
+        f"target holds the label {target[place].item()} at {place}, {len(outside)} such in all: "
+        f"the {classes} classes of input have the labels 0 to {classes - 1}, and {ignore_index} is ignored"
+    ]
+
+
+def hints_for_weight(input: Tensor, weight: Tensor | None) -> list[str]:
+    """What is wrong with the weights of the classes."""
+    if weight is None or not input.dim() or weight.shape == (input.shape[class_axis(input.dim())],):
+        return []
+    return [f"weight holds one number per class of input, shape ({input.shape[class_axis(input.dim())]},)"]

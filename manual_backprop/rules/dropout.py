@@ -1,0 +1,115 @@
+"""Dropping elements or whole channels at random: Dropout, AlphaDropout. Kept for backward: one byte per random choice.
+
+The masks repeat torch's random stream: on the CPU the draws of `bernoulli_`, on CUDA those of its fused dropout.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._rule import Rule, choose
+
+SATURATION = 1.7580993408473766
+"""lambda alpha of SELU: minus the value that SELU tends to at the far left."""
+
+
+def draw(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> Tensor:
+    """A mask that is False with probability p; of the input's shape and memory layout if no other shape is given."""
+    if p == 1:
+        return torch.zeros(input.shape if mask_shape is None else mask_shape, dtype=torch.bool, device=input.device)
+    if mask_shape is None and not torch._C._are_functorch_transforms_active():
+        return torch.empty_like(input, dtype=torch.bool).bernoulli_(1 - p)
+    # not in place: under vmap(randomness="different") every sample draws its own
+    shape = input.shape if mask_shape is None else mask_shape
+    return torch.bernoulli(torch.empty(shape, dtype=torch.bool, device=input.device), 1 - p)
+
+
+class Dropout(Rule):
+    """y = noise x,   noise = 1 / (1 - p) where the mask is set, else 0;   the mask is set with probability 1 - p
+
+    input, output, delta (*)   mask (*), or (N, C, 1, ...) where whole channels are dropped
+
+    delta_input = noise delta
+
+    Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting"; whole channels:
+    Tompson et al. 2015, "Efficient Object Localization Using Convolutional Networks".
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
+        if input.is_cuda and mask_shape is None and p < 1:
+            return torch.native_dropout(input, p, True)
+        mask = draw(input, p, mask_shape)
+        return Dropout.delta_input(input, mask, p), mask
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+        ctx.p = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor, _: Tensor) -> tuple:
+        return choose(Dropout.delta_input)(delta, *ctx.saved_tensors, ctx.p), None, None
+
+    @staticmethod
+    def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
+        if p == 1:
+            return delta * 0.0
+        return delta * (mask * (delta.new_ones(()) / (1 - p)))
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        return Dropout.delta_input(tangents[0], output[1], inputs[1]), None
+
+
+class AlphaDropout(Rule):
+    """y = a x + b where the mask is set, else -a s + b;   a = 1 / sqrt((s² p + 1) (1 - p)),   b = a s p,   s = 1.758...
+
+    input, output, delta (*)   mask (*), or (N, C, 1, ...) where whole channels are dropped
+
+    delta_input = a delta where the mask is set, else 0
+
+    Dropped elements take SELU's value at the far left; a and b restore mean 0 and variance 1.
+    Source: Klambauer, Unterthiner, Mayr, Hochreiter 2017, "Self-Normalizing Neural Networks".
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
+        mask = draw(input, p, mask_shape)
+        if p == 1:  # as torch has it: nothing is left, also no b
+            return input * 0.0, mask
+        step = SATURATION * alpha_scale(p)
+        shift = (mask.to(input.dtype) - 1) * step + step * p
+        return AlphaDropout.delta_input(input, mask, p) + shift, mask
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+        ctx.p = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor, _: Tensor) -> tuple:
+        return choose(AlphaDropout.delta_input)(delta, *ctx.saved_tensors, ctx.p), None, None
+
+    @staticmethod
+    def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
+        return delta * (mask * (delta.new_ones(()) * alpha_scale(p)))
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        return AlphaDropout.delta_input(tangents[0], output[1], inputs[1]), None
+
+
+def alpha_scale(p: float) -> float:
+    """a of `AlphaDropout`; 0 where everything is dropped."""
+    return 1 / math.sqrt((SATURATION * SATURATION * p + 1) * (1 - p)) if p < 1 else 0.0

@@ -1,0 +1,100 @@
+"""Activations that weight a value by a gate between 0 and 1: GELU by a normal distribution, GLU by a sigmoid."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath
+
+SQRT_HALF = math.sqrt(0.5)
+NORMAL = 1 / math.sqrt(2 * math.pi)
+BETA = math.sqrt(2 / math.pi)
+KAPPA = 0.044715
+
+
+class GELU(Rule):
+    """y = x Phi(x), Phi the normal distribution; with approximate="tanh" y = x (1 + tanh u) / 2 = x sigma(2 u)
+
+    input, output, delta (*)   approximate: "none" or "tanh"
+
+    delta_input = (Phi(x) + x phi(x)) delta,   Phi(x) = erfc(-x / sqrt 2) / 2, phi(x) = e^(-x^2 / 2) / sqrt(2 pi)
+    with "tanh"   (s + x s (1 - s) 2 u') delta,   s = sigma(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+
+    Source: Hendrycks, Gimpel 2016, "Gaussian error linear units".
+    """
+
+    @staticmethod
+    def forward(input: Tensor, approximate: str) -> Tensor:
+        return F.gelu(input, approximate=approximate)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, ctx.approximate = inputs
+        ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        formula = GELU.delta_input_tanh if ctx.approximate == "tanh" else GELU.delta_input
+        return in_opmath(choose(formula), delta, *ctx.saved_tensors), None
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
+        distribution = 0.5 * torch.erfc(-SQRT_HALF * input)
+        density = NORMAL * torch.exp(-0.5 * input * input)
+        return delta * (distribution + input * density)
+
+    @staticmethod
+    def delta_input_tanh(delta: Tensor, input: Tensor) -> Tensor:
+        square = input * input
+        s = torch.sigmoid(2 * BETA * input * (1 + KAPPA * square))
+        return delta * (s + input * s * (1 - s) * (2 * BETA * (1 + 3 * KAPPA * square)))
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, approximate = inputs
+        formula = GELU.delta_input_tanh if approximate == "tanh" else GELU.delta_input
+        return formula(tangents[0], input)
+
+
+class GLU(Rule):
+    """y = a sigma(b), a and b the two halves of the input along dim
+
+    input (*, 2K, *)   output, delta (*, K, *)   dim: int
+
+    delta_input = [s delta, a s (1 - s) delta],   s = sigma(b)
+
+    Source: Dauphin, Fan, Auli, Grangier 2017, "Language modeling with gated convolutional networks".
+    """
+
+    @staticmethod
+    def forward(input: Tensor, dim: int) -> Tensor:
+        return F.glu(input, dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, ctx.dim = inputs
+        ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return in_opmath(choose(GLU.delta_input), delta, *ctx.saved_tensors, ctx.dim), None
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
+        a, b = input.chunk(2, dim)
+        s = torch.sigmoid(b)
+        delta_a = delta * s
+        return torch.cat((delta_a, delta_a * a * (1 - s)), dim)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, dim = inputs
+        _, b = input.chunk(2, dim)
+        t_a, t_b = tangents[0].chunk(2, dim)
+        s = torch.sigmoid(b)
+        return t_a * s + output * (1 - s) * t_b

@@ -1,0 +1,158 @@
+"""Affine maps: Linear, Bilinear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import LOWER, Rule, choose, flat, total
+
+
+class Linear(Rule):
+    """y = x W^T + b
+
+    input (*, I)   weight (O, I) or (I,)   bias (O,) or () or None   output, delta (*, O) or (*)
+
+    delta_input  = delta W
+    grad_weight  = sum over * of delta^T x
+    grad_bias    = sum over * of delta
+
+    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
+    Wikipedia, "Backpropagation", section Matrix multiplication.
+    """
+
+    autocast = LOWER
+
+    @staticmethod
+    def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(input, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, weight, _ = inputs
+        ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        input, weight = ctx.saved_tensors
+        needs_input, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            choose(Linear.delta_input)(delta, weight) if needs_input else None,
+            choose(Linear.grad_weight)(delta, input) if needs_weight else None,
+            choose(Linear.grad_bias)(delta) if needs_bias else None,
+        )
+
+    @staticmethod
+    def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
+        return delta @ weight if weight.dim() == 2 else delta.unsqueeze(-1) * weight
+
+    @staticmethod
+    def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
+        if delta.dim() < input.dim():  # weight (I,)
+            return delta.reshape(-1) @ flat(input)
+        return flat(delta).T @ flat(input)
+
+    @staticmethod
+    def grad_bias(delta: Tensor) -> Tensor:
+        return flat(delta).sum(0)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
+        input, weight, _ = inputs
+        t_input, t_weight, t_bias = tangents
+        return total(
+            None if t_input is None else F.linear(t_input, weight),
+            None if t_weight is None else F.linear(input, t_weight),
+            None if t_bias is None else t_bias.expand_as(output),
+        )
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        return hints_for_features(args[0], args[1].shape[-1], "input")
+
+
+def hints_for_features(input: Any, features: int, name: str) -> list[str]:
+    """What is wrong with the last axis."""
+    if not isinstance(input, Tensor) or not input.dim() or input.shape[-1] == features:
+        return []
+    return [f"the last axis of {name} has size {input.shape[-1]}, weight expects {features}: change one or the other"]
+
+
+class Bilinear(Rule):
+    """y_o = x1^T W_o x2 + b_o
+
+    input1 (*, I)   input2 (*, J)   weight (O, I, J)   bias (O,) or None   output, delta (*, O)
+
+    delta_input1 = sum over o of delta_o W_o x2        delta_input2 = sum over o of delta_o W_o^T x1
+    grad_weight_o = sum over * of delta_o x1 x2^T      grad_bias = sum over * of delta
+
+    Source: the product rule on a form that is linear in each of its factors.
+    """
+
+    autocast = {"cuda": "promote"}  # noqa: RUF012
+
+    @staticmethod
+    def forward(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.bilinear(input1, input2, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input1, input2, weight, _ = inputs
+        needs_input1, needs_input2, needs_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(
+            input1 if needs_input2 or needs_weight else None,
+            input2 if needs_input1 or needs_weight else None,
+            weight if needs_input1 or needs_input2 else None,
+        )
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        input1, input2, weight = ctx.saved_tensors
+        needs_input1, needs_input2, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            choose(Bilinear.delta_input1)(delta, input2, weight) if needs_input1 else None,
+            choose(Bilinear.delta_input2)(delta, input1, weight) if needs_input2 else None,
+            choose(Bilinear.grad_weight)(delta, input1, input2) if needs_weight else None,
+            choose(Bilinear.grad_bias)(delta) if needs_bias else None,
+        )
+
+    @staticmethod
+    def delta_input1(delta: Tensor, input2: Tensor, weight: Tensor) -> Tensor:
+        (outs, ins, others), rows = weight.shape, delta.shape[:-1].numel()
+        weighted = flat(input2) @ weight.reshape(outs * ins, others).T  # row n holds W_o x2 for every o
+        return (delta.reshape(rows, 1, outs) @ weighted.reshape(rows, outs, ins)).reshape(*delta.shape[:-1], ins)
+
+    @staticmethod
+    def delta_input2(delta: Tensor, input1: Tensor, weight: Tensor) -> Tensor:
+        return Bilinear.delta_input1(delta, input1, weight.mT)
+
+    @staticmethod
+    def grad_weight(delta: Tensor, input1: Tensor, input2: Tensor) -> Tensor:
+        rows, outs, ins = delta.shape[:-1].numel(), delta.shape[-1], input1.shape[-1]
+        outer = delta.reshape(rows, outs, 1) * input1.reshape(rows, 1, ins)
+        return (outer.reshape(rows, outs * ins).T @ flat(input2)).reshape(outs, ins, input2.shape[-1])
+
+    @staticmethod
+    def grad_bias(delta: Tensor) -> Tensor:
+        return flat(delta).sum(0)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
+        input1, input2, weight, _ = inputs
+        t_input1, t_input2, t_weight, t_bias = tangents
+        return total(
+            None if t_input1 is None else F.bilinear(t_input1, input2, weight),
+            None if t_input2 is None else F.bilinear(input1, t_input2, weight),
+            None if t_weight is None else F.bilinear(input1, input2, t_weight),
+            None if t_bias is None else t_bias.expand_as(output),
+        )
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        input1, input2, weight, _ = args
+        if weight.dim() != 3:
+            return []
+        _, first, second = weight.shape
+        return [*hints_for_features(input1, first, "input1"), *hints_for_features(input2, second, "input2")]

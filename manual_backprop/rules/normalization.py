@@ -1,0 +1,329 @@
+"""Normalization of each sample by itself: LayerNorm, GroupNorm, RMSNorm.
+
+x̂ = (x - mean) invstd has mean 0 and square 1 over its n elements, so a delta loses its parts along 1 and along x̂.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+from ._rule import Rule, choose, differentiated_again, sum_to, total, widen
+
+FLOAT32 = {"cuda": "float32"}
+# torch's autocast knows rms_norm in newer versions only; before, the output kept the dtype of the input
+KNOWS_RMS_NORM = torch._C._dispatch_has_kernel_for_dispatch_key("aten::rms_norm", "AutocastCUDA")
+
+
+def statistics(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which stay with size 1; two passes, so nothing cancels."""
+    mean = input.mean(axes, keepdim=True)
+    return mean, ((input - mean).square().mean(axes, keepdim=True) + eps).rsqrt()
+
+
+def standardized(input: Tensor, tangent: Tensor | None, axes: tuple[int, ...], eps: float) -> tuple:
+    """x̂ and its tangent: invstd (t - mean(t) - x̂ mean(x̂ t))."""
+    mean, invstd = statistics(input, axes, eps)
+    normalized = (input - mean) * invstd
+    if tangent is None:
+        return normalized, None
+    along = (normalized * tangent).mean(axes, keepdim=True)
+    return normalized, invstd * (tangent - tangent.mean(axes, keepdim=True) - normalized * along)
+
+
+def affine_tangent(
+    normalized: Tensor, t_normalized: Tensor | None, weight: Tensor | None, t_weight: Tensor | None,
+    t_bias: Tensor | None, output: Tensor,
+) -> Tensor:  # fmt: skip
+    """The product rule on w x̂ + b; weight and tangents broadcast against x̂."""
+    scaled = t_normalized if t_normalized is None or weight is None else weight * t_normalized
+    moved = total(scaled, None if t_weight is None else t_weight * normalized, t_bias)
+    assert moved is not None
+    return moved.expand_as(output).to(output.dtype)
+
+
+def dtype_of(*tensors: Tensor | None) -> torch.dtype | None:
+    """The dtype of the first tensor that is there."""
+    return next((tensor.dtype for tensor in tensors if tensor is not None), None)
+
+
+def spread(values: Tensor, like: Tensor) -> Tensor:
+    """(C,) or (N, C) with an axis of size 1 for every axis that `like` (N, C, *) has behind its channels."""
+    return values.reshape(values.shape + (1,) * (like.dim() - 2))
+
+
+def over_positions(values: Tensor) -> Tensor:
+    """(N, C, *) summed to (N, C)."""
+    return values.sum(tuple(range(2, values.dim()))) if values.dim() > 2 else values
+
+
+def weighted_sum(weights: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+    """Sum over * of weights (*, 1, ...) times values (*, shape): one pass as a product of a vector with a matrix."""
+    rows = weights.reshape(-1)
+    return (rows @ values.reshape(rows.shape[0], shape.numel())).reshape(shape)
+
+
+class LayerNorm(Rule):
+    """y = w x̂ + b,   x̂ = (x - mean) invstd,   mean and var over the last axes,   invstd = 1 / sqrt(var + eps)
+
+    input, output, delta (*, normalized_shape)   weight, bias (normalized_shape) or None   mean, invstd (*, 1, ...)
+
+    delta_input  = invstd (w delta - mean(w delta) - x̂ mean(w delta x̂))     means over the normalized axes
+    grad_weight  = sum over * of delta x̂
+    grad_bias    = sum over * of delta
+
+    Source: Ba, Kiros, Hinton 2016, "Layer Normalization".
+    """
+
+    autocast = FLOAT32
+
+    @staticmethod
+    def forward(
+        input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        input, ctx.normalized_shape, weight, bias, ctx.eps = inputs
+        _, mean, invstd = output
+        ctx.mark_non_differentiable(mean, invstd)
+        ctx.dtype = dtype_of(weight, bias)
+        needs_input, _, needs_weight, _, _ = ctx.needs_input_grad
+        kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)
+        ctx.save_for_backward(*kept, weight if needs_input else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
+        dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
+        delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
+        needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        if input is not None and differentiated_again():
+            mean, invstd = statistics(input, tuple(range(-len(shape), 0)), ctx.eps)
+        return (
+            choose(LayerNorm.delta_input)(delta, input, weight, mean, invstd, shape).to(dtype) if needs_input else None,
+            None,
+            choose(LayerNorm.grad_weight)(delta, input, mean, invstd, shape).to(ctx.dtype) if needs_weight else None,
+            choose(LayerNorm.grad_bias)(delta, shape).to(ctx.dtype) if needs_bias else None,
+            None,
+        )
+
+    @staticmethod
+    def delta_input(
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size
+    ) -> Tensor:
+        axes = tuple(range(-len(shape), 0))
+        scaled = delta if weight is None else delta * weight
+        centered = input - mean  # x̂ without its invstd, which is cheaper to multiply into the sums
+        along_one = invstd * scaled.mean(axes, keepdim=True)
+        along_x = invstd.square() * (scaled * centered).mean(axes, keepdim=True)
+        return torch.addcmul(-along_one, invstd, torch.addcmul(scaled, centered, along_x, value=-1))
+
+    @staticmethod
+    def grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, shape: torch.Size) -> Tensor:
+        return weighted_sum(invstd, delta * (input - mean), shape)
+
+    @staticmethod
+    def grad_bias(delta: Tensor, shape: torch.Size) -> Tensor:
+        return sum_to(delta, shape)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        input, shape, weight, _, eps = inputs
+        t_input, _, t_weight, t_bias, _ = widen(*tangents)
+        input, weight = widen(input, weight)
+        normalized, t_normalized = standardized(input, t_input, tuple(range(-len(shape), 0)), eps)
+        return affine_tangent(normalized, t_normalized, weight, t_weight, t_bias, output[0]), None, None
+
+
+class RMSNorm(Rule):
+    """y = w x̂,   x̂ = x invrms,   invrms = 1 / sqrt(mean of x² over the last axes + eps)
+
+    input, output, delta (*, normalized_shape)   weight (normalized_shape) or None
+
+    delta_input  = invrms (w delta - x̂ mean(w delta x̂))     mean over the normalized axes
+    grad_weight  = sum over * of delta x̂
+
+    Source: Zhang, Sennrich 2019, "Root Mean Square Layer Normalization".
+    """
+
+    autocast = FLOAT32 if KNOWS_RMS_NORM else {}
+
+    @staticmethod
+    def forward(input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
+        return torch.rms_norm(input, normalized_shape, weight, eps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, ctx.normalized_shape, weight, ctx.eps = inputs
+        ctx.dtype = dtype_of(weight)
+        ctx.save_for_backward(input, weight if ctx.needs_input_grad[0] else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
+        delta, input, weight = widen(delta, *ctx.saved_tensors)
+        needs_input, _, needs_weight, _ = ctx.needs_input_grad
+        invrms = RMSNorm.invrms(input, shape, ctx.eps)
+        return (
+            choose(RMSNorm.delta_input)(delta, input, weight, invrms, shape).to(dtype) if needs_input else None,
+            None,
+            choose(RMSNorm.grad_weight)(delta, input, invrms, shape).to(ctx.dtype) if needs_weight else None,
+            None,
+        )
+
+    @staticmethod
+    def invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
+        axes = tuple(range(-len(shape), 0))
+        eps = torch.finfo(input.dtype).eps if eps is None else eps
+        return (input.square().mean(axes, keepdim=True) + eps).rsqrt()
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size) -> Tensor:
+        scaled = delta if weight is None else delta * weight
+        along_x = invrms.square() * (scaled * input).mean(tuple(range(-len(shape), 0)), keepdim=True)
+        return invrms * torch.addcmul(scaled, input, along_x, value=-1)
+
+    @staticmethod
+    def grad_weight(delta: Tensor, input: Tensor, invrms: Tensor, shape: torch.Size) -> Tensor:
+        return weighted_sum(invrms, delta * input, shape)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        shape, eps = inputs[1], inputs[3]
+        t_input, _, t_weight, _ = widen(*tangents)
+        input, weight = widen(inputs[0], inputs[2])
+        invrms = RMSNorm.invrms(input, shape, eps)
+        normalized = input * invrms
+        if t_input is not None:
+            along_x = (normalized * t_input).mean(tuple(range(-len(shape), 0)), keepdim=True)
+            t_input = invrms * (t_input - normalized * along_x)
+        return affine_tangent(normalized, t_input, weight, t_weight, None, output)
+
+
+class GroupNorm(Rule):
+    """y = w x̂ + b,   x̂ = (x - mean) invstd,   mean and var over a group of channels and their positions
+
+    input, output, delta (N, C, *)   weight, bias (C,) or None   mean, invstd (N, G)   sums, dots (N, C)
+
+    sums = delta summed over positions       grad_bias   = sum over N of sums
+    dots = delta x̂ summed over positions     grad_weight = sum over N of dots
+    delta_input = invstd (w delta - mean(w delta) - x̂ mean(w delta x̂))     means over a group and its positions
+
+    Source: Wu, He 2018, "Group Normalization".
+    """
+
+    autocast = FLOAT32
+
+    @staticmethod
+    def forward(
+        input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        layout = suggest_memory_format(input) if input.device.type == "cpu" else torch.contiguous_format
+        batch, channels = input.shape[:2]
+        return torch.native_group_norm(
+            input.contiguous(memory_format=layout),
+            None if weight is None else weight.contiguous(),
+            None if bias is None else bias.contiguous(),
+            batch, channels, input.shape[2:].numel(), num_groups, eps,
+        )  # fmt: skip
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        input, ctx.num_groups, weight, bias, ctx.eps = inputs
+        _, mean, invstd = output
+        ctx.mark_non_differentiable(mean, invstd)
+        ctx.dtype = dtype_of(weight, bias)
+        needs_input, _, needs_weight, _, _ = ctx.needs_input_grad
+        kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)
+        ctx.save_for_backward(*kept, weight if needs_input else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
+        dtype = delta.dtype
+        delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
+        needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        sums: Any = None
+        dots: Any = None
+        delta_input: Any = None
+        if needs_input or needs_bias:
+            sums = choose(GroupNorm.sums)(delta)
+        if needs_input or needs_weight:
+            if differentiated_again():
+                mean, invstd = GroupNorm.statistics(input, ctx.num_groups, ctx.eps)
+            dots = choose(GroupNorm.dots)(delta, input, mean, invstd)
+        if needs_input:
+            delta_input = choose(GroupNorm.delta_input)(delta, input, weight, mean, invstd, sums, dots).to(dtype)
+        return (
+            delta_input,
+            None,
+            GroupNorm.grad_weight(dots).to(ctx.dtype) if needs_weight else None,
+            GroupNorm.grad_bias(sums).to(ctx.dtype) if needs_bias else None,
+            None,
+        )
+
+    @staticmethod
+    def sums(delta: Tensor) -> Tensor:
+        return over_positions(delta)
+
+    @staticmethod
+    def dots(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
+        mean, invstd = per_channel(mean, input), per_channel(invstd, input)
+        return invstd * over_positions(delta * (input - spread(mean, input)))
+
+    @staticmethod
+    def grad_weight(dots: Tensor) -> Tensor:
+        return dots.sum(0)
+
+    @staticmethod
+    def grad_bias(sums: Tensor) -> Tensor:
+        return sums.sum(0)
+
+    @staticmethod
+    def delta_input(
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, sums: Tensor, dots: Tensor
+    ) -> Tensor:
+        groups = mean.shape[1]
+        count = input.shape[1:].numel() // groups
+        if weight is not None:
+            sums, dots = weight * sums, weight * dots
+        along_one = by_group(sums, groups).sum(2) / count
+        along_x = by_group(dots, groups).sum(2) / count
+        # every element of a group's channel gets a delta + b x + c
+        a = per_channel(invstd, input) * (1 if weight is None else weight)
+        b = -invstd.square() * along_x
+        c = -invstd * along_one - b * mean
+        b, c = per_channel(b, input), per_channel(c, input)
+        return torch.addcmul(torch.addcmul(spread(c, input), spread(b, input), input), spread(a, input), delta)
+
+    @staticmethod
+    def statistics(input: Tensor, num_groups: int, eps: float) -> tuple[Tensor, Tensor]:
+        grouped = by_group(input, num_groups)
+        mean, invstd = statistics(grouped, tuple(range(2, grouped.dim())), eps)
+        return mean.reshape(mean.shape[:2]), invstd.reshape(mean.shape[:2])
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        input, num_groups, weight, _, eps = inputs
+        t_input, _, t_weight, t_bias, _ = widen(*tangents)
+        input, weight = widen(input, weight)
+        grouped = by_group(input, num_groups)
+        t_grouped = None if t_input is None else by_group(t_input, num_groups)
+        normalized, moved = standardized(grouped, t_grouped, tuple(range(2, grouped.dim())), eps)
+        normalized, moved = normalized.reshape(input.shape), None if moved is None else moved.reshape(input.shape)
+        weight, t_weight, t_bias = (None if v is None else spread(v, input) for v in (weight, t_weight, t_bias))
+        return affine_tangent(normalized, moved, weight, t_weight, t_bias, output[0]), None, None
+
+
+def by_group(values: Tensor, groups: int) -> Tensor:
+    """(N, C, *) as (N, G, C / G, *)."""
+    batch, channels, *positions = values.shape
+    return values.reshape(batch, groups, channels // groups, *positions)
+
+
+def per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """(N, G) repeated for every channel of a group of `like` (N, C, *): (N, C)."""
+    return values.repeat_interleave(like.shape[1] // values.shape[1], 1)

@@ -1,0 +1,69 @@
+"""Enlarging by a border: Pad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath
+
+
+class Pad(Rule):
+    """y[i] = x[source(i)] along each padded axis; in the border of mode "constant", y[i] = value
+
+    input (*, S)   output, delta (*, left + S + right)   pad: left, right of the last axis, then of the one before, ...
+
+    delta_input[j] = sum over i with source(i) = j of delta[i]:
+                     the middle of delta, plus each slice of its border where that slice was copied from
+
+    With i counted from the first element of x and n elements, source(i) is |i| or 2 (n - 1) - i for "reflect", the
+    nearest of 0 ... n - 1 for "replicate", i mod n for "circular". A negative entry of pad cuts off before that;
+    what is cut off gets 0.
+
+    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying a value is adding up its copies.
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: float | None) -> Tensor:
+        return F.pad(input, pad, mode, value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _, ctx.pad, ctx.mode, _ = inputs
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return in_opmath(choose(Pad.delta_input), delta, ctx.pad, ctx.mode), None, None, None
+
+    @staticmethod
+    def delta_input(delta: Tensor, pad: tuple[int, ...], mode: str) -> Tensor:
+        if mode == "constant":
+            return F.pad(delta, [-width for width in pad])
+        for axis in range(len(pad) // 2):
+            delta = Pad.fold(delta, -1 - axis, pad[2 * axis], pad[2 * axis + 1], mode)
+        return delta
+
+    @staticmethod
+    def fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
+        """The border of one (negative) axis added to what it was copied from."""
+        middle = F.pad(delta, [0, 0] * (-1 - axis) + [-left, -right])
+        size = middle.shape[axis]
+        begin, end = max(0, -left), size - max(0, -right)  # what is not cut off
+        for i in (*range(-left, 0), *range(size, size + right)):
+            if mode == "reflect":
+                source = -i if i < 0 else 2 * (size - 1) - i
+            elif mode == "replicate":
+                source = 0 if i < 0 else size - 1
+            else:
+                source = begin + (i - begin) % (end - begin)
+            middle.select(axis, source).add_(delta.select(axis, i + left))
+        return middle
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        _, pad, mode, _ = inputs
+        return F.pad(tangents[0], pad, mode)

@@ -1,0 +1,177 @@
+"""Activations pieced together from straight lines and parabolas: Hardtanh (with ReLU6), Hardshrink, Softshrink,
+Hardsigmoid, Hardswish.
+
+All act on each element alone, so their Jacobians are diagonal, and a tangent passes through as a delta does.
+At the kinks and for NaN the comparisons are those of ATen's scalar loops and CUDA kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath
+
+
+class Hardtanh(Rule):
+    """y = min(max(x, min_val), max_val)      (ReLU6: between 0 and 6)
+
+    input, output, delta (*)   min_val, max_val: numbers
+
+    delta_input = delta where min_val < x < max_val, else 0
+
+    Source: Collobert 2004, "Large scale machine learning"; ReLU6: Krizhevsky 2010, "Convolutional deep belief networks
+    on CIFAR-10".
+    """
+
+    @staticmethod
+    def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
+        return F.hardtanh(input, min_val, max_val)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, ctx.min_val, ctx.max_val = inputs
+        ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return choose(Hardtanh.delta_input)(delta, *ctx.saved_tensors, ctx.min_val, ctx.max_val), None, None
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor, min_val: float, max_val: float) -> Tensor:
+        return torch.where((input <= min_val) | (input >= max_val), 0.0, delta)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return Hardtanh.delta_input(tangents[0], *inputs)
+
+
+class Hardshrink(Rule):
+    """y = x where |x| > lambd, else 0
+
+    input, output, delta (*)   lambd: number
+
+    delta_input = delta where |x| > lambd, else 0
+
+    Source: Donoho, Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage".
+    """
+
+    @staticmethod
+    def forward(input: Tensor, lambd: float) -> Tensor:
+        return F.hardshrink(input, lambd)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, ctx.lambd = inputs
+        ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return choose(Hardshrink.delta_input)(delta, *ctx.saved_tensors, ctx.lambd), None
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor, lambd: float) -> Tensor:
+        return torch.where(input.abs() <= lambd, 0.0, delta)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return Hardshrink.delta_input(tangents[0], *inputs)
+
+
+class Softshrink(Rule):
+    """y = x - lambd where x > lambd, x + lambd where x < -lambd, else 0
+
+    input, output, delta (*)   lambd: number, not negative
+
+    delta_input = delta where |x| > lambd, else 0
+
+    Source: Donoho, Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage".
+    """
+
+    @staticmethod
+    def forward(input: Tensor, lambd: float) -> Tensor:
+        return F.softshrink(input, lambd)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, ctx.lambd = inputs
+        ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return choose(Softshrink.delta_input)(delta, *ctx.saved_tensors, ctx.lambd), None
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor, lambd: float) -> Tensor:
+        return torch.where(input.abs() <= lambd, 0.0, delta)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return Softshrink.delta_input(tangents[0], *inputs)
+
+
+class Hardsigmoid(Rule):
+    """y = min(max(x / 6 + 1/2, 0), 1)
+
+    input, output, delta (*)
+
+    delta_input = delta / 6 where |x| < 3, else 0
+
+    Source: Courbariaux, Bengio, David 2015, "BinaryConnect"; with slope 1/6 Howard et al. 2019, "Searching for
+    MobileNetV3".
+    """
+
+    @staticmethod
+    def forward(input: Tensor) -> Tensor:
+        return F.hardsigmoid(input)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        return choose(Hardsigmoid.delta_input)(delta, *ctx.saved_tensors)
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
+        return torch.where(input.abs() < 3, delta / 6, 0.0)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return Hardsigmoid.delta_input(tangents[0], inputs[0])
+
+
+class Hardswish(Rule):
+    """y = x min(max(x + 3, 0), 6) / 6
+
+    input, output, delta (*)
+
+    delta_input = 0 where x <= -3, (x / 3 + 1/2) delta where -3 < x < 3, else delta
+
+    Source: Howard et al. 2019, "Searching for MobileNetV3".
+    """
+
+    @staticmethod
+    def forward(input: Tensor) -> Tensor:
+        return F.hardswish(input)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        return in_opmath(choose(Hardswish.delta_input), delta, *ctx.saved_tensors)
+
+    @staticmethod
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
+        bent = torch.where(input < 3, delta * (input / 3 + 0.5), delta)
+        return torch.where(input <= -3, 0.0, bent)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return Hardswish.delta_input(tangents[0], inputs[0])

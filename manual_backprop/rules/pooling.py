@@ -1,0 +1,266 @@
+"""Pooling in one, two and three dimensions: MaxPool, AvgPool, AdaptiveAvgPool.
+
+N batch, C channels, * positions: L, (H, W) or (D, H, W). Sizes, strides, paddings and dilations are tuples with one
+entry per axis of *; formulas hold along each axis. Window p of an axis begins at position stride p - padding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath
+
+Axes = tuple[int, ...]
+
+MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MAX_WITH_INDICES = {1: F.max_pool1d_with_indices, 2: F.max_pool2d_with_indices, 3: F.max_pool3d_with_indices}
+AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
+
+
+class MaxPool(Rule):
+    """y[n, c, p] = max over k of x[n, c, stride p + dilation k - padding]
+
+    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
+
+    delta_input[n, c, i] = sum over p whose window x[n, c, i] has won of delta[n, c, p]
+
+    The first of several largest wins; NaN counts as largest, the last of several. Kept is the winner alone: how far its
+    index among all positions lies behind the first of its window, in the smallest integers that hold it.
+
+    Source: Weng, Ahuja, Huang 1993, "Learning recognition and segmentation of 3-D objects from 2-D images"; Scherer,
+    Müller, Behnke 2010, "Evaluation of pooling operations in convolutional architectures for object recognition".
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool, keep: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """keep: "winner", "indices" (the winner as its index among all positions) or "nothing" """
+        options = kernel_size, stride, padding, dilation, ceil_mode
+        if keep == "nothing":
+            return choose(MaxPool.largest)(input, *options), None
+        output, indices = choose(MaxPool.windows)(input, *options)
+        if keep == "indices":
+            return output, indices
+        size = input.shape[-len(stride) :]
+        reach = sum(d * (k - 1) * step for d, k, step in zip(dilation, kernel_size, _steps(size), strict=True))
+        dtype = torch.uint8 if reach < 2**8 else torch.int16 if reach < 2**15 else torch.int32
+        return output, (indices - MaxPool.begins(indices, size, stride, padding)).to(dtype)
+
+    @staticmethod
+    def largest(
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+    ) -> Tensor:
+        """The largest value of each window."""
+        return MAX[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
+
+    @staticmethod
+    def windows(
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The largest value of each window, and its index among all positions of its channel."""
+        return MAX_WITH_INDICES[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        input, _, ctx.stride, ctx.padding, *_ = inputs
+        ctx.size = input.shape[-len(ctx.stride) :]
+        winner = output[1]
+        if winner is not None:
+            ctx.mark_non_differentiable(winner)
+            ctx.save_for_backward(winner if ctx.needs_input_grad[0] else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor, _: Any) -> tuple:
+        (winner,) = ctx.saved_tensors
+        delta_input = choose(MaxPool.delta_input)(delta, winner, ctx.size, ctx.stride, ctx.padding)
+        return delta_input, None, None, None, None, None, None
+
+    @staticmethod
+    def delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+        """size: the sizes of x along *"""
+        channels, outputs = delta.shape[: -len(size)], math.prod(delta.shape[-len(size) :])
+        indices = MaxPool.indices(winner, size, stride, padding).reshape(*channels, outputs)
+        zeros = delta.new_zeros(()).expand(*channels, math.prod(size))
+        return zeros.scatter_add(-1, indices, delta.reshape(*channels, outputs)).reshape(*channels, *size)
+
+    @staticmethod
+    def indices(winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+        """The winners' indices among all positions."""
+        return winner if winner.dtype == torch.int64 else winner + MaxPool.begins(winner, size, stride, padding)
+
+    @staticmethod
+    def begins(winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+        """The index among all positions at which each window begins (before the first where it begins in padding)."""
+        outputs = winner.shape[-len(size) :]
+        begins = [
+            (torch.arange(n, device=winner.device) * s - p) * step
+            for n, s, p, step in zip(outputs, stride, padding, _steps(size), strict=True)
+        ]
+        return reduce(lambda total, axis: total.unsqueeze(-1) + axis, begins)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        input, _, stride, padding, *_ = inputs
+        n = len(stride)
+        value, winner = output
+        indices = MaxPool.indices(winner, input.shape[-n:], stride, padding).flatten(-n)
+        return tangents[0].flatten(-n).gather(-1, indices).unflatten(-1, value.shape[-n:]), None
+
+
+def _steps(size: Axes) -> list[int]:
+    """By how much the index among all positions grows with a step along each axis."""
+    return [math.prod(size[axis + 1 :]) for axis in range(len(size))]
+
+
+class AvgPool(Rule):
+    """y[n, c, p] = sum over k of x[n, c, stride p + k - padding] / divisor[p]
+
+    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
+
+    delta_input[n, c, i] = sum over k, and p with stride p + k - padding = i, of delta[n, c, p] / divisor[p]
+
+    divisor[p] is divisor_override, or the number of elements in the window: those of the padding count with
+    count_include_pad only, those that ceil_mode adds beyond it never.
+
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition" (subsampling layers).
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(
+        input: Tensor,
+        kernel_size: Axes,
+        stride: Axes,
+        padding: Axes,
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: int | None,
+    ) -> Tensor:
+        override = () if len(stride) == 1 else (divisor_override,)  # torch's avg_pool1d has none
+        return AVERAGE[len(stride)](input, kernel_size, stride, padding, ceil_mode, count_include_pad, *override)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, kernel_size, stride, padding, _, *divisor = inputs
+        ctx.options = input.shape[-len(stride) :], kernel_size, stride, padding, *divisor
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        delta_input = in_opmath(choose(AvgPool.delta_input), delta, *ctx.options)
+        return delta_input, None, None, None, None, None, None
+
+    @staticmethod
+    def delta_input(
+        delta: Tensor,
+        size: Axes,
+        kernel_size: Axes,
+        stride: Axes,
+        padding: Axes,
+        count_include_pad: bool,
+        divisor_override: int | None,
+    ) -> Tensor:
+        """size: the sizes of x along *"""
+        counted = AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
+        delta = delta / (divisor_override or counted)
+        for axis in range(len(size)):
+            delta = AvgPool.spread(delta, axis - len(size), size[axis], kernel_size[axis], stride[axis], padding[axis])
+        return delta
+
+    @staticmethod
+    def spread(delta: Tensor, axis: int, size: int, kernel_size: int, stride: int, padding: int) -> Tensor:
+        """Along one (negative) axis, each element added to all positions of its window."""
+        last = stride * (delta.shape[axis] - 1)  # where the last window begins
+        full = last + kernel_size
+        spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1 :])
+        for k in range(kernel_size):
+            place: Any = (..., slice(k, k + last + 1, stride), *[slice(None)] * (-1 - axis))
+            spread[place].add_(delta)
+        return F.pad(spread, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
+
+    @staticmethod
+    def divisor(
+        delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool
+    ) -> Tensor:
+        """The number of elements in each window."""
+        counts = []
+        for outputs, n, k, s, p in zip(delta.shape[-len(size) :], size, kernel_size, stride, padding, strict=True):
+            begin = torch.arange(outputs, device=delta.device) * s - p
+            end = (begin + k).clamp(max=n + p)
+            if not count_include_pad:
+                begin, end = begin.clamp(min=0), end.clamp(max=n)
+            counts.append(end - begin)
+        return outer(counts).to(delta.dtype)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return AvgPool.forward(tangents[0], *inputs[1:])
+
+
+class AdaptiveAvgPool(Rule):
+    """y[n, c, p] = mean of x[n, c, i] over floor(p I / P) <= i < ceil((p + 1) I / P), I and P the sizes of x and y
+
+    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   output_size: those of the output along *
+
+    delta_input[n, c, i] = sum of delta[n, c, p] / count[p] over floor(i P / I) <= p < ceil((i + 1) P / I)
+
+    count[p] is the number of elements in window p. Position i lies in window p just when p lies in window i of the same
+    pooling from P to I: so the sum is this pooling of delta / count, times the number of elements in those windows.
+
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks for visual recognition".
+    """
+
+    keeps_input = False
+
+    @staticmethod
+    def forward(input: Tensor, output_size: Axes) -> Tensor:
+        return ADAPTIVE_AVERAGE[len(output_size)](input, output_size)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, output_size = inputs
+        ctx.size = input.shape[-len(output_size) :]
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return in_opmath(choose(AdaptiveAvgPool.delta_input), delta, ctx.size), None
+
+    @staticmethod
+    def delta_input(delta: Tensor, size: Axes) -> Tensor:
+        """size: the sizes of x along *"""
+        output_size = delta.shape[-len(size) :]
+        share = delta / AdaptiveAvgPool.counts(delta, size, output_size)
+        return ADAPTIVE_AVERAGE[len(size)](share, size) * AdaptiveAvgPool.counts(delta, output_size, size)
+
+    @staticmethod
+    def counts(delta: Tensor, size: Axes, output_size: Axes) -> Tensor:
+        """The number of elements in each window of the pooling from size to output_size."""
+        counts = []
+        for n, outputs in zip(size, output_size, strict=True):
+            p = torch.arange(outputs, device=delta.device)
+            counts.append(((p + 1) * n + outputs - 1) // outputs - p * n // outputs)
+        return outer(counts).to(delta.dtype)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return AdaptiveAvgPool.forward(tangents[0], inputs[1])
+
+
+def outer(vectors: list[Tensor]) -> Tensor:
+    """product[i, j, ...] = vectors[0][i] vectors[1][j] ..."""
+    return reduce(lambda product, vector: product.unsqueeze(-1) * vector, vectors)

@@ -1,0 +1,146 @@
+"""What the forward keeps for the backward, in bytes and per layer: ours beside the twin's."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from ._observe import Watch, leaves, tensors, text_table, unchanged
+from .convert import as_twin, twin_function
+
+LOSS, PARAMETERS, INPUTS = "(loss)", "(parameters)", "(inputs)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Bytes that one module was the first to save: `ours` as the model is, `twin` with the layers of torch.nn."""
+
+    module: str
+    type: str
+    ours: int
+    twin: int
+
+
+@dataclass(frozen=True)
+class SavedBytes:
+    """The rows, in the order of `model.named_modules()`, and their sums.
+
+    `parameters` and `inputs` are the bytes of parameters, buffers and given inputs among what was saved, (ours, twin):
+    they live anyway and are no part of the rows and sums.
+    """
+
+    rows: tuple[Row, ...]
+    parameters: tuple[int, int]
+    inputs: tuple[int, int]
+
+    @property
+    def ours(self) -> int:
+        """Bytes saved by the model as it is."""
+        return sum(row.ours for row in self.rows)
+
+    @property
+    def twin(self) -> int:
+        """Bytes saved by the model with the layers of torch.nn."""
+        return sum(row.twin for row in self.rows)
+
+    @property
+    def ratio(self) -> float:
+        """ours / twin: below 1 where our layers save less; NaN when neither saves anything."""
+        return self.ours / self.twin if self.twin else math.nan
+
+    def __str__(self) -> str:
+        cells = [(r.module, r.type, *_cells(r.ours, r.twin)) for r in self.rows]
+        total = ("total", "", *_cells(self.ours, self.twin))
+        alive = ", ".join(
+            f"{what} {size(ours)} (torch.nn {size(twin)})"
+            for what, (ours, twin) in (("parameters and buffers", self.parameters), ("inputs", self.inputs))
+        )
+        head = ("module", "type", "ours", "torch.nn", "ours / torch.nn")
+        return f"{text_table(head, [*cells, total], left=(0, 1))}\nalso saved, but alive anyway: {alive}"
+
+
+def saved_bytes(
+    model: torch.nn.Module, *inputs: Any, loss: Callable[[Any], Any] | None = None, **kwargs: Any
+) -> SavedBytes:
+    """Run `model(*inputs, **kwargs)` and count what the forward keeps for the backward; then again with torch's layers.
+
+    What is counted are storages: a tensor that several nodes save, or views of one, count once, with the module that
+    was the first to save it. `loss` takes the model's output; what it saves is a row of its own. Works on the meta
+    device, too, without computing anything. Nothing of the model changes.
+
+    Raises TypeError for what is no module, BadInput for a lazy model that has not seen a batch yet.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"saved_bytes takes a torch.nn.Module, got {type(model).__name__}")
+    ours = _count(model, inputs, kwargs, loss)
+    with as_twin(model, loss):
+        twin = _count(model, inputs, kwargs, twin_function(loss))
+    types = {name: type(module).__name__ for name, module in model.named_modules()}
+    types[LOSS] = getattr(loss, "__name__", type(loss).__name__)
+    rows = (Row(name or "(itself)", kind, ours[name], twin[name]) for name, kind in types.items())
+    alive = {kind: (ours[kind], twin[kind]) for kind in (PARAMETERS, INPUTS)}
+    return SavedBytes(tuple(row for row in rows if row.ours or row.twin), alive[PARAMETERS], alive[INPUTS])
+
+
+def _dense(tensor: Tensor) -> list[Tensor]:
+    """The tensor, or those that a sparse one is made of."""
+    if tensor.layout == torch.strided:
+        return [tensor]
+    if tensor.layout == torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    rows = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
+    places = (tensor.crow_indices(), tensor.col_indices()) if rows else (tensor.ccol_indices(), tensor.row_indices())
+    return [*places, tensor.values()]
+
+
+def _count(model: torch.nn.Module, inputs: Any, kwargs: Any, loss: Any) -> Counter[str]:
+    """Bytes that one forward saves, by the name of the module that was the first to save each storage."""
+    found: dict[int, tuple[Any, str]] = {}  # by address; holding the storages keeps an address from being used anew
+
+    def note(tensor: Tensor, name: str, into: dict[int, tuple[Any, str]]) -> None:
+        for part in _dense(tensor):
+            storage = part.untyped_storage()
+            into.setdefault(storage._cdata, (storage, name))
+
+    with unchanged(model, inputs, kwargs), unchanged(loss), Watch(model) as watch:
+        args, named = leaves((inputs, kwargs))
+        alive: dict[int, tuple[Any, str]] = {}
+        for tensor in (*model.parameters(), *model.buffers()):
+            note(tensor, PARAMETERS, alive)
+        for tensor in tensors((args, named)):
+            note(tensor, INPUTS, alive)
+
+        def pack(tensor: Tensor) -> Tensor:
+            note(tensor, watch.running, found)
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = model(*args, **named)
+            if loss is not None:
+                watch.stack.append((LOSS, 1))
+                loss(output)
+    counts: Counter[str] = Counter()
+    for address, (storage, name) in found.items():
+        counts[alive[address][1] if address in alive else name] += storage.nbytes()
+    return counts
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    amount, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f} {unit}" if unit != "B" else f"{count} B"
+
+
+def _cells(ours: int, twin: int) -> tuple[str, str, str]:
+    return size(ours), size(twin), f"{ours / twin:.2f}" if twin else "-"

@@ -1,0 +1,47 @@
+"""Rows of the batch normalization."""
+
+from ..case import constant, normal, uniform
+from ._make import function, layer
+
+FLAT = (normal(5, 3),)
+LINE = (normal(4, 3, 2),)
+IMAGE = (normal(3, 2, 2, 3),)
+VOLUME = (normal(2, 2, 2, 1, 2),)
+RUNNING = (normal(3, grad=False), uniform(3, low=0.5, high=2.0, grad=False))
+NONE = constant(None)
+# no infinity: an infinite weight times a difference of two sums is NaN or infinite by the order of operations
+WEIGHT = uniform(3, low=-1.0, specials=(0.0, 1000.0, float("nan")))
+
+# torch.func's Hessian of batch_norm is not symmetric: its derivative of the weight's gradient by the input is wrong
+# (torch 2.15); ours is held against plain arithmetic in tests/test_normalization.py
+TWIN_IS_WRONG = {"transforms: hessian": "the twin's is wrong: not symmetric"}
+WRONG = {"without": TWIN_IS_WRONG}
+READS = {
+    **TWIN_IS_WRONG,
+    "compiled": "the cumulative average reads the number of batches: breaks the twin's graph, too",
+}
+EMPTIED = {"without": {"empty": "empties the running statistics too, at which the twin does not look then"}}
+
+CASES = [
+    layer("BatchNorm1d", 3, inputs=FLAT, tag="flat", row={"larger": (normal(64, 3),), **WRONG}),
+    layer("BatchNorm1d", 3, inputs=LINE, row=WRONG),
+    layer("BatchNorm1d", 3, inputs=LINE, train=False),
+    layer("BatchNorm1d", 3, inputs=(normal(1, 3),), train=False, tag="one-sample"),
+    layer("BatchNorm2d", 2, inputs=IMAGE, row={"larger": (normal(8, 2, 5, 5),), **WRONG}),
+    layer("BatchNorm2d", 2, inputs=IMAGE, train=False),
+    layer("BatchNorm2d", 2, inputs=IMAGE, eps=0.1, momentum=0.3, row=WRONG),
+    layer("BatchNorm2d", 2, inputs=IMAGE, affine=False),
+    layer("BatchNorm2d", 2, inputs=IMAGE, affine=False, train=False),
+    layer("BatchNorm2d", 2, inputs=IMAGE, momentum=None, row={"without": READS}),
+    layer("BatchNorm2d", 2, inputs=IMAGE, track_running_stats=False, row=WRONG),
+    layer("BatchNorm2d", 2, inputs=IMAGE, track_running_stats=False, train=False, row=WRONG),
+    layer("BatchNorm3d", 2, inputs=VOLUME, row=WRONG),
+    layer("BatchNorm3d", 2, inputs=VOLUME, train=False),
+    function("batch_norm", (*LINE, *RUNNING, normal(3), normal(3))),
+    function("batch_norm", (*LINE, *RUNNING), tag="plain", row=EMPTIED),
+    function("batch_norm", (*LINE, *RUNNING, normal(3)), tag="weight-only"),
+    function("batch_norm", (*LINE, *RUNNING, NONE, normal(3)), tag="bias-only"),
+    function("batch_norm", (*LINE, *RUNNING, WEIGHT, normal(3)), training=True, momentum=0.2, row=WRONG),
+    function("batch_norm", (*LINE, NONE, NONE, WEIGHT), training=True, tag="weight-only", row=WRONG),
+    function("batch_norm", (*LINE, NONE, NONE, NONE, normal(3)), training=True, tag="bias-only"),
+]

@@ -1,0 +1,35 @@
+"""Rows of the affine maps."""
+
+from ..case import normal
+from ._make import function, layer
+
+FLOAT32_INSIDE = {
+    "without": {
+        "autocast": "on a CPU the twin rounds the products inside a float32 result to bfloat16, ours do not: "
+        "test_bilinear.py compares both with float64"
+    }
+}
+
+CASES = [
+    layer("Linear", 4, 3, inputs=(normal(5, 4),), row={"larger": (normal(64, 4),)}),
+    layer("Linear", 4, 3, inputs=(normal(5, 4),), bias=False),
+    layer("Linear", 4, 3, inputs=(normal(4),), tag="vector"),
+    layer("Linear", 4, 3, inputs=(normal(2, 3, 5, 4),), tag="4d"),
+    layer("Linear", 4, 3, inputs=(normal(0, 4),), tag="empty"),
+    function("linear", (normal(5, 4), normal(3, 4), normal(3))),
+    function("linear", (normal(5, 4), normal(4)), tag="weight-vector"),
+    layer(
+        "Bilinear",
+        4,
+        3,
+        2,
+        inputs=(normal(5, 4), normal(5, 3)),
+        row={"larger": (normal(64, 4), normal(64, 3)), **FLOAT32_INSIDE},
+    ),
+    layer("Bilinear", 4, 3, 2, inputs=(normal(5, 4), normal(5, 3)), bias=False, row=FLOAT32_INSIDE),
+    layer("Bilinear", 4, 3, 2, inputs=(normal(4), normal(3)), tag="vectors", row=FLOAT32_INSIDE),
+    layer("Bilinear", 4, 3, 2, inputs=(normal(2, 3, 4), normal(2, 3, 3)), tag="3d", row=FLOAT32_INSIDE),
+    layer("Bilinear", 4, 3, 2, inputs=(normal(0, 4), normal(0, 3)), tag="empty", row=FLOAT32_INSIDE),
+    function("bilinear", (normal(5, 4), normal(5, 3), normal(2, 4, 3), normal(2)), row=FLOAT32_INSIDE),
+    function("bilinear", (normal(5, 4), normal(5, 3), normal(2, 4, 3)), tag="no-bias", row=FLOAT32_INSIDE),
+]

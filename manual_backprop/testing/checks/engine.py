@@ -1,0 +1,243 @@
+"""The rules under the autograd engine: what they return, call, save and leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint as torch_checkpoint
+
+from ...rules import Rule, backend
+from ..compare import same
+from ..subject import CheckFailed, NotApplicable, Subject, delta_for, differentiable, gradients
+
+
+def graph(*outputs: Tensor) -> list[Any]:
+    """Every backward node reachable from the outputs, leaves included."""
+    seen: dict[Any, None] = {}
+    stack = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen[node] = None
+            stack += [parent for parent, _ in node.next_functions if parent is not None]
+    return list(seen)
+
+
+def is_rule(node: Any) -> bool:
+    """Whether a backward node belongs to a rule."""
+    return issubclass(getattr(node, "_forward_cls", object), Rule)
+
+
+def _odd_deltas(delta: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(how it lies in memory, the odd delta, the same numbers laid out plainly)"""
+    one = delta.reshape(-1)[:1].reshape(()) if delta.numel() else delta.new_zeros(())
+    expanded = one.expand(delta.shape)
+    yield "expanded (stride 0)", expanded, expanded.contiguous()
+    if delta.dim() >= 2:
+        yield "transposed", delta.transpose(0, -1).contiguous().transpose(0, -1), delta
+    if delta.dim() >= 1:
+        cut = torch.cat([torch.full_like(delta, 7.0), delta, delta], -1)
+        yield "cut out of a cat", cut[..., delta.shape[-1] : 2 * delta.shape[-1]], delta
+    if delta.dim() in (4, 5):
+        memory_format = torch.channels_last if delta.dim() == 4 else torch.channels_last_3d
+        yield "channels_last", delta.to(memory_format=memory_format), delta
+
+
+def deltas(subject: Subject) -> str:
+    """Deltas of odd strides; the exact shape and dtype of everything a rule's backward returns.
+
+    The engine silently sums and casts gradients of a wrong shape or dtype, so what the nodes hand on is looked at
+    before the engine touches it. Tolerance 1e-12 (float64): matrix products may sum strided operands in another order.
+    """
+    kinds = 0
+    for dtype in (torch.float64, torch.float32):
+        problem = subject.problem(dtype)
+        leaves = problem.leaves()
+        outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
+        if not outputs:
+            raise NotApplicable("no output depends on a differentiable input")
+        plain = [delta_for(o) for o in outputs]
+        with recorded(graph(*outputs)) as returned:
+            torch.autograd.grad(outputs, leaves, plain, retain_graph=True, allow_unused=True)
+        wrong = [mismatch for node, values in returned for mismatch in _mismatches(node, values)]
+        if wrong:
+            raise CheckFailed("; ".join(wrong))
+        if dtype == torch.float32:
+            continue
+        for how, odd, same_numbers in _odd_deltas(plain[0]):
+            expected = torch.autograd.grad(
+                outputs, leaves, [same_numbers, *plain[1:]], retain_graph=True, allow_unused=True
+            )
+            kept = odd.clone()
+            found = torch.autograd.grad(outputs, leaves, [odd, *plain[1:]], retain_graph=True, allow_unused=True)
+            for name, a, b in zip(problem.names, found, expected, strict=True):
+                same(f"gradient by {name} for a delta {how}", a, b, rtol=1e-12)
+            same(f"the delta {how} after backward", odd, kept)
+            kinds += 1
+    return f"{kinds} layouts"
+
+
+@contextmanager
+def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
+    """What the backward of each rule returns, before the engine validates, sums or casts it: (node, gradients)."""
+    returned: list[tuple[Any, tuple]] = []
+
+    def recording(backward: Any) -> Any:
+        def run(ctx: Any, *deltas: Any) -> Any:
+            values = backward(ctx, *deltas)
+            returned.append((ctx, values if isinstance(values, tuple) else (values,)))
+            return values
+
+        return staticmethod(run)
+
+    with ExitStack() as stack:
+        for rule in {node._forward_cls for node in nodes if is_rule(node)}:
+            stack.enter_context(patch.object(rule, "backward", recording(rule.backward)))
+        yield returned
+
+
+def _mismatches(node: Any, returned: tuple) -> list[str]:
+    """Arguments that need a gradient and edges of the graph correspond in order; constants have neither."""
+    asked = [value for value, needed in zip(returned, node.needs_input_grad, strict=False) if needed]
+    edges = [edge for edge in node.next_functions if edge[0] is not None]
+    wrong = []
+    for i, ((parent, slot), value) in enumerate(zip(edges, asked, strict=True)):
+        if value is None:
+            continue
+        expected = parent._input_metadata[slot]
+        if tuple(value.shape) != tuple(expected.shape) or value.dtype != expected.dtype:
+            wrong.append(
+                f"{type(node).__name__} returned as its gradient {i} {tuple(value.shape)} {value.dtype}, "
+                f"expected {tuple(expected.shape)} {expected.dtype}"
+            )
+    return wrong
+
+
+class _Watch(TorchDispatchMode):
+    """Notes every ATen operator that is itself a backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if "_backward" in func.name():
+            self.called.add(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def explicit(subject: Subject) -> str:
+    """In formula mode every backward node is a rule's, and none of them calls autograd or an ATen backward operator."""
+    problem = subject.problem(torch.float64)
+    leaves = problem.leaves()
+    with backend("formula"):
+        raw = [leaf.clone() if subject.in_place else leaf for leaf in leaves]
+        outputs = [o for o in differentiable(problem.ours(*raw)) if o.requires_grad]
+        nodes = [n for n in graph(*outputs) if type(n).__name__ not in ("AccumulateGrad", "CloneBackward0")]
+        foreign = sorted({type(n).__name__ for n in nodes if not is_rule(n)})
+        if foreign:
+            raise CheckFailed(f"backward nodes of autograd's own: {', '.join(foreign)}")
+        if outputs:
+            with _Watch() as watch, _counted_engine() as runs:
+                torch.autograd.grad(outputs, leaves, [delta_for(o) for o in outputs], allow_unused=True)
+            called = sorted(watch.called) + ["the autograd engine"] * (len(runs) - 1)
+            if called:
+                raise CheckFailed(f"backward called {', '.join(called)}")
+    return f"{len(nodes)} nodes, all rules"
+
+
+@contextmanager
+def _counted_engine() -> Iterator[list[None]]:
+    """Notes each start of the engine: torch.autograd's ways in all pass `_engine_run_backward`."""
+    runs: list[None] = []
+    original = torch.autograd.graph._engine_run_backward
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        runs.append(None)
+        return original(*args, **kwargs)
+
+    with patch.object(torch.autograd, "_engine_run_backward", noted):
+        yield runs
+
+
+def frozen(subject: Subject) -> str:
+    """With one argument frozen the other gradients stay, nothing is computed for it, and no more is saved."""
+    problem = subject.problem(torch.float64)
+    _, full = gradients(problem.ours, problem.leaves())
+    count = len(problem.tensors)
+    if count < 2:
+        raise NotApplicable("a single differentiable argument")
+    all_saved = _saved_bytes(problem.ours, problem.leaves())
+    for i in range(count):
+        leaves = problem.leaves(frozen=[i])
+        outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
+        if not outputs:
+            continue
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        with recorded(graph(*outputs)) as returned:
+            found = torch.autograd.grad(outputs, wanted, [delta_for(o) for o in outputs], allow_unused=True)
+        for node, values in returned:
+            if any(v is not None and not needed for v, needed in zip(values, node.needs_input_grad, strict=False)):
+                raise CheckFailed(
+                    f"{problem.names[i]} frozen: {type(node).__name__} computed a gradient nobody asked for"
+                )
+        others = [j for j in range(count) if j != i]
+        for j, value in zip(others, found, strict=True):
+            same(f"{problem.names[i]} frozen: gradient by {problem.names[j]}", value, full[j], rtol=1e-12)
+        saved = _saved_bytes(problem.ours, leaves)
+        if saved > all_saved:
+            raise CheckFailed(f"{problem.names[i]} frozen: {saved} bytes saved, {all_saved} when nothing is frozen")
+    return f"{count} arguments frozen in turn"
+
+
+def _saved_bytes(run: Any, leaves: list[Tensor]) -> int:
+    storages: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = run(*leaves)
+    del output
+    return sum(storages.values())
+
+
+def twice(subject: Subject) -> str:
+    """Backward twice through a retained graph, and two losses on one output, give the same as once each."""
+    problem = subject.problem(torch.float64)
+    leaves = problem.leaves()
+    outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
+    if not outputs:
+        raise NotApplicable("no output depends on a differentiable input")
+    given = [delta_for(o) for o in outputs]
+    first = torch.autograd.grad(outputs, leaves, given, retain_graph=True, allow_unused=True)
+    second = torch.autograd.grad(outputs, leaves, given, retain_graph=True, allow_unused=True)
+    for name, a, b in zip(problem.names, second, first, strict=True):
+        same(f"second backward: gradient by {name}", a, b)
+    weighted = [(o * d).sum() for o, d in zip(outputs, given, strict=True)]
+    losses = torch.stack(weighted).sum() + torch.stack([3 * w for w in weighted]).sum()
+    both = torch.autograd.grad(losses, leaves, allow_unused=True)
+    for name, a, b in zip(problem.names, both, first, strict=True):
+        same(f"two losses: gradient by {name}", a, None if b is None else 4 * b, rtol=1e-12)
+    return "same gradients"
+
+
+def checkpoint(subject: Subject) -> str:
+    """Non-reentrant activation checkpointing gives the same gradients."""
+    problem = subject.problem(torch.float64)
+    _, expected = gradients(problem.ours, problem.leaves())
+
+    def run(*tensors: Tensor) -> Any:
+        return torch_checkpoint(problem.ours, *tensors, use_reentrant=False)
+
+    _, found = gradients(run, problem.leaves())
+    for name, a, b in zip(problem.names, found, expected, strict=True):
+        same(f"checkpoint: gradient by {name}", a, b)
+    return "same gradients"

@@ -1,0 +1,68 @@
+"""In everyday use: autocast, and a module's life (copy, pickle, state_dict, initial values)."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten
+
+from ..compare import same
+from ..subject import CheckFailed, NotApplicable, Subject, gradients
+from .values import as_twin, need_twin
+
+
+def autocast(subject: Subject) -> str:
+    """Under autocast the output's dtype is the twin's, gradients have their tensors' dtypes, values are as close."""
+    need_twin(subject)
+    device = torch.device(subject.device).type
+    dtypes = []
+    for dtype in (torch.float32, torch.bfloat16):
+        problem = subject.problem(dtype, state_dtype=torch.float32)
+
+        def run(which: Any, p: Any = problem) -> Any:
+            with torch.autocast(device, dtype=torch.bfloat16):
+                return gradients(which, p.leaves())
+
+        pair = as_twin(f"autocast on {dtype}", lambda r=run, p=problem: r(p.ours), lambda r=run, p=problem: r(p.twin))  # type: ignore[misc]
+        if pair is None:
+            continue
+        (outputs, ours), (expected, theirs) = pair
+        for a, b in zip(outputs, expected, strict=True):
+            # one rounding to bfloat16 apart: 2^-8 of the largest
+            same("autocast output", a, b, rtol=2.0**-8)
+            dtypes.append(str(a.dtype).removeprefix("torch."))
+        for name, x, y in zip(problem.names, ours, theirs, strict=True):
+            # bfloat16 products inside: a few roundings of 2^-8, of terms about 1 whose sum may cancel
+            same(f"autocast gradient by {name}", x, y, rtol=2.0**-5, atol=2.0**-7)
+    return "output " + ", ".join(sorted(set(dtypes)))
+
+
+def module(subject: Subject) -> str:
+    """Same class tree, repr and initial values as the twin's; survives deepcopy, pickle, state_dict both ways."""
+    layer, twin = subject.layer, subject.twin
+    if not isinstance(layer, torch.nn.Module):
+        raise NotApplicable("a function")
+    if twin is not None:
+        if repr(layer) != repr(twin):
+            raise CheckFailed(f"repr {layer!r}, expected {twin!r}")
+        if not isinstance(layer, type(twin)):
+            raise CheckFailed(f"{type(layer)} is no subclass of {type(twin)}")
+        for name, value in twin.state_dict().items():
+            same(f"initial {name}", layer.state_dict()[name], value)
+        copy.deepcopy(twin).load_state_dict(layer.state_dict(), strict=True)
+        copy.deepcopy(layer).load_state_dict(twin.state_dict(), strict=True)
+    for how, other in (("deepcopy", copy.deepcopy(layer)), ("pickle", pickle.loads(pickle.dumps(layer)))):
+        if type(other) is not type(layer) or other.training != layer.training:
+            raise CheckFailed(f"{how}: {type(other)}, training {other.training}")
+        args, _ = subject.arguments(torch.float32)
+        results = []
+        for m in (copy.deepcopy(layer), other):
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(0)
+                results.append(tree_flatten(m.to(subject.device)(*copy.deepcopy(args)))[0])
+        for a, b in zip(*results, strict=True):
+            same(f"{how}: output", a, b)
+    return "as the twin" if twin is not None else "copies agree"

@@ -1,0 +1,68 @@
+"""`manual-backprop check`: the layers x checks table."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .case import Case
+from .checks import CHECKS
+from .report import Report, run_case
+
+SYMBOLS = {"pass": "✓", "fail": "✗", "n/a": "·"}
+
+
+def table(reports: Sequence[Report], checks: Sequence[str]) -> str:
+    """One line per row, one column per check: ✓ passed, ✗ failed, · does not apply."""
+    width = max((len(report.name) for report in reports), default=5)
+    lines = [f"{'':<{width}}  {i + 1:>2} {name}" for i, name in enumerate(checks)]
+    lines.append(f"{'':<{width}}  " + " ".join(f"{i + 1:>2}" for i in range(len(checks))))
+    for report in reports:
+        cells = " ".join(f"{SYMBOLS[result.outcome]:>2}" for result in report.results)
+        lines.append(f"{report.name:<{width}}  {cells}")
+    failed = [result for report in reports for result in report.results if result.outcome == "fail"]
+    passed = sum(result.outcome == "pass" for report in reports for result in report.results)
+    lines += ["", *(result.detail + "\n" for result in failed)]
+    lines.append(f"{len(reports)} rows: {passed} checks passed, {len(failed)} failed")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the checks over the rows shipped with the library; exit status 1 when one fails."""
+    parser = argparse.ArgumentParser("manual-backprop check", description=__doc__)
+    parser.add_argument("--layer", metavar="NAME", help="only this layer or function, e.g. Conv2d or relu")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--checks", nargs="+", choices=list(CHECKS), default=list(CHECKS), metavar="CHECK",
+                        help="only these: " + ", ".join(CHECKS))  # fmt: skip
+    options = parser.parse_args(argv)
+    cases = _cases(parser, options.layer)
+    if options.device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error(f"--device {options.device}: torch sees no CUDA device here; run without --device")
+    reports = []
+    for i, case in enumerate(cases):
+        print(f"\r{i + 1}/{len(cases)} {case.name:<60.60}", end="", file=sys.stderr, flush=True)
+        reports.append(run_case(case, options.checks, options.device))
+    print(f"\r{'':<80}\r", end="", file=sys.stderr, flush=True)
+    print(table(reports, options.checks))
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def _cases(parser: argparse.ArgumentParser, name: str | None) -> list[Case]:
+    cases: list[Case] = importlib.import_module("manual_backprop.testing.cases").CASES
+    if name is None:
+        return cases
+    chosen = [case for case in cases if case.covers == name]
+    if not chosen:
+        near = difflib.get_close_matches(name, sorted({case.covers for case in cases}), n=3, cutoff=0.4)
+        parser.error(f"--layer {name}: no such layer or function; did you mean {', '.join(near) or 'another one'}?")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

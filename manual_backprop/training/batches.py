@@ -1,0 +1,172 @@
+"""Batches cut from one tensor: order, augmentation and normalization, all functions of (seed, epoch, batch index).
+
+Nothing here draws from the global random stream: a run that stops in the middle of an epoch and starts again sees the
+batches that an uninterrupted run would have seen, and every rank of a distributed run knows its share.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .datasets import Spec, Split
+
+Batch = tuple[Tensor, Tensor]
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, well spread even where they are small."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@dataclass
+class Augment:
+    """Random changes to each training image; all off by default.
+
+    shift: pad with background by this many pixels and crop at random (a shift of up to so many pixels either way).
+    rotate: turn by up to this many degrees either way.
+    scale: zoom by a factor between 1 - scale and 1 + scale.
+    shear: slant by up to this many degrees either way.
+    flip: mirror left to right, half of the time (never for digits or letters).
+    """
+
+    shift: int = 0
+    rotate: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    flip: bool = False
+
+    @property
+    def warps(self) -> bool:
+        return bool(self.rotate or self.scale or self.shear)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Six numbers in [0, 1) for each of `count` images: row and column shift, angle, scale and shear, flip."""
+        return torch.rand(count, 6, generator=generator)
+
+    def warp(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Rotate, zoom and slant (B, C, H, W) float images about their centre, bilinear, black outside.
+
+        Output pixel p shows input pixel A p, with A = rotation(angle) shear(slant) / zoom.
+        """
+        angle, zoom, slant = (draws[:, k] * 2 - 1 for k in (2, 3, 4))
+        angle, zoom = angle * math.radians(self.rotate), 1 + zoom * self.scale
+        slant = torch.tan(slant * math.radians(self.shear))
+        cos, sin, none = angle.cos() / zoom, angle.sin() / zoom, torch.zeros_like(angle)
+        rows = [torch.stack((cos, cos * slant - sin, none), 1), torch.stack((sin, sin * slant + cos, none), 1)]
+        grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)
+
+
+class Batches:
+    """An iterable of (images, labels) batches, images float and normalized, cut from one resident uint8 tensor.
+
+    split: images (N, C, H, W) uint8 and labels (N,), on the device where batches are to be made.
+    batch_size counts the images of all `world` ranks together; this one yields rank `rank`'s share.
+    shuffle: reorder every epoch and leave out the incomplete last batch; otherwise keep the order and every image.
+    workers: None makes batches here; a number makes them in that many DataLoader processes (0: in this one).
+
+    Follows Lightning's protocols for iterables: `sampler.set_epoch` before each epoch, `state_dict` in each checkpoint.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        spec: Spec,
+        batch_size: int,
+        shuffle: bool = False,
+        augment: Augment | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int | None = None,
+    ) -> None:
+        self.images, self.labels = split
+        self.count = len(self.labels)
+        self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
+        self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
+        device = self.images.device
+        self.mean = torch.tensor(spec.mean, device=device).mul(255).view(-1, 1, 1)
+        self.std = torch.tensor(spec.std, device=device).mul(255).view(-1, 1, 1)
+        pad = augment.shift if augment else 0
+        height, width = self.images.shape[2:]
+        # every crop of every image as a view: windows[n, :, i, j] is image n with i rows above and j columns left of it
+        self.windows = F.pad(self.images, [pad] * 4).unfold(2, height, 1).unfold(3, width, 1) if pad else None
+        if shuffle:
+            self.sampler = self
+        self.next = self.start = 0
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order and the augmentation of this epoch."""
+        self.epoch = epoch
+        if not self.shuffle:
+            # equal parts, so that no rank is left with an empty last batch
+            order, parts = torch.arange(self.count), math.ceil(self.count / self.batch_size)
+            self.parts = torch.tensor_split(order.to(self.images.device), parts)
+            return
+        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+        order = torch.randperm(self.count, generator=generator)
+        self.parts = order.to(self.images.device).split(min(self.batch_size, self.count))
+        if len(self.parts) > 1 and len(self.parts[-1]) < self.batch_size:
+            self.parts = self.parts[:-1]
+        if self.augment:
+            self.draws = self.augment.draw(self.count, generator).to(self.images.device).split(self.batch_size)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: int) -> Batch:
+        share = slice(self.rank, None, self.world)
+        rows = self.parts[index][share]
+        labels = self.labels[rows]
+        if not (self.shuffle and self.augment):
+            return self.normalize(self.images[rows].float()), labels
+        draws, augment = self.draws[index][share], self.augment
+        if self.windows is None:
+            images = self.images[rows].float()
+        else:
+            offsets = (draws[:, :2] * (2 * augment.shift + 1)).long()
+            images = self.windows[rows, :, offsets[:, 0], offsets[:, 1]].float()
+        if augment.warps:
+            images = augment.warp(images, draws)
+        if augment.flip:
+            images = torch.where((draws[:, 5] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
+        return self.normalize(images), labels
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """(pixels - mean) / std, in place, for float pixels in [0, 255]."""
+        return images.sub_(self.mean).div_(self.std)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self.start = self.start, 0
+        indices = range(start, len(self))
+        batches: Iterator[Batch]
+        if self.workers is None:
+            batches = (self[index] for index in indices)
+        else:
+            # a generator of its own: DataLoader seeds its workers from it, and would draw from the global one
+            batches = iter(
+                DataLoader(
+                    self,  # type: ignore[arg-type]
+                    batch_size=None,
+                    sampler=indices,
+                    num_workers=self.workers,
+                    pin_memory=torch.cuda.is_available(),
+                    generator=torch.Generator(),
+                )
+            )
+        for index, batch in zip(indices, batches, strict=True):
+            self.next = index + 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"next": self.next % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.start = state["next"]

@@ -1,0 +1,112 @@
+"""Checkpoints that are whole or not there: written aside and renamed, loaded without running code from the file."""
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from ..errors import BadInput
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by a file holding `data`. Killed or failing at any point, it leaves the old file or the new one.
+
+    Raises BadInput for a full disk or a folder that cannot be written, with the old file untouched.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        kept = f" The previous {path.name} is intact." if path.exists() else ""
+        advice = "Free some space or choose another place" if full else "Choose another place"
+        why = f"the disk is full ({len(data) / 2**20:.1f} MiB needed)" if full else str(error)
+        raise BadInput(f"Cannot write {path}: {why}.{kept} {advice} with --run.folder.") from error
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, written atomically and synced, loaded with weights_only=True."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()  # in memory first, so that a full disk shows as the plain OSError of one write
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
+
+    def load_checkpoint(
+        self, path: Any, map_location: Callable | None = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        if not Path(path).is_file():
+            raise BadInput(f"No checkpoint file {path}.")
+        try:
+            checkpoint = torch.load(path, map_location=map_location, weights_only=weights_only is not False)
+        except (RuntimeError, EOFError, OSError, UnpicklingError, KeyError) as error:
+            raise BadInput(f"{path} is not a checkpoint that can be read: {error}") from error
+        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+            raise BadInput(f"{path} is no training checkpoint: it holds no state_dict.")
+        return checkpoint
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps last.ckpt: after every epoch and, where `every` is not 0, after every so many batches of an epoch."""
+
+    def __init__(self, folder: Path, every: int = 0) -> None:
+        self.path, self.every, self.due = folder / "last.ckpt", every, False
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        done = batch_idx + 1
+        self.due = self.due or (self.every > 0 and done % self.every == 0)
+        # gradients that wait for more batches are in no checkpoint, and the end of the epoch has one of its own
+        if self.due and done % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
+            self.due = False
+            self.on_train_epoch_end(trainer, module)
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        if not trainer.fast_dev_run:
+            trainer.save_checkpoint(self.path)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that also remembers having stopped when the run is started again from its last checkpoint."""
+
+    def on_train_start(self, trainer: Trainer, module: Any) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= max(self.patience, 1)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps best.ckpt: the weights of the highest validation accuracy, of several equal ones the last."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, filename="best", monitor="val/accuracy", mode="max", enable_version_counter=False)
+
+    def check_monitor_top_k(self, trainer: Any, current: torch.Tensor | None = None) -> bool:
+        return super().check_monitor_top_k(trainer, current) or current == self.best_model_score
+
+
+def compare_weights(saved: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], path: Any = None) -> None:
+    """Raises BadInput naming the keys and shapes in which a checkpoint differs from the model."""
+    lines = [f"  missing in the checkpoint: {key} {tuple(t.shape)}" for key, t in expected.items() if key not in saved]
+    lines += [f"  only in the checkpoint:    {key} {tuple(t.shape)}" for key, t in saved.items() if key not in expected]
+    lines += [
+        f"  {key}: checkpoint {tuple(saved[key].shape)}, model {tuple(t.shape)}"
+        for key, t in expected.items()
+        if key in saved and saved[key].shape != t.shape
+    ]
+    if lines:
+        more = [f"  ... and {len(lines) - 12} more"] if len(lines) > 12 else []
+        raise BadInput("\n".join([f"The checkpoint {path or ''} is of another model:", *lines[:12], *more]))

@@ -1,0 +1,188 @@
+"""The LightningModule: a network, its loss and metrics, any optimizer and scheduler."""
+
+import random
+from functools import partial
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import Tensor
+from torchmetrics import SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+import manual_backprop as mb
+
+from .batches import Batch, mix
+from .checkpoints import compare_weights
+from .models import build, try_out
+
+NEVER = 1 << 60
+
+
+class Metrics(torch.nn.Module):
+    """Mean loss and accuracy over the images of an epoch, of all processes."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.loss, self.images = (SumMetric(nan_strategy="disable") for _ in range(2))  # a NaN is to be seen
+        self.accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+
+    def update(self, logits: Tensor, labels: Tensor, mean_loss: Tensor) -> None:
+        self.loss.update(mean_loss * len(labels))
+        self.images.update(len(labels))
+        self.accuracy.update(logits, labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        return {"loss": self.loss.compute() / self.images.compute(), "accuracy": self.accuracy.compute()}
+
+    def reset(self) -> None:
+        for metric in (self.loss, self.images, self.accuracy):
+            metric.reset()
+
+    def persistent(self, mode: bool) -> None:
+        for metric in (self.loss, self.images, self.accuracy):
+            metric.persistent(mode)
+
+
+class Classifier(LightningModule):
+    """Trains `net` to classify images, with every backward node of the network and the loss a rule.
+
+    Args:
+        net: mlp, cnn, resnet, the import path of a class or function giving a torch.nn.Module, or such a module itself.
+        net_args: options of that model; where it knows shape, classes, num_classes or in_channels, it is told them.
+        shape: channels, height and width of an image (on the command line: the dataset's).
+        classes: how many (on the command line: the dataset's).
+        optimizer: any optimizer of torch.
+        scheduler: any learning rate scheduler of torch; total_steps, where one has it, is filled in.
+        scheduler_interval: step the scheduler after every epoch or every step (one with total_steps: every step).
+        label_smoothing: share of the target probability that is spread over all classes.
+        convert: turn torch.nn layers of `net` into ours, where they have rules.
+        channels_last: keep convolution weights and activations in channels_last memory format.
+        seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
+    """
+
+    def __init__(
+        self,
+        net: str | torch.nn.Module = "mlp",
+        net_args: dict[str, Any] | None = None,
+        shape: tuple[int, int, int] = (1, 8, 8),
+        classes: int = 10,
+        optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-3),
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        label_smoothing: float = 0.0,
+        convert: bool = True,
+        channels_last: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(net, str):
+            net = build(net, shape, classes, net_args or {})
+        try_out(net, shape, classes)  # this also gives lazy layers their shapes
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.net = (mb.convert(net) if convert else net).to(memory_format=self.memory_format)
+        self.shape, self.classes, self.seed = shape, classes, seed or 0
+        self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
+        self.plateau: ReduceLROnPlateau | None = None
+        self.loss = mb.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.measured_loss = mb.nn.CrossEntropyLoss()
+        for stage in ("train", "val", "test"):
+            self.add_module(f"{stage}_metrics", Metrics(classes))
+        # a checkpoint in the middle of an epoch holds what this epoch has counted so far
+        self.measured("train").persistent(True)
+
+    def measured(self, stage: str) -> Metrics:
+        """What "train", "val" or "test" has counted in this epoch."""
+        return cast(Metrics, self.get_submodule(f"{stage}_metrics"))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W), normalized, to logits (N, V)."""
+        return self.net(images.contiguous(memory_format=self.memory_format))
+
+    # training
+
+    def on_fit_start(self) -> None:
+        if self.global_rank:  # a checkpoint holds rank 0's counts, which must not count twice
+            self.measured("train").reset()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self._seed_step(batch_idx)
+        images, labels = batch
+        logits = self(images)
+        loss = self.loss(logits, labels)
+        self.measured("train").update(logits.detach(), labels, loss.detach())
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.log("train/loss_step", loss.detach(), prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def _seed_step(self, batch_idx: int) -> None:
+        """Make this step's randomness (dropout) a function of where in the run it is: a resumed run then repeats it."""
+        seed = mix(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed also keeps a note for every device not yet in use
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 (the stream that models may draw from)
+        random.seed(seed)
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train")
+        if self.plateau:
+            self.plateau.step(self.trainer.callback_metrics[self.plateau.monitor])
+
+    # evaluation
+
+    def _evaluate(self, stage: str, batch: Batch) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        self.measured(stage).update(logits, labels, self.measured_loss(logits, labels))
+        return logits
+
+    def _log_epoch(self, stage: str) -> None:
+        for name, value in self.measured(stage).compute().items():
+            self.log(f"{stage}/{name}", value, prog_bar=True, sync_dist=True)  # equal in all processes already
+        self.measured(stage).reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._evaluate("test", batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Probabilities (N, V)."""
+        return mb.functional.softmax(self(batch[0]), dim=1)
+
+    # optimization and checkpoints
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        interval = self.scheduler_interval
+        # the command line hands over a partial that holds every argument; OneCycleLR then needs the run's length
+        wanted = self.scheduler.keywords if isinstance(self.scheduler, partial) else {}
+        if "total_steps" in wanted and wanted["total_steps"] is None and not wanted.get("epochs"):
+            interval = "step"
+            steps = int(self.trainer.estimated_stepping_batches)
+            scheduler = self.scheduler(optimizer, total_steps=steps)  # type: ignore[call-arg]
+        else:
+            scheduler = self.scheduler(optimizer)
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": interval, "frequency": 1}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning would step it after the epoch's checkpoint; a run resumed from there would miss that step
+            self.plateau = scheduler
+            config.update(monitor=scheduler.monitor, interval="epoch", frequency=NEVER)
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises BadInput naming keys and shapes where the checkpoint is of another model."""
+        path = self.trainer.ckpt_path if self._trainer else None
+        compare_weights(checkpoint["state_dict"], self.state_dict(), path)

@@ -1,0 +1,238 @@
+"""`manual-backprop fit | validate | test | predict`: Lightning's command line around our model, data and run folder."""
+
+import inspect
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+
+from ..errors import BadInput, nearest
+from . import datasets, runs
+from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
+from .checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, write_atomically
+from .classifier import Classifier
+from .data import DataModule
+from .epochs import EpochLines
+from .predictions import write_predictions
+from .runs import RunOptions
+from .table import MetricsTable
+
+DEFAULTS = {
+    "max_epochs": 30,
+    "accelerator": "auto",
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,  # our batches know their rank
+}
+
+# what Lightning says in a run where nothing is wrong
+EXPECTED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # a resumed run
+    "The `srun` command is available",
+    ".*does not have many workers",  # batches are index selections
+    "GPU available but not used",
+    "You called `self.log.*` .* and have no logger configured",  # --trainer.logger=false
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch's pytree
+    ".*torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of it
+    "\\s*skip_none parameter was deprecated",  # its new name is unknown to jsonargparse below 4.49
+    "The number of training batches .* is smaller than the logging interval",
+)
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, whose errors name the nearest known option, optimizer or scheduler."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        if isinstance(ex, BadInput):  # of a parser inside this one
+            raise ex
+        below = [action.choices.values() for action in self._actions if isinstance(action.choices, dict)]
+        actions = [action for parser in (self, *chain(*below)) for action in parser._actions]
+        options = [name[2:] for action in actions for name in action.option_strings if name.startswith("--")]
+        torch_classes = [*torch.optim.__all__, *torch.optim.lr_scheduler.__all__]
+        classes = [getattr(torch.optim, n, None) or getattr(torch.optim.lr_scheduler, n, None) for n in torch_classes]
+        arguments = {name for cls in classes if isinstance(cls, type) for name in inspect.signature(cls).parameters}
+        hints = []
+        for pattern, known, prefix in (
+            (r"(?<![\w.])--([\w.]+)", options, "--"),
+            (r"does not accept option [\"']([\w.]+)[\"']", options, ""),
+            (r"import path string: (\w+)", torch_classes, ""),
+            (r"[Oo]ption [\"'](\w+)[\"'] is not accepted", sorted(arguments), ""),
+        ):
+            for word in re.findall(pattern, message):
+                if word not in known and "Did you mean" not in message and (guess := nearest(word, known)):
+                    hints.append(f"Did you mean {prefix}{guess} in place of {prefix}{word}?")
+        raise BadInput("\n".join([message.strip(), *dict.fromkeys(hints)])) from ex
+
+
+class SaveConfig(SaveConfigCallback):
+    """Keeps the resolved configuration as config.yaml, whole even where the run is killed meanwhile."""
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(Path(trainer.default_root_dir) / "config.yaml", text.encode())
+
+
+class CLI(LightningCLI):
+    """Adds the run folder, its loggers, checkpoints and callbacks, and a test at the end of each fit."""
+
+    trainer: Any
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(RunOptions, "run")
+        parser.add_lightning_class_args(DeltaFlow, "delta_flow")
+        parser.add_lightning_class_args(FiniteWatch, "finite_watch")
+        parser.link_arguments("data.dataset", "model.shape", compute_fn=lambda name: _spec(name).shape)
+        parser.link_arguments("data.dataset", "model.classes", compute_fn=lambda name: len(_spec(name).classes))
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)  # Lightning would warn that the process has arguments of its own
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        datasets.spec(config.data.dataset)
+        _require_accelerator(config.trainer.accelerator)
+        for part in (config.data, config.model):
+            part.seed = config.seed_everything if part.seed is None else part.seed
+        if self.subcommand == "predict":
+            config.trainer.devices = 1  # a few files; their order stays theirs
+        net = config.model.net if isinstance(config.model.net, str) else config.model.net.class_path
+        self.title = f"{config.data.dataset}_{net.rpartition('.')[2]}"
+        config.run.name = config.run.name or self.title
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self.datamodule.load(self.subcommand)  # so that bad input leaves no run folder behind
+        config = self.config[self.subcommand]
+        self.options = RunOptions(**config.run.as_dict())
+        self.folder, config.run.version = runs.make_folder(self.options)
+        self.resumed = bool(config.ckpt_path) and Path(config.ckpt_path).absolute().parents[1] == self.folder.absolute()
+        trainer = self._get(self.config_init, "trainer")
+        kwargs["default_root_dir"] = str(self.folder)
+        kwargs["plugins"] = [*_listed(trainer.plugins), AtomicCheckpointIO()]
+        if trainer.logger in (None, True):
+            kwargs["logger"] = self._loggers() if self.subcommand == "fit" else False
+        kwargs["callbacks"] = [*_listed(trainer.callbacks), *self._callbacks(trainer)]
+        if not _on_terminal():
+            kwargs["enable_progress_bar"] = False
+        return super().instantiate_trainer(**kwargs)
+
+    def _loggers(self) -> list[Logger]:
+        """metrics.csv and TensorBoard in the run folder; of a resumed run, continued from the checkpoint's step."""
+        step = None
+        if self.resumed:
+            step = int(AtomicCheckpointIO().load_checkpoint(self._get(self.config, "ckpt_path"))["global_step"])
+        events = TensorBoardLogger(str(self.folder), name="tensorboard", version="", purge_step=step)
+        return [MetricsTable(self.folder, step), events]
+
+    def _callbacks(self, trainer: Any) -> list[Callback]:
+        callbacks: list[Callback] = [Summary()]
+        if _on_terminal():
+            callbacks += [RichProgressBar()] if trainer.enable_progress_bar is not False else []
+        elif self.subcommand == "fit":
+            callbacks.append(EpochLines())
+        if self.options.pictures:
+            callbacks.append(Pictures())
+        if self.subcommand != "fit":
+            return callbacks
+        if self._get(self.config, "model.scheduler") and trainer.logger is not False:
+            callbacks.append(LearningRateMonitor(logging_interval="step"))
+        if self.options.patience is not None:
+            callbacks.append(Patience("val/loss", patience=self.options.patience))
+        if trainer.enable_checkpointing is not False:
+            checkpoints = self.folder / "checkpoints"
+            callbacks += [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints, self.options.checkpoint_every)]
+        return callbacks
+
+    def before_fit(self) -> None:
+        if self.trainer.is_global_zero:
+            print(f"{'continuing' if self.resumed else 'training'} {self.title}, run folder {self.folder}", flush=True)
+
+    def after_fit(self) -> None:
+        """The accuracy to report: of the best checkpoint, on images that were never looked at before."""
+        if not self.options.test or self.trainer.fast_dev_run or self.trainer.interrupted:
+            return
+        best = self.folder / "checkpoints" / "best.ckpt"
+        self.trainer.test(self.model, self.datamodule, ckpt_path=str(best) if best.is_file() else None, verbose=False)
+
+    def test(self, **kwargs: Any) -> None:
+        self.trainer.test(**{**kwargs, "verbose": False})  # Summary prints the result
+
+    def predict(self, **kwargs: Any) -> None:
+        """Classify the images and write predictions.csv and predictions.png."""
+        probabilities = torch.cat(self.trainer.predict(**kwargs)).cpu()
+        data = self.datamodule
+        folder = Path(self.options.output) if self.options.output else self.folder / "predictions"
+        pixels = data.splits["predict"].images
+        table, picture = write_predictions(folder, data.files, pixels, probabilities, data.classes)
+        for file, numbers in zip(data.files, probabilities, strict=True):
+            print(f"{file}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
+        print(f"table {table}\npicture {picture}")
+
+
+def _spec(name: str) -> datasets.Spec:
+    """The row of a dataset, or of digits for a name that is about to be refused."""
+    return datasets.DATASETS.get(name, datasets.DATASETS["digits"])
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _require_accelerator(name: Any) -> None:
+    if name in ("gpu", "cuda") and not torch.cuda.is_available():
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        raise BadInput(
+            f"--trainer.accelerator={name}: this machine shows no CUDA device to torch {torch.__version__} ({built}). "
+            "Use --trainer.accelerator=cpu (or auto), or install a CUDA build of torch and its driver."
+        )
+
+
+def quiet(command: str) -> None:
+    """Keep Lightning's notes about hardware, seeds and products off the screen; its real warnings stay."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # a checkpoint also holds the state of callbacks that only a fit has
+    unused = () if command == "fit" else ("Be aware that when using `ckpt_path`, callbacks",)
+    for message in (*EXPECTED_WARNINGS, *unused):
+        warnings.filterwarnings("ignore", message)
+    # what its dependencies are about to drop is Lightning's to mend
+    warnings.filterwarnings(
+        "ignore", category=DeprecationWarning, module="pytorch_lightning|lightning_fabric|jsonargparse"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `fit`, `validate`, `test` or `predict` with its options. Raises BadInput."""
+    quiet(arguments[0])
+    try:
+        CLI(
+            Classifier,
+            DataModule,
+            save_config_callback=SaveConfig if arguments[0] == "fit" else None,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults=DEFAULTS,
+            seed_everything_default=0,
+            parser_class=Parser,
+            args=runs.resolve(arguments),
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # the run folder's config.yaml says how to build the model
+        )
+    except NonFiniteLossError as error:
+        raise BadInput(str(error)) from error
+    except KeyboardInterrupt:
+        raise BadInput("Stopped. Continue with: manual-backprop fit --ckpt_path last") from None
+    return 0

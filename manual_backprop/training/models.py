@@ -1,0 +1,209 @@
+"""The networks that come with the package, and `build`, which makes one of them or any other by import path."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import manual_backprop.functional as F
+import manual_backprop.nn as nn
+
+from ..errors import BadInput, unknown
+
+Shape = tuple[int, int, int]  # channels, height, width of one image
+
+
+def activation_named(name: str) -> Callable[[], torch.nn.Module]:
+    """The class of an activation, such as "ReLU" or "GELU". Raises BadInput with the nearest match."""
+    known = [n for n in torch.nn.modules.activation.__all__ if n != "MultiheadAttention"]
+    if name not in known:
+        raise unknown("activation", name, known)
+    return getattr(nn, name)
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers: images (N, C, H, W) to logits (N, V).
+
+    hidden: widths of the hidden layers. norm: BatchNorm after each. dropout: share of hidden units dropped.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        classes: int,
+        hidden: Sequence[int] = (256, 128),
+        activation: str = "ReLU",
+        norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        make_activation = activation_named(activation)
+        widths = [shape[0] * shape[1] * shape[2], *hidden]
+        layers: list[torch.nn.Module] = [nn.Flatten()]
+        for inputs, outputs in pairwise(widths):
+            layers.append(nn.Linear(inputs, outputs, bias=not norm))
+            if norm:
+                layers.append(nn.BatchNorm1d(outputs))
+            layers.append(make_activation())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        super().__init__(*layers, nn.Linear(widths[-1], classes))
+
+
+class CNN(nn.Sequential):
+    """Convolutions, each followed by max pooling, BatchNorm and an activation; then fully connected layers.
+
+    channels: outputs of each convolution. kernels, strides, paddings, pools: one number for all or one for each
+    (a pool of 1 is none). hidden: widths between the convolutions and the logits. dropout: before each Linear.
+    Pooling comes before the normalization and the activation, which then see fewer numbers.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        classes: int,
+        channels: Sequence[int] = (32, 64, 64),
+        kernels: int | Sequence[int] = 3,
+        strides: int | Sequence[int] = 1,
+        paddings: int | Sequence[int] = 1,
+        pools: int | Sequence[int] = (1, 2, 2),
+        hidden: Sequence[int] = (),
+        activation: str = "ReLU",
+        dropout: float = 0.0,
+    ) -> None:
+        make_activation = activation_named(activation)
+        columns = {"kernels": kernels, "strides": strides, "paddings": paddings, "pools": pools}
+        each = {key: [v] * len(channels) if isinstance(v, int) else list(v) for key, v in columns.items()}
+        for key, values in each.items():
+            if len(values) != len(channels):
+                raise BadInput(f"cnn: {key}={values} has {len(values)} numbers for {len(channels)} convolutions.")
+        (planes, height, width), layers = shape, list[torch.nn.Module]()
+        for outputs, kernel, stride, padding, pool in zip(channels, *each.values(), strict=True):
+            layers.append(nn.Conv2d(planes, outputs, kernel, stride, padding, bias=False))
+            if pool > 1:
+                layers.append(nn.MaxPool2d(pool))
+            layers += [nn.BatchNorm2d(outputs), make_activation()]
+            planes = outputs
+            height, width = (((size + 2 * padding - kernel) // stride + 1) // pool for size in (height, width))
+            if min(height, width) < 1:
+                raise BadInput(f"cnn: nothing is left of {shape[1]} x {shape[2]} images after {len(layers)} layers.")
+        layers.append(nn.Flatten())
+        widths = [planes * height * width, *hidden]
+        for inputs, outputs in pairwise(widths):
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), make_activation()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        super().__init__(*layers, nn.Linear(widths[-1], classes))
+
+
+class Residual(nn.Module):
+    """y = f(g(x) + s(x)): two convolutions g, shortcut s (identity, or 1x1 where the shape changes), activation f."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, activation: Callable[[], torch.nn.Module]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            activation(),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut: torch.nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.activation = activation()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.activation(F.add(self.body(input), self.shortcut(input)))
+
+
+class ResNet(nn.Sequential):
+    """A small residual net: a convolution, stages of residual blocks, global average pooling, Linear.
+
+    widths: channels of each stage; every stage but the first halves the image. blocks: residual blocks in each stage.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        classes: int,
+        widths: Sequence[int] = (16, 32, 64),
+        blocks: int = 1,
+        activation: str = "ReLU",
+        dropout: float = 0.0,
+    ) -> None:
+        make_activation = activation_named(activation)
+        layers: list[torch.nn.Module] = [
+            nn.Conv2d(shape[0], widths[0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            make_activation(),
+        ]
+        inputs = widths[0]
+        for stage, outputs in enumerate(widths):
+            for block in range(blocks):
+                stride = 2 if stage and not block else 1
+                layers.append(Residual(inputs, outputs, stride, make_activation))
+                inputs = outputs
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        super().__init__(*layers, nn.Linear(inputs, classes))
+
+
+MODELS: dict[str, Callable[..., torch.nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet}
+
+
+def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> torch.nn.Module:
+    """The model `name`: mlp, cnn, resnet, or the import path of a class or function that gives a torch.nn.Module.
+
+    It receives `options`, and, where its signature has them, shape, classes, num_classes, in_channels and in_chans.
+    Raises BadInput for unknown names and options, with the nearest match.
+    """
+    maker = MODELS.get(name) or _imported(name)
+    parameters = inspect.signature(maker).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for option in options:
+        if option not in parameters and not takes_any:
+            raise unknown(f"option of model {name}", option, [p for p in parameters if p not in ("shape", "classes")])
+    known = {"shape": shape, "classes": classes, "num_classes": classes, "in_channels": shape[0], "in_chans": shape[0]}
+    given = {key: value for key, value in known.items() if key in parameters}
+    try:
+        model = maker(**{**given, **options})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise error if isinstance(error, BadInput) else BadInput(f"Model {name} cannot be built: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise BadInput(f"Model {name} gave a {type(model).__name__}, expected a torch.nn.Module.")
+    return model
+
+
+def try_out(model: torch.nn.Module, shape: Shape, classes: int) -> None:
+    """Send two blank images through. Raises BadInput where the model cannot read them or gives no (2, V) logits."""
+    training = model.training
+    try:
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(2, *shape))
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise BadInput(f"{type(model).__name__} cannot read images of shape {shape} (C, H, W): {error}") from error
+    finally:
+        model.train(training)
+    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadInput(f"{type(model).__name__} gives {got} for 2 images, expected logits of shape (2, {classes}).")
+
+
+def _imported(path: str) -> Callable[..., torch.nn.Module]:
+    module, _, name = path.rpartition(".")
+    if not module:
+        raise unknown("model", path, [*MODELS, "any.import.path"])
+    try:
+        found = import_module(module)
+    except ImportError as error:
+        raise BadInput(f"Model {path}: module {module} cannot be imported: {error}") from error
+    if not hasattr(found, name):
+        raise unknown(f"name in {module}:", name, [n for n in dir(found) if not n.startswith("_")])
+    return getattr(found, name)

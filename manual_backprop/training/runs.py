@@ -1,0 +1,169 @@
+"""Run folders, `runs/<name>/<version>/`, and the words on the command line that stand for configs and checkpoints.
+
+A run folder holds config.yaml (resolved), metrics.csv, tensorboard/, checkpoints/{best,last}.ckpt and pictures/.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ..errors import BadInput, unknown
+
+CONFIGS = Path(__file__).parent / "configs"
+# how a process started for another rank learns the folder that rank 0 made
+INHERITED = "MANUAL_BACKPROP_RUN_FOLDER"
+
+
+@dataclass
+class RunOptions:
+    """Where a run is kept and what it does around the training.
+
+    Args:
+        folder: parent of all runs.
+        name: of this run's folder (default: the name of the config, or dataset_model).
+        version: folder below the name (default: date and time).
+        checkpoint_every: also keep last.ckpt after every so many batches (0: after every epoch only).
+        patience: stop when the validation loss has not improved for so many epochs (default: never).
+        test: measure the best checkpoint on the test images at the end.
+        pictures: draw pictures and watch the deltas while training.
+        output: where `predict` writes (default: predictions/ in the run folder).
+    """
+
+    folder: str = "runs"
+    name: str | None = None
+    version: str | None = None
+    checkpoint_every: int = 0
+    patience: int | None = None
+    test: bool = True
+    pictures: bool = True
+    output: str | None = None
+
+
+def config_path(name: str) -> Path:
+    """A config by path, or one of the package's by name. Raises BadInput with the nearest match."""
+    if Path(name).is_file():
+        return Path(name)
+    packaged = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
+    if Path(name).stem not in packaged or Path(name).parent != Path():
+        raise unknown("config (neither a file nor one of the package's)", name, packaged)
+    return packaged[Path(name).stem]
+
+
+def default_config(dataset: str | None, net: str | None) -> list[Path]:
+    """The package's config for this dataset and model, digits and mlp unless named; none where there is none."""
+    path = CONFIGS / f"{dataset or 'digits'}_{net or 'mlp'}.yaml"
+    return [path] if path.is_file() else []
+
+
+def resolve(arguments: Sequence[str]) -> list[str]:
+    """Replace names of configs and the checkpoints "best" and "last" by paths, and add what was left out.
+
+    `fit` without a config takes the package's one for the dataset and model. `fit --ckpt_path last` continues, in its
+    own folder, the run that was started last (of that config, where one is named). The other commands take the newest
+    best checkpoint and the config of its run.
+    """
+    command, *rest = arguments
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known.add_argument("-c", "--config", action="append", default=[])
+    known.add_argument("--ckpt_path")
+    known.add_argument("--images", nargs="+")
+    for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
+        known.add_argument(f"--{option}", dest=option.partition(".")[2])
+    given, others = known.parse_known_args(rest)
+    if "--help" in others or "-h" in others:
+        return [command, *others]
+
+    configs = [config_path(name) for name in given.config]
+    in_file: dict[str, str] = {}
+    for path in configs:
+        in_file.update(_run_section(path))
+    root = Path(given.folder or in_file.get("folder") or "runs")
+    name = given.name or in_file.get("name") or (configs[-1].stem if configs else None)
+    version, checkpoint = given.version, given.ckpt_path
+    if command != "fit":
+        checkpoint = checkpoint or "best"
+    if checkpoint == "last" and command == "fit":
+        run = newest(root, name, version, "config.yaml") or newest(root, name, version, "")
+        checkpoint = None
+        if run:
+            name, version = run.parent.name, run.name
+            checkpoint = _existing(run / "checkpoints" / "last.ckpt")
+            configs = configs or [file for file in [run / "config.yaml"] if file.is_file()]
+    elif checkpoint in ("best", "last"):
+        run = newest(root, name, version, f"checkpoints/{checkpoint}.ckpt")
+        if run is None:
+            where = root / (name or "*") / (version or "*")
+            raise BadInput(f"No checkpoints/{checkpoint}.ckpt in {where}. Train first: manual-backprop fit")
+        checkpoint = str(run / "checkpoints" / f"{checkpoint}.ckpt")
+    elif checkpoint and not Path(checkpoint).is_file():
+        raise BadInput(f"No checkpoint file {checkpoint}. Give a path, best or last.")
+    if checkpoint:
+        run = Path(checkpoint).absolute().parent.parent
+        configs = configs or [file for file in [run / "config.yaml"] if file.is_file()]
+        if command != "fit":  # what these write goes to the run of the checkpoint
+            root, name, version = run.parent.parent, run.parent.name, run.name
+    configs = configs or default_config(given.dataset, given.net)
+    settled = {
+        "data.dataset": given.dataset,
+        "model.net": given.net,
+        "run.folder": str(root),
+        "run.name": name or "null",
+        "run.version": version or "null",
+    }
+    return [
+        command,
+        *(f"--config={path}" for path in configs),
+        *others,
+        *([f"--data.images={json.dumps(given.images)}"] if given.images else []),
+        *(f"--{key}={value}" for key, value in settled.items() if value),
+        *([f"--ckpt_path={checkpoint}"] if checkpoint else []),
+    ]
+
+
+def _existing(file: Path) -> str | None:
+    return str(file) if file.is_file() else None
+
+
+def _run_section(config: Path) -> dict[str, str]:
+    """The `run:` part of a YAML file, less the version, which belongs to one run only."""
+    try:
+        content = yaml.safe_load(config.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{config} is no YAML file: {error}") from error
+    section = content.get("run") if isinstance(content, dict) else None
+    return {key: section[key] for key in ("folder", "name") if section.get(key)} if isinstance(section, dict) else {}
+
+
+def newest(root: Path, name: str | None, version: str | None, holding: str) -> Path | None:
+    """The run folder, of this name and version where given, whose file `holding` ("": the folder) is the newest."""
+    runs = [run for run in root.glob(f"{name or '*'}/{version or '*'}") if (run / holding).exists() and run.is_dir()]
+    return max(runs, key=lambda run: ((run / holding).stat().st_mtime_ns, run.name), default=None)
+
+
+def make_folder(options: RunOptions) -> tuple[Path, str]:
+    """The run's folder and version: made now, or by an earlier start of this run, or by rank 0; proven writable."""
+    inherited = os.environ.get(INHERITED)
+    if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
+        return Path(inherited), Path(inherited).name
+    stamp = options.version or time.strftime("%Y%m%d-%H%M%S")
+    folder = Path(options.folder) / str(options.name) / stamp
+    try:
+        for number in range(2, 100):
+            try:
+                folder.mkdir(parents=True, exist_ok=options.version is not None)
+                break
+            except FileExistsError:  # two runs in one second
+                folder = folder.with_name(f"{stamp}-{number}")
+        probe = folder / f".{os.getpid()}"
+        probe.write_bytes(b"writable")
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(f"The run folder {folder} cannot be written: {error}. Choose one with --run.folder.") from error
+    os.environ[INHERITED] = str(folder)
+    return folder, folder.name

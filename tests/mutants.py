@@ -1,0 +1,171 @@
+"""`make mutants`: run the checks against wrong versions of every formula; a survivor must be explained.
+
+Survivors that are equivalent mathematics stand in `equivalent.txt`, each with its reason. Any other fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manual_backprop.rules import RULES
+from manual_backprop.testing import Subject
+from manual_backprop.testing.cases import CASES
+from manual_backprop.testing.checks.engine import graph, is_rule
+from manual_backprop.testing.report import run_check
+from manual_backprop.testing.subject import differentiable
+
+from .mutation import Mutant, helper_mutants, mutants, rule_modules
+
+# from cheap to dear; the others look at other things than a formula's values
+CHECKS = (
+    "float32", "specials", "deltas", "gradcheck", "forward_mode", "empty", "frozen", "gradgradcheck", "transforms",
+    "autocast", "bfloat16",
+)  # fmt: skip
+SECONDS_PER_MUTANT = 120
+EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+
+
+def rules_of_rows() -> dict[str, list[int]]:
+    """Rule name -> the rows whose graph it is part of."""
+    found: dict[str, list[int]] = {}
+    for i, case in enumerate(CASES):
+        subject = Subject(case)
+        if subject.refused:
+            continue
+        problem = subject.problem(torch.float64)
+        names = {n._forward_cls.__name__ for n in graph(*differentiable(problem.ours(*problem.leaves()))) if is_rule(n)}
+        for name in names:
+            found.setdefault(name, []).append(i)
+    return found
+
+
+def killer(mutant: Mutant, rows: list[int]) -> str | None:
+    """The check that catches a mutant, None when it survives all."""
+
+    def too_long(*_: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(SECONDS_PER_MUTANT)
+    try:
+        with mutant.installed():
+            for check in CHECKS:
+                for row in rows:
+                    try:
+                        outcome = run_check(Subject(CASES[row]), check).outcome
+                    except TimeoutError:
+                        raise
+                    except Exception:
+                        return check
+                    if outcome == "fail":
+                        return check
+    except TimeoutError:
+        return "time limit"
+    finally:
+        signal.alarm(0)
+    return None
+
+
+def judge(job: tuple[str, list[int]]) -> dict[str, Any]:
+    """All mutants of one rule (or of one file's helpers) against its rows."""
+    torch.set_num_threads(1)
+    name, rows = job
+    if name in RULES:
+        candidates = list(mutants(name))
+    else:
+        candidates = [m for module in rule_modules() if module.__name__ == name for m in helper_mutants(module)]
+    caught: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    survivors = []
+    for mutant in candidates:
+        kinds[mutant.kind] += 1
+        check = killer(mutant, rows)
+        if check is None:
+            survivors.append(mutant.key)
+        else:
+            caught[check] += 1
+    return {
+        "name": name,
+        "mutants": len(candidates),
+        "caught": dict(caught),
+        "kinds": dict(kinds),
+        "survivors": survivors,
+    }
+
+
+def equivalents() -> dict[str, str]:
+    """Key -> reason, from equivalent.txt."""
+    lines = [line for line in EQUIVALENT.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    return dict((part.strip() for part in line.split("  # ", 1)) for line in lines)  # type: ignore[misc]
+
+
+def jobs(only: list[str] | None) -> list[tuple[str, list[int]]]:
+    """(rule or file, its rows)"""
+    by_rule = rules_of_rows()
+    chosen = [(name, rows) for name, rows in by_rule.items()]
+    for module in rule_modules():
+        rows = sorted(
+            {i for name, found in by_rule.items() if RULES[name].__module__ == module.__name__ for i in found}
+        )
+        if any(True for _ in helper_mutants(module)):
+            chosen.append((module.__name__, rows))
+    return [job for job in chosen if only is None or job[0] in only]
+
+
+def markdown(results: list[dict[str, Any]], known: dict[str, str]) -> str:
+    """The table for the documentation."""
+    total, lost = sum(r["mutants"] for r in results), sum(len(r["survivors"]) for r in results)
+    lines = ["# Mutants", "", "Wrong versions of every formula, run against the check suite by `make mutants`.", ""]
+    lines.append(f"{total} mutants: {total - lost} caught, {lost} survivors, of which "
+                 f"{sum(s in known for r in results for s in r['survivors'])} are equivalent mathematics.")  # fmt: skip
+    lines += ["", "| formulas of | mutants | caught | survivors |", "|---|---|---|---|"]
+    lines += [
+        f"| {r['name']} | {r['mutants']} | {r['mutants'] - len(r['survivors'])} | {len(r['survivors'])} |"
+        for r in results
+    ]
+    lines += ["", "## Survivors", ""]
+    lines += [f"* `{s}`: {known.get(s, 'not explained')}" for r in results for s in r["survivors"]]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rule", nargs="+", help="only these rules")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, help="write FOLDER/mutants.md and FOLDER/mutants.json")
+    options = parser.parse_args()
+    known = equivalents()
+    results = []
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for result in pool.imap_unordered(judge, jobs(options.rule)):
+            results.append(result)
+            print(
+                f"{result['name']:<40} {result['mutants']:>4} mutants, {len(result['survivors'])} survivors", flush=True
+            )
+            for survivor in result["survivors"]:
+                print(f"    {'equivalent' if survivor in known else 'SURVIVED'}  {survivor}", flush=True)
+    results.sort(key=lambda r: r["name"])
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, text in (("mutants.md", markdown(results, known)), ("mutants.json", json.dumps(results, indent=1))):
+            temporary = options.out / f".{name}"
+            temporary.write_text(text)
+            os.replace(temporary, options.out / name)
+    unexplained = [s for r in results for s in r["survivors"] if s not in known]
+    total = sum(r["mutants"] for r in results)
+    print(f"{total} mutants, {sum(len(r['survivors']) for r in results)} survivors, {len(unexplained)} unexplained")
+    return 1 if unexplained or not total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

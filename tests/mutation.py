@@ -1,0 +1,166 @@
+"""Wrong versions of formulas: every single small mistake that a syntax tree allows, one at a time."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import copy
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from manual_backprop.rules import RULES, Rule
+from manual_backprop.rules._rule import _outside_autocast
+
+OPERATORS: dict[type, type] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+COMPARISONS: dict[type, type] = {
+    ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+}  # fmt: skip
+DROPPABLE = {
+    "sum",
+    "mean",
+    "sum_to_size",
+    "amax",
+    "t",
+    "transpose",
+    "swapaxes",
+    "movedim",
+    "flip",
+    "neg",
+    "exp",
+    "square",
+}
+DROPPABLE_CALLS = {"sum_to"}
+DROPPABLE_ATTRIBUTES = {"T", "mT"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A function of a rule's file with one mistake in it."""
+
+    rule: str
+    method: str
+    kind: str
+    before: str
+    after: str
+    tree: ast.FunctionDef
+    module: ModuleType
+
+    @property
+    def key(self) -> str:
+        """What identifies it in the list of equivalent mutants."""
+        return f"{self.rule}.{self.method}: {self.before} -> {self.after}"
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """The rule computes with the mistake inside this context."""
+        owner: Any = RULES.get(self.rule, self.module)
+        original = vars(owner)[self.method]
+        wrong: Any = self._function()
+        if isinstance(owner, type):
+            wrong = staticmethod(_outside_autocast(wrong) if self.method == "backward" else wrong)
+        setattr(owner, self.method, wrong)
+        try:
+            yield
+        finally:
+            setattr(owner, self.method, original)
+
+    def _function(self) -> Callable[..., Any]:
+        definition = copy.deepcopy(self.tree)
+        definition.decorator_list = []
+        program = ast.fix_missing_locations(ast.Module([definition], []))
+        code = compile(program, f"<{self.key}>", "exec", flags=__future__.annotations.compiler_flag)
+        local: dict[str, Any] = {}
+        exec(code, self.module.__dict__, local)
+        return local[self.method]
+
+
+def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """(kind of mistake, the wrong node) for one node of the tree."""
+    if isinstance(node, ast.BinOp):
+        if type(node.op) in OPERATORS:
+            yield "wrong operator", ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
+        if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
+            yield "dropped term", node.left
+            yield "dropped term", ast.UnaryOp(ast.USub(), node.right) if isinstance(node.op, ast.Sub) else node.right
+        if isinstance(node.op, (ast.Sub, ast.MatMult, ast.Div)):
+            yield "swapped operands", ast.BinOp(node.right, node.op, node.left)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
+        yield "flipped sign", node.operand
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        yield "constant off", ast.Constant(node.value + 1 if isinstance(node.value, int) else node.value * 1.1 + 0.01)
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in COMPARISONS:
+        yield "wrong comparison", ast.Compare(node.left, [COMPARISONS[type(node.ops[0])]()], node.comparators)
+    elif isinstance(node, ast.Attribute) and node.attr in DROPPABLE_ATTRIBUTES:
+        yield "missing transpose", node.value
+    elif isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if (
+            name in DROPPABLE
+            and receiver is not None
+            and not (isinstance(receiver, ast.Name) and receiver.id in ("torch", "F"))
+        ):
+            yield f"missing {name}", receiver
+        if name in DROPPABLE_CALLS:
+            yield f"missing {name}", node.args[0]
+        if name == "where" and len(node.args) == 3:
+            yield "swapped branches", ast.Call(node.func, [node.args[0], node.args[2], node.args[1]], node.keywords)
+    elif isinstance(node, ast.Return) and not isinstance(node.value, ast.Tuple | ast.Constant | None):
+        yield "flipped sign", ast.Return(ast.UnaryOp(ast.USub(), node.value))
+
+
+def _variants(function: ast.FunctionDef) -> Iterator[tuple[str, str, str, ast.FunctionDef]]:
+    """Every (kind, before, after, function with one mistake)."""
+    start = 1 if ast.get_docstring(function) else 0
+    nodes = [node for statement in function.body[start:] for node in ast.walk(statement)]
+    nodes = [node for node in nodes if not isinstance(node, ast.expr_context)]
+    for index, node in enumerate(nodes):
+        for kind, wrong in _replacements(node):
+            mutated = copy.deepcopy(function)
+            copies = [n for s in mutated.body[start:] for n in ast.walk(s) if not isinstance(n, ast.expr_context)]
+            _substitute(mutated, copies[index], copy.deepcopy(wrong))
+            yield kind, ast.unparse(node), ast.unparse(wrong), mutated
+
+
+def _substitute(root: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    for parent in ast.walk(root):
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+            elif isinstance(value, list) and any(item is old for item in value):
+                setattr(parent, name, [new if item is old else item for item in value])
+
+
+def mutants(name: str) -> Iterator[Mutant]:
+    """The mutants of a rule: of its backward, formulas and tangent (not of its forward: the twin is its proof)."""
+    rule = RULES[name]
+    module = importlib.import_module(rule.__module__)
+    tree = ast.parse(inspect.getsource(module))
+    body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name).body
+    for item in body:
+        if isinstance(item, ast.FunctionDef) and item.name not in ("forward", "setup_context"):
+            yield from _of(name, item, module)
+
+
+def helper_mutants(module: ModuleType) -> Iterator[Mutant]:
+    """The mutants of the functions beside the rules in one file, which the formulas call."""
+    for item in ast.parse(inspect.getsource(module)).body:
+        if isinstance(item, ast.FunctionDef):
+            yield from _of(module.__name__, item, module)
+
+
+def _of(owner: str, item: ast.FunctionDef, module: ModuleType) -> Iterator[Mutant]:
+    for kind, before, after, wrong in _variants(item):
+        if before != after:
+            yield Mutant(owner, item.name, kind, before, after, wrong, module)
+
+
+def rule_modules() -> list[ModuleType]:
+    """The files of rules that hold helper functions of their own."""
+    names = {rule.__module__ for rule in RULES.values() if issubclass(rule, Rule)}
+    return [importlib.import_module(name) for name in sorted(names) if name.startswith("manual_backprop.rules.")]

@@ -1,0 +1,93 @@
+"""The package as a whole: what is public, what an import costs and pulls in, that every public layer has a row."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import manual_backprop as mb
+from manual_backprop.rules import RULES
+from manual_backprop.testing.cases import CASES
+
+NAMESPACES = {"nn": (mb.nn, torch.nn), "functional": (mb.functional, torch.nn.functional)}
+
+
+def layers() -> list[str]:
+    """Public layers of ours: subclasses of a torch.nn class of the same name."""
+    found = []
+    for name in mb.nn.__all__:
+        ours = getattr(mb.nn, name)
+        if inspect.isclass(ours) and ours.__module__.startswith("manual_backprop.") and not name.startswith("Lazy"):
+            found.append(name)
+    return found
+
+
+def functions() -> list[str]:
+    return list(mb.functional.__all__)
+
+
+@pytest.mark.parametrize("name", [*layers(), *functions()])
+def test_every_public_layer_and_function_has_a_row(name: str) -> None:
+    assert name in {case.covers for case in CASES}, f"add a row for {name} to the family's file of cases"
+
+
+@pytest.mark.parametrize("name", layers())
+def test_a_layer_is_a_subclass_of_its_twin_and_overrides_forward_alone(name: str) -> None:
+    ours, twin = getattr(mb.nn, name), getattr(torch.nn, name)
+    assert issubclass(ours, twin)
+    assert ours.__name__ == name
+    assert "__init__" not in vars(ours), "the constructor is the twin's"
+
+
+@pytest.mark.parametrize("name", functions())
+def test_a_function_has_the_signature_of_its_twin(name: str) -> None:
+    twin = getattr(torch.nn.functional, name, None)
+    try:
+        expected = inspect.signature(twin)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        assert twin is None or callable(twin), "a builtin has no signature to compare"
+        return
+    if list(expected.parameters) == ["args", "kwargs"]:
+        return  # torch's boolean dispatch hides the names
+    ours = inspect.signature(getattr(mb.functional, name))
+    assert list(ours.parameters) == list(expected.parameters)
+    defaults = {n: p.default for n, p in expected.parameters.items()}
+    assert {n: p.default for n, p in ours.parameters.items()} == defaults
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].__module__.startswith("manual_backprop.")])
+def test_a_rule_is_documented_as_a_textbook_would(name: str) -> None:
+    paragraphs = inspect.cleandoc(RULES[name].__doc__ or "").split("\n\n")
+    assert len(paragraphs) >= 3, "formula, shapes, backward formulas"
+    assert "delta" in paragraphs[1], "the second paragraph names the shapes"
+    assert RULES[name] is getattr(mb.rules, name)
+
+
+@pytest.mark.parametrize("space", NAMESPACES)
+def test_what_has_no_rule_is_refused_by_name(space: str) -> None:
+    ours, theirs = NAMESPACES[space]
+    missing = {"nn": "LSTM", "functional": "ctc_loss"}[space]
+    assert hasattr(theirs, missing)
+    with pytest.raises(AttributeError, match=f"no rule for '{missing}'"):
+        getattr(ours, missing)
+    with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
+        ours.Nonsense  # noqa: B018
+
+
+def test_containers_and_infrastructure_are_torchs_own() -> None:
+    for name in ("Module", "Sequential", "ModuleList", "ModuleDict", "Parameter", "ParameterList", "init", "utils"):
+        assert getattr(mb.nn, name) is getattr(torch.nn, name)
+
+
+def test_import_pulls_in_nothing_of_the_train_extra() -> None:
+    code = (
+        "import sys, manual_backprop;"
+        "heavy = {'pytorch_lightning', 'torchvision', 'matplotlib', 'sklearn', 'torchmetrics', 'rich', 'jsonargparse'};"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

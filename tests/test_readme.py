@@ -1,0 +1,111 @@
+"""The README says what is so: its snippets run, its outputs are theirs, its table, links and commands exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from manual_backprop.cli import COMMANDS
+from manual_backprop.functional._call import call
+from manual_backprop.rules import Rule
+from manual_backprop.rules._rule import choose
+from manual_backprop.testing import check, normal
+from manual_backprop.testing.cases._make import layer
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "CONTRIBUTING.md", "docker/README.md"]
+
+
+def layers_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("layers", ROOT / "docs" / "layers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_snippets_run_in_order_and_print_what_stands_below_them() -> None:
+    """In a process of their own, where nothing else has imported anything."""
+    snippets = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", TEXT, re.DOTALL)
+    assert len(snippets) == TEXT.count("```python")
+    assert sum(bool(output) for _, output in snippets) == TEXT.count("```text")
+    script = "\nprint('<end of snippet>')\n".join(
+        ["import torch; torch.manual_seed(0)", *(code for code, _ in snippets)]
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr[-3000:]
+    for (code, output), printed in zip(snippets, run.stdout.split("<end of snippet>\n")[1:], strict=True):
+        if output:
+            assert printed.rstrip() == output.rstrip(), code
+
+
+def test_the_table_of_layers_is_what_the_code_says() -> None:
+    script = layers_script()
+    assert script.updated(TEXT) == TEXT, "run: make docs"
+    assert len(list(script.rows())) > 40
+    for shown, forward, backward, _ in script.rows():
+        assert "delta" in backward, shown
+        assert forward.count("`") >= 2, shown
+
+
+def test_every_layer_is_in_the_table() -> None:
+    import manual_backprop as mb
+
+    block = TEXT.partition("<!-- layers")[2].partition("<!-- end of layers -->")[0]
+    missing = [name for name in mb.nn.__all__ if f"`{name}`" not in block and not name.startswith("Lazy")]
+    assert missing == ["Identity"]  # has no backward node, as the README says below the table
+
+
+def test_a_readme_without_its_markers_is_refused() -> None:
+    script = layers_script()
+    with pytest.raises(ValueError, match="has lost the lines"):
+        script.updated(TEXT.replace(script.END, ""))
+
+
+def test_the_rule_written_in_contributing_is_right() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rule, module, row = (textwrap.dedent(code) for code in re.findall(r" *```python\n(.*?) *```", text, re.DOTALL))
+    names = {
+        "F": torch.nn.functional,
+        "Any": Any,
+        "Tensor": torch.Tensor,
+        "torch": torch,
+        "Rule": Rule,
+        "choose": choose,
+    }
+    exec(rule, names)
+    exec(module, {**names, "F": SimpleNamespace(softsign=lambda input: call(names["Softsign"], input))}, layers := {})
+    input = torch.tensor([[-2.0, -0.5], [0.3, 1.5]])
+    checks = ("forward", "float32", "gradcheck", "gradgradcheck", "forward_mode", "deltas", "explicit", "twice")
+    report = check(layers["Softsign"](), input, twin=torch.nn.Softsign(), checks=checks)
+    assert [result.outcome for result in report.results] == ["pass"] * len(checks)
+    assert eval(f"({row})[0]", {"layer": layer, "normal": normal}).covers == "Softsign"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    for link in links:
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_named_in_the_text_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    words = set(re.findall(r"manual-backprop ([a-z]+)\b", text))
+    assert words <= set(COMMANDS)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)(?=\s+#|`|$)", text, re.MULTILINE)) <= targets
+    configs = {path.stem for path in (ROOT / "manual_backprop" / "training" / "configs").glob("*.yaml")}
+    assert set(re.findall(r" -c (\w+)", text)) <= configs

@@ -1,0 +1,325 @@
+"""The command line: what a run leaves behind, how names are found, and what bad input says."""
+
+import csv
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import manual_backprop.cli as command
+from manual_backprop.errors import BadInput
+from manual_backprop.training import cli, datasets, runs
+from manual_backprop.training.table import read_rows
+
+from .runs import NET, arguments, fit, last
+
+FULL = ("--trainer.max_epochs=2", *NET)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder above a run with everything on."""
+    folder = tmp_path_factory.mktemp("runs")
+    cli.main(arguments("fit", folder, *FULL))
+    return folder
+
+
+def only_run(folder):
+    (run,) = folder.glob("*/*")
+    return run
+
+
+# the dispatcher
+
+
+def test_usage_names_every_command(capsys):
+    assert command.main([]) == 0
+    assert command.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in command.COMMANDS)
+
+
+def test_unknown_command(capsys):
+    assert command.main(["audti"]) == 2
+    assert "Unknown command 'audti'. Did you mean 'audit'" in capsys.readouterr().err
+    assert command.main(["fitt"]) == 2
+    assert "Did you mean 'fit'" in capsys.readouterr().err
+
+
+def test_missing_extra_is_named(monkeypatch, capsys):
+    find = command.util.find_spec
+    monkeypatch.setattr(command.util, "find_spec", lambda name: None if name in ("sklearn", "rich") else find(name))
+    assert command.main(["fit"]) == 2
+    error = capsys.readouterr().err
+    assert "sklearn, rich not installed" in error
+    assert 'pip install "manual-backprop[train]"' in error
+
+
+def test_the_command_and_errors_need_no_lightning():
+    code = "import manual_backprop.cli, sys; sys.exit('pytorch_lightning' in sys.modules)"
+    from subprocess import run
+
+    assert run([sys.executable, "-c", code]).returncode == 0
+
+
+# what a run leaves
+
+
+def test_run_folder_holds_everything(finished):
+    run = only_run(finished)
+    assert run.parent.name == "digits_mlp"
+    expected = ["config.yaml", "metrics.csv", "deltas.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    pictures = ["learning_curves", "confusion_test", "delta_flow", "first_layer", "mistakes_test"]
+    for name in [*expected, *(f"pictures/{picture}.png" for picture in pictures)]:
+        assert (run / name).stat().st_size > 0, name
+    assert list((run / "tensorboard").glob("events.*"))
+
+
+def test_metrics_hold_every_stage(finished):
+    rows = read_rows(only_run(finished) / "metrics.csv")
+    columns = {"epoch", "step", "lr-AdamW", "train/loss_step"}
+    columns |= {f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "accuracy")}
+    assert set().union(*rows) == columns
+    (tested,) = [row for row in rows if "test/accuracy" in row]
+    assert 0.5 < float(tested["test/accuracy"]) <= 1
+
+
+def test_the_kept_config_is_resolved_and_gives_the_same_run_again(finished, tmp_path):
+    run = only_run(finished)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 2
+    assert config["model"]["scheduler"]["class_path"] == "torch.optim.lr_scheduler.OneCycleLR"
+    assert config["data"]["augment"]["shift"] == 1
+    again = fit(tmp_path, f"--config={run / 'config.yaml'}")
+    first, second = last(run)["state_dict"], last(again)["state_dict"]
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_output(finished, tmp_path, capsys):
+    cli.main(arguments("fit", tmp_path, *FULL))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("training digits_mlp, run folder")
+    assert lines[1].startswith("epoch 1/2")
+    shown = "\n".join(lines)
+    assert "test accuracy" in shown
+    assert "0 autograd" in shown
+
+
+def test_test_and_validate_take_the_best_checkpoint_and_its_config(finished, capsys):
+    metrics = read_rows(only_run(finished) / "metrics.csv")
+    tested = next(float(row["test/accuracy"]) for row in metrics if "test/accuracy" in row)
+    cli.main(["test", f"--run.folder={finished}", "--run.pictures=false"])
+    assert f"{tested:.2%}" in capsys.readouterr().out
+    cli.main(["validate", f"--run.folder={finished}", "--run.pictures=false"])
+    best = max(float(row["val/accuracy"]) for row in metrics if "val/accuracy" in row)
+    assert f"{best:.5f}"[:6] in capsys.readouterr().out
+
+
+def test_last_is_another_checkpoint_than_best(finished, capsys):
+    for which in ("best", "last"):
+        cli.main(["test", f"--run.folder={finished}", f"--ckpt_path={which}", "--run.pictures=false"])
+    assert capsys.readouterr().out.count("test accuracy") == 2
+
+
+@pytest.mark.parametrize("options", [("--model.net=cnn",), ("--model.net=resnet", "--model.channels_last=true")])
+def test_the_other_models_train(tmp_path, options):
+    run = fit(tmp_path, *options)
+    assert run.parent.name == f"digits_{options[0].rpartition('=')[2]}"
+    rows = read_rows(run / "metrics.csv")
+    losses = [float(row["val/loss"]) for row in rows if "val/loss" in row]
+    assert losses[-1] < losses[0] < 3
+
+
+def test_every_packaged_config_parses_and_its_model_reads_its_images():
+    for path in sorted(runs.CONFIGS.glob("*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        spec = datasets.spec(config["data"]["dataset"])
+        net = cli.Classifier(config["model"]["net"], config["model"]["net_args"], spec.shape, len(spec.classes))
+        assert sum(p.numel() for p in net.parameters()) > 1000
+        assert path.stem.startswith(config["data"]["dataset"])
+
+
+# predict
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Ten test digits as PNG files, named after their class."""
+    test = datasets.read("digits", "", False, 180, 0)["test"]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for label in range(10):
+        image = test.images[test.labels == label][0, 0]
+        Image.fromarray(image.numpy()).save(folder / f"{label}.png")
+    return folder
+
+
+def predictions(folder):
+    with open(folder / "predictions.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predict_a_folder(finished, pictures, capsys):
+    cli.main(["predict", f"--run.folder={finished}", "--images", str(pictures)])
+    out = only_run(finished) / "predictions"
+    rows = predictions(out)
+    assert [row["path"] for row in rows] == [str(pictures / f"{label}.png") for label in range(10)]
+    assert sum(row["class"] == str(label) for label, row in enumerate(rows)) >= 6  # two epochs: about 80 % right
+    for row in rows:
+        assert 1 >= float(row["confidence"]) >= float(row["second_confidence"]) >= 0
+        assert row["class"] != row["second_class"]
+    with Image.open(out / "predictions.png") as picture:
+        assert picture.width > 300
+    assert "9.png: " in capsys.readouterr().out
+
+
+def test_predict_named_files_into_a_folder_of_choice(finished, pictures, tmp_path):
+    files = [str(pictures / "3.png"), str(pictures / "1.png")]
+    cli.main(["predict", f"--run.folder={finished}", f"--run.output={tmp_path / 'out'}", "--images", *files])
+    assert [row["path"] for row in predictions(tmp_path / "out")] == files
+
+
+def test_predict_equals_the_test_time_forward(finished, pictures, tmp_path):
+    cli.main(["predict", f"--run.folder={finished}", f"--run.output={tmp_path}", "--images", str(pictures)])
+    options = [f"--run.output={tmp_path / '2'}", "--data.eval_batch_size=3"]
+    cli.main(["predict", f"--run.folder={finished}", *options, "--images", str(pictures)])
+    one, other = predictions(tmp_path), predictions(tmp_path / "2")
+    assert [row["class"] for row in one] == [row["class"] for row in other]
+    for a, b in zip(one, other, strict=True):
+        assert abs(float(a["confidence"]) - float(b["confidence"])) < 1e-5  # another batch size, another order of sums
+
+
+def test_predict_resizes_and_inverts_on_request(finished, pictures, tmp_path):
+    with Image.open(pictures / "0.png") as image:
+        large = image.resize((80, 80), Image.Resampling.NEAREST)
+    paper = Image.fromarray(255 - np.array(large)).convert("RGB")  # black on white, in colour
+    paper.save(tmp_path / "paper.png")
+    options = [f"--run.output={tmp_path}", "--data.resize=true", "--data.invert=true"]
+    cli.main(["predict", f"--run.folder={finished}", *options, "--images", str(tmp_path / "paper.png")])
+    assert predictions(tmp_path)[0]["class"] == "0"
+
+
+def test_predict_refuses_what_is_no_image_or_of_another_size(finished, tmp_path):
+    (tmp_path / "no.png").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "big.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8), np.uint8)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:60])
+    for given, message in {
+        "no.png": "no.png is not an image that can be read",
+        "cut.png": "cut.png is not an image that can be read",
+        "big.png": "big.png is 28 x 28 pixels; the model expects 8 x 8. Add --data.resize=true",
+        "empty": "empty holds no image files",
+        "gone.png": "No such image file or folder",
+    }.items():
+        with pytest.raises(BadInput, match=message):
+            cli.main(["predict", f"--run.folder={finished}", "--images", str(tmp_path / given)])
+    with pytest.raises(BadInput, match="No images to predict"):
+        cli.main(["predict", f"--run.folder={finished}"])
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config=mnist_fst"], "Unknown config .* 'mnist_fst'. Did you mean 'mnist_fast'"),
+        (["--config=configs/mnist_fast.yaml"], "Unknown config"),
+        (["--data.dataset=mnits"], "Unknown dataset 'mnits'. Did you mean 'mnist'"),
+        (["--model.net=mpl"], "Unknown model 'mpl'. Did you mean 'mlp'"),
+        (["--model.net_args.hiden=[3]"], "Unknown option of model mlp 'hiden'. Did you mean 'hidden'"),
+        (["--model.optimzer=SGD"], "Did you mean --model.optimizer in place of --model.optimzer"),
+        (["--data.agument.shift=1"], "Did you mean --data.augment.shift in place of --data.agument.shift"),
+        (["--model.optimizer=AdmW"], "Did you mean AdamW in place of AdmW"),
+        (["--model.optimizer=SGD", "--model.optimizer.momentm=0.9"], "Did you mean momentum in place of momentm"),
+        (["--data.batch_size=many"], "Expected a <class 'int'>. Got value: many"),
+        (["--data.batch_size=0"], "data.batch_size=0: give 1 or more"),
+        (["--data.dataset=mnist", "--data.root=nowhere"], "mnist is not complete in .*nowhere: put train-images"),
+        (["--ckpt_path=gone.ckpt"], "No checkpoint file gone.ckpt. Give a path, best or last"),
+        (["--ckpt_path=best"], "No checkpoints/best.ckpt in .* Train first"),
+    ],
+)
+def test_bad_input_says_what_to_do_and_leaves_no_run_folder(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=message):
+        cli.main(arguments("fit", tmp_path / "runs", *options))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("word", ["test", "validate", "predict"])
+def test_nothing_trained_yet(tmp_path, word):
+    with pytest.raises(BadInput, match="Train first: manual-backprop fit"):
+        cli.main(arguments(word, tmp_path))
+
+
+def test_bad_yaml(tmp_path):
+    (tmp_path / "a.yaml").write_text("model: [")
+    with pytest.raises(BadInput, match=r"a.yaml is no YAML file"):
+        cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'a.yaml'}"))
+    (tmp_path / "b.yaml").write_text("model: {nett: mlp}")
+    with pytest.raises(BadInput, match=r"Did you mean model.net in place of model.nett"):
+        cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'b.yaml'}"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test asks for in vain")
+@pytest.mark.parametrize("name", ["gpu", "cuda"])
+def test_cuda_where_none_is(tmp_path, name):
+    with pytest.raises(
+        BadInput, match=rf"--trainer.accelerator={name}: .* no CUDA device .* --trainer.accelerator=cpu"
+    ):
+        cli.main(["fit", f"--run.folder={tmp_path / 'runs'}", f"--trainer.accelerator={name}"])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadInput, match=r"The run folder .* cannot be written: .* Choose one with --run.folder"):
+        cli.main(arguments("fit", tmp_path / "file"))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    sgd = "--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 1e20}}"
+    with pytest.raises(BadInput, match=r"the training loss became (nan|inf)"):
+        fit(tmp_path, "--model.scheduler=null", "--model.net_args={hidden: [8]}", sgd)
+
+
+def test_a_batch_that_devices_cannot_share_evenly():
+    data = cli.DataModule(batch_size=63)
+    data.trainer = type("Two", (), {"world_size": 2, "strategy": type("S", (), {"root_device": torch.device("cpu")})})
+    with pytest.raises(BadInput, match=r"data.batch_size=63 cannot be shared evenly by 2 devices"):
+        data.setup("fit")
+
+
+# names of runs
+
+
+def touch(path, when):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, (when, when))
+
+
+def test_last_means_the_run_started_last_and_best_the_newest_best(tmp_path):
+    for name, started, best in (("a/1", 10, 40), ("a/2", 30, None), ("b/1", 20, 35)):
+        touch(tmp_path / name / "config.yaml", started)
+        if best:
+            touch(tmp_path / name / "checkpoints" / "best.ckpt", best)
+            touch(tmp_path / name / "checkpoints" / "last.ckpt", best)
+    root = f"--run.folder={tmp_path}"
+    resolved = runs.resolve(["fit", root, "--ckpt_path=last"])
+    assert {"--run.name=a", "--run.version=2", f"--config={tmp_path / 'a' / '2' / 'config.yaml'}"} <= set(resolved)
+    assert not any(word.startswith("--ckpt_path") for word in resolved), "nothing was saved: it starts again"
+    resolved = runs.resolve(["fit", root, "--run.name=b", "--ckpt_path=last"])
+    assert f"--ckpt_path={tmp_path / 'b' / '1' / 'checkpoints' / 'last.ckpt'}" in resolved
+    assert f"--ckpt_path={tmp_path / 'a' / '1' / 'checkpoints' / 'best.ckpt'}" in runs.resolve(["test", root])
+
+
+def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.time, "strftime", lambda _: "now")
+    made = [runs.make_folder(runs.RunOptions(str(tmp_path), "name"))[1] for _ in range(3)]
+    assert made == ["now", "now-2", "now-3"]

@@ -1,0 +1,115 @@
+"""A run that was stopped anywhere and started again ends as if it had never stopped."""
+
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from manual_backprop.training import checkpoints
+
+from .runs import NET, arguments, assert_same_training, fit, last, start
+
+EVERY = "--run.checkpoint_every=5"  # of 19 batches an epoch: in the middle, never at the end
+
+PLATEAU = (
+    "--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 0.1, momentum: 0.9}}",
+    "--model.scheduler={class_path: pytorch_lightning.cli.ReduceLROnPlateau, init_args: "
+    "{monitor: val/loss, patience: 0, threshold: 0.5}}",
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(NET, id="onecycle"),
+        pytest.param((*NET, *PLATEAU), id="plateau"),
+        pytest.param((*NET, "--data.resident=false", "--data.workers=0"), id="dataloader"),
+        pytest.param((*NET, "--trainer.accumulate_grad_batches=2", "--run.patience=0"), id="accumulate"),
+    ],
+)
+def test_resumed_from_any_checkpoint_ends_the_same(tmp_path, monkeypatch, options):
+    saved: list[bytes] = []
+    write = checkpoints.write_atomically
+
+    def remember(path: Path, data: bytes) -> None:
+        write(path, data)
+        if path.name == "last.ckpt":
+            saved.append(data)
+
+    monkeypatch.setattr(checkpoints, "write_atomically", remember)
+    run = fit(tmp_path, EVERY, *options)
+    whole, metrics = last(run), (run / "metrics.csv").read_text()
+    assert len(saved) == 8  # three inside and one at the end of each of two epochs
+
+    for index, data in list(enumerate(saved))[:: 1 if options == NET else 3]:
+        (run / "checkpoints" / "last.ckpt").write_bytes(data)
+        assert fit(tmp_path, EVERY, *options, "--ckpt_path=last") == run
+        assert_same_training(whole, last(run))
+        assert (run / "metrics.csv").read_text() == metrics, f"metrics after resuming from save {index}"
+
+
+def killed_and_resumed(folder: Path, options: list[str], kills: int, rng: random.Random) -> Path:
+    """Kill -9 a run at random moments, so many times, and start it again until it ends; returns its folder."""
+    for number in range(kills + 1):
+        with start(*options, *(["--ckpt_path=last"] if number else [])) as process:
+            if number < kills and process.stdout is not None and process.stdout.readline():  # it is about to train
+                time.sleep(rng.uniform(0.0, 1.5))
+                process.send_signal(signal.SIGKILL)
+            output, _ = process.communicate(timeout=300)
+        assert process.returncode == (-signal.SIGKILL if number < kills else 0), output
+    return next(folder.glob("*/*"))
+
+
+def _kill_and_compare(folder, kills, seed):
+    options = ("--trainer.max_epochs=10", "--run.checkpoint_every=3", *NET)
+    quick = ("--run.pictures=false", "--run.test=false")
+    rng = random.Random(seed)
+    killed = killed_and_resumed(folder / "killed", arguments("fit", folder / "killed", *quick, *options), kills, rng)
+    assert len(list((folder / "killed").glob("*/*"))) == 1, "a resumed run continues in its own folder"
+    whole = fit(folder / "whole", *options)
+    assert_same_training(last(whole), last(killed))
+    assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_killed_at_a_random_moment_ends_the_same(tmp_path):
+    _kill_and_compare(tmp_path, kills=1, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_killed_three_times_at_random_moments_ends_the_same(tmp_path, seed):
+    _kill_and_compare(tmp_path, kills=3, seed=seed)
+
+
+def test_nothing_saved_yet_starts_from_the_beginning(tmp_path):
+    run = fit(tmp_path / "a", *NET)
+    whole = last(run)
+    shutil.rmtree(run / "checkpoints")
+    assert fit(tmp_path / "a", *NET, "--ckpt_path=last") == run
+    assert_same_training(whole, last(run))
+
+
+def test_a_finished_run_resumed_changes_nothing(tmp_path):
+    run = fit(tmp_path, *NET)
+    whole, metrics = last(run), (run / "metrics.csv").read_text()
+    assert fit(tmp_path, "--ckpt_path=last") == run
+    assert_same_training(whole, last(run))
+    assert (run / "metrics.csv").read_text() == metrics
+
+
+def test_stopped_early_stays_stopped(tmp_path):
+    stop = ("--run.patience=1", "--trainer.max_epochs=30", "--model.optimizer.lr=0.0", "--model.scheduler=null")
+    run = fit(tmp_path, *NET, *stop)
+    whole = last(run)
+    assert whole["epoch"] < 29
+    fit(tmp_path, "--ckpt_path=last")
+    assert_same_training(whole, last(run))
+
+
+def test_another_seed_is_another_run(tmp_path):
+    one, other = fit(tmp_path / "1", *NET), fit(tmp_path / "2", *NET, "--seed_everything=1")
+    with pytest.raises(AssertionError):
+        assert_same_training(last(one), last(other))
