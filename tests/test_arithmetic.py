@@ -1,4 +1,4 @@
-"""What the rows of the suite cannot say of arithmetic: complex operands, one tensor twice, mixed dtypes, empty matrices."""
+"""What the suite cannot say of arithmetic: complex operands, one tensor twice, mixed dtypes, empty matrices."""
 
 from __future__ import annotations
 

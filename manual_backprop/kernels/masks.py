@@ -18,7 +18,9 @@ def relu_delta_input(delta: Tensor, output: Tensor) -> Tensor:
     """`ReLU.delta_input`."""
     if (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()  # vmap has no rule for out=
+        # neither vmap has a rule for out= and view(dtype): that of torch.func, that of autograd.grad(is_grads_batched)
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._functorch.is_legacy_batchedtensor(delta)
         or delta.device.type != "cpu"
         or delta.dtype not in BITS
         or delta.dtype != output.dtype
