@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import manual_backprop as mb
+from manual_backprop.rules._rule import paragraphs
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- layers: written by make docs -->\n", "<!-- end of layers -->\n"
@@ -43,7 +44,7 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
     for rule in sorted(own, key=lambda rule: rule.__module__):  # stable: within a family as its file has them
         name = rule.__name__
         public = layers.get(name) or [f"F.{function}" for function in functions.get(name, ())]
-        forward, _, backward, *rest = inspect.cleandoc(rule.__doc__ or "").split("\n\n")
+        forward, _, backward, *rest = paragraphs(rule)
         source = rest[-1].removeprefix("Source: ") if rest and rest[-1].startswith("Source: ") else ""
         shown = ", ".join(f"`{entry}`" for entry in public) or f"{name} (used inside)"
         yield shown, code(forward), code(backward), " ".join(source.split()).replace("|", "\\|")

@@ -11,6 +11,7 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop.rules import RULES
+from manual_backprop.rules._rule import paragraphs
 from manual_backprop.testing.cases import CASES
 
 NAMESPACES = {"nn": (mb.nn, torch.nn), "functional": (mb.functional, torch.nn.functional)}
@@ -61,9 +62,9 @@ def test_a_function_has_the_signature_of_its_twin(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in RULES if RULES[name].__module__.startswith("manual_backprop.")])
 def test_a_rule_is_documented_as_a_textbook_would(name: str) -> None:
-    paragraphs = inspect.cleandoc(RULES[name].__doc__ or "").split("\n\n")
-    assert len(paragraphs) >= 3, "formula, shapes, backward formulas"
-    assert "delta" in paragraphs[1], "the second paragraph names the shapes"
+    documented = paragraphs(RULES[name])
+    assert len(documented) >= 3, "formula, shapes, backward formulas"
+    assert "delta" in documented[1], "the second paragraph names the shapes"
     assert RULES[name] is getattr(mb.rules, name)
 
 

@@ -66,6 +66,11 @@ class Rule(torch.autograd.Function):
         return []
 
 
+def paragraphs(rule: type[Rule]) -> list[str]:
+    """A rule's docstring: forward formula, shapes, backward formulas, what else there is to say, source."""
+    return inspect.cleandoc(rule.__doc__ or "").split("\n\n")
+
+
 def _outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Deltas keep the dtypes that forward chose, also when `loss.backward()` is called inside an autocast region."""
 

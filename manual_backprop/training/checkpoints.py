@@ -1,9 +1,6 @@
 """Checkpoints that are whole or not there: written aside and renamed, loaded without running code from the file."""
 
-import contextlib
-import errno
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,30 +11,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from .._files import write_atomically
 from ..errors import BadInput
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by a file holding `data`. Killed or failing at any point, it leaves the old file or the new one.
-
-    Raises BadInput for a full disk or a folder that cannot be written, with the old file untouched.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        kept = f" The previous {path.name} is intact." if path.exists() else ""
-        advice = "Free some space or choose another place" if full else "Choose another place"
-        why = f"the disk is full ({len(data) / 2**20:.1f} MiB needed)" if full else str(error)
-        raise BadInput(f"Cannot write {path}: {why}.{kept} {advice} with --run.folder.") from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -16,10 +16,11 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgr
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from .._files import write_atomically
 from ..errors import BadInput, nearest
 from . import datasets, runs
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
-from .checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, write_atomically
+from .checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
 from .classifier import Classifier
 from .data import DataModule
 from .epochs import EpochLines

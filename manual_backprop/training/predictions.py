@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .checkpoints import write_atomically
+from .._files import write_atomically
 
 SHOWN = 48
 

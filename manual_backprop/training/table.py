@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from .checkpoints import write_atomically
+from .._files import write_atomically
 
 Row = dict[str, Any]
 

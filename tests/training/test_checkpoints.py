@@ -7,9 +7,10 @@ import pickle
 import pytest
 import torch
 
+from manual_backprop import _files
+from manual_backprop._files import write_atomically
 from manual_backprop.errors import BadInput
-from manual_backprop.training import checkpoints
-from manual_backprop.training.checkpoints import AtomicCheckpointIO, compare_weights, write_atomically
+from manual_backprop.training.checkpoints import AtomicCheckpointIO, compare_weights
 
 from .runs import NET, fit
 
@@ -34,7 +35,7 @@ def test_a_failing_disk_keeps_the_previous_file(tmp_path, monkeypatch, where, nu
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(checkpoints.os, where, fail)
+    monkeypatch.setattr(_files.os, where, fail)
     with pytest.raises(BadInput, match=rf"Cannot write .*last.ckpt: .*{says}.* The previous last.ckpt is intact"):
         write_atomically(path, b"after")
     assert path.read_bytes() == b"before"
@@ -58,7 +59,7 @@ def test_a_disk_that_fills_up_ends_a_training_with_the_last_checkpoint_intact(tm
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", fail)
+    monkeypatch.setattr(_files.os, "fsync", fail)
     with pytest.raises(BadInput, match="the disk is full"):
         fit(tmp_path, *NET, "--ckpt_path=last", "--trainer.max_epochs=3")
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before

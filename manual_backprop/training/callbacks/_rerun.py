@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from ._layers import readable, tensors
+from ..._statistics import numbers, readable
 
 
 class RandomState:
@@ -80,7 +80,7 @@ def _watched(trainer: Trainer, twin: LightningModule, batch: Any, batch_idx: int
 
     def note(way: str, name: str, kind: str, what: str, value: Any) -> None:
         if getattr(found, way) is None:
-            bad = [tensor for tensor in tensors(value) if not bool(tensor.isfinite().all())]
+            bad = [tensor for tensor in numbers(value) if not bool(tensor.isfinite().all())]
             if bad:
                 setattr(found, way, Place(name, kind, what, share(bad)))
 
@@ -88,7 +88,7 @@ def _watched(trainer: Trainer, twin: LightningModule, batch: Any, batch_idx: int
         kind = type(module).__name__
         ran.append(name)
         note("forward", name, kind, "output", output)
-        for tensor in tensors(output):
+        for tensor in numbers(output):
             if tensor.requires_grad:
                 tensor.register_hook(partial(note, "backward", name, kind, "delta"))
 
@@ -124,7 +124,7 @@ def share(bad: list[Tensor]) -> str:
 
 def describe(batch: Any) -> str:
     """The range of a batch's floating point numbers, in one line."""
-    values = list(tensors(batch))
+    values = numbers(batch)
     if not values:
         return "no floating point tensor in the batch"
     bad = [tensor for tensor in values if not bool(tensor.isfinite().all())]

@@ -14,7 +14,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ._layers import at_rest, layers, network, root, saturated, square_sum, tensors, units_last
+from ..._statistics import at_rest, layers, numbers, root, square_sum, units_last
+from ._layers import network, saturated
 from .delta_table import FILE, Row, append_rows, start_table
 
 
@@ -165,14 +166,14 @@ class _Window:
         last = units_last(module)
         self._units_last = self._units_last if last is None else last
         with torch.no_grad():
-            for value in tensors(output):
+            for value in numbers(output):
                 sums.output = sums.output + square_sum(value)
                 sums.outputs += value.numel()
                 flat = saturated(module, value)
                 if flat is not None:
                     sums.saturates, sums.flat = True, sums.flat + flat
                 self._see_rest(sums, at_rest(module, value, self._units_last))
-        for value in tensors(output):
+        for value in numbers(output):
             if value.requires_grad:
                 # A hook on the tensor, not on the module: module backward hooks put nodes of their own into the graph.
                 value.register_hook(partial(self._see_delta, sums))

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import write_atomically
+from ..._files import write_atomically
 
 NUMBERS = ("output_rms", "delta_rms", "gradient_to_weight", "update_to_weight", "dead", "saturated")
 COLUMNS = ("step", "epoch", "layer", "kind", *NUMBERS)

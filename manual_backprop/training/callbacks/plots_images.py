@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.modules import conv
 
-from ._layers import layers
+from ..._statistics import layers
 from .style import DIVERGING, ORANGE, NothingToShow, sheet
 
 PAGE_WIDTH = 9.0  # inches

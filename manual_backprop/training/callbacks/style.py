@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ..checkpoints import write_atomically
+from ..._files import write_atomically
 
 # Okabe and Ito 2008, "Color Universal Design"
 BLUE, ORANGE, GREEN, INK, MUTED = "#0072B2", "#D55E00", "#009E73", "#222222", "#6b6b6b"
