@@ -6,6 +6,7 @@ from .convert import conversion_report, convert, revert
 from .explicit import explicit
 from .rules import backend
 from .saving import saved_bytes
+from .trace import trace
 
 __version__ = "0.1.0"
 
@@ -21,4 +22,5 @@ __all__ = [
     "rules",
     "saved_bytes",
     "testing",
+    "trace",
 ]

@@ -50,15 +50,15 @@ def leaves(value: Any) -> Any:
 
 def graph(outputs: Iterable[Tensor]) -> list[Any]:
     """Every backward node behind the outputs, but for the leaves' AccumulateGrad, in the order of the forward."""
-    return [node for node in _reachable(outputs) if not _is_leaf(node)]
+    return [node for node in _reachable(outputs) if not is_leaf(node)]
 
 
 def graph_leaves(outputs: Iterable[Tensor]) -> list[Tensor]:
     """The leaf tensors that a gradient of the outputs arrives at."""
-    return [node.variable for node in _reachable(outputs) if _is_leaf(node)]
+    return [node.variable for node in _reachable(outputs) if is_leaf(node)]
 
 
-def _is_leaf(node: Any) -> bool:
+def is_leaf(node: Any) -> bool:
     return type(node).__name__ == "AccumulateGrad"
 
 

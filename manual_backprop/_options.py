@@ -13,6 +13,7 @@ from torch import Tensor
 from .convert import convert
 from .errors import BadInput
 
+CLASSES = 10
 EXPECTED = "expected positive sizes with commas between them, such as 2,3,64,64"
 
 
@@ -41,7 +42,7 @@ def build_model(options: argparse.Namespace, sizes: Sequence[int]) -> torch.nn.M
     from .training.models import build
 
     channels, height, width = (*sizes[1:], 1, 1, 1)[:3]
-    model = build(options.model, (channels, height, width), 10, {})
+    model = build(options.model, (channels, height, width), CLASSES, {})
     return model if options.no_convert else convert(model)
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": ("manual_backprop.training.cli", "classify image files with a checkpoint"),
     "check": ("manual_backprop.testing.cli", "prove the backward formulas: layers x checks"),
     "audit": ("manual_backprop.audit", "which backward nodes of a model are explicit"),
+    "trace": ("manual_backprop.trace", "one backward pass, layer by layer"),
 }
 TRAINING = "manual_backprop.training.cli"
 TRAIN_EXTRA = (

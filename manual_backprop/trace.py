@@ -1,0 +1,243 @@
+"""The table of one backward pass: what every layer received, gave, and got back as delta and gradients."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import nn
+from ._backward_pass import Pass, Seen, difference, rms, run
+from ._files import write_atomically
+from ._observe import Call, rule_of, text_table
+from ._options import CLASSES, add_model, build_model, random_batch, running
+from .convert import as_twin, twin_function
+from .explicit import explicit
+from .rules import Rule
+from .rules._rule import paragraphs
+
+WEIGHTED_INPUT = ("linear", "convolution")
+ACTIVATION = ("rectifiers", "exponential", "piecewise", "smooth", "gated", "softmax")
+"""Families of rules: what their output is in a textbook, z or a."""
+
+AUTOGRAD = "autograd: "
+
+LEGEND = """\
+x: input; y: output, a weighted input z or an activation a; delta: derivative of the loss by y; rms: root mean square;
+dead: share of units at rest for the whole batch; off: largest difference to the layers of torch.nn, relative"""
+
+Shapes = list[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call of a module that made backward nodes of its own, or the loss. What does not apply is None.
+
+    `rules` names its nodes: a rule's name, or "autograd: ..." where a node is autograd's own. `output_is` is "z" for a
+    weighted input, "a" for an activation, else "". `delta_rms` is that of the derivative of the loss by the output, by
+    way of everything that uses it. `gradient_rms` has the parameters that its nodes read, by name; one that several
+    calls share has its whole gradient, the sum, in each of them. `dead` is the share of units at rest for the whole
+    batch (ReLU and its like). `difference`: see `trace`.
+    """
+
+    layer: str
+    type: str
+    rules: tuple[str, ...]
+    input_shapes: Shapes
+    output_shapes: Shapes
+    output_is: str
+    input_rms: float | None
+    output_rms: float | None
+    delta_rms: float | None
+    gradient_rms: dict[str, float | None]
+    dead: float | None
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The rows of one backward pass, in forward order, the loss last; its value; the formulas of the rules in it.
+
+    `formulas` has the forward and the backward formulas by a rule's name, as its docstring gives them.
+    """
+
+    rows: tuple[Row, ...]
+    loss: float
+    formulas: dict[str, tuple[str, str]]
+
+    def __str__(self) -> str:
+        head = ("layer", "type: rules", "x -> y", "y", "rms x", "rms y", "rms delta", "rms of gradients", "dead", "off")
+        table = text_table(head, map(_cells, self.rows), left=(0, 1, 2, 3, 7))
+        return "\n\n".join([f"{table}\n{LEGEND}", *self._formulas(), f"loss {_number(self.loss)}"])
+
+    def _formulas(self) -> Iterator[str]:
+        width = max(map(len, self.formulas), default=0) + 2
+        lines = []
+        for name, formula in self.formulas.items():
+            text = "\n".join(formula).replace("\n", "\n" + " " * width)
+            lines.append(f"{name:{width}}{text}".rstrip())
+        if lines:
+            yield "\n".join(lines)
+
+    def save(self, path: str | Path) -> None:
+        """Write `{"loss": ..., "rows": [{...}, ...]}` as JSON, whole or not at all; the keys are the fields of `Row`.
+
+        What does not apply is null; NaN and the infinities, which JSON has no numbers for, are the strings "nan",
+        "inf" and "-inf". Raises BadInput where the file cannot be written.
+        """
+        rows = ",\n".join(json.dumps(_json(asdict(row)), allow_nan=False) for row in self.rows)
+        text = f'{{"loss": {json.dumps(_json(self.loss))}, "rows": [\n{rows}\n]}}\n'
+        write_atomically(Path(path), text.encode())
+
+    def plot(self, path: str | Path) -> None:
+        """Draw sizes of y, delta and gradients, layer by layer, as a PNG.
+
+        Raises BadInput where matplotlib is missing or the file cannot be written.
+        """
+        from ._trace_picture import picture
+
+        write_atomically(Path(path), picture(self))
+
+
+def trace(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[[Any, Any], Any]) -> Trace:
+    """Run `loss(model(inputs), targets)` once forward and backward and tell what flowed through every layer.
+
+    `inputs` is one tensor, or a tuple of positional arguments; `loss` any function or module that takes the model's
+    output and the targets and gives a scalar. A row's `difference` compares it to the same batch through the model
+    with the layers of torch.nn (`mb.revert`), from the same random numbers: max |ours - theirs| / max |theirs| over
+    delta, the same over the gradients of the call together, the larger of both. Functions of `mb.functional` in a
+    forward of one's own are the same in both.
+
+    Works inside `mb.explicit()` and `mb.backend()`, on models of any kind, converted or not; trace a model before
+    torch.compile. Parameters' gradients, buffers, hooks, the random streams and the training flag stay as they were.
+    NaN is shown, not raised.
+
+    Raises TypeError for what is no module; BadInput for a lazy model that has not seen a batch yet, for a loss that is
+    no scalar, and for one that depends on nothing differentiable.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"trace takes a torch.nn.Module, got {type(model).__name__}")
+    args = inputs if isinstance(inputs, tuple) else (inputs,)
+    ours = run(model, args, targets, loss)
+    with as_twin(model, loss):
+        theirs = run(model, args, targets, twin_function(loss))
+    names = _parameter_names(model) | _parameter_names(loss)
+    rows = tuple(_row(ours, theirs, call, names) for call in ours.calls)
+    rules = [rule for seen in ours.calls.values() for node in seen.nodes if (rule := rule_of(node)) is not None]
+    return Trace(rows, ours.loss, {rule.__name__: _formula(rule) for rule in rules})
+
+
+def _row(ours: Pass, theirs: Pass, call: Call, names: dict[Any, str]) -> Row:
+    seen, (name, number) = ours.calls[call], call
+    names = names | _parameter_names(seen.module)
+    return Row(
+        layer=(name or "(itself)") + f" ({number})" * (number > 1),
+        type=getattr(seen.module, "__name__", type(seen.module).__name__),
+        rules=tuple(dict.fromkeys(map(_node_name, seen.nodes))),
+        input_shapes=seen.input_shapes,
+        output_shapes=seen.output_shapes,
+        output_is=_output_is(seen),
+        input_rms=seen.input_rms,
+        output_rms=seen.output_rms,
+        delta_rms=rms([delta for delta in seen.deltas if delta is not None]),
+        gradient_rms={
+            names[parameter]: rms([ours.gradients[parameter]])
+            for parameter in seen.parameters
+            if parameter in names and parameter in ours.gradients
+        },
+        dead=seen.dead,
+        difference=difference(ours, theirs, call),
+    )
+
+
+def _parameter_names(module: Any) -> dict[Any, str]:
+    named = module.named_parameters(remove_duplicate=False) if isinstance(module, torch.nn.Module) else ()
+    return {parameter: name.replace("parametrizations.", "") for name, parameter in named}
+
+
+def _node_name(node: Any) -> str:
+    rule = rule_of(node)
+    return f"{AUTOGRAD}{node.name()}" if rule is None else rule.__name__
+
+
+def _output_is(seen: Seen) -> str:
+    rule = rule_of(seen.nodes[-1]) if seen.nodes else None
+    package, _, family = rule.__module__.rpartition(".") if rule is not None else ("", "", "")
+    if package != Rule.__module__.rpartition(".")[0]:
+        return ""
+    return "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else ""
+
+
+def _formula(rule: type[Rule]) -> tuple[str, str]:
+    forward, _, backward, *_ = [*paragraphs(rule), "", ""]
+    return forward, backward
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    gradients = ", ".join(f"{name} {_number(value)}" for name, value in row.gradient_rms.items())
+    dead = "" if row.dead is None else f"{row.dead:.0%}"
+    off = "" if row.difference is None else f"{row.difference:.0e}" if row.difference else "0"
+    sizes = map(_number, (row.input_rms, row.output_rms, row.delta_rms))
+    shapes = f"{_shown(row.input_shapes)} -> {_shown(row.output_shapes)}"
+    return row.layer, _type_and_rules(row), shapes, row.output_is, *sizes, gradients, dead, off
+
+
+def _type_and_rules(row: Row) -> str:
+    if row.rules in ((row.type,), ()):
+        return row.type
+    rules = [name for name in row.rules if not name.startswith(AUTOGRAD)]
+    others = [name.removeprefix(AUTOGRAD) for name in row.rules if name.startswith(AUTOGRAD)]
+    parts = [*rules, AUTOGRAD + ", ".join(others)] if others else rules
+    return f"{row.type}: {', '.join(parts)}"
+
+
+def _shown(shapes: Shapes) -> str:
+    return ", ".join("x".join(map(str, shape)) or "scalar" for shape in shapes) or "-"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _json(value: Any) -> Any:
+    """The same structure with strings for the numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`manual-backprop trace`: random images and labels, cross-entropy. Raises BadInput as `audit` does."""
+    parser = argparse.ArgumentParser("manual-backprop trace", description=__doc__)
+    add_model(parser, required=True)
+    parser.add_argument("--explicit", action="store_true", help="run the model's functions on rules, too")
+    parser.add_argument("--json", metavar="FILE", help="write the rows to a file, too")
+    parser.add_argument("--plot", metavar="FILE", help="draw a PNG, too")
+    options = parser.parse_args(argv)
+    batch = random_batch(options)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model(options, batch.shape)
+        labels = torch.randint(CLASSES, (len(batch),))
+        with running(options), explicit() if options.explicit else nullcontext():
+            found = trace(model, batch, labels, nn.CrossEntropyLoss())
+    print(found)
+    if options.json:
+        found.save(options.json)
+    if options.plot:
+        found.plot(options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
