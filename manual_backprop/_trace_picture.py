@@ -45,7 +45,7 @@ def picture(trace: Trace) -> bytes:
         raise BadInput('matplotlib is not installed. A picture needs: pip install "manual-backprop[train]"') from error
     rows = trace.rows[:-1]  # the delta of the loss by itself is 1
     with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
-        figure = Figure(figsize=(min(max(2.4 + 0.3 * len(rows), 7), 40), 6), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(min(max(3 + 0.2 * len(rows), 7), 30), 6), layout="constrained", facecolor="white")
         above, below = figure.subplots(2, sharex=True)
         figure.suptitle(f"One backward pass, loss {trace.loss:.3g}", x=0.01, ha="left", fontsize=13, fontweight="bold")
         _line(above, [row.output_rms for row in rows], BLUE, "output y, which flows to the right")
@@ -85,6 +85,8 @@ def _drawable(value: float | None) -> float:
 
 def _finish(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_yscale("log")
+    if math.isinf(axes.dataLim.minposy):  # no number to draw
+        axes.set_ylim(0.1, 1)
     axes.grid(color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.set_xlim(-0.6, len(rows) - 0.4)

@@ -41,6 +41,8 @@ Shapes = list[tuple[int, ...]]
 class Row:
     """One call of a module that made backward nodes of its own, or the loss. What does not apply is None.
 
+    Inputs, output and delta are those of the whole module, also where its children did a part of the work.
+
     `rules` names its nodes: a rule's name, or "autograd: ..." where a node is autograd's own. `output_is` is "z" for a
     weighted input, "a" for an activation, else "". `delta_rms` is that of the derivative of the loss by the output, by
     way of everything that uses it. `gradient_rms` has the parameters that its nodes read, by name; one that several
