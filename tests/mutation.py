@@ -7,6 +7,7 @@ import ast
 import copy
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,13 +48,15 @@ class Mutant:
     kind: str
     before: str
     after: str
+    nth: int
+    """The how manieth with this text in its function."""
     tree: ast.FunctionDef
     module: ModuleType
 
     @property
     def key(self) -> str:
         """What identifies it in the list of equivalent mutants."""
-        return f"{self.rule}.{self.method}: {self.before} -> {self.after}"
+        return f"{self.rule}.{self.method}: {self.before} -> {self.after}" + (f" ({self.nth})" if self.nth > 1 else "")
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -116,24 +119,38 @@ def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 def _variants(function: ast.FunctionDef) -> Iterator[tuple[str, str, str, ast.FunctionDef]]:
     """Every (kind, before, after, function with one mistake)."""
-    start = 1 if ast.get_docstring(function) else 0
-    nodes = [node for statement in function.body[start:] for node in ast.walk(statement)]
-    nodes = [node for node in nodes if not isinstance(node, ast.expr_context)]
-    for index, node in enumerate(nodes):
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    nodes = [node for statement in body for node in ast.walk(statement) if not isinstance(node, ast.expr_context)]
+    parents = {id(child): node for node in nodes for child in ast.iter_child_nodes(node)}
+    for node in nodes:
+        whole = node
+        while isinstance(whole, ast.Constant | ast.UnaryOp | ast.Tuple | ast.List):  # a number alone says too little
+            whole = parents[id(whole)]
         for kind, wrong in _replacements(node):
-            mutated = copy.deepcopy(function)
-            copies = [n for s in mutated.body[start:] for n in ast.walk(s) if not isinstance(n, ast.expr_context)]
-            _substitute(mutated, copies[index], copy.deepcopy(wrong))
-            yield kind, ast.unparse(node), ast.unparse(wrong), mutated
+            before = ast.unparse(whole)
+            with _substituted(function, node, wrong):
+                new = wrong if whole is node else whole
+                yield kind, before, ast.unparse(new), copy.deepcopy(function)
 
 
-def _substitute(root: ast.AST, old: ast.AST, new: ast.AST) -> None:
+@contextmanager
+def _substituted(root: ast.AST, old: ast.AST, new: ast.AST) -> Iterator[None]:
+    """`new` stands in the place of `old` inside this context."""
     for parent in ast.walk(root):
         for name, value in ast.iter_fields(parent):
+            before = value
             if value is old:
-                setattr(parent, name, new)
+                after: Any = new
             elif isinstance(value, list) and any(item is old for item in value):
-                setattr(parent, name, [new if item is old else item for item in value])
+                after = [new if item is old else item for item in value]
+            else:
+                continue
+            setattr(parent, name, after)
+            try:
+                yield
+            finally:
+                setattr(parent, name, before)
+            return
 
 
 def mutants(name: str) -> Iterator[Mutant]:
@@ -143,7 +160,7 @@ def mutants(name: str) -> Iterator[Mutant]:
     tree = ast.parse(inspect.getsource(module))
     body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name).body
     for item in body:
-        if isinstance(item, ast.FunctionDef) and item.name not in ("forward", "setup_context"):
+        if isinstance(item, ast.FunctionDef) and item.name not in ("forward", "forward_", "setup_context"):
             yield from _of(name, item, module)
 
 
@@ -155,9 +172,14 @@ def helper_mutants(module: ModuleType) -> Iterator[Mutant]:
 
 
 def _of(owner: str, item: ast.FunctionDef, module: ModuleType) -> Iterator[Mutant]:
+    if item.returns is not None and ast.unparse(item.returns) == "list[str]":
+        return  # words for error messages, no mathematics
+    seen: Counter[str] = Counter()
     for kind, before, after, wrong in _variants(item):
         if before != after:
-            yield Mutant(owner, item.name, kind, before, after, wrong, module)
+            text = f"{before} -> {after}"
+            seen[text] += 1
+            yield Mutant(owner, item.name, kind, before, after, seen[text], wrong, module)
 
 
 def rule_modules() -> list[ModuleType]:

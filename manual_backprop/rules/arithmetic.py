@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, sum_to, total
+from ._rule import LOWER, Rule, choose, flat, sum_to, total
 
 
 def like(gradient: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
@@ -249,7 +249,7 @@ class Matmul(Rule):
     @staticmethod
     def delta_input(delta: Tensor, other: Tensor, shape: torch.Size) -> Tensor:
         if len(shape) == 2 and other.dim() > 2:  # one sum over batch and columns, in place of a product for each matrix
-            return torch.einsum("...mn,...kn->mk", delta, other.conj())
+            return flat(delta.mT).mT @ flat(other.mH)
         other = other.unsqueeze(-1) if other.dim() == 1 else other
         product = delta @ other.mH
         return sum_to(product, torch.Size((1, *shape)) if len(shape) == 1 else shape).reshape(shape)
@@ -257,7 +257,7 @@ class Matmul(Rule):
     @staticmethod
     def delta_other(delta: Tensor, input: Tensor, shape: torch.Size) -> Tensor:
         if len(shape) == 2 and input.dim() > 2:  # one sum over all rows, in place of a product for each matrix
-            return input.flatten(0, -2).mH @ delta.flatten(0, -2)
+            return flat(input).mH @ flat(delta)
         input = input.unsqueeze(0) if input.dim() == 1 else input
         product = input.mH @ delta
         return sum_to(product, torch.Size((*shape, 1)) if len(shape) == 1 else shape).reshape(shape)

@@ -1,4 +1,7 @@
-"""Moving values about: Copy, Write (in place), Cast (to another dtype)."""
+"""Moving values about: Copy, Write (in place), Cast (to another dtype).
+
+Copy and Write have no tangent: under forward mode `inplace=True` writes without them.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,6 @@ class Copy(Rule):
     def backward(ctx: Any, delta: Tensor) -> Tensor:
         return delta
 
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return tangents[0].clone()
-
 
 class Write(Rule):
     """input := value
@@ -58,10 +57,6 @@ class Write(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
         return torch.zeros_like(delta) if ctx.view else None, delta
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return tangents[1]
 
 
 class Cast(Rule):

@@ -38,6 +38,16 @@ def normal(*shape: int, scale: float = 1.0, kinks: tuple[float, ...] = (), grad:
     return Spec(make, grad, (*EXTREMES, *INFINITE, *kinks))
 
 
+def complex_normal(*shape: int) -> Spec:
+    """Gaussian real and imaginary parts, in double precision whatever the dtype."""
+
+    def make(generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        real, imaginary = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+        return torch.complex(real, imaginary)
+
+    return Spec(make)
+
+
 def uniform(
     *shape: int, low: float = 0.0, high: float = 1.0, specials: tuple[float, ...] = (), grad: bool = True
 ) -> Spec:

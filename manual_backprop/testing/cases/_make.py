@@ -12,6 +12,9 @@ import manual_backprop as mb
 
 from ..case import Case, Spec
 
+COMPLEX = {"without": {check: "the check is for real numbers" for check in ("bfloat16", "float32")}}
+"""The further fields of a row with complex numbers."""
+
 
 def _label(name: str, args: tuple, kwargs: dict) -> str:
     return "-".join([name, *(str(a) for a in args), *(f"{k}={v}" for k, v in kwargs.items())]).replace(" ", "")

@@ -48,6 +48,7 @@ CROSS_ENTROPY = [
     layer("CrossEntropyLoss", WEIGHT, inputs=IMAGE, tag="2d", label_smoothing=0.2, row=ANOTHER_ORDER),
     layer("CrossEntropyLoss", inputs=(normal(2, 4, 2, 1, 2), index(4, 2, 2, 1, 2)), tag="3d"),
     function("cross_entropy", (LOGITS, LABELS)),
+    function("cross_entropy", (normal(3, 1), index(1, 3, ignore=-100)), tag="one-class"),
     function("cross_entropy", (LOGITS, LABELS, uniform(4, low=0.5, high=2.0, grad=False)), tag="weight"),
 ]  # fmt: skip
 
@@ -64,6 +65,7 @@ SOFT_CROSS_ENTROPY = [
     function("cross_entropy", (LOGITS, simplex(5, 4, grad=False)), tag="soft-fixed-target"),
     function("cross_entropy", (LOGITS, constant(PROBABILITIES_64)), tag="soft-float64-target"),
     function("cross_entropy", (normal(3, 1), simplex(3, 1)), tag="soft-one-class"),
+    function("cross_entropy", (normal(1, 1), simplex(1, 1)), tag="soft-one-number"),
     function("cross_entropy", (*SOFT, uniform(4, low=0.5, high=2.0)), tag="soft-weight"),
     function("cross_entropy", (*SOFT, uniform(4, low=0.5, high=2.0)), tag="soft-weight", label_smoothing=0.2),
     function("cross_entropy", (*SOFT_IMAGE, uniform(4, low=0.5, high=2.0)), tag="soft-weight-2d", reduction="none"),

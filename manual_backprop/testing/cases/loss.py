@@ -1,7 +1,7 @@
 """Rows of the losses that compare two tensors element by element."""
 
-from ..case import Spec, constant, normal, simplex, uniform
-from ._make import function, layer
+from ..case import Spec, complex_normal, constant, normal, simplex, uniform
+from ._make import COMPLEX, function, layer
 
 PAIR = (normal(4, 3), normal(4, 3))
 LARGER = {"larger": (normal(64, 20), normal(64, 20))}
@@ -29,6 +29,7 @@ CASES = [
     *(function("mse_loss", weighted(how), tag=f"weight-{how}") for how in ("none", "mean", "sum")),
     function("l1_loss", PAIR),
     *(function("l1_loss", weighted(how), tag=f"weight-{how}") for how in ("none", "mean", "sum")),
+    function("l1_loss", (complex_normal(4, 3), normal(4, 3)), tag="complex-and-real", row=COMPLEX),
     layer("SmoothL1Loss", inputs=PAIR, row=LARGER),
     layer("SmoothL1Loss", inputs=(normal(4, 3, kinks=(0.3, -0.3)), normal(4, 3)), beta=0.3),
     layer("SmoothL1Loss", inputs=PAIR, beta=0.0),

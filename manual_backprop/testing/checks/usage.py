@@ -7,10 +7,11 @@ import pickle
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.utils._pytree import tree_flatten
 
 from ..compare import same
-from ..subject import CheckFailed, NotApplicable, Subject, gradients
+from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
 from .values import as_twin, need_twin
 
 
@@ -37,7 +38,24 @@ def autocast(subject: Subject) -> str:
         for name, x, y in zip(problem.names, ours, theirs, strict=True):
             # bfloat16 products inside: a few roundings of 2^-8, of terms about 1 whose sum may cancel
             same(f"autocast gradient by {name}", x, y, rtol=2.0**-5, atol=2.0**-7)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            _adjoint(problem)
     return "output " + ", ".join(sorted(set(dtypes)))
+
+
+def _adjoint(problem: Problem) -> None:
+    """Left to right belongs to right to left: delta times the outputs' tangents is the gradients times the inputs'."""
+    outputs, found = gradients(problem.ours, problem.leaves())
+    tangents = [delta_for(tensor) for tensor in problem.tensors]
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(t.clone(), tangent) for t, tangent in zip(problem.tensors, tangents, strict=True)]
+        moved = [forward_ad.unpack_dual(output).tangent for output in differentiable(problem.ours(*duals))]
+    left = [m.double() * delta_for(o).double() for m, o in zip(moved, outputs, strict=True) if m is not None]
+    right = [g.double() * t.double() for g, t in zip(found, tangents, strict=True) if g is not None]
+    scale = float(sum(term.abs().sum() for term in (*left, *right)))
+    difference = abs(float(sum(term.sum() for term in left) - sum(term.sum() for term in right)))
+    if not difference <= 2.0**-6 * scale:  # a few roundings of 2^-8
+        raise CheckFailed(f"autocast, left to right: off by {difference:.3g} where the terms add up to {scale:.3g}")
 
 
 def module(subject: Subject) -> str:
