@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from manual_backprop.cli import COMMANDS
+from manual_backprop.cli import COMMANDS, run
 from manual_backprop.functional._call import call
 from manual_backprop.rules import Rule
 from manual_backprop.rules._rule import choose
@@ -43,11 +43,23 @@ def test_snippets_run_in_order_and_print_what_stands_below_them() -> None:
     script = "\nprint('<end of snippet>')\n".join(
         ["import torch; torch.manual_seed(0)", *(code for code, _ in snippets)]
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr[-3000:]
-    for (code, output), printed in zip(snippets, run.stdout.split("<end of snippet>\n")[1:], strict=True):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for (code, output), printed in zip(snippets, done.stdout.split("<end of snippet>\n")[1:], strict=True):
         if output:
             assert printed.rstrip() == output.rstrip(), code
+
+
+def test_the_trace_shown_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    """But for the numbers, whose last digits depend on the machine."""
+    shown = re.search(r"\$ manual-backprop (trace .*)\n([^`]*)```", TEXT)
+    assert shown is not None
+    assert run(shown[1].split()) == 0
+
+    def words(text: str) -> list[str]:
+        return re.sub(r"\b\d+(\.\d+)?(e-\d+)?%?(?=\s|,|$)|--+", "#", text).split()
+
+    assert words(capsys.readouterr().out) == words(shown[2])
 
 
 def test_the_table_of_layers_is_what_the_code_says() -> None:
