@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place
+from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, plain
 from ..rules.copying import Copy, Write
 from ..rules.shape import RESHAPING, Reshape
 from ._autocast import cast_arguments
@@ -90,8 +90,7 @@ def apply(rule: type[Rule], args: tuple) -> Any:
             return rule.apply(*args)
         if not torch.is_grad_enabled():
             return rule.forward(*args)
-        # what Function.apply does once no transform is active, without binding the arguments anew
-        return super(torch.autograd.Function, rule).apply(*args)  # type: ignore[misc]
+        return plain(rule).apply(*args)
     except EXPLAINED as error:
         if type(error) not in EXPLAINED or getattr(error, "explained", False):
             raise

@@ -57,12 +57,20 @@ def _convolution_backward(
     n = len(stride)
     if input.dim() == n + 1:
         delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-    shape_only = input.new_empty(()).expand(weight_shape)  # the weight itself plays no part in its gradient
+    shape_only = _blank(weight_shape, (delta, input))  # the weight itself plays no part in its gradient
     transposed = output_padding is not None, output_padding or [0] * n
     mask = [False, True, False]
     return torch.ops.aten.convolution_backward(
         delta, input, shape_only, None, stride, padding, dilation, *transposed, groups, mask
     )[1]
+
+
+def _blank(shape: Axes, like: tuple[Tensor, Tensor]) -> Tensor:
+    """Uninitialized numbers, channels last where one of the tensors is: the operator takes its own layout from that."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(len(shape))
+    turned = last is not None and any([t.stride(1) == 1 and t.stride(-1) > 1 for t in like])  # asked under vmap, too
+    blank = like[0].new_empty(shape)
+    return torch.empty_like(blank, memory_format=last) if turned else blank
 
 
 TABLE = {Conv.grad_weight: conv_grad_weight, ConvTranspose.grad_weight: conv_transpose_grad_weight}

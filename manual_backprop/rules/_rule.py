@@ -141,6 +141,19 @@ def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
 
 
 @functools.cache
+def plain(rule: type[Rule]) -> type[Rule]:
+    """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
+    at every call, which costs more than many a forward."""
+
+    def forward(ctx: Any, *args: Any) -> Any:
+        output = rule.forward(*args)
+        rule.setup_context(ctx, args, output)
+        return output
+
+    return _variant(rule, forward=forward, setup_context=torch.autograd.Function.setup_context)
+
+
+@functools.cache
 def in_place(rule: type[Rule]) -> type[Rule]:
     """The rule writing its output over its input, for rules that do not save the input.
 

@@ -48,20 +48,18 @@ class BatchNorm(Rule):
         dtype = delta.dtype
         delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
         needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        grad_weight: Any = None
-        grad_bias: Any = None
         delta_input: Any = None
-        if needs_input or needs_bias:
-            grad_bias = choose(BatchNorm.grad_bias)(delta)
         if needs_input or needs_weight:
             if not input.numel():  # torch keeps no statistics of an empty batch, and lets no NaN out of it
                 mean = invstd = input.new_zeros(input.shape[1])
             elif differentiated_again():
                 mean, invstd = BatchNorm.statistics(input, ctx.eps)
-            grad_weight = choose(BatchNorm.grad_weight)(delta, input, mean, invstd)
         if needs_input:
-            formula = choose(BatchNorm.delta_input)
-            delta_input = formula(delta, input, weight, mean, invstd, grad_weight, grad_bias).to(dtype)
+            delta_input, grad_weight, grad_bias = choose(BatchNorm.derivatives)(delta, input, weight, mean, invstd)
+            delta_input = delta_input.to(dtype)
+        else:
+            grad_weight = choose(BatchNorm.grad_weight)(delta, input, mean, invstd) if needs_weight else None
+            grad_bias = choose(BatchNorm.grad_bias)(delta) if needs_bias else None
         return (
             delta_input,
             grad_weight.to(ctx.dtype) if needs_weight else None,
@@ -76,6 +74,14 @@ class BatchNorm(Rule):
     @staticmethod
     def grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
         return invstd * over_positions(delta * (input - spread(mean, input))).sum(0)
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """delta_input, grad_weight, grad_bias: the first is made of the others."""
+        grad_weight, grad_bias = BatchNorm.grad_weight(delta, input, mean, invstd), BatchNorm.grad_bias(delta)
+        return BatchNorm.delta_input(delta, input, weight, mean, invstd, grad_weight, grad_bias), grad_weight, grad_bias
 
     @staticmethod
     def delta_input(

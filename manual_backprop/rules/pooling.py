@@ -53,13 +53,7 @@ class MaxPool(Rule):
         options = kernel_size, stride, padding, dilation, ceil_mode
         if keep == "nothing":
             return choose(MaxPool.largest)(input, *options), None
-        output, indices = choose(MaxPool.windows)(input, *options)
-        if keep == "indices":
-            return output, indices
-        size = input.shape[-len(stride) :]
-        reach = sum(d * (k - 1) * step for d, k, step in zip(dilation, kernel_size, _steps(size), strict=True))
-        dtype = torch.uint8 if reach < 2**8 else torch.int16 if reach < 2**15 else torch.int32
-        return output, (indices - MaxPool.begins(indices, size, stride, padding)).to(dtype)
+        return choose(MaxPool.windows if keep == "indices" else MaxPool.winners)(input, *options)
 
     @staticmethod
     def largest(
@@ -74,6 +68,22 @@ class MaxPool(Rule):
     ) -> tuple[Tensor, Tensor]:
         """The largest value of each window, and its index among all positions of its channel."""
         return MAX_WITH_INDICES[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
+
+    @staticmethod
+    def winners(
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The largest value of each window, and the winner as it is kept."""
+        output, indices = choose(MaxPool.windows)(input, kernel_size, stride, padding, dilation, ceil_mode)
+        size = input.shape[-len(stride) :]
+        reach = MaxPool.reach(size, kernel_size, dilation)
+        dtype = torch.uint8 if reach < 2**8 else torch.int16 if reach < 2**15 else torch.int32
+        return output, (indices - MaxPool.begins(indices, size, stride, padding)).to(dtype)
+
+    @staticmethod
+    def reach(size: Axes, kernel_size: Axes, dilation: Axes) -> int:
+        """How far the index of a window's last place lies behind that of its first."""
+        return sum(d * (k - 1) * step for d, k, step in zip(dilation, kernel_size, _steps(size), strict=True))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:

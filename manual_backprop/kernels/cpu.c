@@ -1,0 +1,203 @@
+/* Kernels for the CPU: the formulas of rules/ in as few passes over memory as they need. Compiled by native.py.
+
+   Every function takes the number of threads last; results do not depend on anything else but the arguments. "last"
+   says how the axes lie in memory: 1 for (N, positions, C), "channels last", 0 for (N, C, positions). */
+
+#ifndef REAL /* first pass: the whole file, then twice what depends on the type of the numbers */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
+
+typedef int64_t I;
+
+/* rectifiers.ReLU.delta_input: delta where the output is not <= 0. Bits, so that dead units drop NaN and inf, too:
+   shifting the sign out leaves 0 for +0 and -0 alone (outputs of ReLU are not negative, save a NaN's sign). */
+#define RELU(BITS)                                                                              \
+    void relu_delta_input_##BITS(uint##BITS##_t *out, const uint##BITS##_t *delta,              \
+                                 const uint##BITS##_t *output, I n, I threads) {              \
+        _Pragma("omp parallel for simd schedule(static) num_threads(n > GRAIN ? (int)threads : 1)")  \
+        for (I i = 0; i < n; i++) out[i] = (uint##BITS##_t)(output[i] << 1) ? delta[i] : 0;     \
+    }
+RELU(16)
+RELU(32)
+RELU(64)
+
+#define JOIN(a, b) a##_##b
+#define NAMED(a, b) JOIN(a, b)
+#define REAL float
+#include "cpu.c"
+#undef REAL
+#define REAL double
+#include "cpu.c"
+
+#else
+
+#define F(name) NAMED(name, REAL)
+
+/* Sums over one run of numbers: floats in blocks, blocks in double, so that long sums stay as exact as pairwise ones. */
+#define BLOCK 256
+
+static void F(channel_sums_first)(double *sums, const REAL *delta, const REAL *x, const REAL *mean, I batch, I channels,
+                                  I positions, I threads) {
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I c = 0; c < channels; c++) {
+        double sum = 0, product = 0;
+        const REAL middle = mean[c];
+        for (I n = 0; n < batch; n++) {
+            const REAL *d = delta + (n * channels + c) * positions, *v = x + (n * channels + c) * positions;
+            for (I begin = 0; begin < positions; begin += BLOCK) {
+                const I end = begin + BLOCK < positions ? begin + BLOCK : positions;
+                REAL s = 0, p = 0;
+#pragma omp simd reduction(+ : s, p)
+                for (I i = begin; i < end; i++) s += d[i], p += d[i] * (v[i] - middle);
+                sum += s, product += p;
+            }
+        }
+        sums[c] = sum, sums[channels + c] = product;
+    }
+}
+
+/* Each thread its own rows and sums, which are added up in the threads' order: every run gives the same. */
+static void F(channel_sums_last)(double *sums, const REAL *delta, const REAL *x, const REAL *mean, I rows, I channels,
+                                 I threads) {
+    double *parts = calloc((size_t)(2 * threads * channels), sizeof(double));
+    REAL *blocks = malloc((size_t)(2 * threads * channels) * sizeof(REAL));
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I t = 0; t < threads; t++) {
+        double *part = parts + 2 * t * channels;
+        REAL *s = blocks + 2 * t * channels, *p = s + channels;
+        const I stop = rows * (t + 1) / threads;
+        for (I begin = rows * t / threads; begin < stop; begin += BLOCK) {
+            const I end = begin + BLOCK < stop ? begin + BLOCK : stop;
+            memset(s, 0, (size_t)(2 * channels) * sizeof(REAL));
+            for (I r = begin; r < end; r++) {
+                const REAL *d = delta + r * channels, *v = x + r * channels;
+#pragma omp simd
+                for (I c = 0; c < channels; c++) s[c] += d[c], p[c] += d[c] * (v[c] - mean[c]);
+            }
+            for (I c = 0; c < 2 * channels; c++) part[c] += s[c];
+        }
+    }
+    for (I c = 0; c < 2 * channels; c++) {
+        sums[c] = 0;
+        for (I t = 0; t < threads; t++) sums[c] += parts[2 * t * channels + c];
+    }
+    free(parts), free(blocks);
+}
+
+/* batchnorm.BatchNorm.derivatives: grad_bias = sum of delta, grad_weight = invstd sum of delta (x - mean), and
+   delta_input = a delta + b x + c with three numbers for each channel. weight may be NULL. */
+void F(batch_norm_derivatives)(REAL *out, REAL *grad_weight, REAL *grad_bias, const REAL *delta, const REAL *x,
+                               const REAL *weight, const REAL *mean, const REAL *invstd, I batch, I channels,
+                               I positions, I last, I threads) {
+    const I count = batch * positions;
+    if (count * channels <= GRAIN) threads = 1;
+    double *sums = malloc((size_t)(2 * channels) * sizeof(double));
+    REAL *a = malloc((size_t)(3 * channels) * sizeof(REAL)), *b = a + channels, *c = b + channels;
+    if (last)
+        F(channel_sums_last)(sums, delta, x, mean, count, channels, threads);
+    else
+        F(channel_sums_first)(sums, delta, x, mean, batch, channels, positions, threads);
+    for (I k = 0; k < channels; k++) {
+        const double scale = (weight ? weight[k] : 1) * (double)invstd[k], gradient = invstd[k] * sums[channels + k];
+        const double slope = -scale * invstd[k] * gradient / count;
+        grad_bias[k] = (REAL)sums[k], grad_weight[k] = (REAL)gradient;
+        a[k] = (REAL)scale, b[k] = (REAL)slope, c[k] = (REAL)(-scale * sums[k] / count - slope * mean[k]);
+    }
+    if (last) {
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+        for (I r = 0; r < count; r++) {
+            REAL *o = out + r * channels;
+            const REAL *d = delta + r * channels, *v = x + r * channels;
+#pragma omp simd
+            for (I k = 0; k < channels; k++) o[k] = a[k] * d[k] + (b[k] * v[k] + c[k]);
+        }
+    } else {
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+        for (I r = 0; r < batch * channels; r++) {
+            REAL *o = out + r * positions;
+            const REAL *d = delta + r * positions, *v = x + r * positions;
+            const REAL ak = a[r % channels], bk = b[r % channels], ck = c[r % channels];
+#pragma omp simd
+            for (I i = 0; i < positions; i++) o[i] = ak * d[i] + (bk * v[i] + ck);
+        }
+    }
+    free(sums), free(a);
+}
+
+/* Windows of two axes: output sizes, input sizes, window, stride, padding, dilation. */
+#ifndef WINDOWS
+#define WINDOWS
+typedef struct {
+    I batch, channels, outputs[2], inputs[2], window[2], stride[2], padding[2], dilation[2];
+} Windows;
+
+/* The first and the last step k of a window along an axis that lie inside the input. */
+static inline I first_step(const Windows *w, int axis, I begin) {
+    return begin >= 0 ? 0 : (-begin + w->dilation[axis] - 1) / w->dilation[axis];
+}
+static inline I last_step(const Windows *w, int axis, I begin) {
+    const I room = (w->inputs[axis] - 1 - begin) / w->dilation[axis];
+    return room < w->window[axis] - 1 ? room : w->window[axis] - 1;
+}
+#endif
+
+/* pooling.MaxPool.winners: the largest of each window (NaN counts as largest, the last of several; else the first), and
+   how far its index lies behind that of the window's first place. */
+void F(max_pool_winners)(REAL *out, uint8_t *winner, const REAL *x, const Windows *w, I last, I threads) {
+    const I width = w->inputs[1], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
+    if (planes * C * w->inputs[0] * width <= GRAIN) threads = 1;
+#pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
+    for (I n = 0; n < planes; n++)
+        for (I p = 0; p < w->outputs[0]; p++)
+            for (I q = 0; q < w->outputs[1]; q++) {
+                const I top = p * w->stride[0] - w->padding[0], left = q * w->stride[1] - w->padding[1];
+                const I at = ((n * w->outputs[0] + p) * w->outputs[1] + q) * C;
+                const I k0 = first_step(w, 0, top), l0 = first_step(w, 1, left);
+                const I k1 = last_step(w, 0, top), l1 = last_step(w, 1, left);
+                REAL *restrict best = out + at;
+                uint8_t *restrict won = winner + at;
+                for (I k = k0; k <= k1; k++)
+                    for (I l = l0; l <= l1; l++) {
+                        const I i = top + k * w->dilation[0], j = left + l * w->dilation[1];
+                        const REAL *restrict v = x + ((n * w->inputs[0] + i) * width + j) * C;
+                        const uint8_t off = (uint8_t)(k * w->dilation[0] * width + l * w->dilation[1]);
+                        if (k == k0 && l == l0) {
+                            memcpy(best, v, (size_t)C * sizeof(REAL));
+                            memset(won, off, (size_t)C);
+                            continue;
+                        }
+#pragma omp simd
+                        for (I c = 0; c < C; c++) {
+                            const int larger = (v[c] > best[c]) | (v[c] != v[c]);
+                            best[c] = larger ? v[c] : best[c];
+                            won[c] = larger ? off : won[c];
+                        }
+                    }
+            }
+}
+
+/* pooling.MaxPool.delta_input: every delta goes to the place that has won its window. */
+void F(max_pool_delta_input)(REAL *out, const REAL *delta, const uint8_t *winner, const Windows *w, I last,
+                             I threads) {
+    const I width = w->inputs[1], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
+    const I size = w->inputs[0] * width * C;
+    if (planes * size <= GRAIN) threads = 1;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I n = 0; n < planes; n++) {
+        REAL *restrict plane = out + n * size;
+        memset(plane, 0, (size_t)size * sizeof(REAL));
+        for (I p = 0; p < w->outputs[0]; p++)
+            for (I q = 0; q < w->outputs[1]; q++) {
+                const I begin = (p * w->stride[0] - w->padding[0]) * width + q * w->stride[1] - w->padding[1];
+                const I at = ((n * w->outputs[0] + p) * w->outputs[1] + q) * C;
+                for (I c = 0; c < C; c++) plane[(begin + winner[at + c]) * C + c] += delta[at + c];
+            }
+    }
+}
+
+#undef F
+#endif

@@ -1,0 +1,151 @@
+"""Formulas as C: ReLU, BatchNorm and MaxPool, whose torch operations pass over memory several times as often.
+
+Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..rules import BatchNorm, MaxPool, ReLU
+from ..rules._rule import KERNELS
+from . import layout, native
+
+Axes = tuple[int, ...]
+
+BITS = {torch.float16: 16, torch.bfloat16: 16, torch.float32: 32, torch.float64: 64}
+REAL = {torch.float32: "float", torch.float64: "double"}
+
+
+def relu_delta_input(delta: Tensor, output: Tensor) -> Tensor:
+    """`ReLU.delta_input`."""
+    bits = BITS.get(output.dtype)
+    if not native.serves(delta, output) or bits is None or delta.dtype != output.dtype or not _dense(output):
+        return ReLU.delta_input(delta, output)
+    delta = _like(output, delta)
+    delta_input = torch.empty_like(output)
+    native.call(f"relu_delta_input_{bits}", delta_input, delta, output, output.numel())
+    return delta_input
+
+
+def batch_norm_derivatives(
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`BatchNorm.derivatives`."""
+    vectors = (mean, invstd) if weight is None else (mean, invstd, weight)
+    last = _last(input)
+    if (
+        not native.serves(delta, input, *vectors)
+        or last is None
+        or not input.numel()
+        or input.dtype not in REAL
+        or any(v.dtype != input.dtype for v in (delta, *vectors))
+        or not all(v.is_contiguous() for v in vectors)
+    ):
+        return BatchNorm.derivatives(delta, input, weight, mean, invstd)
+    delta_input, grad_weight, grad_bias = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
+    native.call(
+        f"batch_norm_derivatives_{REAL[input.dtype]}", delta_input, grad_weight, grad_bias, _like(input, delta), input,
+        weight, mean, invstd, *input.shape[:2], input.shape[2:].numel(), last,
+    )  # fmt: skip
+    return delta_input, grad_weight, grad_bias
+
+
+def max_pool_winners(
+    input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> tuple[Tensor, Tensor]:
+    """`MaxPool.winners`."""
+    options = kernel_size, stride, padding, dilation, ceil_mode
+    size = input.shape[-len(stride) :]
+    last = _last(input)
+    if (
+        not native.serves(input)
+        or len(stride) != 2
+        or input.dim() != 4
+        or last is None
+        or not input.numel()
+        or input.dtype not in REAL
+        or MaxPool.reach(size, kernel_size, dilation) >= 2**8
+        or (outputs := _windows_along(size, *options)) is None
+    ):
+        return MaxPool.winners(input, *options)
+    shape = *input.shape[:2], *outputs
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    output = torch.empty(shape, dtype=input.dtype, memory_format=memory_format)
+    winner = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
+    windows = _windows(shape, size, kernel_size, stride, padding, dilation)
+    native.call(f"max_pool_winners_{REAL[input.dtype]}", output, winner, input, windows, last)
+    return output, winner
+
+
+def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+    """`MaxPool.delta_input`."""
+    last = _last(winner)
+    if (
+        not native.serves(delta, winner)
+        or len(size) != 2
+        or delta.dim() != 4
+        or last is None
+        or not delta.numel()
+        or delta.dtype not in REAL
+        or winner.dtype != torch.uint8
+    ):
+        return layout.max_pool_delta_input(delta, winner, size, stride, padding)
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    delta = delta.contiguous(memory_format=memory_format)
+    delta_input = torch.empty((*delta.shape[:2], *size), dtype=delta.dtype, memory_format=memory_format)
+    windows = _windows(delta.shape, size, (0, 0), stride, padding, (0, 0))
+    native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", delta_input, delta, winner, windows, last)
+    return delta_input
+
+
+def _windows_along(
+    size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> list[int] | None:
+    """How many windows each axis has; None for sizes that torch refuses."""
+    found = []
+    for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation, strict=True):
+        if min(k, s, d) < 1 or not 0 <= p <= k // 2:
+            return None
+        windows = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
+        found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
+    return found if min(found) > 0 else None
+
+
+def _windows(shape: Axes, size: Axes, *options: Axes) -> Any:
+    """The struct Windows of cpu.c."""
+    fields = (*shape[:2], *shape[2:], *size, *(number for axes in options for number in axes))
+    return (ctypes.c_int64 * len(fields))(*fields)
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether the tensor fills one piece of memory, without overlap, in whatever order of axes."""
+    return _last(tensor) is not None or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
+
+
+def _last(tensor: Tensor) -> int | None:
+    """How (N, C, *) lies in memory: 1 channels last, 0 channels first, None otherwise."""
+    if tensor.is_contiguous():
+        return int(tensor.dim() == 2)
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    known = formats.get(tensor.dim())
+    return 1 if known is not None and tensor.is_contiguous(memory_format=known) else None
+
+
+def _like(tensor: Tensor, other: Tensor) -> Tensor:
+    """`other` laid in memory as `tensor` is."""
+    return other if other.stride() == tensor.stride() else torch.empty_like(tensor).copy_(other)
+
+
+KERNELS.update(
+    {
+        ReLU.delta_input: relu_delta_input,
+        BatchNorm.derivatives: batch_norm_derivatives,
+        MaxPool.winners: max_pool_winners,
+        MaxPool.delta_input: max_pool_delta_input,
+    }
+)

@@ -1,0 +1,112 @@
+"""Compiles cpu.c with the system's compiler when a kernel is first asked for, and keeps the result.
+
+One library per source, compiler and processor, below $XDG_CACHE_HOME/manual_backprop (~/.cache/manual_backprop),
+written aside and renamed: processes that build it at the same time do not meet. Without a compiler the formulas run
+in place of the kernels, which the logger "manual_backprop" says once. $CC names another compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).with_name("cpu.c")
+# numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
+
+_log = logging.getLogger("manual_backprop")
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing traced or transformed."""
+    if torch.compiler.is_compiling():
+        return False
+    for t in tensors:
+        if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
+            return False
+    return not (
+        torch._C._are_functorch_transforms_active()
+        or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
+        or library() is None
+    )
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Run a function of cpu.c: tensors as pointers (None: NULL), integers as int64_t, the number of threads last."""
+    function = getattr(library(), name)
+    if function.argtypes is None:
+        function.restype = None
+        function.argtypes = [ctypes.c_int64 if isinstance(a, int) else ctypes.c_void_p for a in (*arguments, 1)]
+    function(*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments], torch.get_num_threads())
+
+
+@functools.cache
+def library() -> Any:
+    """The compiled cpu.c, or None where it cannot be had."""
+    try:
+        return ctypes.CDLL(str(_built()))
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or error
+        _log.warning("no C kernels, formulas run in their place (slower): %s", str(output).strip())
+        return None
+
+
+def _built() -> Path:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    key = "\n".join((SOURCE.read_text(), version, *compiler, *FLAGS, platform.machine(), _processor()))
+    name = f"cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    for folder in _folders():
+        path = folder / name
+        if path.exists():
+            return path
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(suffix=".so", dir=folder)
+        except OSError:
+            continue  # not ours to write
+        os.close(handle)
+        try:
+            subprocess.run(
+                [*compiler, *FLAGS, "-o", aside, str(SOURCE)], capture_output=True, text=True, check=True, timeout=120
+            )
+            os.replace(aside, path)
+        finally:
+            Path(aside).unlink(missing_ok=True)
+        return path
+    raise OSError("no folder to keep them in can be written")
+
+
+def _folders() -> Iterator[Path]:
+    """Where to keep the library; at worst a folder for this process alone, which goes with it."""
+    yield Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "manual_backprop"
+    yield Path(_temporary().name)
+
+
+@functools.cache
+def _temporary() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="manual_backprop-")
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{sys.platform} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
