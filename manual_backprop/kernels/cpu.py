@@ -6,6 +6,7 @@ Each hands on to its formula what it does not take: other dtypes and layouts, tr
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 import torch
@@ -60,66 +61,64 @@ def max_pool_winners(
 ) -> tuple[Tensor, Tensor]:
     """`MaxPool.winners`."""
     options = kernel_size, stride, padding, dilation, ceil_mode
-    size = input.shape[-len(stride) :]
-    last = _last(input)
     if (
         not native.serves(input)
-        or len(stride) != 2
         or input.dim() != 4
-        or last is None
-        or not input.numel()
         or input.dtype not in REAL
-        or MaxPool.reach(size, kernel_size, dilation) >= 2**8
-        or (outputs := _windows_along(size, *options)) is None
+        or (last := _last(input)) is None
+        or (planned := _windows(input.shape, *options)) is None
     ):
         return MaxPool.winners(input, *options)
-    shape = *input.shape[:2], *outputs
+    shape, windows = planned
     memory_format = torch.channels_last if last else torch.contiguous_format
     output = torch.empty(shape, dtype=input.dtype, memory_format=memory_format)
     winner = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
-    windows = _windows(shape, size, kernel_size, stride, padding, dilation)
     native.call(f"max_pool_winners_{REAL[input.dtype]}", output, winner, input, windows, last)
     return output, winner
 
 
 def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
     """`MaxPool.delta_input`."""
-    last = _last(winner)
     if (
         not native.serves(delta, winner)
-        or len(size) != 2
         or delta.dim() != 4
-        or last is None
+        or len(size) != 2
         or not delta.numel()
         or delta.dtype not in REAL
         or winner.dtype != torch.uint8
+        or (last := _last(winner)) is None
     ):
         return layout.max_pool_delta_input(delta, winner, size, stride, padding)
     memory_format = torch.channels_last if last else torch.contiguous_format
     delta = delta.contiguous(memory_format=memory_format)
     delta_input = torch.empty((*delta.shape[:2], *size), dtype=delta.dtype, memory_format=memory_format)
-    windows = _windows(delta.shape, size, (0, 0), stride, padding, (0, 0))
+    windows = _struct(*delta.shape, *size, 0, 0, *stride, *padding, 0, 0)
     native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", delta_input, delta, winner, windows, last)
     return delta_input
 
 
-def _windows_along(
-    size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
-) -> list[int] | None:
-    """How many windows each axis has; None for sizes that torch refuses."""
-    found = []
+@functools.lru_cache(256)
+def _windows(
+    shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> tuple[Axes, Any] | None:
+    """The shape of the output and the struct Windows of cpu.c; None for what that does not take or torch refuses."""
+    size, found = shape[2:], []
+    if min(shape) < 1 or len(stride) != 2 or MaxPool.reach(size, kernel_size, dilation) >= 2**8:
+        return None
     for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation, strict=True):
         if min(k, s, d) < 1 or not 0 <= p <= k // 2:
             return None
         windows = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
         found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
-    return found if min(found) > 0 else None
+    if min(found) < 1:
+        return None
+    outputs = *shape[:2], *found
+    return outputs, _struct(*outputs, *size, *kernel_size, *stride, *padding, *dilation)
 
 
-def _windows(shape: Axes, size: Axes, *options: Axes) -> Any:
-    """The struct Windows of cpu.c."""
-    fields = (*shape[:2], *shape[2:], *size, *(number for axes in options for number in axes))
-    return (ctypes.c_int64 * len(fields))(*fields)
+@functools.lru_cache(256)
+def _struct(*numbers: int) -> Any:
+    return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
 def _dense(tensor: Tensor) -> bool:
