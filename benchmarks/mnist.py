@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import importlib
 import itertools
-import json
 import statistics
 import subprocess
 import sys
@@ -80,8 +80,10 @@ def our_run(root: str, seed: int) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-        (file,) = Path(folder).glob("**/summary.json")
-        result = {"seed": seed, "seconds": seconds, "accuracy": json.loads(file.read_text())["test/accuracy"]}
+        (file,) = Path(folder).glob("**/metrics.csv")
+        with file.open(newline="") as lines:
+            accuracy = [row["test/accuracy"] for row in csv.DictReader(lines)][-1]
+        result = {"seed": seed, "seconds": seconds, "accuracy": float(accuracy)}
     print("ours:", result, flush=True)
     return result
 
