@@ -10,16 +10,26 @@ class BadInput(ValueError):
     """Something the user gave cannot be used; the message says why and what to do instead."""
 
 
+def require_at_least(section: str, least: int, **options: int | None) -> None:
+    """Raises BadInput naming the first option that is smaller than `least`; None is no number."""
+    for name, value in options.items():
+        if value is not None and value < least:
+            raise BadInput(f"{section}.{name}={value}: give {least} or more.")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name closest to `name`, or "" where none is close."""
-    by_lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return by_lower[close[0]] if close else ""
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), {k.lower() for k in known}, n=1, cutoff=0.5)
+    spellings = [k for k in known if k.lower() in close]  # Conv2d and conv2d
+    return max(spellings, key=lambda k: difflib.SequenceMatcher(None, name, k).ratio(), default="")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
     """The error for a name that is none of the known ones, with the nearest match."""
     known = list(known)
     hint = f" Did you mean {guess!r}?" if (guess := nearest(name, known)) else ""
-    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    return BadInput(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known[:SHOWN])}{more}.")
+    if len(known) > SHOWN:
+        close = difflib.get_close_matches(name, known, n=8, cutoff=0)
+        return BadInput(f"Unknown {kind} {name!r}.{hint} Of {len(known)} the nearest: {', '.join(close)}.")
+    return BadInput(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,9 +12,11 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.cli import main as command
 from manual_backprop.rules import Linear, Rule
 from manual_backprop.testing import CHECKS, check
 from manual_backprop.testing.case import Case, normal
+from manual_backprop.testing.cases import CASES
 from manual_backprop.testing.report import run_case
 
 
@@ -146,6 +151,31 @@ def test_our_backward_runs_through_the_transform(monkeypatch: pytest.MonkeyPatch
     formula = Linear.delta_input
     monkeypatch.setattr(Linear, "delta_input", staticmethod(lambda delta, weight: 7 * formula(delta, weight)))
     assert torch.allclose(gradient().detach(), 7 * right.detach())
+
+
+def test_the_command_prints_a_clean_table() -> None:
+    """In a process of its own, with torch's own warnings, on the layer whose twin warns."""
+    words = ["check", "--layer", "Conv2d", "--checks", "forward", "gradcheck", "transforms"]
+    done = subprocess.run([sys.executable, "-m", "manual_backprop.cli", *words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = sum(case.covers == "Conv2d" for case in CASES)
+    assert len(re.findall(r"^Conv2d\S* +✓  ✓  ✓$", done.stdout, re.MULTILINE)) == rows
+    assert done.stdout.splitlines()[-1] == f"{rows} rows: {3 * rows} checks passed, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--layer", "Conv2"], "Unknown layer or function 'Conv2'. Did you mean 'Conv2d'? Of "),
+        (["--layer", "Linear", "--device", "cuda"], "torch sees no CUDA device here; run without --device"),
+    ],
+)
+def test_the_command_refuses_what_is_not_there(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command(["check", *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_unknown_checks_and_uncallable_layers_are_refused() -> None:

@@ -234,7 +234,7 @@ def widen(*tensors: Any) -> list[Any]:
 
 def flat(tensor: Tensor) -> Tensor:
     """(*, K) as a matrix (product of *, K)."""
-    return tensor.reshape(-1, tensor.shape[-1]) if tensor.numel() else tensor.reshape(0, tensor.shape[-1])
+    return tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
 
 
 def sum_to(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..errors import BadInput, require_at_least
 from .datasets import Spec, Split
 
 Batch = tuple[Tensor, Tensor]
@@ -33,6 +34,8 @@ class Augment:
     scale: zoom by a factor between 1 - scale and 1 + scale.
     shear: slant by up to this many degrees either way.
     flip: mirror left to right, half of the time (never for digits or letters).
+
+    Raises BadInput for numbers out of range.
     """
 
     shift: int = 0
@@ -40,6 +43,12 @@ class Augment:
     scale: float = 0.0
     shear: float = 0.0
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        require_at_least("data.augment", 0, shift=self.shift)
+        for name, value, end in (("scale", self.scale, 1), ("shear", self.shear, 90)):
+            if not 0 <= value < end:
+                raise BadInput(f"data.augment.{name}={value}: give at least 0 and less than {end}.")
 
     @property
     def warps(self) -> bool:

@@ -84,4 +84,5 @@ def compare_weights(saved: dict[str, torch.Tensor], expected: dict[str, torch.Te
     ]
     if lines:
         more = [f"  ... and {len(lines) - 12} more"] if len(lines) > 12 else []
-        raise BadInput("\n".join([f"The checkpoint {path or ''} is of another model:", *lines[:12], *more]))
+        advice = "Name the run's own config.yaml with --config, or another checkpoint with --ckpt_path."
+        raise BadInput("\n".join([f"The checkpoint {path or ''} is of another model:", *lines[:12], *more, advice]))

@@ -1,6 +1,7 @@
 """The LightningModule: a network, its loss and metrics, any optimizer and scheduler."""
 
 import random
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -14,11 +15,20 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import manual_backprop as mb
 
+from ..errors import BadInput, require_at_least
 from .batches import Batch, mix
 from .checkpoints import compare_weights
 from .models import build, try_out
 
 NEVER = 1 << 60
+
+
+def made(option: str, maker: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The optimizer or scheduler. Raises BadInput where torch refuses its options."""
+    try:
+        return maker(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"model.{option} cannot be made with these options: {error}") from error
 
 
 class Metrics(torch.nn.Module):
@@ -61,6 +71,8 @@ class Classifier(LightningModule):
         convert: turn torch.nn layers of `net` into ours, where they have rules.
         channels_last: keep convolution weights and activations in channels_last memory format.
         seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
+
+    Raises BadInput for a model, an optimizer or a scheduler that cannot be made, and for numbers out of range.
     """
 
     def __init__(
@@ -78,6 +90,9 @@ class Classifier(LightningModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        require_at_least("model", 0, seed=seed)
+        if not 0 <= label_smoothing <= 1:
+            raise BadInput(f"model.label_smoothing={label_smoothing}: give 0 to 1.")
         if isinstance(net, str):
             net = build(net, shape, classes, net_args or {})
         try_out(net, shape, classes)  # this also gives lazy layers their shapes
@@ -85,6 +100,7 @@ class Classifier(LightningModule):
         self.net = (mb.convert(net) if convert else net).to(memory_format=self.memory_format)
         self.shape, self.classes, self.seed = shape, classes, seed or 0
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
+        made("optimizer", optimizer, self.net.parameters())  # bad options show here, ahead of all else
         self.plateau: ReduceLROnPlateau | None = None
         self.loss = mb.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.measured_loss = mb.nn.CrossEntropyLoss()
@@ -163,7 +179,7 @@ class Classifier(LightningModule):
     # optimization and checkpoints
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.parameters())
+        optimizer = made("optimizer", self.optimizer, self.parameters())
         if self.scheduler is None:
             return optimizer
         interval = self.scheduler_interval
@@ -172,9 +188,9 @@ class Classifier(LightningModule):
         if "total_steps" in wanted and wanted["total_steps"] is None and not wanted.get("epochs"):
             interval = "step"
             steps = int(self.trainer.estimated_stepping_batches)
-            scheduler = self.scheduler(optimizer, total_steps=steps)  # type: ignore[call-arg]
+            scheduler = made("scheduler", self.scheduler, optimizer, total_steps=steps)
         else:
-            scheduler = self.scheduler(optimizer)
+            scheduler = made("scheduler", self.scheduler, optimizer)
         config: dict[str, Any] = {"scheduler": scheduler, "interval": interval, "frequency": 1}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning would step it after the epoch's checkpoint; a run resumed from there would miss that step

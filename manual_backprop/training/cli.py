@@ -1,5 +1,6 @@
 """`manual-backprop fit | validate | test | predict`: Lightning's command line around our model, data and run folder."""
 
+import contextlib
 import inspect
 import logging
 import re
@@ -12,12 +13,14 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from .._files import write_atomically
-from ..errors import BadInput, nearest
+from ..errors import BadInput, nearest, unknown
 from . import datasets, runs
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
 from .checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
@@ -98,6 +101,12 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)  # Lightning would warn that the process has arguments of its own
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise BadInput(f"seed_everything={seed}: give 0 to {2**32 - 1}.")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would read the file for the model's options, which ours keep in the run's config.yaml."""
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
@@ -125,7 +134,12 @@ class CLI(LightningCLI):
         kwargs["callbacks"] = [*_listed(trainer.callbacks), *self._callbacks(trainer)]
         if not _on_terminal():
             kwargs["enable_progress_bar"] = False
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # nothing is in it yet, unless it is an earlier run's
+            raise BadInput(f"The trainer cannot be made with these options: {error}") from error
 
     def _loggers(self) -> list[Logger]:
         """metrics.csv and TensorBoard in the run folder; of a resumed run, continued from the checkpoint's step."""
@@ -194,6 +208,9 @@ def _on_terminal() -> bool:
 
 
 def _require_accelerator(name: Any) -> None:
+    known = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
+    if isinstance(name, str) and name not in known:
+        raise unknown("accelerator", name, known)
     if name in ("gpu", "cuda") and not torch.cuda.is_available():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         raise BadInput(

@@ -3,7 +3,7 @@
 import torch
 from pytorch_lightning import LightningDataModule
 
-from ..errors import BadInput
+from ..errors import BadInput, require_at_least
 from . import datasets
 from .batches import Augment, Batches
 from .images import read_images
@@ -28,6 +28,8 @@ class DataModule(LightningDataModule):
         images: image files or folders to predict.
         resize: let those have any size.
         invert: exchange black and white in them (the datasets of digits and letters are white on black).
+
+    Raises BadInput for an unknown dataset and for numbers out of range.
     """
 
     def __init__(
@@ -49,9 +51,8 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.spec = datasets.spec(dataset)
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise BadInput(f"data.{name}={value}: give 1 or more.")
+        require_at_least("data", 1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        require_at_least("data", 0, split_seed=split_seed, seed=seed, workers=workers)
         self.dataset, self.root, self.download = dataset, root, download
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.held_out = held_out if held_out is not None else (180 if dataset == "digits" else 5000)

@@ -1,5 +1,7 @@
 """The image datasets: one table, one reader. Every dataset becomes three pairs of (uint8 images, labels)."""
 
+import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,7 +104,8 @@ def _torchvision(name: str, row: Spec, root: str, train: bool, download: bool) -
         data = maker(str(where), download=False, **part)
     except Exception as error:  # whatever a broken header, a short file or a bad pickle makes the reader raise
         if "not found" not in str(error):
-            raise _damaged(name, row, where, error) from error
+            why = _fault(row, where) or error or type(error).__name__
+            raise _damaged(name, row, where, why) from error
         if not download:
             raise BadInput(f"{_absent(name, row, where)} Or let them be fetched: --data.download=true.") from error
         data = _download(name, row, where, lambda: maker(str(where), download=True, **part))
@@ -147,7 +150,23 @@ def _files(row: Spec) -> tuple[str, str]:
 
 def _absent(name: str, row: Spec, where: Path) -> str:
     folder, files = _files(row)
-    return f"{name} is not complete in {where}: put {files} into {where / folder}, or name another --data.root."
+    place = f"put {files} (unpacked) into {where / folder}, or name another --data.root."
+    return f"{name} is not complete in {where}: {place}"
+
+
+def _fault(row: Spec, where: Path) -> str:
+    """Which file of MNIST's format is shorter or longer than its header says; "" where none is."""
+    folder, files = _files(row)
+    for name in files.split(", ") if row.source != "CIFAR10" else ():
+        data = (where / folder / name).read_bytes()
+        dimensions = data[3] if len(data) > 3 else 0
+        item = {8: 1, 12: 4}.get(data[2]) if len(data) > 3 and data[:2] == b"\0\0" else None
+        if item is None or len(data) < 4 + 4 * dimensions:
+            return f"{name}, {len(data):,} bytes, does not begin with the header of such a file"
+        expected = 4 + 4 * dimensions + item * math.prod(struct.unpack_from(f">{dimensions}I", data, 4))
+        if len(data) != expected:
+            return f"{name} has {len(data):,} bytes, its header says {expected:,}"
+    return ""
 
 
 def _damaged(name: str, row: Spec, where: Path, why: Any) -> BadInput:

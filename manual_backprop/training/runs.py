@@ -6,6 +6,7 @@ A run folder holds config.yaml (resolved), metrics.csv, tensorboard/, checkpoint
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from ..errors import BadInput, unknown
+from ..errors import BadInput, require_at_least, unknown
 
 CONFIGS = Path(__file__).parent / "configs"
 # how a process started for another rank learns the folder that rank 0 made
@@ -22,7 +23,7 @@ INHERITED = "MANUAL_BACKPROP_RUN_FOLDER"
 
 @dataclass
 class RunOptions:
-    """Where a run is kept and what it does around the training.
+    """Where a run is kept and what it does around the training. Raises BadInput for numbers out of range.
 
     Args:
         folder: parent of all runs.
@@ -31,7 +32,7 @@ class RunOptions:
         checkpoint_every: also keep last.ckpt after every so many batches (0: after every epoch only).
         patience: stop when the validation loss has not improved for so many epochs (default: never).
         test: measure the best checkpoint on the test images at the end.
-        pictures: draw pictures and watch the deltas while training.
+        pictures: draw pictures when training and testing end; the tables metrics.csv and deltas.csv are kept anyway.
         output: where `predict` writes (default: predictions/ in the run folder).
     """
 
@@ -43,6 +44,9 @@ class RunOptions:
     test: bool = True
     pictures: bool = True
     output: str | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least("run", 0, checkpoint_every=self.checkpoint_every, patience=self.patience)
 
 
 def config_path(name: str) -> Path:
@@ -95,6 +99,8 @@ def resolve(arguments: Sequence[str]) -> list[str]:
             name, version = run.parent.name, run.name
             checkpoint = _existing(run / "checkpoints" / "last.ckpt")
             configs = configs or [file for file in [run / "config.yaml"] if file.is_file()]
+        else:
+            print(f"no earlier run in {root / (name or '*') / (version or '*')}, starting a new one", file=sys.stderr)
     elif checkpoint in ("best", "last"):
         run = newest(root, name, version, f"checkpoints/{checkpoint}.ckpt")
         if run is None:
@@ -105,9 +111,10 @@ def resolve(arguments: Sequence[str]) -> list[str]:
         raise BadInput(f"No checkpoint file {checkpoint}. Give a path, best or last.")
     if checkpoint:
         run = Path(checkpoint).absolute().parent.parent
-        configs = configs or [file for file in [run / "config.yaml"] if file.is_file()]
-        if command != "fit":  # what these write goes to the run of the checkpoint
-            root, name, version = run.parent.parent, run.parent.name, run.name
+        if (run / "config.yaml").is_file():  # else the checkpoint was moved out of its run
+            configs = configs or [run / "config.yaml"]
+            if command != "fit":  # what these write goes to the run of the checkpoint
+                root, name, version = run.parent.parent, run.parent.name, run.name
     configs = configs or default_config(given.dataset, given.net)
     settled = {
         "data.dataset": given.dataset,
@@ -136,7 +143,9 @@ def _run_section(config: Path) -> dict[str, str]:
         content = yaml.safe_load(config.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{config} is no YAML file: {error}") from error
-    section = content.get("run") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise BadInput(f"{config} holds {content!r:.60}, expected sections such as model:, data: and trainer:")
+    section = content.get("run")
     return {key: section[key] for key in ("folder", "name") if section.get(key)} if isinstance(section, dict) else {}
 
 

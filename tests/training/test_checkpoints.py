@@ -110,6 +110,7 @@ def test_differences_are_named():
         "  missing in the checkpoint: new (5,)",
         "  only in the checkpoint:    gone (1,)",
         "  b: checkpoint (3,), model (4,)",
+        "Name the run's own config.yaml with --config, or another checkpoint with --ckpt_path.",
     ]
     compare_weights(saved, saved)
 

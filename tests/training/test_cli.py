@@ -1,4 +1,4 @@
-"""The command line: what a run leaves behind, how names are found, and what bad input says."""
+"""The command line: what a run leaves behind, and how names are found."""
 
 import csv
 import os
@@ -107,6 +107,22 @@ def test_output(finished, tmp_path, capsys):
     shown = "\n".join(lines)
     assert "test accuracy" in shown
     assert "0 autograd" in shown
+
+
+def test_without_pictures_the_tables_are_kept(tmp_path):
+    run = fit(tmp_path, *NET, "--run.test=true")  # fit() asks for --run.pictures=false
+    assert not (run / "pictures").exists()
+    assert all((run / name).stat().st_size > 0 for name in ("metrics.csv", "deltas.csv"))
+
+
+def test_a_checkpoint_outside_of_a_run_folder_is_measured_in_a_folder_of_its_own(finished, tmp_path):
+    run = only_run(finished)
+    moved = tmp_path / "a" / "b" / "moved.ckpt"
+    moved.parent.mkdir(parents=True)
+    moved.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
+    cli.main(arguments("test", tmp_path / "runs", f"--ckpt_path={moved}", f"--config={run / 'config.yaml'}"))
+    assert (only_run(tmp_path / "runs") / "pictures" / "confusion_test.png").is_file()
+    assert list(tmp_path.rglob("pictures")) == [only_run(tmp_path / "runs") / "pictures"]
 
 
 def test_test_and_validate_take_the_best_checkpoint_and_its_config(finished, capsys):
@@ -220,79 +236,6 @@ def test_predict_refuses_what_is_no_image_or_of_another_size(finished, tmp_path)
             cli.main(["predict", f"--run.folder={finished}", "--images", str(tmp_path / given)])
     with pytest.raises(BadInput, match="No images to predict"):
         cli.main(["predict", f"--run.folder={finished}"])
-
-
-# bad input
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--config=mnist_fst"], "Unknown config .* 'mnist_fst'. Did you mean 'mnist_fast'"),
-        (["--config=configs/mnist_fast.yaml"], "Unknown config"),
-        (["--data.dataset=mnits"], "Unknown dataset 'mnits'. Did you mean 'mnist'"),
-        (["--model.net=mpl"], "Unknown model 'mpl'. Did you mean 'mlp'"),
-        (["--model.net_args.hiden=[3]"], "Unknown option of model mlp 'hiden'. Did you mean 'hidden'"),
-        (["--model.optimzer=SGD"], "Did you mean --model.optimizer in place of --model.optimzer"),
-        (["--data.agument.shift=1"], "Did you mean --data.augment.shift in place of --data.agument.shift"),
-        (["--model.optimizer=AdmW"], "Did you mean AdamW in place of AdmW"),
-        (["--model.optimizer=SGD", "--model.optimizer.momentm=0.9"], "Did you mean momentum in place of momentm"),
-        (["--data.batch_size=many"], "Expected a <class 'int'>. Got value: many"),
-        (["--data.batch_size=0"], "data.batch_size=0: give 1 or more"),
-        (["--data.dataset=mnist", "--data.root=nowhere"], "mnist is not complete in .*nowhere: put train-images"),
-        (["--ckpt_path=gone.ckpt"], "No checkpoint file gone.ckpt. Give a path, best or last"),
-        (["--ckpt_path=best"], "No checkpoints/best.ckpt in .* Train first"),
-    ],
-)
-def test_bad_input_says_what_to_do_and_leaves_no_run_folder(tmp_path, monkeypatch, options, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match=message):
-        cli.main(arguments("fit", tmp_path / "runs", *options))
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("word", ["test", "validate", "predict"])
-def test_nothing_trained_yet(tmp_path, word):
-    with pytest.raises(BadInput, match="Train first: manual-backprop fit"):
-        cli.main(arguments(word, tmp_path))
-
-
-def test_bad_yaml(tmp_path):
-    (tmp_path / "a.yaml").write_text("model: [")
-    with pytest.raises(BadInput, match=r"a.yaml is no YAML file"):
-        cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'a.yaml'}"))
-    (tmp_path / "b.yaml").write_text("model: {nett: mlp}")
-    with pytest.raises(BadInput, match=r"Did you mean model.net in place of model.nett"):
-        cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'b.yaml'}"))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test asks for in vain")
-@pytest.mark.parametrize("name", ["gpu", "cuda"])
-def test_cuda_where_none_is(tmp_path, name):
-    with pytest.raises(
-        BadInput, match=rf"--trainer.accelerator={name}: .* no CUDA device .* --trainer.accelerator=cpu"
-    ):
-        cli.main(["fit", f"--run.folder={tmp_path / 'runs'}", f"--trainer.accelerator={name}"])
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_run_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadInput, match=r"The run folder .* cannot be written: .* Choose one with --run.folder"):
-        cli.main(arguments("fit", tmp_path / "file"))
-
-
-def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
-    sgd = "--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 1e20}}"
-    with pytest.raises(BadInput, match=r"the training loss became (nan|inf)"):
-        fit(tmp_path, "--model.scheduler=null", "--model.net_args={hidden: [8]}", sgd)
-
-
-def test_a_batch_that_devices_cannot_share_evenly():
-    data = cli.DataModule(batch_size=63)
-    data.trainer = type("Two", (), {"world_size": 2, "strategy": type("S", (), {"root_device": torch.device("cpu")})})
-    with pytest.raises(BadInput, match=r"data.batch_size=63 cannot be shared evenly by 2 devices"):
-        data.setup("fit")
 
 
 # names of runs

@@ -215,7 +215,8 @@ def test_rotation_by_a_right_angle():
 
 def test_zoom_by_two():
     image = torch.rand(1, 1, 8, 8)
-    zoomed = Augment(scale=1.0).warp(image, torch.tensor([[0.5, 0.5, 0.5, 1.0, 0.5, 0.5]]))
+    draws = torch.tensor([[0.5, 0.5, 0.5, 1.5, 0.5, 0.5]])  # beyond the largest draw, 1, which zooms by 1.5
+    zoomed = Augment(scale=0.5).warp(image, draws)
     expected = torch.nn.functional.interpolate(image[:, :, 2:6, 2:6], scale_factor=2.0, mode="bilinear")
     # inside; along the edge interpolate repeats pixels where a zoom shows the neighbours
     torch.testing.assert_close(zoomed[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=0, atol=1e-5)
@@ -270,16 +271,24 @@ def damage(what: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "file"),
+    ("what", "file", "why"),
     [
-        *[(what, "train-images-idx3-ubyte") for what in ("truncated", "empty", "magic", "shape")],
-        *[(what, "train-labels-idx1-ubyte") for what in ("truncated", "empty", "magic", "labels", "count")],
+        ("truncated", "train-images-idx3-ubyte", "train-images-idx3-ubyte has 23,528 bytes, its header says 47,056"),
+        ("empty", "train-images-idx3-ubyte", "train-images-idx3-ubyte, 0 bytes, does not begin with the header"),
+        ("magic", "train-images-idx3-ubyte", "train-images-idx3-ubyte, 47,056 bytes, does not begin with the header"),
+        ("shape", "train-images-idx3-ubyte", r"torch.uint8 images of shape \(60, 1, 28, 27\), expected"),
+        ("truncated", "train-labels-idx1-ubyte", "train-labels-idx1-ubyte has 34 bytes, its header says 68"),
+        ("empty", "train-labels-idx1-ubyte", "train-labels-idx1-ubyte, 0 bytes, does not begin with the header"),
+        ("magic", "train-labels-idx1-ubyte", "train-labels-idx1-ubyte, 68 bytes, does not begin with the header"),
+        ("labels", "train-labels-idx1-ubyte", "found labels from 99 to 99, expected 0 to 9"),
+        ("count", "train-labels-idx1-ubyte", "found 30 labels for torch.uint8 images of shape"),
     ],
 )
-def test_damaged_files_are_named(tmp_path, what, file):
+def test_damaged_files_are_named(tmp_path, what, file, why):
     write_idx(tmp_path, "mnist")
     damage(what, tmp_path / "MNIST" / "raw" / file)
-    with pytest.raises(BadInput, match=r"files of mnist in .* are damaged .* Delete them and fetch them again"):
+    message = rf"files of mnist in .* are damaged \(.*{why}.*\). Delete them and fetch them again"
+    with pytest.raises(BadInput, match=message):
         datasets.read("mnist", str(tmp_path), False, 10, 0)
 
 
@@ -311,7 +320,29 @@ def test_held_out_beyond_the_dataset(tmp_path, held_out):
         datasets.read("mnist", str(tmp_path), False, held_out, 0)
 
 
-@pytest.mark.parametrize("option", ["batch_size", "eval_batch_size"])
-def test_batch_sizes_below_one(option):
-    with pytest.raises(BadInput, match=f"data.{option}=0: give 1 or more"):
-        DataModule(**{option: 0})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "data.batch_size=0: give 1 or more"),
+        ({"eval_batch_size": 0}, "data.eval_batch_size=0: give 1 or more"),
+        ({"workers": -1}, "data.workers=-1: give 0 or more"),
+        ({"split_seed": -1}, "data.split_seed=-1: give 0 or more"),
+        ({"seed": -1}, "data.seed=-1: give 0 or more"),
+    ],
+)
+def test_numbers_out_of_range(options, message):
+    with pytest.raises(BadInput, match=message):
+        DataModule(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shift": -1}, "data.augment.shift=-1: give 0 or more"),
+        ({"scale": 1.0}, "data.augment.scale=1.0: give at least 0 and less than 1"),
+        ({"shear": 90}, "data.augment.shear=90: give at least 0 and less than 90"),
+    ],
+)
+def test_augmentation_out_of_range(options, message):
+    with pytest.raises(BadInput, match=message):
+        Augment(**options)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..._statistics import at_rest, layers, numbers, root, square_sum, units_last
+from ...errors import BadInput
 from ._layers import network, saturated
 from .delta_table import FILE, Row, append_rows, start_table
 
@@ -45,12 +46,12 @@ class DeltaFlow(Callback):
     Functional activations (`F.relu` inside a forward) are no modules and are not seen; nor are the inner layers of a
     network compiled as a whole: then it warns once.
 
-    Raises ValueError when `every_n_steps` is not a positive integer.
+    Raises BadInput, a ValueError, when `every_n_steps` is not a positive integer.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
         if not isinstance(every_n_steps, int) or isinstance(every_n_steps, bool) or every_n_steps < 1:
-            raise ValueError(f"DeltaFlow: every_n_steps must be a positive integer, got {every_n_steps!r}")
+            raise BadInput(f"DeltaFlow: every_n_steps must be a positive integer, got {every_n_steps!r}")
         self.every_n_steps = every_n_steps
         self._file: Path | None = None
         self._window: _Window | None = None

@@ -169,7 +169,8 @@ def _where(found: Rerun) -> list[str]:
         lines += [
             f"             of their layers `{found.spoiled_last}` runs last: in the step that spoiled them",
             "             its delta went first, unless clipping by norm spread the damage;",
-            "             FiniteWatch(gradients=True) stops in that very step",
+            "             FiniteWatch(gradients=True), in a command --finite_watch.gradients=true,",
+            "             stops in that very step",
         ]
     return [*lines, f"  input:     {found.input}"]
 
