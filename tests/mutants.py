@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import multiprocessing
 import os
 import signal
@@ -71,8 +70,8 @@ def passing(row: int) -> list[tuple[float, int, str]]:
     return found
 
 
-def killer(mutant: Mutant, rows: list[int]) -> str | None:
-    """The check that catches a mutant, None when it survives all."""
+def survives(mutant: Mutant, rows: list[int]) -> bool:
+    """Whether no check catches a mutant."""
 
     def too_long(*_: Any) -> None:
         raise TimeoutError(f"no result after {SECONDS_PER_CHECK} s")
@@ -84,12 +83,12 @@ def killer(mutant: Mutant, rows: list[int]) -> str | None:
             signal.alarm(SECONDS_PER_CHECK)
             try:
                 if run_check(Subject(CASES[row]), check).outcome == "fail":
-                    return check
+                    return False
             except Exception:
-                return check
+                return False
             finally:
                 signal.alarm(0)
-    return None
+    return True
 
 
 def judge(job: tuple[str, list[int]]) -> dict[str, Any]:
@@ -101,23 +100,9 @@ def judge(job: tuple[str, list[int]]) -> dict[str, Any]:
         candidates = list(mutants(name))
     else:
         candidates = [m for module in rule_modules() if module.__name__ == name for m in helper_mutants(module)]
-    caught: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    survivors = []
-    for mutant in candidates:
-        kinds[mutant.kind] += 1
-        check = killer(mutant, rows)
-        if check is None:
-            survivors.append(mutant.key)
-        else:
-            caught[check] += 1
-    return {
-        "name": name,
-        "mutants": len(candidates),
-        "caught": dict(caught),
-        "kinds": dict(kinds),
-        "survivors": survivors,
-    }
+    survivors = [mutant.key for mutant in candidates if survives(mutant, rows)]
+    kinds = Counter(mutant.kind for mutant in candidates)
+    return {"name": name, "mutants": len(candidates), "kinds": kinds, "survivors": survivors}
 
 
 def equivalents() -> dict[str, str]:
@@ -139,30 +124,42 @@ def jobs(only: list[str] | None) -> list[tuple[str, list[int]]]:
     return [job for job in chosen if only is None or job[0] in only]
 
 
-def markdown(results: list[dict[str, Any]], known: dict[str, str]) -> str:
-    """The table for the documentation."""
-    total, lost = sum(r["mutants"] for r in results), sum(len(r["survivors"]) for r in results)
-    lines = ["# Mutants", "", "Wrong versions of every formula, run against the check suite by `make mutants`.", ""]
-    lines.append(f"{total} mutants: {total - lost} caught, {lost} survivors, of which "
-                 f"{sum(s in known for r in results for s in r['survivors'])} are equivalent mathematics.")  # fmt: skip
-    lines += ["", "| formulas of | mutants | caught | survivors |", "|---|---|---|---|"]
-    lines += [
-        f"| {r['name']} | {r['mutants']} | {r['mutants'] - len(r['survivors'])} | {len(r['survivors'])} |"
-        for r in results
+def markdown(results: list[dict[str, Any]], known: dict[str, str], seconds: float) -> str:
+    """The page of the documentation."""
+    survivors = [s for r in results for s in r["survivors"]]
+    kinds = sum((r["kinds"] for r in results), Counter())
+    total, equivalent = sum(r["mutants"] for r in results), sum(s in known for s in survivors)
+    lines = [
+        "# Mutants",
+        "",
+        "Wrong versions of every formula, each with one small mistake, against the check suite. Written by",
+        "`python -m tests.mutants --out docs`; `make mutants` runs the same and fails on a survivor without a reason.",
+        "",
+        f"{total} mutants in {seconds / 60:.0f} minutes: {total - len(survivors)} caught, {equivalent} equivalent, "
+        f"{len(survivors) - equivalent} survivors.",
+        "",
+        "Mistakes: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) + ".",
+        "",
+        "| formulas of | mutants | caught | equivalent | survivors |",
+        "|---|---|---|---|---|",
     ]
-    lines += ["", "## Survivors", ""]
-    lines += [f"* `{s}`: {known.get(s, 'not explained')}" for r in results for s in r["survivors"]]
+    for r in results:
+        same = sum(s in known for s in r["survivors"])
+        left = len(r["survivors"])
+        name = f"`{r['name']}`" if r["name"] in RULES else f"helpers in `{r['name'].rsplit('.', 1)[-1]}.py`"
+        lines.append(f"| {name} | {r['mutants']} | {r['mutants'] - left} | {same} | {left - same} |")
+    lines += ["", "## Not caught, and why not", ""]
+    lines += [f"* `{s}`: {known.get(s, 'not explained')}" for s in sorted(survivors)]
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rule", nargs="+", help="only these rules")
+    parser.add_argument("--rule", nargs="+", help="only these rules, or files of helpers")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="write FOLDER/mutants.md and FOLDER/mutants.json")
+    parser.add_argument("--out", type=Path, help="write FOLDER/mutants.md")
     options = parser.parse_args()
-    known = equivalents()
-    results = []
+    start, known, results = time.monotonic(), equivalents(), []
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for result in pool.imap_unordered(judge, jobs(options.rule)):
             results.append(result)
@@ -171,17 +168,20 @@ def main() -> int:
             )
             for survivor in result["survivors"]:
                 print(f"    {'equivalent' if survivor in known else 'SURVIVED'}  {survivor}", flush=True)
-    results.sort(key=lambda r: r["name"])
+    results.sort(key=lambda r: (r["name"] not in RULES, r["name"]))
+    seconds = time.monotonic() - start
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        for name, text in (("mutants.md", markdown(results, known)), ("mutants.json", json.dumps(results, indent=1))):
-            temporary = options.out / f".{name}"
-            temporary.write_text(text)
-            os.replace(temporary, options.out / name)
-    unexplained = [s for r in results for s in r["survivors"] if s not in known]
-    total = sum(r["mutants"] for r in results)
-    print(f"{total} mutants, {sum(len(r['survivors']) for r in results)} survivors, {len(unexplained)} unexplained")
-    return 1 if unexplained or not total else 0
+        temporary = options.out / ".mutants.md"
+        temporary.write_text(markdown(results, known, seconds))
+        os.replace(temporary, options.out / "mutants.md")
+    survivors = {s for r in results for s in r["survivors"]}
+    unexplained, total = survivors - known.keys(), sum(r["mutants"] for r in results)
+    stale = [] if options.rule else sorted(known.keys() - survivors)
+    for key in stale:
+        print(f"NOT NEEDED  {key}: it was caught or is no more; take it out of {EQUIVALENT.name}")
+    print(f"{total} mutants, {len(survivors)} survivors, {len(unexplained)} unexplained, {seconds:.0f} s")
+    return 1 if unexplained or stale or not total else 0
 
 
 if __name__ == "__main__":

@@ -32,11 +32,12 @@ DROPPABLE = {
     "movedim",
     "flip",
     "neg",
+    "conj",
     "exp",
     "square",
 }
-DROPPABLE_CALLS = {"sum_to"}
-DROPPABLE_ATTRIBUTES = {"T", "mT"}
+DROPPABLE_CALLS = {"sum_to", "conj"}
+DROPPABLE_ATTRIBUTES = {"T", "mT", "mH"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             and not (isinstance(receiver, ast.Name) and receiver.id in ("torch", "F"))
         ):
             yield f"missing {name}", receiver
-        if name in DROPPABLE_CALLS:
+        if name in DROPPABLE_CALLS and receiver is None:
             yield f"missing {name}", node.args[0]
         if name == "where" and len(node.args) == 3:
             yield "swapped branches", ast.Call(node.func, [node.args[0], node.args[2], node.args[1]], node.keywords)

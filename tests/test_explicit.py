@@ -77,7 +77,7 @@ def test_many_operations_in_one_function() -> None:
 def twin_cases() -> list[Case]:
     first: dict[tuple[str, str], Case] = {}
     for case in CASES:
-        if case.twin is not None and "complex" not in case.name:  # a Problem is one of real numbers
+        if case.twin is not None:
             first.setdefault((case.covers, case.name.split("-")[-1]), case)
     return list(first.values())
 

@@ -32,9 +32,9 @@ def same(what: str, ours: Any, expected: Any, *, rtol: float = 0.0, atol: float 
     equal = (a == b) | ((a != a) & (b != b))
     if bool(equal.all()):
         return
-    finite = b[b.isfinite()] if b.is_floating_point() else b
+    finite = b[b.isfinite()]
     scale = float(finite.abs().max()) if finite.numel() else 0.0
-    difference = torch.where(equal, torch.zeros_like(a), (a - b).abs())
+    difference = (a - b).abs().masked_fill(equal, 0)
     bad = ~(difference <= atol + rtol * scale)
     if bool(bad.any()):
         flat = int(torch.where(bad, difference.nan_to_num(nan=torch.inf), -1.0).argmax())
@@ -51,7 +51,12 @@ def error(values: Tensor, truth: Tensor) -> float:
     if truth.numel() == 0:
         return 0.0
     scale = float(truth.abs().max()) or 1.0
-    return float((values.double() - truth).abs().max()) / scale
+    return float((in_double(values) - truth).abs().max()) / scale
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """In double precision, real or complex."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def _kind(value: Any) -> str:

@@ -157,7 +157,7 @@ class Subject:
 
 
 def differentiable(output: Any) -> tuple[Tensor, ...]:
-    """The floating point tensors among the outputs."""
+    """The real and complex tensors among the outputs."""
     return tuple(o for o in tree_flatten(output)[0] if _floating(o))
 
 
@@ -204,7 +204,7 @@ def rule_formulas(run: Callable[..., Any], leaves: list[Tensor]) -> str:
 
 
 def _floating(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
 def _to(arg: Any, device: str) -> Any:

@@ -2,8 +2,8 @@
 
 import torch
 
-from ..case import constant, normal, tensors, uniform
-from ._make import function
+from ..case import complex_normal, constant, normal, tensors, uniform
+from ._make import COMPLEX, function
 
 positive = uniform(3, 4, low=0.5, high=2.0)
 
@@ -35,6 +35,27 @@ CASES = [
     function("matmul", (normal(5, 3, 4), normal(4, 2)), tag="batch-matrix"),
     function("matmul", (normal(3, 4), normal(5, 4, 2)), tag="matrix-batch"),
     function("matmul", (normal(5, 3, 4), normal(5, 4, 2)), tag="batches"),
+    *(
+        function(name, operands, tag=tag, row=COMPLEX)
+        for name in ("add", "sub", "mul", "div")
+        for tag, operands in (
+            ("complex", (complex_normal(3, 4), complex_normal(3, 1))),
+            ("complex-and-real", (complex_normal(3, 4), normal(4))),
+            ("real-and-complex", (normal(3, 4), complex_normal(4))),
+        )
+    ),
+    function("add", (complex_normal(3, 4), complex_normal(4)), alpha=2 - 1j, tag="complex", row=COMPLEX),
+    function("sub", (complex_normal(3, 4), complex_normal(4)), alpha=2 - 1j, tag="complex", row=COMPLEX),
+    function("mul", (complex_normal(3, 4), constant(2 - 1j)), tag="complex-number", row=COMPLEX),
+    function("div", (complex_normal(3, 4), constant(2 - 1j)), tag="complex-number", row=COMPLEX),
+    *(
+        function("matmul", (complex_normal(*a), complex_normal(*b)), tag=f"complex-{tag}", row=COMPLEX)
+        for tag, a, b in (
+            ("matrices", (3, 4), (4, 2)),
+            ("batch-matrix", (5, 3, 4), (4, 2)),
+            ("matrix-batch", (3, 4), (5, 4, 2)),
+        )
+    ),
     function("cat", (tensors(normal(2, 3), normal(4, 3)),)),
     function("cat", (tensors(normal(2, 3), normal(2, 1), normal(2, 2)),), dim=-1),
     function("cat", (tensors(normal(2, 3), normal(0)),), tag="with-empty"),

@@ -14,7 +14,9 @@ def images(n: int) -> Spec:
     return normal(2, 2 if n < 3 else 1, *D[n])
 
 
-WIDE = normal(1, 2, 5, 130)  # the winner's distance from the first of its window needs 16 bits
+WIDE = {"without": dict.fromkeys(
+    ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms", "specials"), "too many elements"
+)}  # fmt: skip
 
 MAX = [
     *(layer(f"MaxPool{n}d", 2, inputs=(images(n),)) for n in D),
@@ -25,10 +27,13 @@ MAX = [
     *(layer(f"MaxPool{n}d", 2, inputs=(normal(2, *D[n]),), tag="unbatched") for n in D),
     layer("MaxPool1d", 4, stride=3, ceil_mode=True, inputs=(normal(2, 3, 9),), row={"larger": (normal(4, 8, 64),)}),
     layer("MaxPool2d", (3, 2), stride=(1, 2), padding=(1, 0), dilation=(2, 3), inputs=(normal(2, 3, 7, 8),)),
-    layer("MaxPool2d", 2, stride=3, ceil_mode=True, inputs=(normal(2, 3, 7, 5),), row={"larger": (normal(2, 8, 16, 20),)}),
+    layer("MaxPool2d", 2, stride=3, ceil_mode=True, inputs=(normal(2, 3, 7, 5),), row={"larger": (normal(2, 8, 16, 15),)}),
+    # 8 bits hold how far the winner lies behind the first of its window, not where either lies
+    layer("MaxPool2d", (1, 2), inputs=(normal(2, 3, 4, 5),), row={"larger": (normal(2, 2, 3, 600),)}),
     layer("MaxPool2d", 3, stride=2, padding=1, inputs=(normal(1, 17, 3, 4),), tag="many-channels"),
-    layer("MaxPool2d", (3, 2), stride=1, inputs=(WIDE,), tag="wide", row={"without": {
-        check: "too many elements" for check in ("gradgradcheck", "transforms", "gradcheck", "forward_mode", "specials")}}),
+    # the winner lies up to 2^8 or 2^15 places behind the first of its window: one more than 8 and 15 bits hold
+    *(layer("MaxPool2d", (3, 1), stride=1, dilation=(2, 1), inputs=(normal(1, 1, 6, width),), tag=f"wide-{width}", row=WIDE)
+      for width in (64, 8192)),
     layer("MaxPool2d", 2, return_indices=True, ceil_mode=True, inputs=(normal(3, 5, 7),), tag="unbatched"),
     layer("MaxPool3d", (2, 1, 3), stride=(1, 2, 2), inputs=(normal(1, 2, 3, 3, 5),)),
     *(function(f"max_pool{n}d", (images(n),), kernel_size=3, stride=2) for n in D),

@@ -21,6 +21,7 @@ CASES = [
     layer("LeakyReLU", inputs=X, negative_slope=-0.5),
     layer("LeakyReLU", inputs=X, negative_slope=0.0),
     layer("LeakyReLU", inputs=X, inplace=True),
+    layer("LeakyReLU", inputs=X, negative_slope=0.0, inplace=True),
     layer("PReLU", inputs=X, row=LARGER),
     layer("PReLU", 4, inputs=X, init=0.1),
     layer("PReLU", 3, inputs=(normal(1, 3, 2, 2),), tag="4d"),

@@ -221,7 +221,7 @@ def twice(subject: Subject) -> str:
     second = torch.autograd.grad(outputs, leaves, given, retain_graph=True, allow_unused=True)
     for name, a, b in zip(problem.names, second, first, strict=True):
         same(f"second backward: gradient by {name}", a, b)
-    weighted = [(o * d).sum() for o, d in zip(outputs, given, strict=True)]
+    weighted = [(o * d.conj()).sum().real for o, d in zip(outputs, given, strict=True)]
     losses = torch.stack(weighted).sum() + torch.stack([3 * w for w in weighted]).sum()
     both = torch.autograd.grad(losses, leaves, allow_unused=True)
     for name, a, b in zip(problem.names, both, first, strict=True):

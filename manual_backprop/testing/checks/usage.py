@@ -10,7 +10,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_flatten
 
-from ..compare import same
+from ..compare import in_double, same
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
 from .values import as_twin, need_twin
 
@@ -50,8 +50,8 @@ def _adjoint(problem: Problem) -> None:
     with forward_ad.dual_level():
         duals = [forward_ad.make_dual(t.clone(), tangent) for t, tangent in zip(problem.tensors, tangents, strict=True)]
         moved = [forward_ad.unpack_dual(output).tangent for output in differentiable(problem.ours(*duals))]
-    left = [m.double() * delta_for(o).double() for m, o in zip(moved, outputs, strict=True) if m is not None]
-    right = [g.double() * t.double() for g, t in zip(found, tangents, strict=True) if g is not None]
+    left = [(in_double(m) * delta_for(o).conj()).real for m, o in zip(moved, outputs, strict=True) if m is not None]
+    right = [(in_double(g) * t.conj()).real for g, t in zip(found, tangents, strict=True) if g is not None]
     scale = float(sum(term.abs().sum() for term in (*left, *right)))
     difference = abs(float(sum(term.sum() for term in left) - sum(term.sum() for term in right)))
     if not difference <= 2.0**-6 * scale:  # a few roundings of 2^-8

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from ..compare import error, same
+from ..compare import error, in_double, same
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, gradients
 
 
@@ -111,8 +111,8 @@ def _truth(
         return tensor.to(dtype).double() if tensor.is_floating_point() else tensor
 
     wide = subject.problem(torch.float64, edit=widened)
-    exact = Problem(wide.ours, wide.twin, [t.double() for t in problem.tensors], problem.names)
-    deltas = [delta_for(o).double() for o in outputs if o.is_floating_point()]
+    exact = Problem(wide.ours, wide.twin, [in_double(t) for t in problem.tensors], problem.names)
+    deltas = [in_double(delta_for(o)) for o in outputs]
     return gradients(exact.twin or exact.ours, exact.leaves(), deltas)[1]
 
 
