@@ -17,8 +17,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from manual_backprop.rules import RULES
-
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -26,11 +24,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """run(name, *arguments) -> what main() of that example returns."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    rules = dict(RULES)
     with mpl.rc_context():  # the examples set the look of their pictures for the whole process
         yield lambda name, *arguments: importlib.import_module(name).main([str(a) for a in arguments])
-    RULES.clear()  # without those that an example wrote
-    RULES.update(rules)
 
 
 def assert_picture(path: Path) -> None:

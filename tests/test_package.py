@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,8 @@ def layers() -> list[str]:
 
 
 def functions() -> list[str]:
-    return list(mb.functional.__all__)
+    """Public functions with a rule; `call` applies any."""
+    return [name for name in mb.functional.__all__ if name != "call"]
 
 
 @pytest.mark.parametrize("name", [*layers(), *functions()])
@@ -60,12 +62,43 @@ def test_a_function_has_the_signature_of_its_twin(name: str) -> None:
     assert {n: p.default for n, p in ours.parameters.items()} == defaults
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].__module__.startswith("manual_backprop.")])
+@pytest.mark.parametrize("name", RULES)
 def test_a_rule_is_documented_as_a_textbook_would(name: str) -> None:
     documented = paragraphs(RULES[name])
     assert len(documented) >= 3, "formula, shapes, backward formulas"
     assert "delta" in documented[1], "the second paragraph names the shapes"
     assert RULES[name] is getattr(mb.rules, name)
+
+
+def test_a_rule_of_a_user_runs_and_is_not_counted_among_ours() -> None:
+    class ReLU(mb.rules.Rule):
+        """y = 2 x
+
+        input, output, delta (*)
+
+        delta_input = 2 delta
+        """
+
+        @staticmethod
+        def forward(input: torch.Tensor) -> torch.Tensor:
+            return input * 2
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
+            pass
+
+        @staticmethod
+        def backward(ctx: Any, delta: torch.Tensor) -> torch.Tensor:
+            return delta * 2
+
+    x = torch.ones(3, requires_grad=True)
+    mb.functional.call(ReLU, x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+    assert RULES["ReLU"] is mb.rules.ReLU
+    assert all(rule.__module__.startswith("manual_backprop.rules.") for rule in RULES.values())
+    with pytest.raises(TypeError, match=r"(?s)in ReLU: y = 2 x.*came: +input None.*expected: input, output"):
+        mb.functional.call(ReLU, None)
 
 
 @pytest.mark.parametrize("space", NAMESPACES)

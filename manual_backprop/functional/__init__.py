@@ -1,12 +1,14 @@
 """torch.nn.functional's signatures over the rules: argument checks, autocast, forward mode, in-place.
 
 A differentiable function of torch.nn.functional that has no rule yet is not here: asking for it raises AttributeError.
+`call` applies any rule, one of your own as well.
 """
 
 from __future__ import annotations
 
 import torch
 
+from ._call import call
 from .arithmetic import add, cat, div, matmul, mean, mul, sub, sum
 from .batchnorm import batch_norm
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
@@ -51,6 +53,7 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "call",
     "cat",
     "celu",
     "celu_",

@@ -16,7 +16,11 @@ from ._errors import EXPLAINED, explained
 
 
 def call(rule: type[Rule], *args: Any) -> Any:
-    """Apply a rule to its positional arguments, as torch would apply the twin here and now."""
+    """Apply a rule, one of the package's or your own, to its positional arguments, as torch would apply the twin.
+
+    Beyond `rule.apply` it follows `rule.autocast`, forward mode (`rule.tangent`) and inference, and the errors that
+    torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
+    """
     for arg in args:
         if isinstance(arg, Tensor):
             device = arg.device.type

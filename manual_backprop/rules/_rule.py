@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 RULES: dict[str, type[Rule]] = {}
-"""Every rule by name."""
+"""Every rule of this package by name; a rule written elsewhere needs no entry to work."""
 
 KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`."""
@@ -53,7 +53,8 @@ class Rule(torch.autograd.Function):
         AUTOCAST[cls.forward] = cls.autocast
         if "backward" in vars(cls):
             cls.backward = staticmethod(_outside_autocast(cls.backward))  # type: ignore[method-assign]
-            RULES.setdefault(cls.__name__, cls)
+            if cls.__module__.startswith(f"{__package__}."):
+                RULES.setdefault(cls.__name__, cls)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Any) -> Any:
