@@ -13,9 +13,9 @@ from torch import Tensor
 
 import manual_backprop as mb
 from manual_backprop.cli import main as command
-from manual_backprop.rules import Linear, Rule
+from manual_backprop.rules import Linear, Mul, Rule
 from manual_backprop.testing import CHECKS, check
-from manual_backprop.testing.case import Case, normal
+from manual_backprop.testing.case import Case, complex_normal, normal
 from manual_backprop.testing.cases import CASES
 from manual_backprop.testing.report import run_case
 
@@ -111,6 +111,22 @@ def test_writing_into_the_delta_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_wrong_tangent_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = failures(monkeypatch, "tangent", lambda inputs, tangents, output: inputs[0] * tangents[0])
     assert "forward_mode" in wrong
+
+
+def test_a_gradient_wrong_in_large_tensors_only_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
+        right = 3 * input**2 * delta
+        return right if input.numel() < 1000 else right.roll(1)
+
+    monkeypatch.setattr(Cube, "delta_input", staticmethod(delta_input))
+    with pytest.raises(AssertionError, match="Jacobian mismatch"):
+        check(Cube, torch.randn(3, 4), checks=["gradcheck"], larger=(normal(80, 50),))
+
+
+def test_a_missing_conjugate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mul, "delta_input", staticmethod(lambda delta, other, shape, dtype: delta * other))
+    case = Case("mul", lambda: mb.functional.mul, lambda: torch.mul, (complex_normal(3, 4), complex_normal(3, 4)))
+    assert not run_case(case, ["gradcheck"]).ok
 
 
 def test_a_gradient_nobody_asked_for_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,49 @@
+"""The mutants: told apart by their keys, installed and taken out again, caught or explained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import manual_backprop as mb
+from manual_backprop.rules import RULES, Mul
+from tests.mutants import equivalents, rules_of_rows, survives
+from tests.mutation import helper_mutants, mutants, rule_modules
+
+OURS = [name for name, rule in RULES.items() if rule.__module__.startswith("manual_backprop.")]
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, list[int]]:
+    return rules_of_rows()
+
+
+def test_a_key_names_one_mutant_and_a_reason_one_that_exists() -> None:
+    found = [*map(mutants, OURS), *map(helper_mutants, rule_modules())]
+    keys = [mutant.key for mutants_of_one in found for mutant in mutants_of_one]
+    assert len(keys) == len(set(keys)) > 1000
+    assert equivalents().keys() <= set(keys)
+
+
+def test_every_rule_is_run_by_a_row(rows: dict[str, list[int]]) -> None:
+    assert rows.keys() >= set(OURS)
+
+
+def test_a_mutant_computes_wrong_while_it_is_installed() -> None:
+    mutant = next(m for m in mutants("Mul") if m.method == "delta_input" and m.kind == "wrong operator")
+    original = Mul.delta_input
+    x = torch.tensor(3.0, requires_grad=True)
+    with mutant.installed():
+        (wrong,) = torch.autograd.grad(mb.functional.mul(x, torch.tensor(2.0)), x)
+    (right,) = torch.autograd.grad(mb.functional.mul(x, torch.tensor(2.0)), x)
+    assert (wrong.item(), right.item()) == (0.5, 2.0)
+    assert Mul.delta_input is original
+
+
+def test_a_wrong_formula_is_caught_and_an_equivalent_one_is_not(rows: dict[str, list[int]]) -> None:
+    of_key = {mutant.key: mutant for mutant in mutants("PReLU")}
+    equivalent = of_key["PReLU.grad_weight: input > 0 -> input >= 0"]
+    wrong = next(m for m in of_key.values() if m.method == "grad_weight" and m.kind == "swapped branches")
+    with mb.backend("formula"):
+        assert survives(equivalent, rows["PReLU"])
+        assert not survives(wrong, rows["PReLU"])
