@@ -39,9 +39,8 @@ def code(text: str) -> str:
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """Layers, forward formula, backward formulas and source of every rule of the package, family by family."""
     layers, functions = named_in(mb.nn), named_in(mb.functional)
-    for rule in sorted(
-        mb.rules.RULES.values(), key=lambda rule: rule.__module__
-    ):  # stable: within a family as its file has them
+    # stable: within a family as its file has them
+    for rule in sorted(mb.rules.RULES.values(), key=lambda rule: rule.__module__):
         name = rule.__name__
         public = layers.get(name) or [f"F.{function}" for function in functions.get(name, ())]
         forward, _, backward, *rest = paragraphs(rule)

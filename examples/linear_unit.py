@@ -57,7 +57,7 @@ def draw(path: torch.Tensor, best: torch.Tensor) -> Figure:
         right.annotate(
             f"step {i}: $\\delta$ = {delta:+.2f}",
             (at, height),
-            (0.3, 2.1 - 0.28 * line),
+            (0.8, 2.1 - 0.28 * line),
             color=ORANGE,
             va="center",
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "relpos": (0, 0.5)},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -15,11 +14,6 @@ from .case import Case
 from .checks import CHECKS
 from .report import Report, run_case
 
-# what torch says while the shipped rows are checked and nothing is wrong
-EXPECTED_WARNINGS = (
-    "`torch.jit.script.*` is deprecated",  # torch._dynamo and functorch import it
-    "Using padding='same' with even kernel lengths",  # the twin, of the row that has it
-)
 SYMBOLS = {"pass": "✓", "fail": "✗", "n/a": "·"}
 
 
@@ -49,8 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = _cases(options.layer)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: torch sees no CUDA device here; run without --device.")
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
     reports = []
     for i, case in enumerate(cases):
         _progress(f"{i + 1}/{len(cases)} {case.name}")

@@ -257,6 +257,15 @@ def test_the_check_for_cut_off_text_sees_one() -> None:
         assert not sticks_out(style.sheet(3, 2, "a title", "a subtitle that is made smaller to fit its page"))
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "no mistake was made twice"), (2, "most often 3 taken for 7 (2 times)")]
+)
+def test_the_most_frequent_mistake_is_named_when_there_is_one(count: int, words: str) -> None:
+    with style.styled():
+        figure = plots.confusion_matrix(np.array([[5, count], [0, 5]]), ["3", "7"], "test")
+    assert any(words in text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
 def test_filters_are_sorted_by_norm_and_share_one_symmetric_scale() -> None:
     layer = nn.Conv2d(1, 3, 2, bias=False)
     layer.weight.data = torch.tensor([1.0, -4.0, 2.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2).clone()

@@ -66,7 +66,8 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str], stage: str) -> Fi
     subtitle = f"{right:,} of {total:,} {stage} images right ({right / total:.2%})"
     if wrong.any():
         true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
-        subtitle += f"; most often {names[true]} taken for {names[predicted]} ({wrong.max():,} times)"
+        often = f"most often {names[true]} taken for {names[predicted]} ({wrong.max():,} times)"
+        subtitle += f"; {often if wrong.max() > 1 else 'no mistake was made twice'}"
     side = min(10.0, max(5.2, 2.4 + 0.42 * size))
     figure = sheet(side + 0.9, side + 0.4, f"Confusion matrix, {stage}", subtitle)
     axes = figure.subplots()
