@@ -29,7 +29,7 @@ def relu_delta_input(delta: Tensor, output: Tensor) -> Tensor:
         return ReLU.delta_input(delta, output)
     delta = _like(output, delta)
     delta_input = torch.empty_like(output)
-    native.call(f"relu_delta_input_{bits}", delta_input, delta, output, output.numel())
+    native.call(f"relu_delta_input_{bits}", delta_input.data_ptr(), delta.data_ptr(), output.data_ptr(), output.numel())
     return delta_input
 
 
@@ -48,12 +48,14 @@ def batch_norm_derivatives(
         or not all(v.is_contiguous() for v in vectors)
     ):
         return BatchNorm.derivatives(delta, input, weight, mean, invstd)
-    delta_input, grad_weight, grad_bias = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
+    delta = _like(input, delta)
+    results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
     native.call(
-        f"batch_norm_derivatives_{REAL[input.dtype]}", delta_input, grad_weight, grad_bias, _like(input, delta), input,
-        weight, mean, invstd, *input.shape[:2], input.shape[2:].numel(), last,
+        f"batch_norm_derivatives_{REAL[input.dtype]}", *[t.data_ptr() for t in (*results, delta, input)],
+        None if weight is None else weight.data_ptr(), mean.data_ptr(), invstd.data_ptr(),
+        *input.shape[:2], input.shape[2:].numel(), last,
     )  # fmt: skip
-    return delta_input, grad_weight, grad_bias
+    return results
 
 
 def max_pool_winners(
@@ -73,7 +75,8 @@ def max_pool_winners(
     memory_format = torch.channels_last if last else torch.contiguous_format
     output = torch.empty(shape, dtype=input.dtype, memory_format=memory_format)
     winner = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
-    native.call(f"max_pool_winners_{REAL[input.dtype]}", output, winner, input, windows, last)
+    pointers = output.data_ptr(), winner.data_ptr(), input.data_ptr()
+    native.call(f"max_pool_winners_{REAL[input.dtype]}", *pointers, windows, last)
     return output, winner
 
 
@@ -93,7 +96,8 @@ def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes
     delta = delta.contiguous(memory_format=memory_format)
     delta_input = torch.empty((*delta.shape[:2], *size), dtype=delta.dtype, memory_format=memory_format)
     windows = _struct(*delta.shape, *size, 0, 0, *stride, *padding, 0, 0)
-    native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", delta_input, delta, winner, windows, last)
+    pointers = delta_input.data_ptr(), delta.data_ptr(), winner.data_ptr()
+    native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", *pointers, windows, last)
     return delta_input
 
 

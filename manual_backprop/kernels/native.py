@@ -47,12 +47,11 @@ def serves(*tensors: Tensor) -> bool:
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Run a function of cpu.c: tensors as pointers (None: NULL), integers as int64_t, the number of threads last."""
+    """Run a function of cpu.c on addresses (None: NULL) and integers, all of 64 bits; the number of threads last."""
     function = getattr(library(), name)
     if function.argtypes is None:
-        function.restype = None
-        function.argtypes = [ctypes.c_int64 if isinstance(a, int) else ctypes.c_void_p for a in (*arguments, 1)]
-    function(*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments], torch.get_num_threads())
+        function.argtypes, function.restype = (ctypes.c_void_p,) * (len(arguments) + 1), None
+    function(*arguments, torch.get_num_threads())
 
 
 @functools.cache
