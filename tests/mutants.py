@@ -124,7 +124,7 @@ def jobs(only: list[str] | None) -> list[tuple[str, list[int]]]:
     return [job for job in chosen if only is None or job[0] in only]
 
 
-def markdown(results: list[dict[str, Any]], known: dict[str, str], seconds: float) -> str:
+def markdown(results: list[dict[str, Any]], known: dict[str, str], time_taken: str) -> str:
     """The page of the documentation."""
     survivors = [s for r in results for s in r["survivors"]]
     kinds = sum((r["kinds"] for r in results), Counter())
@@ -135,7 +135,7 @@ def markdown(results: list[dict[str, Any]], known: dict[str, str], seconds: floa
         "Wrong versions of every formula, each with one small mistake, against the check suite. Written by",
         "`python -m tests.mutants --out docs`; `make mutants` runs the same and fails on a survivor without a reason.",
         "",
-        f"{total} mutants in {seconds / 60:.0f} minutes: {total - len(survivors)} caught, {equivalent} equivalent, "
+        f"{total} mutants in {time_taken}: {total - len(survivors)} caught, {equivalent} equivalent, "
         f"{len(survivors) - equivalent} survivors.",
         "",
         "Mistakes: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) + ".",
@@ -170,10 +170,11 @@ def main() -> int:
                 print(f"    {'equivalent' if survivor in known else 'SURVIVED'}  {survivor}", flush=True)
     results.sort(key=lambda r: (r["name"] not in RULES, r["name"]))
     seconds = time.monotonic() - start
+    taken = f"{seconds / 60:.0f} minutes, {options.processes} at a time"
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         temporary = options.out / ".mutants.md"
-        temporary.write_text(markdown(results, known, seconds))
+        temporary.write_text(markdown(results, known, taken))
         os.replace(temporary, options.out / "mutants.md")
     survivors = {s for r in results for s in r["survivors"]}
     unexplained, total = survivors - known.keys(), sum(r["mutants"] for r in results)
