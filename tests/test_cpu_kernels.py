@@ -45,9 +45,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def close(found: Tensor, expected: Tensor) -> None:
+def close(found: Tensor, expected: Tensor, condition: float = 1.0) -> None:
     assert found.stride() == expected.stride()
-    torch.testing.assert_close(found, expected, rtol=0, atol=RTOL[found.dtype] * float(expected.abs().max()))
+    atol = condition * RTOL[found.dtype] * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("dtype", cpu.BITS)
@@ -101,6 +102,49 @@ def test_batch_norm(
             for ours, theirs in zip(found, expected, strict=True):
                 close(ours, theirs.to(dtype))
     assert names == [f"batch_norm_derivatives_{cpu.REAL[dtype]}"] * 4
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("shape", "memory_format"),
+    [
+        ((3000, 12), torch.contiguous_format),
+        ((5, 3, 2000), torch.contiguous_format),
+        ((6, 37, 30, 41), torch.channels_last),
+        ((4, 3, 10, 9, 8), torch.channels_last_3d),
+        ((2, 5, 1), torch.contiguous_format),
+    ],
+)
+def test_batch_norm_forward(shape: Any, memory_format: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(cpu, "WORTHWHILE", 0)
+    names = calls(monkeypatch)
+    input = (torch.randn(shape) * 3 + 100).contiguous(memory_format=memory_format)  # far from zero
+    weight, bias = torch.randn(2, shape[1])
+    for w, b, tracked in ((weight, bias, True), (None, None, True), (weight, None, False)):
+        results = []
+        for formula, x in ((KERNELS[BatchNorm.normalized], input), (BatchNorm.normalized, input.double())):
+            running = [torch.full((shape[1],), 2.0, dtype=x.dtype) if tracked else None for _ in range(2)]
+            parameters = [None if v is None else v.to(x.dtype) for v in (w, b)]
+            results.append([*formula(x, *parameters, *running, 0.3, 1e-5), *running])
+        for ours, theirs in zip(*results, strict=True):
+            if theirs is not None:
+                # 100 / 3 is what the subtraction of the mean loses
+                close(ours, theirs.float(), 30)
+    assert names == ["batch_norm_normalized_float"] * 3
+
+
+def test_small_batches_keep_atens_forward_and_wrong_vectors_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls(monkeypatch)
+    x = torch.randn(64, 8, 15, 17)
+    assert torch.equal(mb.nn.BatchNorm2d(8)(x), torch.nn.BatchNorm2d(8)(x))
+    assert names == []
+    monkeypatch.setattr(cpu, "WORTHWHILE", 0)
+    for sizes in ((7, 8), (8, 9)):
+        weight, running = (torch.ones(n) for n in sizes)
+        with pytest.raises(RuntimeError, match=r"(to|should) contain 8 elements"):
+            mb.functional.batch_norm(x, running, running, weight, None, True)
+    assert names == []
 
 
 POOLS = [  # kernel_size, stride, padding, dilation, ceil_mode

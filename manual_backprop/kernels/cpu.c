@@ -5,6 +5,7 @@
 
 #ifndef REAL /* first pass: the whole file, then twice what depends on the type of the numbers */
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,20 +26,47 @@ RELU(16)
 RELU(32)
 RELU(64)
 
+/* Sums over one run of numbers: floats in blocks, blocks in double, so that long sums stay as exact as pairwise ones. */
+#define BLOCK 256
+
+#define LANES 16 /* neighbouring channels whose sums stay in registers; two rows at a time hide the latency of adding */
+
+/* For rows of `channels` numbers: first[c] = sum of f, second[c] = sum of g, over the rows from begin to end. */
+#define SUM_ROWS(first, second, f, g)                                                        \
+    for (I c0 = 0; c0 < channels; c0 += LANES) {                                             \
+        const I lanes = channels - c0 < LANES ? channels - c0 : LANES;                       \
+        REAL s[2][LANES] = {0}, p[2][LANES] = {0};                                           \
+        I r = begin;                                                                         \
+        if (lanes == LANES)                                                                  \
+            for (; r + 1 < end; r += 2)                                                      \
+                for (int h = 0; h < 2; h++)                                                  \
+                    _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                    \
+                        const I c = c0 + k, i = (r + h) * channels + c;                      \
+                        s[h][k] += f, p[h][k] += g;                                          \
+                        (void)i;                                                             \
+                    }                                                                        \
+        for (; r < end; r++)                                                                 \
+            for (int k = 0; k < lanes; k++) {                                                \
+                const I c = c0 + k, i = r * channels + c;                                    \
+                s[0][k] += f, p[0][k] += g;                                                  \
+                (void)i;                                                                     \
+            }                                                                                \
+        for (int k = 0; k < lanes; k++) first[c0 + k] = s[0][k] + s[1][k], second[c0 + k] = p[0][k] + p[1][k]; \
+    }
+
 #define JOIN(a, b) a##_##b
 #define NAMED(a, b) JOIN(a, b)
 #define REAL float
+#define SINGLE
 #include "cpu.c"
 #undef REAL
+#undef SINGLE
 #define REAL double
 #include "cpu.c"
 
 #else
 
 #define F(name) NAMED(name, REAL)
-
-/* Sums over one run of numbers: floats in blocks, blocks in double, so that long sums stay as exact as pairwise ones. */
-#define BLOCK 256
 
 static void F(channel_sums_first)(double *sums, const REAL *delta, const REAL *x, const REAL *mean, I batch, I channels,
                                   I positions, I threads) {
@@ -68,17 +96,12 @@ static void F(channel_sums_last)(double *sums, const REAL *delta, const REAL *x,
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I t = 0; t < threads; t++) {
         double *part = parts + 2 * t * channels;
-        REAL *s = blocks + 2 * t * channels, *p = s + channels;
+        REAL *sum = blocks + 2 * t * channels, *product = sum + channels;
         const I stop = rows * (t + 1) / threads;
         for (I begin = rows * t / threads; begin < stop; begin += BLOCK) {
             const I end = begin + BLOCK < stop ? begin + BLOCK : stop;
-            memset(s, 0, (size_t)(2 * channels) * sizeof(REAL));
-            for (I r = begin; r < end; r++) {
-                const REAL *d = delta + r * channels, *v = x + r * channels;
-#pragma omp simd
-                for (I c = 0; c < channels; c++) s[c] += d[c], p[c] += d[c] * (v[c] - mean[c]);
-            }
-            for (I c = 0; c < 2 * channels; c++) part[c] += s[c];
+            SUM_ROWS(sum, product, delta[i], delta[i] * (x[i] - mean[c]))
+            for (I c = 0; c < 2 * channels; c++) part[c] += sum[c];
         }
     }
     for (I c = 0; c < 2 * channels; c++) {
@@ -127,6 +150,106 @@ void F(batch_norm_derivatives)(REAL *out, REAL *grad_weight, REAL *grad_bias, co
     }
     free(sums), free(a);
 }
+
+#ifdef SINGLE /* in double ATen's forward stays, equal to the last bit */
+
+/* Adds count numbers of a mean and a sum of squares about it to what a channel has so far: Chan, Golub, LeVeque 1979. */
+static inline void F(merge)(double *so_far, double *mean, double *squares, double count, double m, double q) {
+    const double all = *so_far + count, step = m - *mean;
+    *squares += q + step * step * *so_far * count / all;
+    *mean += step * count / all;
+    *so_far = all;
+}
+
+static void F(moments_first)(double *mean, double *squares, const REAL *x, I batch, I channels, I positions, I threads) {
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I c = 0; c < channels; c++) {
+        double so_far = 0, m = 0, q = 0;
+        for (I n = 0; n < batch; n++)
+            for (I begin = 0; begin < positions; begin += BLOCK) {
+                const I size = begin + BLOCK < positions ? BLOCK : positions - begin;
+                const REAL *v = x + (n * channels + c) * positions + begin;
+                REAL sum = 0, square = 0;
+#pragma omp simd reduction(+ : sum)
+                for (I i = 0; i < size; i++) sum += v[i];
+                const REAL middle = sum / size;
+#pragma omp simd reduction(+ : square)
+                for (I i = 0; i < size; i++) square += (v[i] - middle) * (v[i] - middle);
+                F(merge)(&so_far, &m, &q, size, middle, square);
+            }
+        mean[c] = m, squares[c] = q;
+    }
+}
+
+static void F(moments_last)(double *mean, double *squares, const REAL *x, I rows, I channels, I threads) {
+    double *parts = calloc((size_t)(2 * threads * channels), sizeof(double)), *seen = calloc((size_t)threads, sizeof(double));
+    REAL *blocks = malloc((size_t)(3 * threads * channels) * sizeof(REAL));
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I t = 0; t < threads; t++) {
+        double *m = parts + 2 * t * channels, *q = m + channels, so_far = 0;
+        REAL *middle = blocks + 3 * t * channels, *square = middle + channels, *rest = square + channels;
+        const I stop = rows * (t + 1) / threads;
+        for (I begin = rows * t / threads; begin < stop; begin += BLOCK) {
+            const I end = begin + BLOCK < stop ? begin + BLOCK : stop;
+            SUM_ROWS(middle, square, x[i], 0)
+            for (I c = 0; c < channels; c++) middle[c] /= end - begin;
+            SUM_ROWS(rest, square, 0, (x[i] - middle[c]) * (x[i] - middle[c]))
+            for (I c = 0; c < channels; c++) {
+                seen[t] = so_far;
+                F(merge)(seen + t, m + c, q + c, end - begin, middle[c], square[c]);
+            }
+            so_far += end - begin;
+        }
+    }
+    for (I c = 0; c < channels; c++) {
+        double so_far = 0;
+        mean[c] = squares[c] = 0;
+        for (I t = 0; t < threads; t++)
+            if (seen[t])
+                F(merge)(&so_far, mean + c, squares + c, seen[t], parts[2 * t * channels + c],
+                         parts[(2 * t + 1) * channels + c]);
+    }
+    free(parts), free(seen), free(blocks);
+}
+
+/* batchnorm.BatchNorm.normalized: y = a x + b with a = w invstd, b = bias - a mean, and the running statistics moved.
+   weight, bias and the running statistics may be NULL; momentum and eps come by address. */
+void F(batch_norm_normalized)(REAL *out, REAL *mean, REAL *invstd, const REAL *x, const REAL *weight, const REAL *bias,
+                              REAL *running_mean, REAL *running_var, const double *momentum, const double *eps, I batch,
+                              I channels, I positions, I last, I threads) {
+    const I count = batch * positions;
+    if (count * channels <= GRAIN) threads = 1;
+    double *means = malloc((size_t)(2 * channels) * sizeof(double)), *squares = means + channels;
+    REAL *a = malloc((size_t)(2 * channels) * sizeof(REAL)), *b = a + channels;
+    if (last)
+        F(moments_last)(means, squares, x, count, channels, threads);
+    else
+        F(moments_first)(means, squares, x, batch, channels, positions, threads);
+    for (I c = 0; c < channels; c++) {
+        const double inverse = 1 / sqrt(squares[c] / count + *eps), scale = (weight ? weight[c] : 1) * inverse;
+        mean[c] = (REAL)means[c], invstd[c] = (REAL)inverse;
+        a[c] = (REAL)scale, b[c] = (REAL)((bias ? bias[c] : 0) - means[c] * scale);
+        if (running_mean) running_mean[c] = (REAL)(*momentum * means[c] + (1 - *momentum) * running_mean[c]);
+        if (running_var)
+            running_var[c] = (REAL)(*momentum * squares[c] / (count - 1) + (1 - *momentum) * running_var[c]);
+    }
+    if (last) {
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+        for (I r = 0; r < count; r++)
+#pragma omp simd
+            for (I c = 0; c < channels; c++) out[r * channels + c] = a[c] * x[r * channels + c] + b[c];
+    } else {
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+        for (I r = 0; r < batch * channels; r++) {
+            const REAL ac = a[r % channels], bc = b[r % channels];
+#pragma omp simd
+            for (I i = 0; i < positions; i++) out[r * positions + i] = ac * x[r * positions + i] + bc;
+        }
+    }
+    free(means), free(a);
+}
+
+#endif
 
 /* Windows of two axes: output sizes, input sizes, window, stride, padding, dilation. */
 #ifndef WINDOWS

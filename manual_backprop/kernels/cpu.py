@@ -19,6 +19,8 @@ from . import layout, native
 Axes = tuple[int, ...]
 
 BITS = {torch.float16: 16, torch.bfloat16: 16, torch.float32: 32, torch.float64: 64}
+WORTHWHILE = 2**17
+"""Elements from which BatchNorm's forward gains from one pass less; below, ATen's is taken, equal to the last bit."""
 REAL = {torch.float32: "float", torch.float64: "double"}
 
 
@@ -33,29 +35,60 @@ def relu_delta_input(delta: Tensor, output: Tensor) -> Tensor:
     return delta_input
 
 
+def batch_norm_normalized(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, momentum: float, eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """`BatchNorm.normalized`."""
+    vectors = weight, bias, running_mean, running_var
+    shape = _channels(input, vectors)
+    if shape is None or input.dtype != torch.float32 or input.numel() < WORTHWHILE:
+        return BatchNorm.normalized(input, *vectors, momentum, eps)
+    mean, invstd = input.new_empty(2, shape[1])
+    output, options = torch.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
+    at = ctypes.addressof(options)
+    native.call(
+        "batch_norm_normalized_float", *_addresses(output, mean, invstd, input, *vectors),
+        at, at + ctypes.sizeof(ctypes.c_double), *shape,
+    )  # fmt: skip
+    return output, mean, invstd
+
+
 def batch_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`BatchNorm.derivatives`."""
-    vectors = (mean, invstd) if weight is None else (mean, invstd, weight)
-    last = _last(input)
-    if (
-        not native.serves(delta, input, *vectors)
-        or last is None
-        or not input.numel()
-        or input.dtype not in REAL
-        or any(v.dtype != input.dtype for v in (delta, *vectors))
-        or not all(v.is_contiguous() for v in vectors)
-    ):
+    shape = _channels(input, (weight, mean, invstd))
+    if shape is None or not native.serves(delta) or delta.dtype != input.dtype:
         return BatchNorm.derivatives(delta, input, weight, mean, invstd)
     delta = _like(input, delta)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
     native.call(
-        f"batch_norm_derivatives_{REAL[input.dtype]}", *[t.data_ptr() for t in (*results, delta, input)],
-        None if weight is None else weight.data_ptr(), mean.data_ptr(), invstd.data_ptr(),
-        *input.shape[:2], input.shape[2:].numel(), last,
+        f"batch_norm_derivatives_{REAL[input.dtype]}",
+        *_addresses(*results, delta, input, weight, mean, invstd), *shape,
     )  # fmt: skip
     return results
+
+
+def _channels(input: Tensor, vectors: tuple[Tensor | None, ...]) -> tuple[int, int, int, int] | None:
+    """N, C, positions and whether channels lie last; None for what the C of BatchNorm does not take."""
+    given = [v for v in vectors if v is not None]
+    if (
+        not native.serves(input, *given)
+        or input.dtype not in REAL
+        or input.dim() < 2
+        or input.numel() <= input.shape[1]
+    ):
+        return None
+    for vector in given:
+        if vector.dtype != input.dtype or vector.shape != input.shape[1:2] or not vector.is_contiguous():
+            return None
+    last = _last(input)
+    return None if last is None else (input.shape[0], input.shape[1], input.shape[2:].numel(), last)
+
+
+def _addresses(*tensors: Tensor | None) -> list[int | None]:
+    return [None if t is None else t.data_ptr() for t in tensors]
 
 
 def max_pool_winners(
@@ -147,6 +180,7 @@ def _like(tensor: Tensor, other: Tensor) -> Tensor:
 KERNELS.update(
     {
         ReLU.delta_input: relu_delta_input,
+        BatchNorm.normalized: batch_norm_normalized,
         BatchNorm.derivatives: batch_norm_derivatives,
         MaxPool.winners: max_pool_winners,
         MaxPool.delta_input: max_pool_delta_input,

@@ -29,6 +29,13 @@ class BatchNorm(Rule):
         running_var: Tensor | None, momentum: float, eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Also moves the running statistics, in place: running += momentum (batch's, var with n - 1 - running)."""
+        return choose(BatchNorm.normalized)(input, weight, bias, running_mean, running_var, momentum, eps)
+
+    @staticmethod
+    def normalized(
+        input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+        running_var: Tensor | None, momentum: float, eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         return torch._batch_norm_impl_index(
             input, weight, bias, running_mean, running_var, True, momentum, eps, torch.backends.cudnn.enabled
         )[:3]
