@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from manual_backprop.rules import RULES, Rule
-from manual_backprop.rules._rule import _outside_autocast
+from manual_backprop.rules._rule import _guarded
 
 OPERATORS: dict[type, type] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARISONS: dict[type, type] = {
@@ -66,7 +66,7 @@ class Mutant:
         original = vars(owner)[self.method]
         wrong: Any = self._function()
         if isinstance(owner, type):
-            wrong = staticmethod(_outside_autocast(wrong) if self.method == "backward" else wrong)
+            wrong = staticmethod(_guarded(wrong) if self.method == "backward" else wrong)
         setattr(owner, self.method, wrong)
         try:
             yield

@@ -166,7 +166,7 @@ def _max_pool(
     return_indices: bool,
 ) -> Any:
     sizes = _per_axis(f"max_pool{n}d", n, kernel_size, stride, padding)
-    dilation = axes(dilation, n, _wanted(f"max_pool{n}d", "dilation", n))
+    dilation = _sizes(f"max_pool{n}d", "dilation", n, dilation)
     keep = "indices" if return_indices else "winner" if _recorded(input) else "nothing"
     output = call(rules.MaxPool, input, *sizes, dilation, ceil_mode, keep)
     return output if return_indices else output[0]
@@ -205,10 +205,12 @@ def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
 
 
 def _per_axis(function: str, n: int, kernel_size: Any, stride: Any, padding: Any) -> tuple[Axes, Axes, Axes]:
-    kernel_size = axes(kernel_size, n, _wanted(function, "kernel_size", n))
-    stride = kernel_size if stride in (None, (), []) else axes(stride, n, _wanted(function, "stride", n))
-    return kernel_size, stride, axes(padding, n, _wanted(function, "padding", n))
+    kernel_size = _sizes(function, "kernel_size", n, kernel_size)
+    stride = kernel_size if stride in (None, (), []) else _sizes(function, "stride", n, stride)
+    return kernel_size, stride, _sizes(function, "padding", n, padding)
 
 
-def _wanted(function: str, name: str, n: int) -> str:
-    return f"{function}: {name} must either be a single int, or a tuple of {n} ints"
+def _sizes(function: str, name: str, n: int, value: Any) -> Axes:
+    if type(value) is int:
+        return (value,) * n
+    return axes(value, n, f"{function}: {name} must either be a single int, or a tuple of {n} ints")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from typing import Any
 
 import torch
@@ -41,8 +42,7 @@ def batch_norm_normalized(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """`BatchNorm.normalized`."""
     vectors = weight, bias, running_mean, running_var
-    shape = _channels(input, vectors)
-    if shape is None or input.dtype != torch.float32 or input.numel() < WORTHWHILE:
+    if input.numel() < WORTHWHILE or input.dtype != torch.float32 or (shape := _channels((input,), *vectors)) is None:
         return BatchNorm.normalized(input, *vectors, momentum, eps)
     mean, invstd = input.new_empty(2, shape[1])
     output, options = torch.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
@@ -58,33 +58,28 @@ def batch_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`BatchNorm.derivatives`."""
-    shape = _channels(input, (weight, mean, invstd))
-    if shape is None or not native.serves(delta) or delta.dtype != input.dtype:
+    real = REAL.get(input.dtype)
+    if real is None or (shape := _channels((input, delta), weight, mean, invstd)) is None:
         return BatchNorm.derivatives(delta, input, weight, mean, invstd)
     delta = _like(input, delta)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
-    native.call(
-        f"batch_norm_derivatives_{REAL[input.dtype]}",
-        *_addresses(*results, delta, input, weight, mean, invstd), *shape,
-    )  # fmt: skip
+    pointers = _addresses(*results, delta, input, weight, mean, invstd)
+    native.call(f"batch_norm_derivatives_{real}", *pointers, *shape)
     return results
 
 
-def _channels(input: Tensor, vectors: tuple[Tensor | None, ...]) -> tuple[int, int, int, int] | None:
-    """N, C, positions and whether channels lie last; None for what the C of BatchNorm does not take."""
-    given = [v for v in vectors if v is not None]
-    if (
-        not native.serves(input, *given)
-        or input.dtype not in REAL
-        or input.dim() < 2
-        or input.numel() <= input.shape[1]
-    ):
+def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int, int, int, int] | None:
+    """N, C, positions and whether channels lie last in the first tensor; None for what the C of BatchNorm does not
+    take."""
+    given, input = [v for v in vectors if v is not None], tensors[0]
+    if not native.serves(*tensors, *given) or input.dim() < 2 or (last := _last(input)) is None:
         return None
-    for vector in given:
-        if vector.dtype != input.dtype or vector.shape != input.shape[1:2] or not vector.is_contiguous():
-            return None
-    last = _last(input)
-    return None if last is None else (input.shape[0], input.shape[1], input.shape[2:].numel(), last)
+    batch, channels, *positions = input.shape
+    if any([v.shape != (channels,) or not v.is_contiguous() for v in given]):
+        return None
+    if any([t.dtype != input.dtype for t in (*tensors, *given)]) or input.numel() <= channels:
+        return None
+    return batch, channels, math.prod(positions), last
 
 
 def _addresses(*tensors: Tensor | None) -> list[int | None]:

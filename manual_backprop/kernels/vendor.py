@@ -7,6 +7,8 @@ its formula; `mb.backend("formula")` turns them off.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,24 +17,24 @@ from ..rules._rule import KERNELS
 
 Axes = tuple[int, ...]
 
+LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 def conv_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
     """`Conv.grad_weight`."""
-    options = weight_shape, stride, padding, dilation, groups
     if delta.is_complex():  # the operator is for real numbers
-        return Conv.grad_weight(delta, input, *options)
-    return _convolution_backward(delta, input, *options, output_padding=None)
+        return Conv.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
+    return _weight_of(delta, input, weight_shape, stride, padding, dilation, False, [0] * len(stride), groups)
 
 
 def conv_transpose_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
     """`ConvTranspose.grad_weight`."""
-    options = weight_shape, stride, padding, dilation, groups
     if delta.is_complex():
-        return ConvTranspose.grad_weight(delta, input, *options)
+        return ConvTranspose.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
     n = len(stride)
     output_padding = [
         outputs - ((inputs - 1) * s - 2 * p + d * (k - 1) + 1)
@@ -40,37 +42,19 @@ def conv_transpose_grad_weight(
             delta.shape[-n:], input.shape[-n:], weight_shape[-n:], stride, padding, dilation, strict=True
         )
     ]
-    return _convolution_backward(delta, input, *options, output_padding=output_padding)
+    return _weight_of(delta, input, weight_shape, stride, padding, dilation, True, output_padding, groups)
 
 
-def _convolution_backward(
-    delta: Tensor,
-    input: Tensor,
-    weight_shape: Axes,
-    stride: Axes,
-    padding: Axes,
-    dilation: Axes,
-    groups: int,
-    output_padding: list[int] | None,
-) -> Tensor:
-    """The gradient of the weight; output_padding is that of the transposed convolution, None for a convolution."""
-    n = len(stride)
-    if input.dim() == n + 1:
+def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) -> Tensor:
+    """The gradient of the weight. The weight itself plays no part in it: its place takes uninitialized memory, laid
+    channels last where delta or input is, since that decides in which layout the operator works."""
+    if input.dim() < len(weight_shape):
         delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-    shape_only = _blank(weight_shape, (delta, input))  # the weight itself plays no part in its gradient
-    transposed = output_padding is not None, output_padding or [0] * n
-    mask = [False, True, False]
-    return torch.ops.aten.convolution_backward(
-        delta, input, shape_only, None, stride, padding, dilation, *transposed, groups, mask
-    )[1]
-
-
-def _blank(shape: Axes, like: tuple[Tensor, Tensor]) -> Tensor:
-    """Uninitialized numbers, channels last where one of the tensors is: the operator takes its own layout from that."""
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(len(shape))
-    turned = last is not None and any([t.stride(1) == 1 and t.stride(-1) > 1 for t in like])  # asked under vmap, too
-    blank = like[0].new_empty(shape)
-    return torch.empty_like(blank, memory_format=last) if turned else blank
+    weight, last = input.new_empty(weight_shape), LAST.get(len(weight_shape))
+    # asked by strides, which vmap knows, too
+    if last and ((delta.stride(1) == 1 < delta.stride(-1)) or (input.stride(1) == 1 < input.stride(-1))):
+        weight = torch.empty_like(weight, memory_format=last)
+    return torch.ops.aten.convolution_backward(delta, input, weight, None, *options, [False, True, False])[1]
 
 
 TABLE = {Conv.grad_weight: conv_grad_weight, ConvTranspose.grad_weight: conv_transpose_grad_weight}

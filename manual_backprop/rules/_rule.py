@@ -52,7 +52,7 @@ class Rule(torch.autograd.Function):
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
         AUTOCAST[cls.forward] = cls.autocast
         if "backward" in vars(cls):
-            cls.backward = staticmethod(_outside_autocast(cls.backward))  # type: ignore[method-assign]
+            cls.backward = staticmethod(_guarded(cls.backward))  # type: ignore[method-assign]
             if cls.__module__.startswith(f"{__package__}."):
                 RULES.setdefault(cls.__name__, cls)
 
@@ -72,11 +72,17 @@ def paragraphs(rule: type[Rule]) -> list[str]:
     return inspect.cleandoc(rule.__doc__ or "").split("\n\n")
 
 
-def _outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Deltas keep the dtypes that forward chose, also when `loss.backward()` is called inside an autocast region."""
+def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """No deltas, no derivatives; and deltas keep the dtypes that forward chose, also when `loss.backward()` is called
+    inside an autocast region."""
 
     @functools.wraps(backward)
     def run(ctx: Any, *deltas: Any) -> Any:
+        for delta in deltas:
+            if delta is not None:
+                break
+        else:
+            return (None,) * len(ctx.needs_input_grad)
         if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
             return backward(ctx, *deltas)
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
@@ -214,6 +220,12 @@ def backend(name: str) -> Any:
         raise ValueError(f'backend {name!r} is unknown: choose "formula" or "auto"')
     previous, _backend = _backend, name
     return _restore(previous)
+
+
+def beside(ctx: Any, *results: Tensor) -> None:
+    """Results that the backward needs and no one differentiates: torch need not make deltas of zeros for them."""
+    ctx.mark_non_differentiable(*results)
+    ctx.set_materialize_grads(False)
 
 
 def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:

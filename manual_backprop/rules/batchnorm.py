@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose, differentiated_again, widen
+from ._rule import Rule, beside, choose, differentiated_again, widen
 from .normalization import affine_tangent, dtype_of, over_positions, spread, standardized, statistics
 
 
@@ -44,7 +44,7 @@ class BatchNorm(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, weight, bias, _, _, _, ctx.eps = inputs
         _, mean, invstd = output
-        ctx.mark_non_differentiable(mean, invstd)
+        beside(ctx, mean, invstd)
         ctx.dtype = dtype_of(weight, bias)
         needs_input, needs_weight = ctx.needs_input_grad[:2]
         kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)

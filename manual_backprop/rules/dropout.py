@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose
+from ._rule import Rule, beside, choose
 
 SATURATION = 1.7580993408473766
 """lambda alpha of SELU: minus the value that SELU tends to at the far left."""
@@ -50,7 +50,7 @@ class Dropout(Rule):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.mark_non_differentiable(output[1])
+        beside(ctx, output[1])
         ctx.save_for_backward(output[1])
         ctx.p = inputs[1]
 
@@ -93,7 +93,7 @@ class AlphaDropout(Rule):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.mark_non_differentiable(output[1])
+        beside(ctx, output[1])
         ctx.save_for_backward(output[1])
         ctx.p = inputs[1]
 

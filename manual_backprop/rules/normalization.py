@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from ._rule import Rule, choose, differentiated_again, sum_to, total, widen
+from ._rule import Rule, beside, choose, differentiated_again, sum_to, total, widen
 
 FLOAT32 = {"cuda": "float32"}
 # torch's autocast knows rms_norm in newer versions only; before, the output kept the dtype of the input
@@ -90,7 +90,7 @@ class LayerNorm(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, ctx.normalized_shape, weight, bias, ctx.eps = inputs
         _, mean, invstd = output
-        ctx.mark_non_differentiable(mean, invstd)
+        beside(ctx, mean, invstd)
         ctx.dtype = dtype_of(weight, bias)
         needs_input, _, needs_weight, _, _ = ctx.needs_input_grad
         kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)
@@ -235,7 +235,7 @@ class GroupNorm(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, ctx.num_groups, weight, bias, ctx.eps = inputs
         _, mean, invstd = output
-        ctx.mark_non_differentiable(mean, invstd)
+        beside(ctx, mean, invstd)
         ctx.dtype = dtype_of(weight, bias)
         needs_input, _, needs_weight, _, _ = ctx.needs_input_grad
         kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)

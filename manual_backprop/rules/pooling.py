@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath
+from ._rule import Rule, beside, choose, in_opmath
 
 Axes = tuple[int, ...]
 
@@ -91,7 +91,7 @@ class MaxPool(Rule):
         ctx.size = input.shape[-len(ctx.stride) :]
         winner = output[1]
         if winner is not None:
-            ctx.mark_non_differentiable(winner)
+            beside(ctx, winner)
             ctx.save_for_backward(winner if ctx.needs_input_grad[0] else None)
 
     @staticmethod

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, in_opmath, sum_to, total
+from ._rule import LOWER, Rule, beside, choose, in_opmath, sum_to, total
 
 
 def refuse_negative_slope(ctx: Any, slope: float, name: str) -> None:
@@ -210,7 +210,7 @@ class RReLU(Rule):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.mark_non_differentiable(output[1])
+        beside(ctx, output[1])
         ctx.save_for_backward(output[1])
 
     @staticmethod
