@@ -268,39 +268,52 @@ static inline I last_step(const Windows *w, int axis, I begin) {
 }
 #endif
 
-/* pooling.MaxPool.winners: the largest of each window (NaN counts as largest, the last of several; else the first), and
-   how far its index lies behind that of the window's first place. */
+/* The largest of one window in neighbouring channels, and how far its index lies behind that of the window's first
+   place. rows and columns: steps of the window that lie inside the input, from first to last. */
+static inline __attribute__((always_inline)) void F(largest)(REAL *out, uint8_t *winner, const REAL *x, const Windows *w,
+                                                             const I *rows, const I *columns, I C, int lanes) {
+    REAL best[LANES];
+    int won[LANES]; /* as wide as a float: compares and selects of both stay in the same registers */
+    const I down = w->dilation[0] * w->inputs[1], right = w->dilation[1];
+    const I begin = rows[0] * down + columns[0] * right;
+#pragma omp simd
+    for (int c = 0; c < lanes; c++) best[c] = x[begin * C + c], won[c] = (int)begin;
+    for (I k = rows[0]; k <= rows[1]; k++)
+        for (I l = columns[0] + (k == rows[0]); l <= columns[1]; l++) {
+            const int off = (int)(k * down + l * right);
+            const REAL *v = x + off * C;
+#pragma omp simd
+            for (int c = 0; c < lanes; c++) {
+                const int smaller = v[c] <= best[c];
+                const int stays = smaller | ((best[c] != best[c]) & (v[c] == v[c]));
+                best[c] = stays ? best[c] : v[c];
+                won[c] = stays ? won[c] : off;
+            }
+        }
+#pragma omp simd
+    for (int c = 0; c < lanes; c++) out[c] = best[c], winner[c] = (uint8_t)won[c];
+}
+
+/* pooling.MaxPool.winners: the largest of each window: NaN counts as largest, the last of several; else the first. */
 void F(max_pool_winners)(REAL *out, uint8_t *winner, const REAL *x, const Windows *w, I last, I threads) {
     const I width = w->inputs[1], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
     if (planes * C * w->inputs[0] * width <= GRAIN) threads = 1;
 #pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
     for (I n = 0; n < planes; n++)
-        for (I p = 0; p < w->outputs[0]; p++)
+        for (I p = 0; p < w->outputs[0]; p++) {
+            const I top = p * w->stride[0] - w->padding[0];
+            const I rows[2] = {first_step(w, 0, top), last_step(w, 0, top)};
             for (I q = 0; q < w->outputs[1]; q++) {
-                const I top = p * w->stride[0] - w->padding[0], left = q * w->stride[1] - w->padding[1];
+                const I left = q * w->stride[1] - w->padding[1];
+                const I columns[2] = {first_step(w, 1, left), last_step(w, 1, left)};
                 const I at = ((n * w->outputs[0] + p) * w->outputs[1] + q) * C;
-                const I k0 = first_step(w, 0, top), l0 = first_step(w, 1, left);
-                const I k1 = last_step(w, 0, top), l1 = last_step(w, 1, left);
-                REAL *restrict best = out + at;
-                uint8_t *restrict won = winner + at;
-                for (I k = k0; k <= k1; k++)
-                    for (I l = l0; l <= l1; l++) {
-                        const I i = top + k * w->dilation[0], j = left + l * w->dilation[1];
-                        const REAL *restrict v = x + ((n * w->inputs[0] + i) * width + j) * C;
-                        const uint8_t off = (uint8_t)(k * w->dilation[0] * width + l * w->dilation[1]);
-                        if (k == k0 && l == l0) {
-                            memcpy(best, v, (size_t)C * sizeof(REAL));
-                            memset(won, off, (size_t)C);
-                            continue;
-                        }
-#pragma omp simd
-                        for (I c = 0; c < C; c++) {
-                            const int larger = (v[c] > best[c]) | (v[c] != v[c]);
-                            best[c] = larger ? v[c] : best[c];
-                            won[c] = larger ? off : won[c];
-                        }
-                    }
+                const REAL *window = x + ((n * w->inputs[0] + top) * width + left) * C;
+                I c = 0;
+                for (; c + LANES <= C; c += LANES)
+                    F(largest)(out + at + c, winner + at + c, window + c, w, rows, columns, C, LANES);
+                if (c < C) F(largest)(out + at + c, winner + at + c, window + c, w, rows, columns, C, (int)(C - c));
             }
+        }
 }
 
 /* pooling.MaxPool.delta_input: every delta goes to the place that has won its window. */
