@@ -21,6 +21,8 @@ def call(rule: type[Rule], *args: Any) -> Any:
     Beyond `rule.apply` it follows `rule.autocast`, forward mode (`rule.tangent`) and inference, and the errors that
     torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
     """
+    if not torch.compiler.is_compiling() and not torch._C._is_any_autocast_enabled():
+        return apply(rule, args)
     for arg in args:
         if isinstance(arg, Tensor):
             device = arg.device.type

@@ -83,7 +83,11 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
                 break
         else:
             return (None,) * len(ctx.needs_input_grad)
-        if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+        if torch.compiler.is_compiling():
+            autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        else:
+            autocast = torch._C._is_any_autocast_enabled()
+        if not autocast:
             return backward(ctx, *deltas)
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return backward(ctx, *deltas)
