@@ -55,8 +55,11 @@ def killed_and_resumed(folder: Path, options: list[str], kills: int, rng: random
     """Kill -9 a run at random moments, so many times, and start it again until it ends; returns its folder."""
     for number in range(kills + 1):
         with start(*options, *(["--ckpt_path=last"] if number else [])) as process:
-            if number < kills and process.stdout is not None and process.stdout.readline():  # it is about to train
-                time.sleep(rng.uniform(0.0, 1.5))
+            if number < kills and process.stdout is not None:
+                # what a run prints measures it better than seconds: that it is about to train, then a line an epoch
+                for _ in range(rng.randint(1, 3)):
+                    process.stdout.readline()
+                time.sleep(rng.uniform(0.0, 0.03))
                 process.send_signal(signal.SIGKILL)
             output, _ = process.communicate(timeout=300)
         assert process.returncode == (-signal.SIGKILL if number < kills else 0), output
