@@ -7,33 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._style import BLUE, DPI, GREEN, MUTED, ORANGE, SETTINGS
 from .errors import BadInput
 
 if TYPE_CHECKING:
     from .trace import Row, Trace
 
-# Okabe and Ito 2008, "Color Universal Design"
-BLUE, ORANGE, GREEN, INK, MUTED = "#0072B2", "#D55E00", "#009E73", "#222222", "#6b6b6b"
-GRID, ALARM = "#e6e6e6", "#fbe3d6"
-DPI = 150
-
-SETTINGS: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#b8b8b8",
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
+ALARM = "#fbe3d6"
 
 
 def picture(trace: Trace) -> bytes:
@@ -87,7 +67,7 @@ def _finish(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_yscale("log")
     if math.isinf(axes.dataLim.minposy):  # no number to draw
         axes.set_ylim(0.1, 1)
-    axes.grid(color=GRID, lw=0.8)
+    axes.grid(lw=0.8)
     axes.set_axisbelow(True)
     axes.set_xlim(-0.6, len(rows) - 0.4)
     for x, row in enumerate(rows):

@@ -176,7 +176,11 @@ def test_max_pool(options: Any, memory_format: Any, dtype: torch.dtype, monkeypa
     for delta in (torch.randn_like(found[0]), torch.randn_like(found[0]).transpose(2, 3).contiguous().transpose(2, 3)):
         arguments = delta, found[1], (11, 13), stride, padding
         torch.testing.assert_close(
-            KERNELS[MaxPool.delta_input](*arguments), MaxPool.delta_input(*arguments), rtol=0, atol=1e-5
+            # overlapping windows add in another order: some roundings of float32
+            KERNELS[MaxPool.delta_input](*arguments),
+            MaxPool.delta_input(*arguments),
+            rtol=0,
+            atol=1e-5,
         )
     kinds = ["max_pool_winners", "max_pool_delta_input", "max_pool_delta_input"]
     assert names == [f"{kind}_{cpu.REAL[dtype]}" for kind in kinds]

@@ -8,8 +8,9 @@ from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
+from ..._style import BLUE, COUNTS, INK, MUTED, ORANGE, SEQUENTIAL
 from .delta_table import Row
-from .style import BLUE, COUNTS, INK, MUTED, ORANGE, SEQUENTIAL, NothingToShow, sheet
+from .style import NothingToShow, sheet
 
 Curves = dict[str, list[tuple[int, float]]]  # "train/loss" and so on: (step, value)
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules import conv
 
 from ..._statistics import layers
-from .style import DIVERGING, ORANGE, NothingToShow, sheet
+from ..._style import DIVERGING, ORANGE
+from .style import NothingToShow, sheet
 
 PAGE_WIDTH = 9.0  # inches
 COLUMNS = 8

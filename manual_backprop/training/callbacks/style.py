@@ -1,4 +1,4 @@
-"""How every picture looks: one set of fonts, sizes and colours, all of them distinguishable by the colour-blind."""
+"""How a page of a run's pictures is laid out and written."""
 
 import io
 from pathlib import Path
@@ -8,37 +8,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from ..._files import write_atomically
-
-# Okabe and Ito 2008, "Color Universal Design"
-BLUE, ORANGE, GREEN, INK, MUTED = "#0072B2", "#D55E00", "#009E73", "#222222", "#6b6b6b"
-SEQUENTIAL = "viridis"  # amounts
-COUNTS = "Blues"  # amounts on paper, zero is white
-DIVERGING = "RdBu_r"  # signed weights, zero is white
-DPI = 150
-
-SETTINGS: dict[str, Any] = {
-    "figure.dpi": DPI,
-    "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#b8b8b8",
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "grid.color": "#e6e6e6",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.8,
-    "image.interpolation": "nearest",
-}
+from ..._style import DPI, MUTED, SETTINGS
 
 
 class NothingToShow(Exception):
