@@ -18,7 +18,10 @@ TWIN_IS_WRONG = {"transforms: hessian": "the twin's is wrong: not symmetric"}
 WRONG = {"without": TWIN_IS_WRONG}
 READS = {
     **TWIN_IS_WRONG,
-    "compiled": "the cumulative average reads the number of batches: breaks the twin's graph, too",
+    **dict.fromkeys(
+        ("compiled", "compiled_inductor"),
+        "the cumulative average reads the number of batches: breaks the twin's graph, too",
+    ),
 }
 EMPTIED = {"without": {"empty": "empties the running statistics too, at which the twin does not look then"}}
 

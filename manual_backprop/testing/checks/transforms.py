@@ -100,4 +100,6 @@ def compiled(subject: Subject) -> str:
 
 def compiled_inductor(subject: Subject) -> str:
     """torch.compile(fullgraph=True) down to generated C++ (1e-10: fused multiply-adds round differently)."""
+    if any(leaf.is_complex() for leaf in subject.problem(torch.float64).leaves()):
+        raise NotApplicable("inductor generates no code for complex numbers")
     return _compiled(subject, "inductor", 1e-10)
