@@ -1,6 +1,6 @@
 """MNIST: the whole run to 99 % against pytorch's own example, and one training step against plain torch.nn.
 
-python -m benchmarks.mnist --root data          both (about ten minutes on two cores)
+python -m benchmarks.mnist --root data          both (about four minutes on two cores)
 python -m benchmarks.mnist --root data step     the training step alone
 """
 
