@@ -208,6 +208,19 @@ def test_what_the_kernel_of_max_pool_does_not_take_goes_to_the_formula(
     assert names == []
 
 
+def test_a_window_that_holds_nothing_reads_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls(monkeypatch)
+    options = (2, 2), (3, 3), (1, 1), (4, 4), True  # steps at -1 and 3, where x has the one place 0
+    input = torch.ones(2, 3, 1, 1)
+    output, winner = KERNELS[MaxPool.winners](input, *options)
+    assert names == []
+    assert torch.equal(output, torch.nn.functional.max_pool2d(input, *options))
+    assert output.eq(-torch.inf).all()
+    delta_input = KERNELS[MaxPool.delta_input](torch.ones_like(output), winner, (1, 1), (3, 3), (1, 1))
+    assert names == ["max_pool_delta_input_float"]
+    assert torch.equal(delta_input, torch.zeros_like(input))
+
+
 def test_torch_still_refuses_what_it_refuses() -> None:
     for options in ({"kernel_size": 2, "padding": 2}, {"kernel_size": 20}, {"kernel_size": 2, "stride": 0}):
         errors = []

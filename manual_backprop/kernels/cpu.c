@@ -330,7 +330,10 @@ void F(max_pool_delta_input)(REAL *out, const REAL *delta, const uint8_t *winner
             for (I q = 0; q < w->outputs[1]; q++) {
                 const I begin = (p * w->stride[0] - w->padding[0]) * width + q * w->stride[1] - w->padding[1];
                 const I at = ((n * w->outputs[0] + p) * w->outputs[1] + q) * C;
-                for (I c = 0; c < C; c++) plane[(begin + winner[at + c]) * C + c] += delta[at + c];
+                for (I c = 0; c < C; c++) {
+                    const I i = begin + winner[at + c];
+                    if (i >= 0 && i < size / C) plane[i * C + c] += delta[at + c]; /* a window may hold nothing of x */
+                }
             }
     }
 }

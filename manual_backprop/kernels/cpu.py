@@ -138,7 +138,8 @@ def _windows(
     if min(shape) < 1 or len(stride) != 2 or MaxPool.reach(size, kernel_size, dilation) >= 2**8:
         return None
     for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation, strict=True):
-        if min(k, s, d) < 1 or not 0 <= p <= k // 2:
+        # a step longer than x can jump from the padding before x to beyond it: such a window holds nothing
+        if min(k, s, d) < 1 or not 0 <= p <= k // 2 or (p and d > n):
             return None
         windows = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
         found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
