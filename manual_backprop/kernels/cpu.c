@@ -320,7 +320,7 @@ void F(max_pool_winners)(REAL *out, uint8_t *winner, const REAL *x, const Window
 void F(max_pool_delta_input)(REAL *out, const REAL *delta, const uint8_t *winner, const Windows *w, I last,
                              I threads) {
     const I width = w->inputs[1], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
-    const I size = w->inputs[0] * width * C;
+    const I places = w->inputs[0] * width, size = places * C;
     if (planes * size <= GRAIN) threads = 1;
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I n = 0; n < planes; n++) {
@@ -331,8 +331,8 @@ void F(max_pool_delta_input)(REAL *out, const REAL *delta, const uint8_t *winner
                 const I begin = (p * w->stride[0] - w->padding[0]) * width + q * w->stride[1] - w->padding[1];
                 const I at = ((n * w->outputs[0] + p) * w->outputs[1] + q) * C;
                 for (I c = 0; c < C; c++) {
-                    const I i = begin + winner[at + c];
-                    if (i >= 0 && i < size / C) plane[i * C + c] += delta[at + c]; /* a window may hold nothing of x */
+                    const uint64_t i = (uint64_t)(begin + winner[at + c]); /* beyond x: the window holds nothing */
+                    if (i < (uint64_t)places) plane[(I)i * C + c] += delta[at + c];
                 }
             }
     }
