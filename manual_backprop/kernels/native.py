@@ -1,6 +1,6 @@
-"""Compiles cpu.c with the system's compiler when a kernel is first asked for, and keeps the result.
+"""Compiles the C files beside it with the system's compiler when a kernel is first asked for, and keeps the result.
 
-One library per source, compiler and processor, below $XDG_CACHE_HOME/manual_backprop (~/.cache/manual_backprop),
+One library per text of the sources, compiler and processor, below $XDG_CACHE_HOME/manual_backprop (~/.cache/manual_backprop),
 written aside and renamed: processes that build it at the same time do not meet. Without a compiler the formulas run
 in place of the kernels, which the logger "manual_backprop" says once. $CC names another compiler.
 """
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("cpu.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 # numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 
@@ -47,7 +47,7 @@ def serves(*tensors: Tensor) -> bool:
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Run a function of cpu.c on addresses (None: NULL) and integers, all of 64 bits; the number of threads last."""
+    """Run a function of the library on addresses (None: NULL) and integers, all of 64 bits; the number of threads last."""
     function = getattr(library(), name)
     if function.argtypes is None:
         function.argtypes, function.restype = (ctypes.c_void_p,) * (len(arguments) + 1), None
@@ -56,7 +56,7 @@ def call(name: str, *arguments: Any) -> None:
 
 @functools.cache
 def library() -> Any:
-    """The compiled cpu.c, or None where it cannot be had."""
+    """The compiled C files, or None where it cannot be had."""
     try:
         return ctypes.CDLL(str(_built()))
     except (OSError, subprocess.SubprocessError) as error:
@@ -68,7 +68,7 @@ def library() -> Any:
 def _built() -> Path:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    key = "\n".join((SOURCE.read_text(), version, *compiler, *FLAGS, platform.machine(), _processor()))
+    key = "\n".join((*[source.read_text() for source in SOURCES], version, *compiler, *FLAGS, platform.machine(), _processor()))
     name = f"cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     for folder in _folders():
         path = folder / name
@@ -82,8 +82,9 @@ def _built() -> Path:
         os.close(handle)
         try:
             subprocess.run(
-                [*compiler, *FLAGS, "-o", aside, str(SOURCE)], capture_output=True, text=True, check=True, timeout=120
-            )
+                [*compiler, *FLAGS, "-o", aside, *map(str, SOURCES), "-lm"],
+                capture_output=True, text=True, check=True, timeout=120,
+            )  # fmt: skip
             os.replace(aside, path)
         finally:
             Path(aside).unlink(missing_ok=True)
