@@ -1,7 +1,7 @@
 """Compiles the C files beside it with the system's compiler when a kernel is first asked for, and keeps the result.
 
-One library per text of the sources, compiler and processor, below $XDG_CACHE_HOME/manual_backprop (~/.cache/manual_backprop),
-written aside and renamed: processes that build it at the same time do not meet. Without a compiler the formulas run
+One library per text of the sources, compiler and processor, below $XDG_CACHE_HOME/manual_backprop
+(~/.cache/manual_backprop), written aside and renamed: processes that build it at the same time do not meet. Without a compiler the formulas run
 in place of the kernels, which the logger "manual_backprop" says once. $CC names another compiler.
 """
 
@@ -47,7 +47,7 @@ def serves(*tensors: Tensor) -> bool:
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Run a function of the library on addresses (None: NULL) and integers, all of 64 bits; the number of threads last."""
+    """Run a C function on addresses (None: NULL) and integers, all of 64 bits; the number of threads last."""
     function = getattr(library(), name)
     if function.argtypes is None:
         function.argtypes, function.restype = (ctypes.c_void_p,) * (len(arguments) + 1), None
@@ -68,7 +68,8 @@ def library() -> Any:
 def _built() -> Path:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    key = "\n".join((*[source.read_text() for source in SOURCES], version, *compiler, *FLAGS, platform.machine(), _processor()))
+    sources = [source.read_text() for source in SOURCES]
+    key = "\n".join((*sources, version, *compiler, *FLAGS, platform.machine(), _processor()))
     name = f"cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     for folder in _folders():
         path = folder / name
