@@ -1,8 +1,8 @@
 """Compiles the C files beside it with the system's compiler when a kernel is first asked for, and keeps the result.
 
 One library per text of the sources, compiler and processor, below $XDG_CACHE_HOME/manual_backprop
-(~/.cache/manual_backprop), written aside and renamed: processes that build it at the same time do not meet. Without a compiler the formulas run
-in place of the kernels, which the logger "manual_backprop" says once. $CC names another compiler.
+(~/.cache/manual_backprop), written aside and renamed: processes that build it at the same time do not meet. Without a
+compiler the formulas run in place of the kernels, which the logger "manual_backprop" says once. $CC names another.
 """
 
 from __future__ import annotations
