@@ -5,7 +5,7 @@ from .audit import audit
 from .convert import conversion_report, convert, revert
 from .explicit import explicit
 from .rules import backend
-from .saving import saved_bytes
+from .saving import saved_bytes, saving
 from .trace import trace
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ __all__ = [
     "revert",
     "rules",
     "saved_bytes",
+    "saving",
     "testing",
     "trace",
 ]

@@ -14,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ._observe import Watch, leaves, tensors, text_table, unchanged
 from .convert import as_twin, twin_function
+from .rules._saving import saving as saving
 
 LOSS, PARAMETERS, INPUTS = "(loss)", "(parameters)", "(inputs)"
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, plain
+from ..rules._saving import written
 from ..rules.copying import Copy, Write
 from ..rules.shape import RESHAPING, Reshape
 from ._autocast import cast_arguments
@@ -47,7 +48,7 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         input.copy_(value)
         return (input, *extra) if extra else input
     recorded = torch.is_grad_enabled() and input.requires_grad
-    if recorded and (input.is_leaf or (input._is_view() and input._base.is_leaf)):  # type: ignore[union-attr]
+    if recorded and (input.is_leaf or _of_leaf(input)):
         # a Function would write first and raise then
         leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
         raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
@@ -58,10 +59,17 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         again = call(Reshape, base, input.shape)
         return (again, *extra) if extra else again
     if not rule.keeps_input:
-        return call(in_place(rule), input, *args)
+        with written(input):
+            return call(in_place(rule), input, *args)
     value, *extra = _listed(call(rule, call(Copy, input) if recorded else input, *args))
     call(Write, input, value)
     return (input, *extra) if extra else input
+
+
+def _of_leaf(input: Tensor) -> bool:
+    """Whether `input` is a view of a leaf that requires grad (other bases without history are outputs of rules)."""
+    base = input._base
+    return base is not None and base.is_leaf and base.requires_grad
 
 
 def _listed(output: Any) -> tuple:

@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from . import _saving
+from ._saving import Saving, economize, note_of, remember
+
 RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
 
@@ -32,6 +35,9 @@ LOWER = {"cpu": "lower", "cuda": "lower"}
 AUTOCAST: dict[Callable[..., Any], dict[str, str]] = {}
 """`Rule.autocast` by forward function: torch.compile cannot read attributes of a Function."""
 
+TRACES_LOOKUP = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
+"""Whether torch.compile can look a static method up in a dict; older versions trace the formulas."""
+
 _backend = "auto"
 
 
@@ -41,6 +47,13 @@ class Rule(torch.autograd.Function):
     generate_vmap_rule = True
     keeps_input = True
     """Whether `setup_context` saves the input; a rule that does not can overwrite it (`inplace=True`) at no cost."""
+
+    cheap: ClassVar[bool] = False
+    """Whether running `forward` again in backward is worth the memory of its output: one pass over memory or two, and
+    the same result bit for bit."""
+
+    overwrites: ClassVar[type[Rule] | None] = None
+    """The rule that this one is the in-place version of."""
 
     autocast: ClassVar[dict[str, str]] = {}
     """Device type -> "lower" (bfloat16 or float16), "float32" or "promote" (the widest that came), as ATen's
@@ -60,6 +73,11 @@ class Rule(torch.autograd.Function):
     def tangent(inputs: tuple, tangents: tuple, output: Any) -> Any:
         """Left to right: the change of the output when each input moves along its tangent (None where it stays)."""
         raise NotImplementedError("this rule has no forward-mode formula: define a static method tangent()")
+
+    @classmethod
+    def again(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple]:
+        """A function and its arguments that make the (first) output again, for a rule that is `cheap`."""
+        return (cls.overwrites or cls).forward, inputs
 
     @staticmethod
     def hints(*args: Any) -> list[str]:
@@ -156,12 +174,33 @@ def plain(rule: type[Rule]) -> type[Rule]:
     """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
     at every call, which costs more than many a forward."""
 
+    overwritten = rule.overwrites is not None
+
     def forward(ctx: Any, *args: Any) -> Any:
         output = rule.forward(*args)
         rule.setup_context(ctx, args, output)
+        economize(ctx, args)
         return output
 
-    return _variant(rule, forward=forward, setup_context=torch.autograd.Function.setup_context)
+    def cheap_forward(ctx: Any, *args: Any) -> Any:
+        before = note_of(args[0]) if overwritten else None
+        output = rule.forward(*args)
+        value = output[0] if type(output) is tuple else output
+        large = type(value) is Tensor and value.numel() >= _saving.LARGE
+        noted = large and remember(value, *rule.again(args, output), before)
+        rule.setup_context(ctx, args, output)
+        economize(ctx, args)
+        if large and not noted:
+            remember(value, *rule.again(args, output), before)  # from what was saved just now
+        return output
+
+    variant = _variant(
+        rule,
+        forward=cheap_forward if rule.cheap else forward,
+        setup_context=torch.autograd.Function.setup_context,
+    )
+    variant._backward_cls = type(variant._backward_cls.__name__, (Saving, variant._backward_cls), {})
+    return variant
 
 
 @functools.cache
@@ -186,7 +225,9 @@ def in_place(rule: type[Rule]) -> type[Rule]:
         ctx.mark_dirty(inputs[0])
         rule.setup_context(ctx, inputs, output)
 
-    return _variant(rule, forward=forward, setup_context=setup_context)
+    variant = _variant(rule, forward=forward, setup_context=setup_context)
+    variant.overwrites = rule
+    return variant
 
 
 def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,7 +235,7 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
 
     While backward runs with `create_graph=True` the formula is taken: it is differentiable again.
     """
-    if _backend == "formula" or differentiated_again():
+    if _backend == "formula" or differentiated_again() or (not TRACES_LOOKUP and torch.compiler.is_compiling()):
         return formula
     return KERNELS.get(formula, formula)
 

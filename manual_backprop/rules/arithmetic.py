@@ -40,6 +40,7 @@ class Add(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -84,6 +85,7 @@ class Sub(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod

@@ -23,6 +23,8 @@ class BatchNorm(Rule):
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3.
     """
 
+    cheap = True
+
     @staticmethod
     def forward(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
@@ -39,6 +41,11 @@ class BatchNorm(Rule):
         return torch._batch_norm_impl_index(
             input, weight, bias, running_mean, running_var, True, momentum, eps, torch.backends.cudnn.enabled
         )[:3]
+
+    @classmethod
+    def again(cls, inputs: tuple, output: tuple) -> tuple:
+        input, weight, bias, _, _, momentum, eps = inputs
+        return BatchNorm.forward, (input, weight, bias, None, None, momentum, eps)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -128,6 +135,8 @@ class BatchNormEval(Rule):
 
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3.1.
     """
+
+    cheap = True
 
     @staticmethod
     def forward(

@@ -21,6 +21,7 @@ class Copy(Rule):
     delta_input = delta
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod

@@ -39,6 +39,7 @@ class Dropout(Rule):
     Tompson et al. 2015, "Efficient Object Localization Using Convolutional Networks".
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -47,6 +48,10 @@ class Dropout(Rule):
             return torch.native_dropout(input, p, True)
         mask = draw(input, p, mask_shape)
         return Dropout.delta_input(input, mask, p), mask
+
+    @classmethod
+    def again(cls, inputs: tuple, output: tuple) -> tuple:
+        return Dropout.delta_input, (inputs[0], output[1], inputs[1])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -35,6 +35,7 @@ class ELU(Rule):
     units".
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -80,6 +81,7 @@ class CELU(Rule):
     Source: Barron 2017, "Continuously differentiable exponential linear units".
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -125,6 +127,7 @@ class SELU(Rule):
     Source: Klambauer, Unterthiner, Mayr, Hochreiter 2017, "Self-normalizing neural networks".
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod

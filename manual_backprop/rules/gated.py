@@ -28,6 +28,8 @@ class GELU(Rule):
     Source: Hendrycks, Gimpel 2016, "Gaussian error linear units".
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor, approximate: str) -> Tensor:
         return F.gelu(input, approximate=approximate)
@@ -70,6 +72,8 @@ class GLU(Rule):
 
     Source: Dauphin, Fan, Auli, Grangier 2017, "Language modeling with gated convolutional networks".
     """
+
+    cheap = True
 
     @staticmethod
     def forward(input: Tensor, dim: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,7 +28,10 @@ class Linear(Rule):
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(input, weight, bias)
+        output = F.linear(input, weight, bias)
+        if not torch.compiler.is_compiling() and output._is_view():  # of a matrix, before torch 2.15
+            return torch.ops.aten._unsafe_view(output, output.shape)
+        return output
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -78,6 +78,7 @@ class LayerNorm(Rule):
     Source: Ba, Kiros, Hinton 2016, "Layer Normalization".
     """
 
+    cheap = True
     autocast = FLOAT32
 
     @staticmethod
@@ -150,6 +151,7 @@ class RMSNorm(Rule):
     Source: Zhang, Sennrich 2019, "Root Mean Square Layer Normalization".
     """
 
+    cheap = True
     autocast = FLOAT32 if KNOWS_RMS_NORM else {}
 
     @staticmethod
@@ -216,6 +218,7 @@ class GroupNorm(Rule):
     Source: Wu, He 2018, "Group Normalization".
     """
 
+    cheap = True
     autocast = FLOAT32
 
     @staticmethod

@@ -27,6 +27,8 @@ class Hardtanh(Rule):
     on CIFAR-10".
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
         return F.hardtanh(input, min_val, max_val)
@@ -59,6 +61,8 @@ class Hardshrink(Rule):
     Source: Donoho, Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage".
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
         return F.hardshrink(input, lambd)
@@ -90,6 +94,8 @@ class Softshrink(Rule):
 
     Source: Donoho, Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage".
     """
+
+    cheap = True
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
@@ -124,6 +130,8 @@ class Hardsigmoid(Rule):
     MobileNetV3".
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor) -> Tensor:
         return F.hardsigmoid(input)
@@ -154,6 +162,8 @@ class Hardswish(Rule):
 
     Source: Howard et al. 2019, "Searching for MobileNetV3".
     """
+
+    cheap = True
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class ReLU(Rule):
     Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -72,6 +73,8 @@ class Threshold(Rule):
     Source: the derivative of each branch; torch.nn.Threshold.
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
         return F.threshold(input, threshold, value)
@@ -104,6 +107,7 @@ class LeakyReLU(Rule):
     Source: Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -145,6 +149,7 @@ class PReLU(Rule):
     Source: He, Zhang, Ren, Sun 2015, "Delving deep into rectifiers".
     """
 
+    cheap = True
     autocast = LOWER
 
     @staticmethod

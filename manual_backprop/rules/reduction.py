@@ -22,6 +22,7 @@ class Cat(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying is copying back.
     """
 
+    cheap = True
     keeps_input = False
     autocast = {"cpu": "promote"}  # noqa: RUF012
 

@@ -23,6 +23,8 @@ class Reshape(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of moving values is moving them back.
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor, shape: tuple[int, ...]) -> Tensor:
         return input.reshape(shape)
@@ -54,6 +56,8 @@ class Flatten(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of moving values is moving them back.
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor, start_dim: int, end_dim: int) -> Tensor:
         return input.flatten(start_dim, end_dim)
@@ -84,6 +88,8 @@ class Unflatten(Rule):
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of moving values is moving them back.
     """
+
+    cheap = True
 
     @staticmethod
     def forward(input: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:

@@ -35,6 +35,7 @@ class Sigmoid(Rule):
     Source: Rumelhart, Hinton, Williams 1986; Wikipedia, "Logistic function", section Derivative.
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -69,6 +70,8 @@ class LogSigmoid(Rule):
     Source: d log sigma = d sigma / sigma, with sigma' = sigma(x) sigma(-x).
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor) -> Tensor:
         return F.logsigmoid(input)
@@ -100,6 +103,7 @@ class Tanh(Rule):
     Source: Wikipedia, "Hyperbolic functions", section Derivatives.
     """
 
+    cheap = True
     keeps_input = False
 
     @staticmethod
@@ -133,6 +137,8 @@ class Tanhshrink(Rule):
 
     Source: 1 - (1 - tanh^2), the derivative of each term.
     """
+
+    cheap = True
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -168,6 +174,7 @@ class Softplus(Rule):
     option pricing".
     """
 
+    cheap = True
     autocast = FLOAT32
 
     @staticmethod
@@ -203,6 +210,8 @@ class Softsign(Rule):
     Source: Turian, Bergstra, Bengio 2009, "Quadratic features and deep architectures for chunking".
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor) -> Tensor:
         return F.softsign(input)
@@ -237,6 +246,8 @@ class SiLU(Rule):
     Source: Elfwing, Uchibe, Doya 2017, "Sigmoid-weighted linear units"; Ramachandran, Zoph, Le 2017, "Swish".
     """
 
+    cheap = True
+
     @staticmethod
     def forward(input: Tensor) -> Tensor:
         return F.silu(input)
@@ -270,6 +281,8 @@ class Mish(Rule):
     Source: Misra 2019, "Mish: a self regularized non-monotonic activation function"; w by tanh(log z) =
     (z^2 - 1) / (z^2 + 1) with z = 1 + e^x = 1 / q, w' by q' = -s q.
     """
+
+    cheap = True
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:

@@ -1,0 +1,307 @@
+"""What the forward keeps for the backward: a tensor, the roots that it can be made again from, or a rounded copy.
+
+A cheap rule leaves a note on its output: a function and arguments that give the same tensor again, bit for bit. A rule
+that would save a tensor with a note saves the arguments instead, where these are kept anyway, and makes the tensor
+again in backward. Notes are weak: they end with their tensor, and hold nothing alive. They are valid for one version of
+every tensor in them. Under torch.compile and torch.func, and left to right, every tensor is saved as it is.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._codes import Code, reseed
+
+MODES = ("exact", "off", "bf16", "int8", "int4")
+
+LARGE = 2**14
+"""Elements from which a tensor is worth the Python of a note (64 KiB of float32)."""
+
+DEPTH = 4
+"""How many rules at most are run again for one tensor."""
+
+SMALL = 16
+"""An argument with this many times fewer elements than the output may be saved for its sake (weights, statistics)."""
+
+_notes: dict[int, Note] = {}
+_mode = "exact"
+
+
+def saving(mode: str) -> Any:
+    """Choose what forwards keep for their backwards, from now on and in the whole process.
+
+    "exact" (as it begins): what can be made again bit for bit from tensors that are kept anyway, is; masks are bits.
+    "bf16", "int8", "int4": besides, large activations are rounded, at random up or down so that the mean is right, to
+    bfloat16 or to 8 or 4 bits with a scale for each 128 elements. The gradients are then estimates.
+    "off": every tensor is kept as it is, nothing is computed twice.
+    Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
+    """
+    global _mode
+    if mode not in MODES:
+        raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
+    previous, _mode = _mode, mode
+    reseed()
+    return _restore(previous)
+
+
+@contextmanager
+def _restore(previous: str) -> Iterator[None]:
+    global _mode
+    try:
+        yield
+    finally:
+        _mode = previous
+
+
+class Note:
+    """That a tensor is saved anyway (no function), or how it is made again; of one version of the tensor."""
+
+    __slots__ = ("arguments", "depth", "function", "saved", "short", "taken", "tensor", "value", "version")
+
+    def __init__(self, tensor: Tensor, function: Callable[..., Any] | None, arguments: tuple, depth: int) -> None:
+        address = id(tensor)
+
+        def forget(tensor: Any) -> None:
+            note = _notes.get(address)
+            if note is not None and note.tensor is tensor:
+                del _notes[address]
+
+        self.tensor, self.version = weakref.ref(tensor, forget), tensor._version
+        self.function, self.arguments, self.depth = function, arguments, depth
+        self.saved = self.taken = 0  # by how many nodes, and how often they have asked for it
+        self.value: Tensor | None = None  # between the first node that asks and the last
+        self.short: tuple | None = None  # code and references to its parts
+        _notes[address] = self
+
+    def original(self) -> Tensor | None:
+        """The tensor itself where someone else keeps it alive, unchanged."""
+        tensor = self.tensor()
+        return tensor if tensor is not None and tensor._version == self.version else None
+
+    def short_form(self) -> _Encoded | None:
+        """The shorter form that some node keeps."""
+        if self.short is None:
+            return None
+        code, references = self.short
+        parts = tuple([reference() for reference in references])
+        return None if any([part is None for part in parts]) else _Encoded(code, parts)
+
+
+def note_of(tensor: Tensor) -> Note | None:
+    """The valid note of a tensor."""
+    note = _notes.get(id(tensor))
+    return note if note is not None and note.original() is tensor else None
+
+
+@contextmanager
+def written(tensor: Tensor) -> Iterator[None]:
+    """Around a rule that writes over `tensor`: torch counts one more version when it ends, which the note must have."""
+    before = _notes.get(id(tensor))
+    yield
+    note = _notes.get(id(tensor))
+    if note is not None and note is not before:
+        note.version = tensor._version
+
+
+def remember(
+    output: Tensor, function: Callable[..., Any], arguments: tuple, before: Note | None = None
+) -> bool:  # fmt: skip
+    """Leave a note on `output` that function(*arguments) makes it again; False where an argument is not kept anyway.
+
+    before: the note of the first argument, where `output` was written over it.
+    """
+    if _mode == "off":
+        return False
+    parts: list[Any] = []
+    depth, budget = 1, output.numel() // SMALL
+    for position, argument in enumerate(arguments):
+        if not isinstance(argument, Tensor):
+            parts.append(argument)
+            continue
+        note = before if position == 0 and before is not None else note_of(argument)
+        if note is not None and note.function is not None and note.depth < DEPTH:
+            depth = max(depth, note.depth + 1)
+            parts.append(note)
+        elif argument is not output and not argument.is_inference() and (note or argument.numel() <= budget):
+            parts.append(_Leaf(argument, note))
+        else:
+            return False
+    Note(output, function, tuple(parts), depth)
+    return True
+
+
+class _Leaf:
+    """A tensor that a note needs, in the version that it needs, and its own note if it has one."""
+
+    __slots__ = ("note", "tensor", "version")
+
+    def __init__(self, tensor: Tensor, note: Note | None) -> None:
+        self.tensor, self.version, self.note = weakref.ref(tensor), tensor._version, note
+
+    def kept(self) -> Tensor | _Encoded | None:
+        """The tensor, or its shorter form if that is all that is left; None when neither is."""
+        tensor = self.tensor()
+        if tensor is not None:
+            return tensor if tensor._version == self.version else None
+        return None if self.note is None else self.note.short_form()
+
+
+class _Encoded:
+    """A shorter form of a tensor."""
+
+    __slots__ = ("code", "parts")
+
+    def __init__(self, code: Code, parts: tuple) -> None:
+        self.code, self.parts = code, parts
+
+
+class _Slot(int):
+    """Where a tensor lies among what a node has saved."""
+
+
+class _Again:
+    """A tensor to be made again: its note, with slots in place of the tensors."""
+
+    __slots__ = ("arguments", "note")
+
+    def __init__(self, note: Note, arguments: list) -> None:
+        self.note, self.arguments = note, arguments
+
+
+def _plan(note: Note, saved: list) -> _Again | None:
+    """The note's tensors appended to `saved`; None where one of them is gone or was written over."""
+    arguments: list[Any] = []
+    for part in note.arguments:
+        planned = part
+        if isinstance(part, Note):
+            planned = _plan(part, saved)
+            if planned is None:
+                return None
+        elif isinstance(part, _Leaf):
+            kept = part.kept()
+            if kept is None:
+                return None
+            planned = _slot(kept, saved)
+        arguments.append(planned)
+    return _Again(note, arguments)
+
+
+def _slot(kept: Tensor | _Encoded, saved: list) -> _Slot:
+    for place, other in enumerate(saved):
+        if other is kept:
+            return _Slot(place)
+    saved.append(kept)
+    return _Slot(len(saved) - 1)
+
+
+def economize(ctx: Any, given: tuple) -> None:
+    """Replace what `setup_context` has saved, large tensors alone: by what makes them again, or by a shorter form."""
+    tensors = ctx.to_save
+    if tensors is None or _mode == "off":
+        return
+    saved: list[Any] = []
+    plan: list[Any] = []
+    replaced = False
+    for tensor in tensors:
+        if type(tensor) is Tensor and tensor.numel() >= LARGE:
+            note = note_of(tensor) or Note(tensor, None, (), 0)
+            if note.function is not None:
+                count = len(saved)
+                again = _plan(note, saved)
+                if again is not None:
+                    note.saved += 1
+                    plan.append(again)
+                    replaced = True
+                    continue
+                del saved[count:]
+        plan.append(None if tensor is None else _slot(tensor, saved))
+    codes: list[Code | None] = []
+    kept: list[Tensor] = []
+    for entry in saved:
+        short = entry if isinstance(entry, _Encoded) else _shortened(entry, given)
+        if short is None:
+            codes.append(None)
+            kept.append(entry)
+        else:
+            codes.append(short.code)
+            kept += short.parts
+            replaced = True
+    if replaced:
+        ctx.plan, ctx.codes = plan, codes
+        ctx.to_save = tuple(kept)
+
+
+def _shortened(tensor: Tensor, given: tuple) -> _Encoded | None:
+    """The shorter form that the mode asks for, the same for every node that saves this tensor; None to keep it."""
+    if tensor.numel() < LARGE or type(tensor) is not Tensor or tensor.untyped_storage().nbytes() < tensor.nbytes:
+        return None
+    kind = _mode
+    if tensor.dtype == torch.bool:
+        kind = "bits"
+    elif _mode == "exact" or not tensor.is_floating_point() or (_mode == "bf16" and tensor.itemsize == 2):
+        return None
+    if not tensor.requires_grad and any([tensor is other for other in given]):
+        return None  # data, alive anyway
+    note = note_of(tensor)
+    short = None if note is None else note.short_form()
+    if short is None or short.code.kind != kind:
+        code = Code(tensor, kind)
+        short = _Encoded(code, code.encoded(tensor))
+        if note is not None:
+            note.short = code, [weakref.ref(part) for part in short.parts]
+    return short
+
+
+def _made(again: _Again, saved: list[Tensor]) -> Tensor:
+    note = again.note
+    tensor = note.original()
+    if tensor is None:
+        tensor = note.value
+        if tensor is None or torch.is_grad_enabled():
+            arguments = [
+                saved[part] if isinstance(part, _Slot) else _made(part, saved) if isinstance(part, _Again) else part
+                for part in again.arguments
+            ]
+            assert note.function is not None
+            made = note.function(*arguments)
+            tensor = made[0] if isinstance(made, tuple) else made
+    return tensor
+
+
+class Saving:
+    """A node whose `saved_tensors` are what the rule saved, whatever was kept in their place."""
+
+    plan: list | None = None
+    codes: list
+
+    @property
+    def saved_tensors(self) -> tuple:
+        saved = super().saved_tensors  # type: ignore[misc]
+        if self.plan is None:
+            return saved
+        decoded, kept = [], iter(saved)
+        for code in self.codes:
+            if code is None:
+                decoded.append(next(kept))
+            else:
+                decoded.append(code.decode(*[next(kept) for _ in range(code.parts)]))
+        return tuple(None if part is None else _unpacked(part, decoded) for part in self.plan)
+
+
+def _unpacked(part: Any, saved: list[Tensor]) -> Tensor:
+    """One of a rule's saved tensors. One made again stays between the first node that asks for it and the last."""
+    if isinstance(part, _Slot):
+        return saved[part]
+    tensor, note = _made(part, saved), part.note
+    note.taken += 1
+    last = note.taken >= note.saved
+    note.value = None if last or torch.is_grad_enabled() else tensor
+    if last:
+        note.taken = 0
+    return tensor
