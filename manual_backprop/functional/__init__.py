@@ -130,6 +130,11 @@ __all__ = [
     "unflatten",
 ]
 
+if hasattr(torch.nn.functional, "linear_cross_entropy"):  # torch 2.13 and newer
+    from .cross_entropy import linear_cross_entropy as linear_cross_entropy
+
+    __all__ += ["linear_cross_entropy"]
+
 
 def __getattr__(name: str) -> object:
     if hasattr(torch.nn.functional, name):

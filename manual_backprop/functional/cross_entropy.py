@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from .. import rules
 from ._call import call
 from ._errors import check_tensors
+from .linear import linear
 from .loss import reduction_of, refuse_gradient
+from .shape import reshape
 
 
 def cross_entropy(
@@ -48,6 +52,66 @@ def cross_entropy(
         return call(rules.SoftCrossEntropyLoss, input, target, weight, reduction, smoothing)[0]
     refuse_gradient("weight", weight)
     return call(rules.CrossEntropyLoss, input, target, weight, ignore_index, reduction, smoothing)[0]
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """Cross-entropy of the logits x W^T + b, as torch.nn.functional.linear_cross_entropy (torch 2.13 and newer).
+
+    Class indices of (N, I) inputs and (V, I) weights run on `mb.rules.LinearCrossEntropyLoss`, which never holds all
+    logits, in any mode of differentiation: `options`, which torch's own needs for that, changes nothing. Other shapes
+    and class probabilities run on the rules of `linear` and `cross_entropy`. RuntimeError for shapes that do not fit,
+    a label smoothing outside of [0, 1], or an ignore_index with probabilities.
+    """
+    check_tensors("linear_cross_entropy", input=input, linear_weight=linear_weight, target=target)
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
+    if linear_weight.dim() < 2:
+        raise RuntimeError(f"expected linear_weight with dimensionality at least 2, got {linear_weight.dim()}")
+    if input.shape[-1] != linear_weight.shape[-1]:
+        raise RuntimeError(
+            "expected equal input and linear_weight last dimensions (in_features), "
+            f"got {input.shape[-1]} and {linear_weight.shape[-1]}, respectively"
+        )
+    logits_shape = *input.shape[:-1], *linear_weight.shape[:-1]
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+        raise RuntimeError(
+            f"expected linear_bias shape {tuple(linear_weight.shape[:-1])}, got {tuple(linear_bias.shape)}"
+        )
+    if linear_weight.dim() > 2 and input.dim() == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched input, "
+            f"(N, {input.shape[-1]}), got unbatched input with shape {tuple(input.shape)}"
+        )
+    probabilities = target.shape == logits_shape
+    if probabilities and ignore_index is not None:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+    ignored = -100 if ignore_index is None else ignore_index
+    if input.dim() == 2 and linear_weight.dim() == 2 and target.dim() == 1:
+        refuse_gradient("weight", weight)
+        reduction = reduction_of(reduction, None, None)
+        device = input.device.type
+        float32 = device != "meta" and torch.is_autocast_enabled(device)  # in which torch runs the loss
+        facts = target, weight, ignored, reduction, label_smoothing, torch.float32 if float32 else None
+        return call(rules.LinearCrossEntropyLoss, input, linear_weight, linear_bias, *facts)
+    matrix = reshape(linear_weight, (-1, input.shape[-1]))
+    bias = None if linear_bias is None else reshape(linear_bias, (-1,))
+    logits = reshape(linear(input, matrix, bias), logits_shape)
+    return cross_entropy(
+        logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
+    )
 
 
 def nll_loss(

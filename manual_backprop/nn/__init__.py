@@ -154,6 +154,11 @@ __all__ = [
     "Unflatten",
 ]
 
+if hasattr(_torch_nn, "LinearCrossEntropyLoss"):  # torch 2.13 and newer
+    from .loss_linear import LinearCrossEntropyLoss as LinearCrossEntropyLoss
+
+    __all__ += ["LinearCrossEntropyLoss"]
+
 
 def __getattr__(name: str) -> object:
     if hasattr(_torch_nn, name):

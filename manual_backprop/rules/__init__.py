@@ -12,6 +12,7 @@ from .dropout import AlphaDropout, Dropout
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
 from .linear import Bilinear, Linear
+from .linear_cross_entropy import LinearCrossEntropyLoss
 from .loss import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from .normalization import GroupNorm, LayerNorm, RMSNorm
 from .padding import Pad
@@ -60,6 +61,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",

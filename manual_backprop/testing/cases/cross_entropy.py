@@ -116,4 +116,22 @@ BINARY = [
              logit_inputs(uniform(3, low=0.5, grad=False), uniform(3, low=0.5, grad=False), "mean"), tag="weights"),
 ]  # fmt: skip
 
-CASES = [*CROSS_ENTROPY, *SOFT_CROSS_ENTROPY, *NLL, *BINARY]
+# the twin multiplies all rows at once, we some at a time, and sums in another order
+LINEAR = {"forward": (1e-14, "the mean of the rows' losses, where the twin sums weights and losses apart")}
+LINEAR_CROSS_ENTROPY = [] if not hasattr(torch.nn, "LinearCrossEntropyLoss") else [
+    layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), LABELS), row=LINEAR),
+    layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), LABELS), bias=True, reduction="none", row=LINEAR),
+    *(
+        layer(
+            "LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), index(4, 5, ignore=1)), bias=True, ignore_index=1,
+            weight=WEIGHT, label_smoothing=0.2, reduction=how, row=LINEAR,
+        )
+        for how in REDUCTIONS
+    ),
+    layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(3), index(4)), tag="vector", row=LINEAR),
+    layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), simplex(5, 4)), bias=True, tag="soft", row=LINEAR),
+    layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), index(4, 5, 2)), out_features=(2,), row=LINEAR),
+    function("linear_cross_entropy", (normal(5, 3), normal(4, 3), LABELS), row=LINEAR),
+]  # fmt: skip
+
+CASES = [*CROSS_ENTROPY, *LINEAR_CROSS_ENTROPY, *SOFT_CROSS_ENTROPY, *NLL, *BINARY]

@@ -1,0 +1,129 @@
+"""Linear and cross-entropy in one: the logits (N, V) of a large vocabulary are never whole.
+
+Rows of the input are taken some at a time; their logits are computed in the forward and again in the backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._rule import LOWER, Rule, choose, in_opmath, total
+from .cross_entropy import CrossEntropyLoss, hints_for_labels, wide
+
+ELEMENTS = 2**22
+"""Logits that are in memory at a time, at most (16 MiB of float32); never less than one row."""
+
+
+def runs(rows: int, classes: int) -> Iterator[slice]:
+    """The rows in runs of equal length but the last."""
+    length = max(1, ELEMENTS // max(classes, 1))
+    return (slice(begin, begin + length) for begin in range(0, rows, length))
+
+
+def counted(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """What a mean divides by: the number of rows that are not ignored, or the sum of the weights of their labels."""
+    kept = target != ignore_index
+    return kept.sum() if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0).sum()
+
+
+class LinearCrossEntropyLoss(Rule):
+    """l_n = - w_t log p_nt, p = softmax(x W^T + b), with the label t of row n; their sum, or it over the sum of the w_t
+
+    input (N, I)   linear_weight (V, I)   linear_bias (V,) or None   target (N,): int64 or uint8, labels 0 .. V-1 or
+    ignore_index, for which the loss is 0   weight (V,) or None   reduction: "none", "mean" or "sum"   smoothing as in
+    CrossEntropyLoss   dtype: of the softmax and the loss, None for that of the input
+    output, delta (N,), or () when reduced
+
+    With the delta of the logits, G = w_t (p - onehot(t)) delta, of some rows at a time:
+    delta_input = G W     grad_linear_weight = sum over the runs of G^T x     grad_linear_bias = sum over N of G
+
+    Source: the chain rule through `Linear` and `CrossEntropyLoss`; in runs of rows: Hsu et al. 2024, "Liger Kernel:
+    Efficient Triton Kernels for LLM Training".
+    """
+
+    autocast = LOWER
+
+    @staticmethod
+    def forward(
+        input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, target: Tensor, weight: Tensor | None,
+        ignore_index: int, reduction: str, smoothing: float, dtype: torch.dtype | None,
+    ) -> Tensor:  # fmt: skip
+        options = ignore_index, "none", smoothing
+        target, dtype = wide(target), dtype or input.dtype
+        weight = None if weight is None else weight.to(dtype)
+        losses = []
+        for run in runs(len(input), len(linear_weight)):
+            logits = F.linear(input[run], linear_weight, linear_bias).to(dtype)
+            losses.append(CrossEntropyLoss.forward(logits, target[run], weight, *options)[0])
+        loss = torch.cat(losses) if losses else input.new_zeros(0, dtype=dtype)
+        if reduction == "none":
+            return loss
+        loss = loss.sum()
+        return loss / counted(target, weight, ignore_index) if reduction == "mean" else loss
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, linear_weight, linear_bias, target, weight, *ctx.options = inputs
+        ctx.save_for_backward(input, linear_weight, linear_bias, target, weight)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        needs = ctx.needs_input_grad[:3]
+        results = choose(LinearCrossEntropyLoss.derivatives)(delta, *ctx.saved_tensors, *ctx.options, *needs)
+        return *results, None, None, None, None, None, None
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, target: Tensor,
+        weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float, dtype: torch.dtype | None,
+        needs_input: bool, needs_weight: bool, needs_bias: bool,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+        """delta_input, grad_linear_weight, grad_linear_bias, those that are needed: all are made of the same G."""
+        target, dtype = wide(target), dtype or input.dtype
+        weight = None if weight is None else weight.to(dtype)
+        if reduction == "mean":
+            delta = delta / counted(target, weight, ignore_index)
+        delta = delta.expand(target.shape)
+        deltas: list[Tensor] = []
+        sums = torch.float32 if input.dtype in (torch.bfloat16, torch.float16) else input.dtype
+        grad_weight = linear_weight.new_zeros(linear_weight.shape if needs_weight else (), dtype=sums)
+        grad_bias = linear_weight.new_zeros(linear_weight.shape[:1], dtype=sums)
+        for run in runs(len(input), len(linear_weight)):
+            log_probs = F.linear(input[run], linear_weight, linear_bias).to(dtype).log_softmax(1)
+            facts = target[run], weight, ignore_index, "none", smoothing
+            delta_logits = in_opmath(choose(CrossEntropyLoss.delta_input), delta[run], log_probs, *facts)
+            delta_logits = delta_logits.to(input.dtype)
+            if needs_input:
+                deltas.append(delta_logits @ linear_weight)
+            if needs_weight:
+                grad_weight = grad_weight + delta_logits.T @ input[run]
+            if needs_bias:
+                grad_bias = grad_bias + delta_logits.sum(0)
+        return (
+            (torch.cat(deltas) if deltas else torch.zeros_like(input)) if needs_input else None,
+            grad_weight.to(linear_weight.dtype) if needs_weight else None,
+            grad_bias.to(linear_weight.dtype) if needs_bias else None,
+        )
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, linear_weight, linear_bias, *facts, _ = inputs
+        logits = F.linear(input, linear_weight, linear_bias)
+        moved = total(
+            None if tangents[0] is None else tangents[0] @ linear_weight.T,
+            None if tangents[1] is None else input @ tangents[1].T,
+            None if tangents[2] is None else tangents[2].expand(logits.shape),
+        )
+        loss, log_probs = CrossEntropyLoss.forward(logits, *facts)
+        return CrossEntropyLoss.tangent((logits, *facts), (moved,), (loss, log_probs))[0]
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        input, linear_weight, _, target, weight, ignore_index, *_ = args
+        logits = input.new_empty(*input.shape[:-1], len(linear_weight))
+        return hints_for_labels(logits, target, weight, ignore_index)
