@@ -1,4 +1,4 @@
-"""What the commands `audit` and `trace` share: a model by name, and random images for it."""
+"""What the commands `audit`, `plan` and `trace` share: a model by name, and random images for it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,20 @@ def add_model(parser: argparse.ArgumentParser, **model: Any) -> None:
     parser.add_argument("--no-convert", action="store_true", help="take the model as it is")
 
 
-def random_batch(options: argparse.Namespace) -> Tensor:
-    """Gaussian numbers in the sizes of --input, the same at every call. Raises BadInput for what are no sizes."""
+def sizes_of(options: argparse.Namespace) -> tuple[int, ...]:
+    """The numbers of --input. Raises BadInput for what are no sizes."""
     try:
         found = tuple(int(part) for part in options.input.split(","))
     except ValueError:
         found = ()
     if not found or min(found) < 1:
         raise BadInput(f"--input {options.input!r}: {EXPECTED}")
-    return torch.randn(found, generator=torch.Generator().manual_seed(0))
+    return found
+
+
+def random_batch(options: argparse.Namespace) -> Tensor:
+    """Gaussian numbers in the sizes of --input, the same at every call."""
+    return torch.randn(sizes_of(options), generator=torch.Generator().manual_seed(0))
 
 
 def build_model(options: argparse.Namespace, sizes: Sequence[int]) -> torch.nn.Module:

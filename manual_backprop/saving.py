@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from ._files import write_atomically
 from ._observe import Watch, leaves, tensors, text_table, unchanged
 from .convert import as_twin, twin_function
 from .rules._saving import saving as saving
@@ -55,6 +58,20 @@ class SavedBytes:
     def ratio(self) -> float:
         """ours / twin: below 1 where our layers save less; NaN when neither saves anything."""
         return self.ours / self.twin if self.twin else math.nan
+
+    def save(self, path: str | Path) -> None:
+        """Write rows and sums as JSON, whole or not at all. Raises BadInput where the file cannot be written."""
+        found = {**asdict(self), "ours": self.ours, "twin": self.twin}
+        write_atomically(Path(path), (json.dumps(found, indent=1) + "\n").encode())
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the rows as bars, ours beside torch.nn's, as a PNG.
+
+        Raises BadInput where matplotlib is missing or the file cannot be written.
+        """
+        from ._saving_picture import picture
+
+        write_atomically(Path(path), picture(self))
 
     def __str__(self) -> str:
         cells = [(r.module, r.type, *_cells(r.ours, r.twin)) for r in self.rows]

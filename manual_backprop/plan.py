@@ -1,0 +1,148 @@
+"""Whether a training step fits into a device's memory, planned on the meta device: nothing is allocated or computed."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ._observe import text_table
+from ._options import add_model, build_model, running, sizes_of
+from .errors import BadInput, unknown
+from .saving import saved_bytes, size
+
+OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
+"""Numbers that an optimizer keeps for each parameter."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_POWERS = {unit: power for power, unit in enumerate("KMGT", 1)}
+UNITS = {
+    "": 1,
+    "B": 1,
+    **{f"{unit}B": 1000**power for unit, power in _POWERS.items()},
+    **{f"{unit}iB": 1024**power for unit, power in _POWERS.items()},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bytes of one training step: what does not depend on the batch, and what the forward keeps, ours and torch.nn's.
+
+    Not counted: the deltas in flight, workspaces of kernels and what an allocator leaves unused.
+    """
+
+    batch: int
+    parameters: int
+    gradients: int
+    optimizer: int
+    inputs: int
+    ours: int
+    twin: int
+    memory: int
+    largest: tuple[int, int]
+    """The largest batch that fits, ours and torch.nn's; 0 where none does."""
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """All of it, ours and torch.nn's."""
+        fixed = self.parameters + self.gradients + self.optimizer + self.inputs
+        return fixed + self.ours, fixed + self.twin
+
+    @property
+    def fits(self) -> bool:
+        """Whether the step fits with our layers."""
+        return self.total[0] <= self.memory
+
+    def __str__(self) -> str:
+        same = ("parameters", "gradients", "optimizer", "inputs")
+        rows: list[tuple[str, ...]] = [(name, *[size(getattr(self, name))] * 2) for name in same]
+        rows += [("saved for backward", size(self.ours), size(self.twin)), ("total", *map(size, self.total))]
+        rows += [("largest batch", *map(str, self.largest))]
+        left = self.memory - self.total[0]
+        verdict = f"fits, {size(left)} left" if left >= 0 else f"does not fit, {size(-left)} too much"
+        table = text_table(("", "ours", "torch.nn"), rows, left=(0,))
+        return f"{table}\nbatch {self.batch} in {size(self.memory)}: {verdict}"
+
+
+def plan(
+    build: Callable[[], torch.nn.Module], sample: Callable[[int], torch.Tensor], batch: int, memory: int,
+    optimizer: str = "adamw",
+) -> Plan:  # fmt: skip
+    """Plan a step of the model that `build()` makes on batches `sample(n)`; both are called under the meta device.
+
+    memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. Raises BadInput for another optimizer.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", optimizer, OPTIMIZERS)
+    with torch.device("meta"):
+        model = build()
+        parameters = sum(p.nbytes for p in {*model.parameters(), *model.buffers()})
+        learned = [p for p in model.parameters() if p.requires_grad]
+        gradients = sum(p.nbytes for p in learned)
+        state = OPTIMIZERS[optimizer] * gradients
+        fixed = parameters + gradients + state
+
+        @functools.cache
+        def bytes_at(n: int) -> tuple[int, int, int]:
+            inputs, found = sample(n), saved_bytes(model, sample(n))
+            return inputs.nbytes, found.ours, found.twin
+
+        inputs, ours, twin = bytes_at(batch)
+        largest_ours = _largest(lambda n: fixed + bytes_at(n)[0] + bytes_at(n)[1] <= memory)
+        largest_twin = _largest(lambda n: fixed + bytes_at(n)[0] + bytes_at(n)[2] <= memory)
+    return Plan(batch, parameters, gradients, state, inputs, ours, twin, memory, (largest_ours, largest_twin))
+
+
+def _largest(fits: Callable[[int], bool]) -> int:
+    """The largest n >= 1 that fits, by doubling and halving; 0 if none does."""
+    if not fits(1):
+        return 0
+    low = 1
+    while low < 2**24 and fits(2 * low):
+        low *= 2
+    step = low // 2
+    while step:
+        low, step = (low + step if fits(low + step) else low), step // 2
+    return low
+
+
+def bytes_of(text: str) -> int:
+    """ "80GB", "24 GiB" or a plain number as bytes. Raises BadInput for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", text)
+    if match is None or match[2] not in UNITS:
+        raise BadInput(f"--device-memory {text!r}: expected a number and a unit, such as 80GB or 24GiB")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`manual-backprop plan`; status 1 where the step does not fit. Raises BadInput for what cannot be planned."""
+    parser = argparse.ArgumentParser("manual-backprop plan", description=__doc__)
+    add_model(parser, required=True)
+    parser.add_argument("--batch", type=int, help="size of a batch, in place of the first number of --input")
+    parser.add_argument("--device-memory", required=True, metavar="SIZE", help="such as 80GB or 24GiB")
+    parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS, help="what it keeps counts (default adamw)")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of parameters and inputs")
+    parser.add_argument("--tokens", action="store_true", help="inputs are integers, as an Embedding takes them")
+    options = parser.parse_args(argv)
+    memory, dtype = bytes_of(options.device_memory), DTYPES[options.dtype]
+    first, *rest = sizes_of(options)
+    batch = first if options.batch is None else options.batch
+    if batch < 1:
+        raise BadInput(f"--batch {batch}: expected at least 1")
+
+    def sample(n: int) -> torch.Tensor:
+        return torch.zeros(n, *rest, dtype=torch.int64 if options.tokens else dtype)
+
+    with running(options):
+        found = plan(lambda: build_model(options, (batch, *rest)).to(dtype), sample, batch, memory, options.optimizer)
+    print(found)
+    return 0 if found.fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
