@@ -4,6 +4,7 @@ from . import functional, kernels, nn, rules, testing
 from .audit import audit
 from .convert import conversion_report, convert, revert
 from .explicit import explicit
+from .optim import step_in_backward
 from .rules import backend
 from .saving import saved_bytes, saving
 from .trace import trace
@@ -22,6 +23,7 @@ __all__ = [
     "rules",
     "saved_bytes",
     "saving",
+    "step_in_backward",
     "testing",
     "trace",
 ]

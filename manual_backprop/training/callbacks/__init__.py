@@ -3,6 +3,7 @@
 from .delta_flow import DeltaFlow
 from .finite_watch import FiniteWatch, NonFiniteLossError
 from .pictures import Pictures
+from .step_in_backward import StepInBackward
 from .summary import Summary
 
-__all__ = ["DeltaFlow", "FiniteWatch", "NonFiniteLossError", "Pictures", "Summary"]
+__all__ = ["DeltaFlow", "FiniteWatch", "NonFiniteLossError", "Pictures", "StepInBackward", "Summary"]

@@ -1,0 +1,49 @@
+"""StepInBackward: the optimizer's step inside the backward, in a Lightning run."""
+
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from ...errors import BadInput
+from ...optim import StepInBackward as Handle
+from ...optim import step_in_backward
+
+
+class StepInBackward(Callback):
+    """Each parameter moves as soon as its gradient is complete, which is then freed: `mb.step_in_backward`.
+
+    The same training as without, with accumulate_grad_batches and gradient_clip_algorithm="value" as the trainer has
+    them. At the start of a fit raises BadInput for what needs all gradients at once: clipping by norm, several
+    processes, a gradient scaler (precision "16-mixed"), manual optimization, LBFGS.
+    """
+
+    def __init__(self) -> None:
+        self._handles: list[Handle] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        clip, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        if clip and str(algorithm or "norm") != "value":
+            raise BadInput(
+                f"StepInBackward cannot clip the norm of all gradients (gradient_clip_val={clip}): "
+                'set gradient_clip_algorithm="value", or leave the callback out'
+            )
+        if trainer.world_size > 1:
+            raise BadInput(f"StepInBackward works in one process, this run has {trainer.world_size}: set devices=1")
+        if getattr(trainer.precision_plugin, "scaler", None) is not None:
+            raise BadInput(f'StepInBackward does not know scaled gradients ({trainer.precision}): use "bf16-mixed"')
+        if not pl_module.automatic_optimization:
+            raise BadInput("StepInBackward needs automatic optimization: call mb.step_in_backward in training_step")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        clip: Any = trainer.gradient_clip_val or None
+        self._handles = [step_in_backward(optimizer, clip) for optimizer in trainer.optimizers]
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        for handle in self._handles:
+            handle.holding = trainer.fit_loop._should_accumulate()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
