@@ -14,6 +14,11 @@ import manual_backprop.nn as nn
 from manual_backprop.errors import BadInput
 from manual_backprop.training.callbacks import StepInBackward
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated"),
+    pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers"),
+]
+
 
 class Regression(LightningModule):
     def __init__(self) -> None:

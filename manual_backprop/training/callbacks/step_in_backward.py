@@ -22,8 +22,8 @@ class StepInBackward(Callback):
         self._handles: list[Handle] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        clip, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-        if clip and str(algorithm or "norm") != "value":
+        clip = trainer.gradient_clip_val
+        if clip and trainer.gradient_clip_algorithm != "value":
             raise BadInput(
                 f"StepInBackward cannot clip the norm of all gradients (gradient_clip_val={clip}): "
                 'set gradient_clip_algorithm="value", or leave the callback out'
