@@ -2,7 +2,6 @@
 
 from . import (
     arithmetic,
-    attention,
     batchnorm,
     convolution,
     cross_entropy,
@@ -23,7 +22,6 @@ from . import (
 
 CASES = [
     *arithmetic.CASES,
-    *attention.CASES,
     *batchnorm.CASES,
     *convolution.CASES,
     *cross_entropy.CASES,
