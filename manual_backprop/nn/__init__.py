@@ -40,7 +40,6 @@ from .convolution import (
     LazyConvTranspose3d,
 )
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
-from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
 from .linear import Bilinear, LazyLinear, Linear
@@ -103,7 +102,6 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
-    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "GroupNorm",
