@@ -14,6 +14,7 @@ from .batchnorm import batch_norm
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from .embedding import embedding
 from .exponential import celu, celu_, elu, elu_, selu, selu_
 from .gated import gelu, glu
 from .linear import bilinear, linear
@@ -71,6 +72,7 @@ __all__ = [
     "dropout3d",
     "elu",
     "elu_",
+    "embedding",
     "feature_alpha_dropout",
     "flatten",
     "gelu",

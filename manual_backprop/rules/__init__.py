@@ -9,6 +9,7 @@ from .copying import Cast, Copy, Write
 from .cross_entropy import CrossEntropyLoss, NLLLoss
 from .divergence import KLDivLoss, SoftCrossEntropyLoss
 from .dropout import AlphaDropout, Dropout
+from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
 from .linear import Bilinear, Linear
@@ -47,6 +48,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Div",
     "Dropout",
+    "Embedding",
     "Expand",
     "Flatten",
     "GroupNorm",
