@@ -16,7 +16,7 @@ WRITES = "the forward writes into the weight: differences of its values say noth
 DERIVATIVES = ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms", "checkpoint")
 RENORM = {
     "without": dict.fromkeys(DERIVATIVES, WRITES),
-    "forward": (2.0**-51, "the second call finds rows that the first has shortened, and may shorten them by a bit"),
+    "forward": (2.0**-50, "the second call finds the rows of the first, whose norm may exceed max_norm by rounding"),
 }
 
 CASES = [
