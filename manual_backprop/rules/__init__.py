@@ -2,6 +2,7 @@
 
 from ._rule import RULES, Rule, backend
 from .arithmetic import Add, Div, Matmul, Mul, Sub
+from .attention import ScaledDotProductAttention
 from .batchnorm import BatchNorm, BatchNormEval
 from .binary_cross_entropy import BCELoss, BCEWithLogitsLoss
 from .convolution import Conv, ConvTranspose
@@ -78,6 +79,7 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Rule",
+    "ScaledDotProductAttention",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",

@@ -2,6 +2,7 @@
 
 from . import (
     arithmetic,
+    attention,
     batchnorm,
     convolution,
     cross_entropy,
@@ -22,6 +23,7 @@ from . import (
 
 CASES = [
     *arithmetic.CASES,
+    *attention.CASES,
     *batchnorm.CASES,
     *convolution.CASES,
     *cross_entropy.CASES,

@@ -1,0 +1,44 @@
+"""Rows of attention."""
+
+import torch
+
+from ..case import Spec, constant, normal
+from ._make import function
+
+SUMS = (2.0**-49, "blocks of heads and queries: sums in another order than in torch's product of whole matrices")
+SAME = {"forward": SUMS}
+QUERY, KEY, VALUE = normal(2, 2, 3, 4), normal(2, 2, 5, 4), normal(2, 2, 5, 4)
+HEADS = (QUERY, KEY, VALUE)
+LARGER = (normal(3, 2, 11, 8), normal(3, 2, 13, 8), normal(3, 2, 13, 8))
+SEEN = constant(torch.tensor([[True, True, False, True, False], [False] * 5, [True] * 5]))
+UNSEEN = constant(torch.tensor([[0.0, -torch.inf, 1.0, 0.0, 0.0], [-torch.inf] * 5, [0.5] * 5]))
+PADDED = constant(torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]]).bool().reshape(2, 1, 1, 5))
+
+
+def attention(*inputs: Spec, tag: str = "", row: dict | None = None, **kwargs: object) -> object:
+    return function("scaled_dot_product_attention", inputs, tag=tag, row={**SAME, **(row or {})}, **kwargs)
+
+
+CASES = [
+    attention(*HEADS, row={"larger": LARGER}),
+    attention(*HEADS, is_causal=True),
+    attention(normal(2, 2, 5, 4), normal(2, 2, 3, 4), normal(2, 2, 3, 4), is_causal=True, tag="more-queries"),
+    attention(*HEADS, scale=0.3),
+    attention(*HEADS, scale=-1.0),
+    attention(*HEADS, SEEN, tag="bool-mask"),
+    attention(*HEADS, UNSEEN, tag="unseen"),
+    attention(*HEADS, PADDED, tag="padding"),
+    attention(*HEADS, normal(3, 5), tag="mask"),
+    attention(*HEADS, normal(2, 2, 3, 5), tag="mask-for-each-head"),
+    attention(*HEADS, normal(2, 1, 1, 5), tag="broadcast-mask"),
+    attention(normal(3, 4), normal(5, 4), normal(5, 4), normal(3, 1), tag="no-batch"),
+    attention(normal(2, 3, 4), normal(2, 5, 4), normal(2, 5, 4), tag="one-batch-axis"),
+    attention(normal(2, 1, 2, 3, 4), normal(2, 1, 2, 5, 4), normal(2, 1, 2, 5, 4), tag="three-batch-axes"),
+    attention(normal(2, 3, 3, 4), normal(1, 3, 5, 4), normal(2, 1, 5, 4), tag="broadcast"),
+    attention(QUERY, KEY, normal(2, 2, 5, 3), tag="narrow-values"),
+    attention(normal(2, 4, 3, 4), KEY, VALUE, enable_gqa=True),
+    attention(normal(2, 4, 3, 4), normal(2, 1, 5, 4), VALUE, enable_gqa=True, is_causal=True),
+    attention(*HEADS, dropout_p=0.4),
+    attention(*HEADS, normal(2, 1, 3, 5), dropout_p=0.4, tag="mask"),
+    attention(*HEADS, dropout_p=1.0),
+]
