@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 
 from .. import rules
 from ._call import call
@@ -32,12 +34,24 @@ def scaled_dot_product_attention(
     _check(query, key, value, attn_mask, is_causal)
     if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    fused = _torch_fuses(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
     query, key, value = _batched_alike(query, key, value)
+    if not query.numel():  # torch looks at no mask then, and gives it no gradient
+        attn_mask = None
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
-    return call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale)[0]
+    return call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
+
+
+def _torch_fuses(*args: Any) -> bool:
+    """Whether torch would run its fused forward for the CPU: then ours is the same to the last bit."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or args[0].device.type != "cpu":
+        return False
+    *positional, scale, enable_gqa = args
+    choice = torch._fused_sdp_choice(*positional, scale=scale, enable_gqa=enable_gqa)
+    return choice == SDPBackend.FLASH_ATTENTION.value
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:

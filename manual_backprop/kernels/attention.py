@@ -1,7 +1,6 @@
 """Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
 
-Plain torch operations, so for every device; on the CPU, ATen's fused attention does the forward where it takes the
-arguments. Traced and transformed tensors go to the formulas.
+Plain torch operations, so for every device. Traced and transformed tensors go to the formulas.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ def attended(
     """`ScaledDotProductAttention.attended`."""
     if not _serves(query):
         return ScaledDotProductAttention.attended(query, key, value, mask, kept, p, is_causal, scale)
-    if kept is None and (fused := _fused(query, key, value, mask, is_causal, scale)) is not None:
-        return fused
     pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
     wide = torch.promote_types(query.dtype, torch.float32)
     output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
@@ -42,28 +39,6 @@ def attended(
     return output.reshape(*query.shape[:-1], v.shape[-1]), lse.reshape(query.shape[:-1])
 
 
-def _fused(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float
-) -> tuple[Tensor, Tensor] | None:
-    """ATen's fused forward for the CPU, which takes four axes, E = F, no dropout, a mask of two or four axes."""
-    rank = query.dim()
-    if query.device.type != "cpu" or rank > 4 or query.shape[-1] != value.shape[-1]:
-        return None
-    if not query.numel() or not key.numel() or not query.is_floating_point():
-        return None
-    if mask is not None:
-        if mask.dtype == torch.bool:
-            mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -math.inf)
-        if mask.dim() == 3:
-            mask = mask.unsqueeze(0) if rank == 3 else mask.unsqueeze(-4)
-        if query.dtype in (torch.float32, torch.float64):
-            mask = mask.to(query.dtype)
-    q, k, v = (tensor.reshape(*(1,) * (4 - rank), *tensor.shape) for tensor in (query, key, value))
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    output, lse = fused(q, k, v, 0.0, is_causal, attn_mask=mask, scale=scale)
-    return output.reshape(query.shape[:-1] + value.shape[-1:]), lse.reshape(query.shape[:-1])
-
-
 def deltas(
     delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
     output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
@@ -73,7 +48,7 @@ def deltas(
         options = p, is_causal, scale, wanted
         return ScaledDotProductAttention.deltas(delta, query, key, value, mask, kept, output, lse, *options)
     pairs = _Pairs(query, key, mask, kept, is_causal)
-    q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), lse.reshape(-1, pairs.queries, 1)
+    q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
     v = dots = None
     if value is not None and output is not None:
         v, dots = _flat(value), (d * _flat(output)).sum(-1, keepdim=True)
@@ -84,8 +59,8 @@ def deltas(
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
     for heads, rows, seen, first in pairs.blocks():
         beta = 0 if first else 1
-        weights = torch.bmm(q[heads, rows], k[heads, seen].mT).sub_(z[heads, rows])
-        weights = pairs.masked_(weights, heads, rows, seen).exp_()
+        weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
+        weights = weights.sub_(z[heads, rows]).exp_()
         if delta_value is not None:
             dropped = noisy(weights, pairs.kept_at(heads, rows, seen), p)
             delta_value[heads, seen].baddbmm_(dropped.mT, d[heads, rows], beta=beta)

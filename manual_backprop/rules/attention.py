@@ -38,15 +38,17 @@ class ScaledDotProductAttention(Rule):
 
     @staticmethod
     def forward(
-        query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float, is_causal: bool, scale: float
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float, is_causal: bool, scale: float,
+        fused: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
         kept = draw(query, p, (*query.shape[:-1], key.shape[-2])) if p else None
-        output, lse = choose(ScaledDotProductAttention.attended)(query, key, value, mask, kept, p, is_causal, scale)
+        attended = ScaledDotProductAttention.fused if fused else choose(ScaledDotProductAttention.attended)
+        output, lse = attended(query, key, value, mask, kept, p, is_causal, scale)
         return output, lse, kept
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        query, key, value, mask, ctx.p, ctx.is_causal, ctx.scale = inputs
+        query, key, value, mask, ctx.p, ctx.is_causal, ctx.scale, _ = inputs
         y, lse, kept = output
         beside(ctx, *((lse,) if kept is None else (lse, kept)))
         ctx.wanted = ctx.needs_input_grad[:4]
@@ -62,7 +64,21 @@ class ScaledDotProductAttention(Rule):
         delta, query, key, value, mask, *rest = widen(delta, query, key, value, mask, *rest)
         options = ctx.p, ctx.is_causal, ctx.scale, ctx.wanted
         found = choose(ScaledDotProductAttention.deltas)(delta, query, key, value, mask, *rest, *options)
-        return *(None if d is None else d.to(dtype) for d, dtype in zip(found, dtypes, strict=True)), None, None, None
+        return *(None if d is None else d.to(dtype) for d, dtype in zip(found, dtypes, strict=True)), None, None, None, None
+
+    @staticmethod
+    def fused(
+        query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: None, p: float, is_causal: bool,
+        scale: float,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        if mask is not None and mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -math.inf)
+        if mask is not None and mask.dim() == 3:
+            mask = mask.unsqueeze(0)
+        q, k, v = (tensor.reshape((1,) * (4 - query.dim()) + tensor.shape) for tensor in (query, key, value))
+        attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        output, lse = attention(q, k, v, 0.0, is_causal, attn_mask=mask, scale=scale)
+        return output.reshape(query.shape), lse.reshape(query.shape[:-1])
 
     @staticmethod
     def attended(
@@ -86,9 +102,10 @@ class ScaledDotProductAttention(Rule):
 
     @staticmethod
     def weights(scores: Tensor) -> tuple[Tensor, Tensor]:
-        unseen = (scores == -math.inf).all(-1)  # of weights that are all 0 the quotient would be NaN
-        lse = scores.masked_fill(unseen.unsqueeze(-1), 0).logsumexp(-1).masked_fill(unseen, 0)
-        return (scores - lse.unsqueeze(-1)).exp(), lse
+        unseen = (scores == -math.inf).all(-1, keepdim=True)  # of weights that are all 0 the quotient would be NaN
+        scores = scores.masked_fill(unseen, 0)
+        lse = scores.logsumexp(-1).masked_fill(unseen.squeeze(-1), 0)
+        return scores.softmax(-1).masked_fill(unseen, 0), lse.masked_fill(lse == math.inf, math.nan)
 
     @staticmethod
     def deltas(
@@ -129,7 +146,7 @@ class ScaledDotProductAttention(Rule):
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         t_query, t_key, t_value, t_mask = widen(*tangents[:4])
         query, key, value, mask = widen(*inputs[:4])
-        _, _, _, _, p, is_causal, scale = inputs
+        _, _, _, _, p, is_causal, scale, _ = inputs
         y, _, kept = output
         rule = ScaledDotProductAttention
         weights, _ = rule.weights(rule.scores(query, key, mask, is_causal, scale))
@@ -162,7 +179,7 @@ class ScaledDotProductAttention(Rule):
 
 def noisy(weights: Tensor, kept: Tensor | None, p: float) -> Tensor:
     """Dropout of the weights: those kept are scaled up."""
-    return weights if kept is None else weights * (kept * (1 / (1 - p) if p < 1 else 0.0))
+    return weights if kept is None else weights * (kept * (weights.new_ones(()) / (1 - p) if p < 1 else 0.0))
 
 
 def above_diagonal(scores: Tensor) -> Tensor:
