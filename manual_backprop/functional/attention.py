@@ -49,6 +49,8 @@ def _torch_fuses(*args: Any) -> bool:
     """Whether torch would run its fused forward for the CPU: then ours is the same to the last bit."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or args[0].device.type != "cpu":
         return False
+    if not args[0].numel() or not args[1].numel():
+        return False
     *positional, scale, enable_gqa = args
     choice = torch._fused_sdp_choice(*positional, scale=scale, enable_gqa=enable_gqa)
     return choice == SDPBackend.FLASH_ATTENTION.value
@@ -90,7 +92,9 @@ def _repeated(tensor: Tensor, query: Tensor) -> Tensor:
     if heads == served:
         return tensor
     if not heads or served % heads:
-        raise RuntimeError(f"Number of heads in key and value must divide the number of heads in query: {served}, {heads}")
+        raise RuntimeError(
+            f"Number of heads in key and value must divide the number of heads in query: {served}, {heads}"
+        )
     *batch, rows, features = tensor.shape
     apart = call(rules.Reshape, tensor, (*batch, 1, rows, features))
     repeated = call(rules.Expand, apart, (*batch, served // heads, rows, features))

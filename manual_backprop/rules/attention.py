@@ -64,7 +64,13 @@ class ScaledDotProductAttention(Rule):
         delta, query, key, value, mask, *rest = widen(delta, query, key, value, mask, *rest)
         options = ctx.p, ctx.is_causal, ctx.scale, ctx.wanted
         found = choose(ScaledDotProductAttention.deltas)(delta, query, key, value, mask, *rest, *options)
-        return *(None if d is None else d.to(dtype) for d, dtype in zip(found, dtypes, strict=True)), None, None, None, None
+        return (
+            *(None if d is None else d.to(dtype) for d, dtype in zip(found, dtypes, strict=True)),
+            None,
+            None,
+            None,
+            None,
+        )
 
     @staticmethod
     def fused(

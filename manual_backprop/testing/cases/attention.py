@@ -41,7 +41,9 @@ def attention(*inputs: Spec, tag: str = "", row: dict | None = None, fused: bool
 CASES = [
     attention(*HEADS, fused=True, row={"larger": LARGER}),
     attention(finite(2, 2, 3, 4), finite(2, 2, 5, 4), finite(2, 2, 5, 4), is_causal=True, fused=True),
-    attention(finite(2, 2, 5, 4), finite(2, 2, 3, 4), finite(2, 2, 3, 4), is_causal=True, tag="more-queries", fused=True),
+    attention(
+        finite(2, 2, 5, 4), finite(2, 2, 3, 4), finite(2, 2, 3, 4), is_causal=True, tag="more-queries", fused=True
+    ),
     attention(*HEADS, scale=0.3, fused=True),
     attention(*HEADS, scale=-1.0, fused=True),
     attention(*HEADS, SEEN, tag="bool-mask", fused=True),
@@ -52,7 +54,9 @@ CASES = [
     attention(*HEADS, normal(2, 1, 1, 5), tag="broadcast-mask"),
     attention(normal(3, 4), normal(5, 4), normal(5, 4), normal(1, 5), tag="no-batch"),
     attention(normal(2, 3, 4), normal(2, 5, 4), normal(2, 5, 4), tag="one-batch-axis", fused=True),
-    attention(normal(2, 3, 4), normal(2, 5, 4), normal(2, 5, 4), constant(torch.ones(2, 3, 5)), tag="one-batch-axis-mask"),
+    attention(
+        normal(2, 3, 4), normal(2, 5, 4), normal(2, 5, 4), constant(torch.ones(2, 3, 5)), tag="one-batch-axis-mask"
+    ),
     attention(normal(3, 4), normal(5, 4), normal(5, 4), tag="no-axes"),
     attention(normal(2, 1, 2, 3, 4), normal(2, 1, 2, 5, 4), normal(2, 1, 2, 5, 4), tag="three-batch-axes"),
     attention(normal(2, 3, 3, 4), normal(1, 3, 5, 4), normal(2, 1, 5, 4), tag="broadcast"),
