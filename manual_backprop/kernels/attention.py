@@ -15,8 +15,8 @@ from ..rules import ScaledDotProductAttention
 from ..rules._rule import KERNELS
 from ..rules.attention import Wanted, above_diagonal, noisy
 
-BLOCK = 2**18
-"""Pairs of query and key in a block: 1 MiB of float32, about what stays in a core's cache."""
+BLOCK = 2**19
+"""Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
 ROWS = 64, 256
 """Fewest and most queries in a block. If causal the fewest, so that little above the diagonal is computed."""
 
@@ -58,20 +58,19 @@ def deltas(
     delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
     for heads, rows, seen, first in pairs.blocks():
-        beta = 0 if first else 1
         weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
         weights = weights.sub_(z[heads, rows]).exp_()
         if delta_value is not None:
             dropped = noisy(weights, pairs.kept_at(heads, rows, seen), p)
-            delta_value[heads, seen].baddbmm_(dropped.mT, d[heads, rows], beta=beta)
+            _add(delta_value[heads, seen], dropped.mT, d[heads, rows], first)
         if v is None or dots is None:
             continue
         scores = torch.bmm(d[heads, rows], v[heads, seen].mT)  # delta_scores, in the end
         scores = noisy(scores, pairs.kept_at(heads, rows, seen), p).sub_(dots[heads, rows]).mul_(weights)
         if delta_query is not None:
-            torch.bmm(scores, k[heads, seen], out=delta_query[heads, rows])
+            _add(delta_query[heads, rows], scores, k[heads, seen], True)
         if delta_key is not None:
-            delta_key[heads, seen].baddbmm_(scores.mT, q[heads, rows], beta=beta)
+            _add(delta_key[heads, seen], scores.mT, q[heads, rows], first)
         if delta_mask is not None:
             pairs.add_(delta_mask, scores, heads, rows, seen)
     return (
@@ -80,6 +79,16 @@ def deltas(
         None if delta_value is None else delta_value.reshape(*key.shape[:-1], d.shape[-1]),
         None if delta_mask is None or mask is None else delta_mask.reshape(mask.shape),
     )
+
+
+def _add(target: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
+    """The products of matrices, added to what is there; the first ones are written over it."""
+    if target.is_contiguous():
+        target.baddbmm_(left, right, beta=0 if first else 1)
+    elif first:  # matrices with gaps between them ATen would multiply one by one
+        target.copy_(torch.bmm(left, right))
+    else:
+        target.add_(torch.bmm(left, right))
 
 
 class _Pairs:
@@ -98,7 +107,7 @@ class _Pairs:
             self.mask_of = of.reshape(apart).expand(batch).reshape(-1)
 
     def blocks(self) -> Iterator[tuple[slice, slice, slice, bool]]:
-        """Slices of heads, of queries, and of the keys that one of those sees; and whether it is the first of its heads.
+        """Slices of heads, of queries, and of the keys that these see; and whether it is the first of its heads.
 
         The last queries come first, since they see most keys.
         """

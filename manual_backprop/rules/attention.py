@@ -21,7 +21,8 @@ class ScaledDotProductAttention(Rule):
     """Y = D(P) V,   P = softmax(S) along the keys,   S = scale Q K^T + mask,   D drops weights with probability p
 
     query (*, L, E)   key (*, T, E)   value (*, T, F)   mask (*, L, T), broadcast, bool (False: -inf) or added
-    is_causal: query l sees the keys t <= l   output, delta (*, L, F)   lse (*, L), log of the sum of e^S   kept (*, L, T)
+    is_causal: query l sees the keys t <= l   output, delta (*, L, F)   lse (*, L): log of the sum of e^S
+    kept (*, L, T): the weights that dropout keeps
 
     delta_weights = noise delta V^T,   noise = 1 / (1 - p) where kept, else 0
     delta_scores  = P (delta_weights - sum along the keys of P delta_weights) = P (delta_weights - delta . Y)
@@ -74,7 +75,7 @@ class ScaledDotProductAttention(Rule):
 
     @staticmethod
     def fused(
-        query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: None, p: float, is_causal: bool,
+        query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
         scale: float,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         if mask is not None and mask.dtype == torch.bool:

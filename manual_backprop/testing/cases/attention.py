@@ -1,6 +1,7 @@
 """Rows of attention."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -31,7 +32,7 @@ UNSEEN = constant(torch.tensor([[0.0, -torch.inf, 1.0, 0.0, 0.0], [-torch.inf] *
 PADDED = constant(torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]]).bool().reshape(2, 1, 1, 5))
 
 
-def attention(*inputs: Spec, tag: str = "", row: dict | None = None, fused: bool = False, **kwargs: object) -> Case:
+def attention(*inputs: Spec, tag: str = "", row: dict | None = None, fused: bool = False, **kwargs: Any) -> Case:
     """`fused` where torch runs its fused forward, which ours is then, too."""
     return function(
         "scaled_dot_product_attention", inputs, tag=tag, row={**({} if fused else SAME), **(row or {})}, **kwargs
