@@ -113,6 +113,12 @@ def batch_norm(
     return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
+def embedding(
+    weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> Tensor:
+    return F.embedding(indices, weight, None if padding_idx < 0 else padding_idx, None, 2.0, scale_grad_by_freq, sparse)
+
+
 def layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5,
     cudnn_enable: bool = True,
@@ -168,6 +174,7 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     "alpha_dropout": alpha_dropout,
     "alpha_dropout_": alpha_dropout_,
     "batch_norm": batch_norm,
+    "embedding": embedding,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
     **{name: _in_shape_of(getattr(Tensor, name))

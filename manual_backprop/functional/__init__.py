@@ -10,10 +10,12 @@ import torch
 
 from ._call import call
 from .arithmetic import add, cat, div, matmul, mean, mul, sub, sum
+from .attention import scaled_dot_product_attention
 from .batchnorm import batch_norm
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from .embedding import embedding
 from .exponential import celu, celu_, elu, elu_, selu, selu_
 from .gated import gelu, glu
 from .linear import bilinear, linear
@@ -71,6 +73,7 @@ __all__ = [
     "dropout3d",
     "elu",
     "elu_",
+    "embedding",
     "feature_alpha_dropout",
     "flatten",
     "gelu",
@@ -111,6 +114,7 @@ __all__ = [
     "rms_norm",
     "rrelu",
     "rrelu_",
+    "scaled_dot_product_attention",
     "selu",
     "selu_",
     "sigmoid",

@@ -40,6 +40,7 @@ from .convolution import (
     LazyConvTranspose3d,
 )
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
+from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
 from .linear import Bilinear, LazyLinear, Linear
@@ -102,6 +103,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "GroupNorm",

@@ -2,6 +2,7 @@
 
 from ._rule import RULES, Rule, backend
 from .arithmetic import Add, Div, Matmul, Mul, Sub
+from .attention import ScaledDotProductAttention
 from .batchnorm import BatchNorm, BatchNormEval
 from .binary_cross_entropy import BCELoss, BCEWithLogitsLoss
 from .convolution import Conv, ConvTranspose
@@ -9,6 +10,7 @@ from .copying import Cast, Copy, Write
 from .cross_entropy import CrossEntropyLoss, NLLLoss
 from .divergence import KLDivLoss, SoftCrossEntropyLoss
 from .dropout import AlphaDropout, Dropout
+from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
 from .linear import Bilinear, Linear
@@ -48,6 +50,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Div",
     "Dropout",
+    "Embedding",
     "Expand",
     "Flatten",
     "GroupNorm",
@@ -78,6 +81,7 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Rule",
+    "ScaledDotProductAttention",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",

@@ -2,10 +2,12 @@
 
 from . import (
     arithmetic,
+    attention,
     batchnorm,
     convolution,
     cross_entropy,
     dropout,
+    embedding,
     exponential,
     gated,
     linear,
@@ -21,10 +23,12 @@ from . import (
 
 CASES = [
     *arithmetic.CASES,
+    *attention.CASES,
     *batchnorm.CASES,
     *convolution.CASES,
     *cross_entropy.CASES,
     *dropout.CASES,
+    *embedding.CASES,
     *exponential.CASES,
     *gated.CASES,
     *linear.CASES,

@@ -1,0 +1,112 @@
+"""Attention, with torch's signature."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend
+
+from .. import rules
+from ._call import call
+from ._errors import check_tensors
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(scale Q K^T + mask) V, as torch.nn.functional.scaled_dot_product_attention.
+
+    Rule: `mb.rules.ScaledDotProductAttention`. Without `scale`, 1 / sqrt(E). With `enable_gqa`, each head of key and
+    value serves several of the query's in a row. Under `dropout_p` a byte for each pair of query and key is kept.
+    Raises RuntimeError for a mask beside is_causal, fewer than two axes, dtypes that differ; TypeError for nested tensors.
+    """
+    check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
+    _check(query, key, value, attn_mask, is_causal)
+    if not 0 <= dropout_p <= 1:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    fused = _torch_fuses(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    if enable_gqa:
+        key, value = (_repeated(tensor, query) for tensor in (key, value))
+    query, key, value = _batched_alike(query, key, value)
+    if not query.numel():  # torch looks at no mask then, and gives it no gradient
+        attn_mask = None
+    if scale is None:
+        scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
+    return call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
+
+
+def _torch_fuses(*args: Any) -> bool:
+    """Whether torch would run its fused forward for the CPU: then ours is the same to the last bit."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or args[0].device.type != "cpu":
+        return False
+    if not args[0].numel() or not args[1].numel():
+        return False
+    *positional, scale, enable_gqa = args
+    choice = torch._fused_sdp_choice(*positional, scale=scale, enable_gqa=enable_gqa)
+    return choice == SDPBackend.FLASH_ATTENTION.value
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
+    if query.is_nested or key.is_nested or value.is_nested:
+        raise TypeError(
+            "scaled_dot_product_attention has a rule for plain tensors only, got nested ones: pass them padded, "
+            "by torch.nested.to_padded_tensor, with an attn_mask"
+        )
+    ranks = query.dim(), key.dim(), value.dim()
+    if min(ranks) < 2:
+        raise RuntimeError(
+            f"Expected query, key, and value to all be at least 2 dimensional, (L, E), (T, E) and (T, F), but got "
+            f"{ranks[0]}, {ranks[1]} and {ranks[2]} axes: unsqueeze what is missing"
+        )
+    if not query.dtype == key.dtype == value.dtype and not torch.is_autocast_enabled(query.device.type):
+        raise RuntimeError(
+            f"Expected query, key, and value to have the same dtype, but got {query.dtype}, {key.dtype} and "
+            f"{value.dtype}: cast them to one"
+        )
+    if mask is None:
+        return
+    if is_causal:
+        raise RuntimeError("Explicit attn_mask should not be set when is_causal=True: put causality into the mask")
+    if mask.dtype not in (torch.bool, torch.float32, query.dtype):
+        raise RuntimeError(
+            f"Expected attn_mask dtype to be bool or float or to match query dtype, but got {mask.dtype} for "
+            f"{query.dtype}: cast it"
+        )
+
+
+def _repeated(tensor: Tensor, query: Tensor) -> Tensor:
+    """Each head of a key or value as often as it serves heads of the query."""
+    if query.dim() < 3 or tensor.dim() < 3:
+        raise IndexError(f"enable_gqa needs an axis of heads, (*, H, L, E), but got {query.dim()} axes")
+    heads, served = tensor.shape[-3], query.shape[-3]
+    if heads == served:
+        return tensor
+    if not heads or served % heads:
+        raise RuntimeError(
+            f"Number of heads in key and value must divide the number of heads in query: {served}, {heads}"
+        )
+    *batch, rows, features = tensor.shape
+    apart = call(rules.Reshape, tensor, (*batch, 1, rows, features))
+    repeated = call(rules.Expand, apart, (*batch, served // heads, rows, features))
+    return call(rules.Reshape, repeated, (*batch[:-1], served, rows, features))
+
+
+def _batched_alike(*tensors: Tensor) -> list[Tensor]:
+    shapes = [tensor.shape[:-2] for tensor in tensors]
+    if shapes[0] == shapes[1] == shapes[2]:
+        return list(tensors)
+    batch = torch.broadcast_shapes(*shapes)
+    return [
+        tensor if tensor.shape[:-2] == batch else call(rules.Expand, tensor, (*batch, *tensor.shape[-2:]))
+        for tensor in tensors
+    ]

@@ -1,0 +1,42 @@
+"""Looking rows up in a table."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import rules
+from ._call import call
+from ._errors import check_tensors
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of weight at the indices input, as torch.nn.functional.embedding; rule: `mb.rules.Embedding`.
+
+    With `max_norm`, rows that are longer are first shortened in place. Raises AssertionError for a padding_idx outside
+    of the table, RuntimeError where a sparse gradient is to be scaled by frequency, which torch does not have, either.
+    """
+    check_tensors("embedding", input=input, weight=weight)
+    rows = weight.shape[0]
+    if padding_idx is None:
+        padding_idx = -1
+    elif not -rows <= padding_idx < rows:
+        raise AssertionError(f"Padding_idx must be within num_embeddings: got {padding_idx} for a table of {rows} rows")
+    elif padding_idx < 0:
+        padding_idx += rows
+    if sparse and scale_grad_by_freq and weight.requires_grad and torch.is_grad_enabled():
+        raise RuntimeError(
+            "embedding: scale_grad_by_freq is not supported with sparse gradients: leave one of them away"
+        )
+    if max_norm is not None:
+        with torch.no_grad():
+            torch.embedding_renorm_(weight.detach(), input.contiguous(), max_norm, norm_type)
+    return call(rules.Embedding, input, weight, padding_idx, scale_grad_by_freq, sparse)

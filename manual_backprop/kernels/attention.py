@@ -1,0 +1,168 @@
+"""Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
+
+Plain torch operations, so for every device. Traced and transformed tensors go to the formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..rules import ScaledDotProductAttention
+from ..rules._rule import KERNELS
+from ..rules.attention import Wanted, above_diagonal, noisy
+
+BLOCK = 2**19
+"""Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
+ROWS = 64, 256
+"""Fewest and most queries in a block. If causal the fewest, so that little above the diagonal is computed."""
+
+
+def attended(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
+    scale: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`ScaledDotProductAttention.attended`."""
+    if not _serves(query):
+        return ScaledDotProductAttention.attended(query, key, value, mask, kept, p, is_causal, scale)
+    pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
+    for heads, rows, seen, _ in pairs.blocks():
+        scores = torch.bmm(scale * q[heads, rows].to(wide), k[heads, seen].mT.to(wide))
+        weights, lse[heads, rows] = ScaledDotProductAttention.weights(pairs.masked_(scores, heads, rows, seen))
+        weights = noisy(weights, pairs.kept_at(heads, rows, seen), p)
+        output[heads, rows] = torch.bmm(weights, v[heads, seen].to(wide)).to(v.dtype)
+    return output.reshape(*query.shape[:-1], v.shape[-1]), lse.reshape(query.shape[:-1])
+
+
+def deltas(
+    delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
+    output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """`ScaledDotProductAttention.deltas`."""
+    if not _serves(delta, query):
+        options = p, is_causal, scale, wanted
+        return ScaledDotProductAttention.deltas(delta, query, key, value, mask, kept, output, lse, *options)
+    pairs = _Pairs(query, key, mask, kept, is_causal)
+    q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
+    v = dots = None
+    if value is not None and output is not None:
+        v, dots = _flat(value), (d * _flat(output)).sum(-1, keepdim=True)
+    # a block writes over what is there in the first round; only keys that no query sees stay as they were
+    new = torch.zeros_like if pairs.queries < pairs.keys * is_causal or not q.numel() else torch.empty_like
+    delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
+    delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
+    delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
+    for heads, rows, seen, first in pairs.blocks():
+        weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
+        weights = weights.sub_(z[heads, rows]).exp_()
+        if delta_value is not None:
+            dropped = noisy(weights, pairs.kept_at(heads, rows, seen), p)
+            _add(delta_value[heads, seen], dropped.mT, d[heads, rows], first)
+        if v is None or dots is None:
+            continue
+        scores = torch.bmm(d[heads, rows], v[heads, seen].mT)  # delta_scores, in the end
+        scores = noisy(scores, pairs.kept_at(heads, rows, seen), p).sub_(dots[heads, rows]).mul_(weights)
+        if delta_query is not None:
+            _add(delta_query[heads, rows], scores, k[heads, seen], True)
+        if delta_key is not None:
+            _add(delta_key[heads, seen], scores.mT, q[heads, rows], first)
+        if delta_mask is not None:
+            pairs.add_(delta_mask, scores, heads, rows, seen)
+    return (
+        None if delta_query is None else delta_query.mul_(scale).reshape(query.shape),
+        None if delta_key is None else delta_key.reshape(key.shape),
+        None if delta_value is None else delta_value.reshape(*key.shape[:-1], d.shape[-1]),
+        None if delta_mask is None or mask is None else delta_mask.reshape(mask.shape),
+    )
+
+
+def _add(target: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
+    """The products of matrices, added to what is there; the first ones are written over it."""
+    if target.is_contiguous():
+        target.baddbmm_(left, right, beta=0 if first else 1)
+    elif first:  # matrices with gaps between them ATen would multiply one by one
+        target.copy_(torch.bmm(left, right))
+    else:
+        target.add_(torch.bmm(left, right))
+
+
+class _Pairs:
+    """The pairs of query and key, (N, L, T) with all batch axes made one, of which blocks are asked for."""
+
+    def __init__(self, query: Tensor, key: Tensor, mask: Tensor | None, kept: Tensor | None, is_causal: bool) -> None:
+        batch, self.queries, self.keys = query.shape[:-2], query.shape[-2], key.shape[-2]
+        self.heads, self.is_causal, self.mask, self.mask_of = batch.numel(), is_causal, None, None
+        self.kept = None if kept is None else kept.reshape(self.heads, self.queries, self.keys)
+        if mask is None:
+            return
+        apart = (1,) * (len(batch) + 2 - mask.dim()) + mask.shape[:-2]
+        self.mask = mask.reshape(math.prod(apart), *mask.shape[-2:])
+        if len(self.mask) > 1:  # which of the masks is each head's
+            of = torch.arange(len(self.mask), device=mask.device)
+            self.mask_of = of.reshape(apart).expand(batch).reshape(-1)
+
+    def blocks(self) -> Iterator[tuple[slice, slice, slice, bool]]:
+        """Slices of heads, of queries, and of the keys that these see; and whether it is the first of its heads.
+
+        The last queries come first, since they see most keys.
+        """
+        if not self.keys:
+            return
+        fewest, most = ROWS
+        rows = fewest if self.is_causal else min(max(BLOCK // self.keys, fewest), most)
+        heads = max(1, BLOCK // (min(rows, self.queries or 1) * self.keys))
+        for head in range(0, self.heads, heads):
+            for row in reversed(range(0, self.queries, rows)):
+                last = min(row + rows, self.queries)
+                seen = min(last, self.keys) if self.is_causal else self.keys
+                yield slice(head, head + heads), slice(row, last), slice(seen), last == self.queries
+
+    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice) -> Tensor:
+        """The scores of a block with the mask on them, written over."""
+        if self.mask is not None:
+            mask = self._part(self.mask, rows, seen)
+            mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
+            scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
+        if self.is_causal and rows.start < seen.stop:
+            corner = scores[..., rows.start :]
+            corner.masked_fill_(above_diagonal(corner), -math.inf)
+        return scores
+
+    def kept_at(self, heads: slice, rows: slice, seen: slice) -> Tensor | None:
+        """Which weights of a block dropout keeps."""
+        return None if self.kept is None else self.kept[heads, rows, seen]
+
+    def add_(self, delta_mask: Tensor, delta_scores: Tensor, heads: slice, rows: slice, seen: slice) -> None:
+        """Add to the mask's gradient what comes from a block, summed over broadcast axes."""
+        part = self._part(delta_mask, rows, seen)
+        summed = delta_scores.sum_to_size(len(delta_scores), *part.shape[1:])
+        if self.mask_of is None:
+            part += summed.sum(0)
+        else:
+            part.index_add_(0, self.mask_of[heads], summed)
+
+    @staticmethod
+    def _part(mask: Tensor, rows: slice, seen: slice) -> Tensor:
+        every = slice(None)
+        return mask[:, rows if mask.shape[1] > 1 else every, seen if mask.shape[2] > 1 else every]
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
+
+
+def _serves(*tensors: Tensor) -> bool:
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
+    )
+
+
+KERNELS[ScaledDotProductAttention.attended] = attended
+KERNELS[ScaledDotProductAttention.deltas] = deltas

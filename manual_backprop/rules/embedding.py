@@ -1,0 +1,84 @@
+"""Looking rows up in a table: Embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._rule import Rule, choose, in_opmath
+
+
+class Embedding(Rule):
+    """y = W[i], row i of the table for each index i
+
+    input (*), indices   weight (V, D)   output, delta (*, D)   padding_idx: a row that receives no gradient, or -1
+
+    grad_weight[v] = sum over * with i = v of delta     0 for v = padding_idx
+    with scale_grad_by_freq divided by the number of times v was looked up
+
+    With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v.
+    Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
+    rows.
+    """
+
+    @staticmethod
+    def forward(input: Tensor, weight: Tensor, padding_idx: int, scale_grad_by_freq: bool, sparse: bool) -> Tensor:
+        return torch.embedding(weight, input, padding_idx)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        input, weight, ctx.padding_idx, ctx.by_frequency, ctx.sparse = inputs
+        ctx.rows = weight.shape[0]
+        ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        (input,) = ctx.saved_tensors
+        if ctx.sparse:
+            grad_weight = Embedding.sparse_grad_weight(delta, input, ctx.rows, ctx.padding_idx)
+        else:
+            formula = choose(Embedding.grad_weight)
+            grad_weight = in_opmath(formula, delta, input, ctx.rows, ctx.padding_idx, ctx.by_frequency)
+        return None, grad_weight, None, None, None
+
+    @staticmethod
+    def grad_weight(delta: Tensor, input: Tensor, rows: int, padding_idx: int, by_frequency: bool) -> Tensor:
+        index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
+        if by_frequency:
+            count = added_up(torch.ones_like(index), index, rows)
+            delta = delta / count[index].unsqueeze(1)
+        if padding_idx >= 0:
+            delta = delta.masked_fill((index == padding_idx).unsqueeze(1), 0)
+        return added_up(delta, index, rows)
+
+    @staticmethod
+    def sparse_grad_weight(delta: Tensor, input: Tensor, rows: int, padding_idx: int) -> Tensor:
+        index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
+        if padding_idx >= 0:
+            kept = index != padding_idx
+            index, delta = index[kept], delta[kept]
+        shape = (rows, delta.shape[-1])
+        return torch.sparse_coo_tensor(index.unsqueeze(0), delta, shape, check_invariants=False)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return torch.embedding(tangents[1], inputs[0])
+
+    @staticmethod
+    def hints(*args: Any) -> list[str]:
+        input, weight = args[:2]
+        if not isinstance(input, Tensor) or input.is_floating_point() or weight.dim() != 2 or not input.numel():
+            return []
+        low, high = int(input.min()), int(input.max())
+        outside = low < 0 or high >= weight.shape[0]
+        return [f"the indices run from {low} to {high}, the table has the rows 0 to {len(weight) - 1}"] * outside
+
+
+def added_up(values: Tensor, index: Tensor, rows: int) -> Tensor:
+    """Row v of the result: the sum of the values whose index is v, in their order."""
+    zeros = values.new_zeros((rows, *values.shape[1:]))
+    if torch._C._are_functorch_transforms_active():  # an index with a batch axis cannot write into zeros without one
+        return zeros.index_add(0, index, values)
+    return zeros.index_add_(0, index, values)
