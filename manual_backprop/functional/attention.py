@@ -28,7 +28,7 @@ def scaled_dot_product_attention(
 
     Rule: `mb.rules.ScaledDotProductAttention`. Without `scale`, 1 / sqrt(E). With `enable_gqa`, each head of key and
     value serves several of the query's in a row. Under `dropout_p` a byte for each pair of query and key is kept.
-    Raises RuntimeError for a mask beside is_causal, fewer than two axes, dtypes that differ; TypeError for nested tensors.
+    Raises RuntimeError for a mask beside is_causal, fewer than two axes, dtypes that differ; TypeError for nested ones.
     """
     check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
     _check(query, key, value, attn_mask, is_causal)
