@@ -19,11 +19,39 @@ typedef int64_t I;
 #define SUMS(first, second, n, f, g)                                       \
     for (I begin = 0; begin < (n); begin += BLOCK) {                       \
         const I end = begin + BLOCK < (n) ? begin + BLOCK : (n);           \
-        REAL s = 0, p = 0;                                                 \
-        _Pragma("omp simd reduction(+ : s, p)")                            \
-        for (I i = begin; i < end; i++) s += f, p += g;                    \
-        first += s, second += p;                                           \
+        REAL one_ = 0, other_ = 0;                                         \
+        _Pragma("omp simd reduction(+ : one_, other_)")                    \
+        for (I i = begin; i < end; i++) one_ += f, other_ += g;            \
+        first += one_, second += other_;                                   \
     }
+
+/* total += sum of f over 0 <= i < n. */
+#define SUM(total, n, f)                                                   \
+    for (I begin = 0; begin < (n); begin += BLOCK) {                       \
+        const I end = begin + BLOCK < (n) ? begin + BLOCK : (n);           \
+        REAL one_ = 0;                                                     \
+        _Pragma("omp simd reduction(+ : one_)")                            \
+        for (I i = begin; i < end; i++) one_ += f;                         \
+        total += one_;                                                     \
+    }
+
+/* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2, a Taylor series, and 2^k in two factors, so that it
+   may leave the normal numbers. Adding MAGIC rounds to an integer, which is then the low bits. NaN stays NaN. */
+#define EXP(REAL, BITS, LOW, HIGH, MAGIC, LN2, REST, MANTISSA, BIAS, SERIES)                   \
+    static inline __attribute__((always_inline)) REAL exp_##REAL(REAL x) {                     \
+        union { REAL real; BITS bits; } t, magic = {MAGIC}, one, other;                        \
+        x = x < LOW ? LOW : x, x = x > HIGH ? HIGH : x;                                        \
+        t.real = x * (REAL)1.44269504088896340736 + MAGIC;                                     \
+        const REAL k = t.real - MAGIC, r = (x - k * LN2) - k * REST;                           \
+        const BITS n = t.bits - magic.bits, half = n >> 1;                                     \
+        one.bits = (half + BIAS) << MANTISSA, other.bits = (n - half + BIAS) << MANTISSA;      \
+        return SERIES * one.real * other.real;                                                 \
+    }
+#define P7 (1 + r * (1 + r * (1.f / 2 + r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 + r / 5040)))))))
+#define P6 r * (1. / 40320 + r * (1. / 362880 + r * (1. / 3628800 + r * (1. / 39916800 + r * (1. / 479001600 + r / 6227020800)))))
+#define P13 (1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * (1. / 720 + r * (1. / 5040 + P6))))))))
+EXP(float, int32_t, -104.f, 89.f, 12582912.f, 0.693359375f, -2.12194440054690583e-4f, 23, 127, P7)
+EXP(double, int64_t, -746., 710., 6755399441055744., 6.93145751953125e-1, 1.42860682030941723212e-6, 52, 1023, P13)
 
 #define JOIN(a, b) a##_##b
 #define NAMED(a, b) JOIN(a, b)
@@ -37,11 +65,11 @@ typedef int64_t I;
 
 #define F(name) NAMED(name, REAL)
 
-/* total[k] = sum over threads t of parts[t n + k], always in the threads' order */
-static void F(add_parts)(REAL *total, const double *parts, I n, I threads) {
+/* total[k] = sum over t of parts[t step + k], always in the order of t */
+static void F(add_parts)(REAL *total, const double *parts, I n, I step, I count) {
     for (I k = 0; k < n; k++) {
         double sum = 0;
-        for (I t = 0; t < threads; t++) sum += parts[t * n + k];
+        for (I t = 0; t < count; t++) sum += parts[t * step + k];
         total[k] = (REAL)sum;
     }
 }
@@ -58,9 +86,10 @@ static inline __attribute__((always_inline)) void F(norm_row)(
 }
 
 /* normalization.LayerNorm.derivatives, or with mean NULL RMSNorm.derivatives, of rows of n numbers: out NULL, or
-   total NULL (behind each other grad_bias and grad_weight), where they are not asked for. weight may be NULL. */
-void F(norm_derivatives)(REAL *out, REAL *total, const REAL *delta, const REAL *x, const REAL *weight, const REAL *mean,
-                         const REAL *invstd, I rows, I n, I threads) {
+   sums (grad_bias) or dots (grad_weight) NULL where they are not asked for. weight may be NULL. */
+void F(norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, const REAL *x, const REAL *weight,
+                         const REAL *mean, const REAL *invstd, I rows, I n, I threads) {
+    const int total = sums || dots;
     if (rows * n <= GRAIN) threads = 1;
     double *parts = total ? calloc((size_t)(2 * threads * n), sizeof(double)) : NULL;
     REAL *blocks = total ? malloc((size_t)(2 * threads * n) * sizeof(REAL)) : NULL;
@@ -96,8 +125,79 @@ void F(norm_derivatives)(REAL *out, REAL *total, const REAL *delta, const REAL *
                 for (I k = 0; k < 2 * n; k++) parts[2 * t * n + k] += sum[k];
         }
     }
-    if (total) F(add_parts)(total, parts, 2 * n, threads);
+    if (sums) F(add_parts)(sums, parts, n, 2 * n, threads);
+    if (dots) F(add_parts)(dots, parts + n, n, 2 * n, threads);
     free(parts), free(blocks);
+}
+
+/* softmax.Softmax.delta_input: y (delta - sum of y delta), with sign -1 Softmin's. */
+void F(softmax_delta_input)(REAL *out, const REAL *delta, const REAL *y, I rows, I n, I sign, I threads) {
+    if (rows * n <= GRAIN) threads = 1;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I r = 0; r < rows; r++) {
+        const REAL *d = delta + r * n, *p = y + r * n;
+        REAL *o = out + r * n;
+        double total = 0;
+        SUM(total, n, p[i] * d[i])
+        const REAL all = (REAL)total, factor = (REAL)sign;
+#pragma omp simd
+        for (I i = 0; i < n; i++) o[i] = factor * p[i] * (d[i] - all);
+    }
+}
+
+/* softmax.LogSoftmax.delta_input: delta - e^y sum of delta. */
+void F(log_softmax_delta_input)(REAL *out, const REAL *delta, const REAL *y, I rows, I n, I threads) {
+    if (rows * n <= GRAIN) threads = 1;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I r = 0; r < rows; r++) {
+        const REAL *d = delta + r * n, *l = y + r * n;
+        REAL *o = out + r * n;
+        double total = 0;
+        SUM(total, n, d[i])
+        const REAL all = (REAL)total;
+#pragma omp simd
+        for (I i = 0; i < n; i++) o[i] = d[i] - F(exp)(l[i]) * all;
+    }
+}
+
+/* cross_entropy.CrossEntropyLoss.delta_input of (N, C, positions): delta one number, or one per row with `each`; `mean`
+   divides it by the weights that count. weight may be NULL; smoothing comes by address. */
+void F(cross_entropy_delta_input)(REAL *out, const REAL *delta, const REAL *log_probs, const I *target,
+                                  const REAL *weight, const double *smoothing, I ignored, I mean, I each, I batch,
+                                  I classes, I positions, I threads) {
+    const I rows = batch * positions;
+    if (rows * classes <= GRAIN) threads = 1;
+    const double e = *smoothing, share = e / classes;
+    double count = 1, all = classes;
+    if (mean) {
+        count = 0;
+        for (I r = 0; r < rows; r++)
+            if (target[r] != ignored) count += weight && (uint64_t)target[r] < (uint64_t)classes ? weight[target[r]] : 1;
+    }
+    if (weight) {
+        all = 0;
+        for (I c = 0; c < classes; c++) all += weight[c];
+    }
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I r = 0; r < rows; r++) {
+        const I label = target[r], n = r / positions, k = r % positions;
+        const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
+        const double row = kept ? delta[each ? r : 0] / count : 0;
+        const double at = kept ? (1 - e) * row * (weight ? weight[label] : 1) : 0;
+        const REAL mass = (REAL)(at + share * row * (e ? all : 0)), spread = (REAL)(share * row);
+        REAL *o = out + n * classes * positions + k;
+        const REAL *l = log_probs + n * classes * positions + k;
+        if (positions > 1)
+            for (I c = 0; c < classes; c++)
+                o[c * positions] = F(exp)(l[c * positions]) * mass - (e && weight ? spread * weight[c] : spread);
+        else if (e && weight)
+#pragma omp simd
+            for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * mass - spread * weight[c];
+        else
+#pragma omp simd
+            for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * mass - spread;
+        if (kept) o[label * positions] -= (REAL)at;
+    }
 }
 
 #undef F

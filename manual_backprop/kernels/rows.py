@@ -5,10 +5,12 @@ Each hands on to its formula what it does not take: other dtypes and layouts, tr
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
-from ..rules import LayerNorm, RMSNorm
+from ..rules import CrossEntropyLoss, LayerNorm, LogSoftmax, RMSNorm, Softmax, Softmin
 from ..rules._rule import KERNELS
 from . import native
 
@@ -22,8 +24,7 @@ def layer_norm_derivatives(
     """`LayerNorm.derivatives`."""
     if not (needs[0] or needs[1]) or not takes(delta, input, mean, invstd, weight):
         return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
-    delta_input, sums = _norm(delta, input, weight, mean, invstd, shape, needs[0], needs[1] or needs[2])
-    return delta_input, sums[1] if needs[1] else None, sums[0] if needs[2] else None
+    return _norm(delta, input, weight, mean, invstd, shape, *needs)
 
 
 def rms_norm_derivatives(
@@ -32,24 +33,78 @@ def rms_norm_derivatives(
     """`RMSNorm.derivatives`."""
     if not takes(delta, input, invrms, weight):
         return RMSNorm.derivatives(delta, input, weight, invrms, shape, needs)
-    delta_input, sums = _norm(delta, input, weight, None, invrms, shape, *needs)
-    return delta_input, sums[1] if needs[1] else None
+    return _norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
 def _norm(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
-    needs_input: bool, needs_sums: bool,
+    needs_input: bool, needs_weight: bool, needs_bias: bool,
 ) -> tuple:  # fmt: skip
-    """delta_input and the sums over rows of delta and delta x̂."""
     delta, input, weight = delta.contiguous(), input.contiguous(), None if weight is None else weight.contiguous()
     delta_input = torch.empty_like(input) if needs_input else None
-    sums = input.new_empty(2, *shape) if needs_sums else None
+    grad_weight = input.new_empty(shape) if needs_weight else None
+    grad_bias = input.new_empty(shape) if needs_bias else None
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
-        *addresses(delta_input, sums, delta, input, weight, mean, invstd),
+        *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
         invstd.numel(), shape.numel(),
     )  # fmt: skip
-    return delta_input, sums
+    return delta_input, grad_weight, grad_bias
+
+
+def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
+    """`Softmax.delta_input`."""
+    if not _rows(delta, output, dim):
+        return Softmax.delta_input(delta, output, dim)
+    return _along_rows("softmax_delta_input", delta, output, 1)
+
+
+def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
+    """`Softmin.delta_input`."""
+    if not _rows(delta, output, dim):
+        return Softmin.delta_input(delta, output, dim)
+    return _along_rows("softmax_delta_input", delta, output, -1)
+
+
+def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
+    """`LogSoftmax.delta_input`."""
+    if not _rows(delta, output, dim):
+        return LogSoftmax.delta_input(delta, output, dim)
+    return _along_rows("log_softmax_delta_input", delta, output)
+
+
+def _rows(delta: Tensor, output: Tensor, dim: int) -> bool:
+    """Whether dim is the last axis, of rows that lie dense in memory."""
+    rank = output.dim()
+    return rank > 0 and dim in (-1, rank - 1) and output.is_contiguous() and takes(delta, output)
+
+
+def _along_rows(name: str, delta: Tensor, output: Tensor, *options: int) -> Tensor:
+    delta, delta_input, n = delta.contiguous(), torch.empty_like(output), output.shape[-1]
+    pointers = delta_input.data_ptr(), delta.data_ptr(), output.data_ptr()
+    native.call(f"{name}_{REAL[output.dtype]}", *pointers, output.numel() // n, n, *options)
+    return delta_input
+
+
+def cross_entropy_delta_input(
+    delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
+    smoothing: float,
+) -> Tensor:  # fmt: skip
+    """`CrossEntropyLoss.delta_input`."""
+    if not log_probs.is_contiguous() or not takes(delta, log_probs, weight) or not native.serves(target):
+        return CrossEntropyLoss.delta_input(delta, log_probs, target, weight, ignore_index, reduction, smoothing)
+    shape = log_probs.shape if log_probs.dim() > 1 else (1, *log_probs.shape)
+    batch, classes = shape[:2]
+    each = reduction == "none"
+    delta, target = delta.contiguous(), target.to(torch.int64).contiguous()
+    weight = None if weight is None else weight.contiguous()
+    delta_input, e = torch.empty_like(log_probs), ctypes.c_double(smoothing)
+    native.call(
+        f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",
+        *addresses(delta_input, delta, log_probs, target, weight), ctypes.addressof(e),
+        ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
+    )  # fmt: skip
+    return delta_input
 
 
 def takes(*tensors: Tensor | None) -> bool:
@@ -63,4 +118,13 @@ def addresses(*tensors: Tensor | None) -> list[int | None]:
     return [None if t is None else t.data_ptr() for t in tensors]
 
 
-KERNELS.update({LayerNorm.derivatives: layer_norm_derivatives, RMSNorm.derivatives: rms_norm_derivatives})
+KERNELS.update(
+    {
+        LayerNorm.derivatives: layer_norm_derivatives,
+        RMSNorm.derivatives: rms_norm_derivatives,
+        Softmax.delta_input: softmax_delta_input,
+        Softmin.delta_input: softmin_delta_input,
+        LogSoftmax.delta_input: log_softmax_delta_input,
+        CrossEntropyLoss.delta_input: cross_entropy_delta_input,
+    }
+)
