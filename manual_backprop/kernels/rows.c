@@ -74,13 +74,13 @@ static void F(add_parts)(REAL *total, const double *parts, I n, I step, I count)
     }
 }
 
-/* out = a d w + b x + c of one row, and sum += d, dot += d (x - middle) scale, where they are asked for */
+/* out = a d w + b (x - middle) + c of one row, and sum += d, dot += d (x - middle) scale, where they are asked for */
 static inline __attribute__((always_inline)) void F(norm_row)(
     REAL *restrict out, REAL *restrict sum, REAL *restrict dot, const REAL *d, const REAL *x, const REAL *weight,
     REAL a, REAL b, REAL c, REAL middle, REAL scale, I n, int moved, int weighted, int summed) {
 #pragma omp simd
     for (I i = 0; i < n; i++) {
-        if (moved) out[i] = a * (weighted ? d[i] * weight[i] : d[i]) + (b * x[i] + c);
+        if (moved) out[i] = a * (weighted ? d[i] * weight[i] : d[i]) + (b * (x[i] - middle) + c);
         if (summed) sum[i] += d[i], dot[i] += d[i] * ((x[i] - middle) * scale);
     }
 }
@@ -110,7 +110,7 @@ void F(norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, c
                     else
                         SUMS(along_one, along_x, n, d[i], d[i] * (v[i] - middle))
                     const double slope = -(double)scale * scale * scale * along_x / n;
-                    a = scale, b = (REAL)slope, c = (REAL)(mean ? -scale * along_one / n - slope * middle : 0);
+                    a = scale, b = (REAL)slope, c = (REAL)(mean ? -scale * along_one / n : 0);
                 }
 #define ROW(moved, weighted, summed) \
     F(norm_row)(out + r * n, sum, dot, d, v, weight, a, b, c, middle, scale, n, moved, weighted, summed)
@@ -128,6 +128,44 @@ void F(norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, c
     if (sums) F(add_parts)(sums, parts, n, 2 * n, threads);
     if (dots) F(add_parts)(dots, parts + n, n, 2 * n, threads);
     free(parts), free(blocks);
+}
+
+/* normalization.GroupNorm.derivatives of (N, C, positions): out, sums (grad_bias) or dots (grad_weight) NULL where they
+   are not asked for. weight may be NULL. */
+void F(group_norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, const REAL *x, const REAL *weight,
+                               const REAL *mean, const REAL *invstd, I batch, I channels, I positions, I groups,
+                               I threads) {
+    if (batch * channels * positions <= GRAIN) threads = 1;
+    const I each = channels / groups;
+    double *parts = malloc((size_t)(2 * batch * channels) * sizeof(double));
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I k = 0; k < batch * groups; k++) {
+        const I first = k / groups * channels + k % groups * each; /* of the rows of this group */
+        const REAL middle = mean[k], scale = invstd[k], *w = weight ? weight + k % groups * each : NULL;
+        double along_one = 0, along_x = 0;
+        for (I c = 0; c < each; c++) {
+            const REAL *d = delta + (first + c) * positions, *v = x + (first + c) * positions;
+            double sum = 0, dot = 0;
+            SUMS(sum, dot, positions, d[i], d[i] * (v[i] - middle))
+            dot *= scale;
+            parts[k / groups * 2 * channels + k % groups * each + c] = sum;
+            parts[(k / groups * 2 + 1) * channels + k % groups * each + c] = dot;
+            along_one += w ? w[c] * sum : sum, along_x += w ? w[c] * dot : dot;
+        }
+        if (!out) continue;
+        const REAL b = (REAL)(-(double)scale * scale * along_x / (each * positions));
+        const REAL shift = (REAL)(-scale * along_one / (each * positions));
+        for (I c = 0; c < each; c++) {
+            const REAL *d = delta + (first + c) * positions, *v = x + (first + c) * positions;
+            const REAL a = w ? w[c] * scale : scale;
+            REAL *o = out + (first + c) * positions;
+#pragma omp simd
+            for (I i = 0; i < positions; i++) o[i] = a * d[i] + (b * (v[i] - middle) + shift);
+        }
+    }
+    if (sums) F(add_parts)(sums, parts, channels, 2 * channels, batch);
+    if (dots) F(add_parts)(dots, parts + channels, channels, 2 * channels, batch);
+    free(parts);
 }
 
 /* softmax.Softmax.delta_input: y (delta - sum of y delta), with sign -1 Softmin's. */
@@ -174,30 +212,44 @@ void F(cross_entropy_delta_input)(REAL *out, const REAL *delta, const REAL *log_
         for (I r = 0; r < rows; r++)
             if (target[r] != ignored) count += weight && (uint64_t)target[r] < (uint64_t)classes ? weight[target[r]] : 1;
     }
-    if (weight) {
+    const REAL *smoothed = e != 0 ? weight : NULL;
+    if (smoothed) {
         all = 0;
         for (I c = 0; c < classes; c++) all += weight[c];
     }
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-    for (I r = 0; r < rows; r++) {
-        const I label = target[r], n = r / positions, k = r % positions;
-        const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
-        const double row = kept ? delta[each ? r : 0] / count : 0;
-        const double at = kept ? (1 - e) * row * (weight ? weight[label] : 1) : 0;
-        const REAL mass = (REAL)(at + share * row * (e ? all : 0)), spread = (REAL)(share * row);
-        REAL *o = out + n * classes * positions + k;
-        const REAL *l = log_probs + n * classes * positions + k;
-        if (positions > 1)
-            for (I c = 0; c < classes; c++)
-                o[c * positions] = F(exp)(l[c * positions]) * mass - (e && weight ? spread * weight[c] : spread);
-        else if (e && weight)
+    /* Of the rows at up to BLOCK neighbouring positions: onehot's share, that of p, that of the smoothing. */
+    const I blocks = (positions + BLOCK - 1) / BLOCK;
+#pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
+    for (I n = 0; n < batch; n++)
+        for (I b = 0; b < blocks; b++) {
+            const I first = b * BLOCK, size = first + BLOCK < positions ? BLOCK : positions - first;
+            REAL at[BLOCK], mass[BLOCK], spread[BLOCK];
+            for (I k = 0; k < size; k++) {
+                const I r = n * positions + first + k, label = target[r];
+                const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
+                const double row = kept ? delta[each ? r : 0] / count : 0;
+                const double own = kept ? (1 - e) * row * (weight ? weight[label] : 1) : 0;
+                at[k] = (REAL)own, mass[k] = (REAL)(e != 0 ? own + share * row * all : own);
+                spread[k] = (REAL)(e != 0 ? share * row : 0);
+            }
+            REAL *o = out + n * classes * positions + first;
+            const REAL *l = log_probs + n * classes * positions + first;
+            if (positions > 1)
+                for (I c = 0; c < classes; c++) {
+                    const REAL w = smoothed ? weight[c] : 1;
 #pragma omp simd
-            for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * mass - spread * weight[c];
-        else
+                    for (I k = 0; k < size; k++)
+                        o[c * positions + k] = F(exp)(l[c * positions + k]) * mass[k] - spread[k] * w;
+                }
+            else if (smoothed)
 #pragma omp simd
-            for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * mass - spread;
-        if (kept) o[label * positions] -= (REAL)at;
-    }
+                for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * *mass - *spread * weight[c];
+            else
+#pragma omp simd
+                for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * *mass - *spread;
+            for (I k = 0; k < size; k++)
+                if (at[k] != 0) o[target[n * positions + first + k] * positions + k] -= at[k];
+        }
 }
 
 #undef F

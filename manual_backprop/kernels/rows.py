@@ -10,7 +10,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from ..rules import CrossEntropyLoss, LayerNorm, LogSoftmax, RMSNorm, Softmax, Softmin
+from ..rules import CrossEntropyLoss, GroupNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax, Softmin
 from ..rules._rule import KERNELS
 from . import native
 
@@ -48,6 +48,24 @@ def _norm(
         f"norm_derivatives_{REAL[input.dtype]}",
         *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
         invstd.numel(), shape.numel(),
+    )  # fmt: skip
+    return delta_input, grad_weight, grad_bias
+
+
+def group_norm_derivatives(
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
+) -> tuple:
+    """`GroupNorm.derivatives`."""
+    if not (needs[0] or needs[1]) or not takes(delta, input, mean, invstd, weight) or not input.is_contiguous():
+        return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
+    delta, weight = delta.contiguous(), None if weight is None else weight.contiguous()
+    batch, channels = input.shape[:2]
+    delta_input = torch.empty_like(input) if needs[0] else None
+    grad_weight, grad_bias = (input.new_empty(channels) if needed else None for needed in needs[1:])
+    native.call(
+        f"group_norm_derivatives_{REAL[input.dtype]}",
+        *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
+        batch, channels, input.numel() // (batch * channels), mean.shape[1],
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
 
@@ -122,6 +140,7 @@ KERNELS.update(
     {
         LayerNorm.derivatives: layer_norm_derivatives,
         RMSNorm.derivatives: rms_norm_derivatives,
+        GroupNorm.derivatives: group_norm_derivatives,
         Softmax.delta_input: softmax_delta_input,
         Softmin.delta_input: softmin_delta_input,
         LogSoftmax.delta_input: log_softmax_delta_input,

@@ -280,23 +280,32 @@ class GroupNorm(Rule):
         dtype = delta.dtype
         delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
         needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        sums: Any = None
-        dots: Any = None
-        delta_input: Any = None
-        if needs_input or needs_bias:
-            sums = choose(GroupNorm.sums)(delta)
-        if needs_input or needs_weight:
-            if differentiated_again():
-                mean, invstd = GroupNorm.statistics(input, ctx.num_groups, ctx.eps)
-            dots = choose(GroupNorm.dots)(delta, input, mean, invstd)
-        if needs_input:
-            delta_input = choose(GroupNorm.delta_input)(delta, input, weight, mean, invstd, sums, dots).to(dtype)
+        if input is not None and differentiated_again():
+            mean, invstd = GroupNorm.statistics(input, ctx.num_groups, ctx.eps)
+        delta_input, grad_weight, grad_bias = choose(GroupNorm.derivatives)(
+            delta, input, weight, mean, invstd, (needs_input, needs_weight, needs_bias)
+        )
         return (
-            delta_input,
+            delta_input.to(dtype) if needs_input else None,
             None,
-            GroupNorm.grad_weight(dots).to(ctx.dtype) if needs_weight else None,
-            GroupNorm.grad_bias(sums).to(ctx.dtype) if needs_bias else None,
+            grad_weight.to(ctx.dtype) if needs_weight else None,
+            grad_bias.to(ctx.dtype) if needs_bias else None,
             None,
+        )
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple:  # fmt: skip
+        """delta_input, grad_weight and grad_bias, each None where it is not needed."""
+        needs_input, needs_weight, needs_bias = needs
+        sums: Any = GroupNorm.sums(delta) if needs_input or needs_bias else None
+        dots: Any = GroupNorm.dots(delta, input, mean, invstd) if needs_input or needs_weight else None
+        return (
+            GroupNorm.delta_input(delta, input, weight, mean, invstd, sums, dots) if needs_input else None,
+            GroupNorm.grad_weight(dots) if needs_weight else None,
+            GroupNorm.grad_bias(sums) if needs_bias else None,
         )
 
     @staticmethod
