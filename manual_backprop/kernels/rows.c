@@ -130,6 +130,28 @@ void F(norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, c
     free(parts), free(blocks);
 }
 
+/* normalization.RMSNorm.normalized and RMSNorm.invrms of rows of n numbers, out or invrms NULL where it is not asked for.
+   weight may be NULL; eps comes by address. */
+void F(rms_norm)(REAL *out, REAL *invrms, const REAL *x, const REAL *weight, const double *eps, I rows, I n, I threads) {
+    if (rows * n <= GRAIN) threads = 1;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I r = 0; r < rows; r++) {
+        const REAL *v = x + r * n;
+        double square = 0;
+        SUM(square, n, v[i] * v[i])
+        const REAL scale = (REAL)(1 / sqrt(square / n + *eps));
+        if (invrms) invrms[r] = scale;
+        if (!out) continue;
+        REAL *o = out + r * n;
+        if (weight)
+#pragma omp simd
+            for (I i = 0; i < n; i++) o[i] = v[i] * scale * weight[i];
+        else
+#pragma omp simd
+            for (I i = 0; i < n; i++) o[i] = v[i] * scale;
+    }
+}
+
 /* normalization.GroupNorm.derivatives of (N, C, positions): out, sums (grad_bias) or dots (grad_weight) NULL where they
    are not asked for. weight may be NULL. */
 void F(group_norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, const REAL *x, const REAL *weight,

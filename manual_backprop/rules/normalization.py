@@ -172,6 +172,12 @@ class RMSNorm(Rule):
 
     @staticmethod
     def forward(input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
+        return choose(RMSNorm.normalized)(input, normalized_shape, weight, eps)
+
+    @staticmethod
+    def normalized(
+        input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
+    ) -> Tensor:
         return torch.rms_norm(input, normalized_shape, weight, eps)
 
     @staticmethod
@@ -185,7 +191,7 @@ class RMSNorm(Rule):
         dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
         delta, input, weight = widen(delta, *ctx.saved_tensors)
         needs_input, _, needs_weight, _ = ctx.needs_input_grad
-        invrms = RMSNorm.invrms(input, shape, ctx.eps)
+        invrms = choose(RMSNorm.invrms)(input, shape, ctx.eps)
         delta_input, grad_weight = choose(RMSNorm.derivatives)(
             delta, input, weight, invrms, shape, (needs_input, needs_weight)
         )
