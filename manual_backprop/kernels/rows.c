@@ -35,6 +35,19 @@ typedef int64_t I;
         total += one_;                                                     \
     }
 
+/* What is done for every 0 <= i < n and may be done twice: the last vector overlaps the one before, so that no row ends
+   in a rest of single numbers. */
+#define LANES 16
+#define EACH(n, doing)                                                     \
+    if ((n) < LANES)                                                       \
+        for (I i = 0; i < (n); i++) { doing; }                             \
+    else                                                                   \
+        for (I begin = 0; begin < (n); begin += LANES) {                   \
+            const I first_ = begin + LANES <= (n) ? begin : (n) - LANES;   \
+            _Pragma("omp simd")                                            \
+            for (I i = first_; i < first_ + LANES; i++) { doing; }         \
+        }
+
 /* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2, a Taylor series, and 2^k in two factors, so that it
    may leave the normal numbers. Adding MAGIC rounds to an integer, which is then the low bits. NaN stays NaN. */
 #define EXP(REAL, BITS, LOW, HIGH, MAGIC, LN2, REST, MANTISSA, BIAS, SERIES)                   \
@@ -200,8 +213,7 @@ void F(softmax_delta_input)(REAL *out, const REAL *delta, const REAL *y, I rows,
         double total = 0;
         SUM(total, n, p[i] * d[i])
         const REAL all = (REAL)total, factor = (REAL)sign;
-#pragma omp simd
-        for (I i = 0; i < n; i++) o[i] = factor * p[i] * (d[i] - all);
+        EACH(n, o[i] = factor * p[i] * (d[i] - all))
     }
 }
 
@@ -215,8 +227,7 @@ void F(log_softmax_delta_input)(REAL *out, const REAL *delta, const REAL *y, I r
         double total = 0;
         SUM(total, n, d[i])
         const REAL all = (REAL)total;
-#pragma omp simd
-        for (I i = 0; i < n; i++) o[i] = d[i] - F(exp)(l[i]) * all;
+        EACH(n, o[i] = d[i] - F(exp)(l[i]) * all)
     }
 }
 
@@ -259,16 +270,15 @@ void F(cross_entropy_delta_input)(REAL *out, const REAL *delta, const REAL *log_
             if (positions > 1)
                 for (I c = 0; c < classes; c++) {
                     const REAL w = smoothed ? weight[c] : 1;
-#pragma omp simd
-                    for (I k = 0; k < size; k++)
-                        o[c * positions + k] = F(exp)(l[c * positions + k]) * mass[k] - spread[k] * w;
+                    EACH(size, o[c * positions + i] = F(exp)(l[c * positions + i]) * mass[i] - spread[i] * w)
                 }
-            else if (smoothed)
-#pragma omp simd
-                for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * *mass - *spread * weight[c];
-            else
-#pragma omp simd
-                for (I c = 0; c < classes; c++) o[c] = F(exp)(l[c]) * *mass - *spread;
+            else {
+                const REAL p = *mass, rest = *spread;
+                if (smoothed)
+                    EACH(classes, o[i] = F(exp)(l[i]) * p - rest * weight[i])
+                else
+                    EACH(classes, o[i] = F(exp)(l[i]) * p - rest)
+            }
             for (I k = 0; k < size; k++)
                 if (at[k] != 0) o[target[n * positions + first + k] * positions + k] -= at[k];
         }

@@ -151,7 +151,7 @@ def cross_entropy_delta_input(
     smoothing: float,
 ) -> Tensor:  # fmt: skip
     """`CrossEntropyLoss.delta_input`."""
-    if not log_probs.is_contiguous() or not takes(delta, log_probs, weight) or not native.serves(target):
+    if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, labels=target):
         return CrossEntropyLoss.delta_input(delta, log_probs, target, weight, ignore_index, reduction, smoothing)
     shape = log_probs.shape if log_probs.dim() > 1 else (1, *log_probs.shape)
     batch, classes = shape[:2]
@@ -167,11 +167,16 @@ def cross_entropy_delta_input(
     return delta_input
 
 
-def takes(*tensors: Tensor | None) -> bool:
+def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
     """Whether the C can read such tensors: floats or doubles, not empty, where kernels may be called at all."""
     given = [t for t in tensors if t is not None]
     dtype = given[0].dtype
-    return dtype in REAL and all([t.dtype == dtype and t.numel() > 0 for t in given]) and native.serves(*given)
+    if dtype not in REAL:
+        return False
+    for t in given:
+        if t.dtype != dtype or not t.numel():
+            return False
+    return native.serves(*given) if labels is None else native.serves(*given, labels)
 
 
 def addresses(*tensors: Tensor | None) -> list[int | None]:
