@@ -10,20 +10,12 @@
 #include <string.h>
 
 #define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
-#define BLOCK 1024  /* numbers of a row that are summed in their own type before double takes over */
+#define BLOCK 512   /* numbers of a row that are summed in their own type before double takes over */
 #define ROWS 64     /* the same for rows */
 
 typedef int64_t I;
 
-/* first += sum of f, second += sum of g over 0 <= i < n. */
-#define SUMS(first, second, n, f, g)                                       \
-    for (I begin = 0; begin < (n); begin += BLOCK) {                       \
-        const I end = begin + BLOCK < (n) ? begin + BLOCK : (n);           \
-        REAL one_ = 0, other_ = 0;                                         \
-        _Pragma("omp simd reduction(+ : one_, other_)")                    \
-        for (I i = begin; i < end; i++) one_ += f, other_ += g;            \
-        first += one_, second += other_;                                   \
-    }
+#define LANES 16
 
 /* total += sum of f over 0 <= i < n. */
 #define SUM(total, n, f)                                                   \
@@ -35,9 +27,18 @@ typedef int64_t I;
         total += one_;                                                     \
     }
 
+/* first += sum of f, second += sum of g over 0 <= i < n. */
+#define SUMS(first, second, n, f, g)                                       \
+    for (I begin = 0; begin < (n); begin += BLOCK) {                       \
+        const I end = begin + BLOCK < (n) ? begin + BLOCK : (n);           \
+        REAL one_ = 0, other_ = 0;                                         \
+        _Pragma("omp simd reduction(+ : one_, other_)")                    \
+        for (I i = begin; i < end; i++) one_ += f, other_ += g;            \
+        first += one_, second += other_;                                   \
+    }
+
 /* What is done for every 0 <= i < n and may be done twice: the last vector overlaps the one before, so that no row ends
    in a rest of single numbers. */
-#define LANES 16
 #define EACH(n, doing)                                                     \
     if ((n) < LANES)                                                       \
         for (I i = 0; i < (n); i++) { doing; }                             \
@@ -48,23 +49,23 @@ typedef int64_t I;
             for (I i = first_; i < first_ + LANES; i++) { doing; }         \
         }
 
-/* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2, a Taylor series, and 2^k in two factors, so that it
-   may leave the normal numbers. Adding MAGIC rounds to an integer, which is then the low bits. NaN stays NaN. */
-#define EXP(REAL, BITS, LOW, HIGH, MAGIC, LN2, REST, MANTISSA, BIAS, SERIES)                   \
+/* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2 and a Taylor series. Adding MAGIC rounds to an
+   integer, whose low bits are then k + bias, the exponent of 2^k. Made for logarithms of probabilities: what is below
+   the normal numbers gives 0, what is above HIGH infinity. NaN stays NaN. */
+#define EXP(REAL, BITS, LOW, HIGH, MAGIC, LN2, REST, MANTISSA, SERIES)                         \
     static inline __attribute__((always_inline)) REAL exp_##REAL(REAL x) {                     \
-        union { REAL real; BITS bits; } t, magic = {MAGIC}, one, other;                        \
-        x = x < LOW ? LOW : x, x = x > HIGH ? HIGH : x;                                        \
+        union { REAL real; BITS bits; } t, power;                                              \
         t.real = x * (REAL)1.44269504088896340736 + MAGIC;                                     \
         const REAL k = t.real - MAGIC, r = (x - k * LN2) - k * REST;                           \
-        const BITS n = t.bits - magic.bits, half = n >> 1;                                     \
-        one.bits = (half + BIAS) << MANTISSA, other.bits = (n - half + BIAS) << MANTISSA;      \
-        return SERIES * one.real * other.real;                                                 \
+        power.bits = t.bits << MANTISSA;                                                       \
+        const REAL y = SERIES * power.real, bounded = x > HIGH ? (REAL)INFINITY : y;           \
+        return x < LOW ? 0 : bounded;                                                          \
     }
 #define P7 (1 + r * (1 + r * (1.f / 2 + r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 + r / 5040)))))))
 #define P6 r * (1. / 40320 + r * (1. / 362880 + r * (1. / 3628800 + r * (1. / 39916800 + r * (1. / 479001600 + r / 6227020800)))))
 #define P13 (1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * (1. / 720 + r * (1. / 5040 + P6))))))))
-EXP(float, int32_t, -104.f, 89.f, 12582912.f, 0.693359375f, -2.12194440054690583e-4f, 23, 127, P7)
-EXP(double, int64_t, -746., 710., 6755399441055744., 6.93145751953125e-1, 1.42860682030941723212e-6, 52, 1023, P13)
+EXP(float, uint32_t, -87.33654f, 88.37f, 12583039.f, 0.693359375f, -2.12194440054690583e-4f, 23, P7)
+EXP(double, uint64_t, -708.3964185, 709.4, 6755399441056767., 6.93145751953125e-1, 1.42860682030941723212e-6, 52, P13)
 
 #define JOIN(a, b) a##_##b
 #define NAMED(a, b) JOIN(a, b)
@@ -213,7 +214,8 @@ void F(softmax_delta_input)(REAL *out, const REAL *delta, const REAL *y, I rows,
         double total = 0;
         SUM(total, n, p[i] * d[i])
         const REAL all = (REAL)total, factor = (REAL)sign;
-        EACH(n, o[i] = factor * p[i] * (d[i] - all))
+#pragma omp simd
+        for (I i = 0; i < n; i++) o[i] = factor * p[i] * (d[i] - all);
     }
 }
 
