@@ -66,11 +66,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     results = measured(arguments.rounds)
-    rows = [
-        [r["layer"], " x ".join(map(str, r["shape"])), f"{1e6 * r['seconds']['ours']:,.0f}",
-         f"{1e6 * r['seconds']['torch']:,.0f}", f"{r['speedup']:.2f} ({r['quartiles'][0]:.2f} to {r['quartiles'][1]:.2f})"]
-        for r in results
-    ]  # fmt: skip
+    rows = []
+    for r in results:
+        ours, theirs = (f"{1e6 * r['seconds'][key]:,.0f}" for key in ("ours", "torch"))
+        low, high = r["quartiles"]
+        size = " x ".join(map(str, r["shape"]))
+        rows.append([r["layer"], size, ours, theirs, f"{r['speedup']:.2f} ({low:.2f} to {high:.2f})"])
     body = table(["layer", "input", "ours, µs", "torch, µs", "torch / ours (quartiles)"], rows)
     about = "Forward and backward in float32, taking turns; medians. Above 1: faster than torch."
     write("rows", "Rows and images: one layer, forward and backward", f"{about}\n\n{body}", results)

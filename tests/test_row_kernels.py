@@ -15,7 +15,13 @@ from torch import Tensor
 import manual_backprop as mb
 from manual_backprop.kernels import native, rows
 from manual_backprop.rules import (
-    CrossEntropyLoss, GroupNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax, Softmin,
+    CrossEntropyLoss,
+    GroupNorm,
+    LayerNorm,
+    LogSoftmax,
+    RMSNorm,
+    Softmax,
+    Softmin,
 )  # fmt: skip
 from manual_backprop.rules._rule import KERNELS
 

@@ -62,8 +62,9 @@ typedef int64_t I;
         return x < LOW ? 0 : bounded;                                                          \
     }
 #define P7 (1 + r * (1 + r * (1.f / 2 + r * (1.f / 6 + r * (1.f / 24 + r * (1.f / 120 + r * (1.f / 720 + r / 5040)))))))
-#define P6 r * (1. / 40320 + r * (1. / 362880 + r * (1. / 3628800 + r * (1. / 39916800 + r * (1. / 479001600 + r / 6227020800)))))
-#define P13 (1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * (1. / 720 + r * (1. / 5040 + P6))))))))
+#define R10 (1. / 3628800 + r * (1. / 39916800 + r * (1. / 479001600 + r / 6227020800)))
+#define R6 (1. / 720 + r * (1. / 5040 + r * (1. / 40320 + r * (1. / 362880 + r * R10))))
+#define P13 (1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * R6))))))
 EXP(float, uint32_t, -87.33654f, 88.37f, 12583039.f, 0.693359375f, -2.12194440054690583e-4f, 23, P7)
 EXP(double, uint64_t, -708.3964185, 709.4, 6755399441056767., 6.93145751953125e-1, 1.42860682030941723212e-6, 52, P13)
 
@@ -144,9 +145,10 @@ void F(norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, c
     free(parts), free(blocks);
 }
 
-/* normalization.RMSNorm.normalized and RMSNorm.invrms of rows of n numbers, out or invrms NULL where it is not asked for.
-   weight may be NULL; eps comes by address. */
-void F(rms_norm)(REAL *out, REAL *invrms, const REAL *x, const REAL *weight, const double *eps, I rows, I n, I threads) {
+/* normalization.RMSNorm.normalized and .invrms of rows of n numbers, out or invrms NULL where it is not asked for. weight
+   may be NULL; eps comes by address. */
+void F(rms_norm)(REAL *out, REAL *invrms, const REAL *x, const REAL *weight, const double *eps, I rows, I n,
+                 I threads) {
     if (rows * n <= GRAIN) threads = 1;
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I r = 0; r < rows; r++) {
@@ -245,7 +247,8 @@ void F(cross_entropy_delta_input)(REAL *out, const REAL *delta, const REAL *log_
     if (mean) {
         count = 0;
         for (I r = 0; r < rows; r++)
-            if (target[r] != ignored) count += weight && (uint64_t)target[r] < (uint64_t)classes ? weight[target[r]] : 1;
+            if (target[r] != ignored)
+                count += weight && (uint64_t)target[r] < (uint64_t)classes ? weight[target[r]] : 1;
     }
     const REAL *smoothed = e != 0 ? weight : NULL;
     if (smoothed) {

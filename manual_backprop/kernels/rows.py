@@ -52,7 +52,7 @@ def rms_norm_normalized(
         or (weight is not None and weight.shape != shape)
         or not takes(input, weight)
     ):
-        return RMSNorm.normalized(input, normalized_shape, weight, eps)
+        return RMSNorm.normalized(input, shape, weight, eps)
     output = torch.empty_like(input, memory_format=torch.contiguous_format)
     _rms_norm(output, None, input, weight, math.prod(shape), eps)
     return output
