@@ -145,8 +145,8 @@ void F(norm_derivatives)(REAL *out, REAL *sums, REAL *dots, const REAL *delta, c
     free(parts), free(blocks);
 }
 
-/* normalization.RMSNorm.normalized and .invrms of rows of n numbers; NULL: out or invrms where it is not asked for, weight
-   where there is none. eps comes by address. */
+/* normalization.RMSNorm.normalized and .invrms of rows of n numbers: out or invrms NULL where it is not asked for,
+   weight where there is none. eps comes by address. */
 void F(rms_norm)(REAL *out, REAL *invrms, const REAL *x, const REAL *weight, const double *eps, I rows, I n,
                  I threads) {
     if (rows * n <= GRAIN) threads = 1;
