@@ -186,6 +186,18 @@ def test_max_pool(options: Any, memory_format: Any, dtype: torch.dtype, monkeypa
     assert names == [f"{kind}_{cpu.REAL[dtype]}" for kind in kinds]
 
 
+@pytest.mark.parametrize("dtype", cpu.REAL)
+@pytest.mark.parametrize("options", POOLS)
+def test_max_pool_of_rows_of_every_width(options: Any, dtype: torch.dtype) -> None:
+    """Windows of one row are taken 16, 8 or 4 at a time, the last of them overlapping those before."""
+    for width in (*range(9, 45), 63, 130):
+        input = torch.randn(2, 3, 9, width, dtype=dtype).round(decimals=1)
+        input[0, 0, ::2, ::3] = torch.nan
+        found, expected = KERNELS[MaxPool.winners](input, *options), MaxPool.winners(input, *options)
+        torch.testing.assert_close(found[0], expected[0], rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(found[1], expected[1])
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -268,25 +268,28 @@ static inline I last_step(const Windows *w, int axis, I begin) {
 }
 #endif
 
-/* The largest of one window in neighbouring channels, and how far its index lies behind that of the window's first
-   place. rows and columns: steps of the window that lie inside the input, from first to last. */
+/* The largest of a window in neighbouring channels, or (C = 1) of windows `apart` from each other along a row, and how
+   far its index lies behind that of the window's first place. rows and columns: steps of the window that lie inside the
+   input, from first to last. */
 static inline __attribute__((always_inline)) void F(largest)(REAL *out, uint8_t *winner, const REAL *x, const Windows *w,
-                                                             const I *rows, const I *columns, I C, int lanes) {
+                                                             const I *rows, const I *columns, I C, I apart,
+                                                             int lanes) {
     REAL best[LANES];
     int won[LANES]; /* as wide as a float: compares and selects of both stay in the same registers */
     const I down = w->dilation[0] * w->inputs[1], right = w->dilation[1];
     const I begin = rows[0] * down + columns[0] * right;
 #pragma omp simd
-    for (int c = 0; c < lanes; c++) best[c] = x[begin * C + c], won[c] = (int)begin;
+    for (int c = 0; c < lanes; c++) best[c] = x[begin * C + c * apart], won[c] = (int)begin;
     for (I k = rows[0]; k <= rows[1]; k++)
         for (I l = columns[0] + (k == rows[0]); l <= columns[1]; l++) {
             const int off = (int)(k * down + l * right);
             const REAL *v = x + off * C;
 #pragma omp simd
             for (int c = 0; c < lanes; c++) {
-                const int smaller = v[c] <= best[c];
-                const int stays = smaller | ((best[c] != best[c]) & (v[c] == v[c]));
-                best[c] = stays ? best[c] : v[c];
+                const REAL here = v[c * apart];
+                const int smaller = here <= best[c];
+                const int stays = smaller | ((best[c] != best[c]) & (here == here));
+                best[c] = stays ? best[c] : here;
                 won[c] = stays ? won[c] : off;
             }
         }
@@ -298,23 +301,53 @@ static inline __attribute__((always_inline)) void F(largest)(REAL *out, uint8_t 
 void F(max_pool_winners)(REAL *out, uint8_t *winner, const REAL *x, const Windows *w, I last, I threads) {
     const I width = w->inputs[1], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
     if (planes * C * w->inputs[0] * width <= GRAIN) threads = 1;
+    /* Windows that lie inside the row from end to end are taken many at a time where channels are not. */
+    const I room = width - 1 - (w->window[1] - 1) * w->dilation[1] + w->padding[1];
+    I inside[2] = {(w->padding[1] + w->stride[1] - 1) / w->stride[1], room < 0 ? 0 : room / w->stride[1] + 1};
+    if (inside[1] > w->outputs[1]) inside[1] = w->outputs[1];
+    const I count = C > 1 ? 0 : inside[1] - inside[0];
+    const I lanes = count >= LANES ? LANES : count >= LANES / 2 ? LANES / 2 : LANES / 4;
+    if (count < lanes) inside[1] = inside[0];
+#define ALONG(lanes)                                                                                             \
+    {                                                                                                            \
+        if (w->stride[1] == 1)                                                                                   \
+            F(largest)(out + at, winner + at, window, w, rows, columns, 1, 1, lanes);                            \
+        else if (w->stride[1] == 2)                                                                              \
+            F(largest)(out + at, winner + at, window, w, rows, columns, 1, 2, lanes);                            \
+        else                                                                                                     \
+            F(largest)(out + at, winner + at, window, w, rows, columns, 1, w->stride[1], lanes);                 \
+    }
 #pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
     for (I n = 0; n < planes; n++)
         for (I p = 0; p < w->outputs[0]; p++) {
             const I top = p * w->stride[0] - w->padding[0];
             const I rows[2] = {first_step(w, 0, top), last_step(w, 0, top)};
             for (I q = 0; q < w->outputs[1]; q++) {
+                const int whole = q >= inside[0] && q < inside[1];
+                if (whole && q > inside[1] - lanes) q = inside[1] - lanes; /* the last overlap those before */
                 const I left = q * w->stride[1] - w->padding[1];
-                const I columns[2] = {first_step(w, 1, left), last_step(w, 1, left)};
+                const I columns[2] = {whole ? 0 : first_step(w, 1, left), whole ? w->window[1] - 1 : last_step(w, 1, left)};
                 const I at = ((n * w->outputs[0] + p) * w->outputs[1] + q) * C;
                 const REAL *window = x + ((n * w->inputs[0] + top) * width + left) * C;
+                if (whole) {
+                    if (lanes == LANES) ALONG(LANES)
+                    else if (lanes == LANES / 2) ALONG(LANES / 2)
+                    else ALONG(LANES / 4)
+                    q += lanes - 1;
+                    continue;
+                }
+                if (C == 1) {
+                    F(largest)(out + at, winner + at, window, w, rows, columns, 1, 1, 1);
+                    continue;
+                }
                 I c = 0;
                 for (; c + LANES <= C; c += LANES)
-                    F(largest)(out + at + c, winner + at + c, window + c, w, rows, columns, C, LANES);
-                if (c < C) F(largest)(out + at + c, winner + at + c, window + c, w, rows, columns, C, (int)(C - c));
+                    F(largest)(out + at + c, winner + at + c, window + c, w, rows, columns, C, 1, LANES);
+                if (c < C) F(largest)(out + at + c, winner + at + c, window + c, w, rows, columns, C, 1, (int)(C - c));
             }
         }
 }
+#undef ALONG
 
 /* pooling.MaxPool.delta_input: every delta goes to the place that has won its window. */
 void F(max_pool_delta_input)(REAL *out, const REAL *delta, const uint8_t *winner, const Windows *w, I last,

@@ -104,12 +104,28 @@ class LayerNorm(Rule):
         needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
         if input is not None and differentiated_again():
             mean, invstd = statistics(input, tuple(range(-len(shape), 0)), ctx.eps)
+        delta_input, grad_weight, grad_bias = choose(LayerNorm.derivatives)(
+            delta, input, weight, mean, invstd, shape, (needs_input, needs_weight, needs_bias)
+        )
         return (
-            choose(LayerNorm.delta_input)(delta, input, weight, mean, invstd, shape).to(dtype) if needs_input else None,
+            delta_input.to(dtype) if needs_input else None,
             None,
-            choose(LayerNorm.grad_weight)(delta, input, mean, invstd, shape).to(ctx.dtype) if needs_weight else None,
-            choose(LayerNorm.grad_bias)(delta, shape).to(ctx.dtype) if needs_bias else None,
+            grad_weight.to(ctx.dtype) if needs_weight else None,
+            grad_bias.to(ctx.dtype) if needs_bias else None,
             None,
+        )
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple:  # fmt: skip
+        """delta_input, grad_weight and grad_bias, each None where it is not needed."""
+        needs_input, needs_weight, needs_bias = needs
+        return (
+            LayerNorm.delta_input(delta, input, weight, mean, invstd, shape) if needs_input else None,
+            LayerNorm.grad_weight(delta, input, mean, invstd, shape) if needs_weight else None,
+            LayerNorm.grad_bias(delta, shape) if needs_bias else None,
         )
 
     @staticmethod
@@ -156,6 +172,12 @@ class RMSNorm(Rule):
 
     @staticmethod
     def forward(input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
+        return choose(RMSNorm.normalized)(input, normalized_shape, weight, eps)
+
+    @staticmethod
+    def normalized(
+        input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
+    ) -> Tensor:
         return torch.rms_norm(input, normalized_shape, weight, eps)
 
     @staticmethod
@@ -169,12 +191,27 @@ class RMSNorm(Rule):
         dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
         delta, input, weight = widen(delta, *ctx.saved_tensors)
         needs_input, _, needs_weight, _ = ctx.needs_input_grad
-        invrms = RMSNorm.invrms(input, shape, ctx.eps)
+        invrms = choose(RMSNorm.invrms)(input, shape, ctx.eps)
+        delta_input, grad_weight = choose(RMSNorm.derivatives)(
+            delta, input, weight, invrms, shape, (needs_input, needs_weight)
+        )
         return (
-            choose(RMSNorm.delta_input)(delta, input, weight, invrms, shape).to(dtype) if needs_input else None,
+            delta_input.to(dtype) if needs_input else None,
             None,
-            choose(RMSNorm.grad_weight)(delta, input, invrms, shape).to(ctx.dtype) if needs_weight else None,
+            grad_weight.to(ctx.dtype) if needs_weight else None,
             None,
+        )
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size,
+        needs: tuple[bool, bool],
+    ) -> tuple:  # fmt: skip
+        """delta_input and grad_weight, each None where it is not needed."""
+        needs_input, needs_weight = needs
+        return (
+            RMSNorm.delta_input(delta, input, weight, invrms, shape) if needs_input else None,
+            RMSNorm.grad_weight(delta, input, invrms, shape) if needs_weight else None,
         )
 
     @staticmethod
@@ -249,23 +286,32 @@ class GroupNorm(Rule):
         dtype = delta.dtype
         delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
         needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        sums: Any = None
-        dots: Any = None
-        delta_input: Any = None
-        if needs_input or needs_bias:
-            sums = choose(GroupNorm.sums)(delta)
-        if needs_input or needs_weight:
-            if differentiated_again():
-                mean, invstd = GroupNorm.statistics(input, ctx.num_groups, ctx.eps)
-            dots = choose(GroupNorm.dots)(delta, input, mean, invstd)
-        if needs_input:
-            delta_input = choose(GroupNorm.delta_input)(delta, input, weight, mean, invstd, sums, dots).to(dtype)
+        if input is not None and differentiated_again():
+            mean, invstd = GroupNorm.statistics(input, ctx.num_groups, ctx.eps)
+        delta_input, grad_weight, grad_bias = choose(GroupNorm.derivatives)(
+            delta, input, weight, mean, invstd, (needs_input, needs_weight, needs_bias)
+        )
         return (
-            delta_input,
+            delta_input.to(dtype) if needs_input else None,
             None,
-            GroupNorm.grad_weight(dots).to(ctx.dtype) if needs_weight else None,
-            GroupNorm.grad_bias(sums).to(ctx.dtype) if needs_bias else None,
+            grad_weight.to(ctx.dtype) if needs_weight else None,
+            grad_bias.to(ctx.dtype) if needs_bias else None,
             None,
+        )
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple:  # fmt: skip
+        """delta_input, grad_weight and grad_bias, each None where it is not needed."""
+        needs_input, needs_weight, needs_bias = needs
+        sums: Any = GroupNorm.sums(delta) if needs_input or needs_bias else None
+        dots: Any = GroupNorm.dots(delta, input, mean, invstd) if needs_input or needs_weight else None
+        return (
+            GroupNorm.delta_input(delta, input, weight, mean, invstd, sums, dots) if needs_input else None,
+            GroupNorm.grad_weight(dots) if needs_weight else None,
+            GroupNorm.grad_bias(sums) if needs_bias else None,
         )
 
     @staticmethod
