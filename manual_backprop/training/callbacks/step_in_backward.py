@@ -36,8 +36,9 @@ class StepInBackward(Callback):
             raise BadInput("StepInBackward needs automatic optimization: call mb.step_in_backward in training_step")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        clip: Any = trainer.gradient_clip_val or None
-        self._handles = [step_in_backward(optimizer, clip) for optimizer in trainer.optimizers]
+        self._clip: Any = trainer.gradient_clip_val
+        trainer.gradient_clip_val = None  # the trainer would look for gradients that are gone
+        self._handles = [step_in_backward(optimizer, self._clip or None) for optimizer in trainer.optimizers]
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         for handle in self._handles:
@@ -46,4 +47,6 @@ class StepInBackward(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for handle in self._handles:
             handle.remove()
+        if self._handles:
+            trainer.gradient_clip_val = self._clip
         self._handles = []
