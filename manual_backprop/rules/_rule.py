@@ -278,7 +278,7 @@ def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:
 
     Several roundings to 8 bits would add up; ATen's kernels, too, compute such formulas in float32 and round once.
     """
-    if delta.dtype not in (torch.bfloat16, torch.float16):
+    if delta.dtype not in (torch.bfloat16, torch.float16) or hasattr(formula, "rounds_once"):  # a kernel
         return formula(delta, *args)
     wide = [v.float() if isinstance(v, Tensor) and v.dtype in (torch.bfloat16, torch.float16) else v for v in args]
     return formula(delta.float(), *wide).to(delta.dtype)
