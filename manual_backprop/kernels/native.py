@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 
@@ -68,7 +69,7 @@ def library() -> Any:
 def _built() -> Path:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [source.read_text() for source in SOURCES]
+    sources = [source.read_text() for source in (*SOURCES, *HEADERS)]
     key = "\n".join((*sources, version, *compiler, *FLAGS, platform.machine(), _processor()))
     name = f"cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     for folder in _folders():
