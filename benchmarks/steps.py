@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
+from manual_backprop.bench.networks import NETWORKS
+from manual_backprop.bench.timing import interleaved, markdown, ratio
 
-from .common import interleaved, ratio, table, write
-from .networks import NETWORKS
+from .common import write
 
 TARGETS = ("mlp", "mnist_fast", "resnet18", "mixer-s16", "vit-tiny", "gpt")
 
@@ -83,7 +84,7 @@ def measure(name: str, rounds: int, compiled: bool) -> dict[str, Any]:
         start = time.perf_counter()
         steps["compile"]()
         found["compile seconds"] = time.perf_counter() - start
-    found["seconds"] = interleaved(steps, rounds, warm_up=3)
+    found["seconds"] = interleaved(steps, rounds)
     found["bytes"] = {}
     for mode in ("exact", "off", "bf16", "int8", "int4"):
         with mb.saving(mode), mb.explicit():
@@ -103,22 +104,22 @@ def summary(results: dict[str, dict[str, Any]]) -> str:
             if name not in seconds:
                 cells.append("-")
                 continue
-            middle, low, high = ratio(seconds[name], seconds["eager"])
-            cells.append(f"{middle:.3f} ({low:.2f} to {high:.2f})")
+            found_ratio = ratio(seconds[name], seconds["eager"])
+            cells.append(str(found_ratio))
         built = f"{found['compile seconds']:.0f} s" if "compile seconds" in found else "-"
         times.append((network, f"{1e3 * statistics.median(seconds['eager']):.1f} ms", *cells, built))
         saved = found["bytes"]
         kept = [f"{saved[mode] / saved['eager']:.3f}" for mode in ("exact", "off", "bf16", "int8", "int4")]
         sizes.append((network, f"{saved['eager'] / 2**20:.1f} MiB", *kept))
     six = [r for n, r in results.items() if n in TARGETS]
-    mean_time = statistics.geometric_mean([ratio(r["seconds"]["exact"], r["seconds"]["eager"])[0] for r in six])
-    mean_off = statistics.geometric_mean([ratio(r["seconds"]["off"], r["seconds"]["eager"])[0] for r in six])
+    mean_time = statistics.geometric_mean([ratio(r["seconds"]["exact"], r["seconds"]["eager"]).value for r in six])
+    mean_off = statistics.geometric_mean([ratio(r["seconds"]["off"], r["seconds"]["eager"]).value for r in six])
     mean_bytes = statistics.geometric_mean([r["bytes"]["exact"] / r["bytes"]["eager"] for r in six])
     return (
         "One step over eager torch.nn's, medians and quartiles of the paired ratios (below 1: faster than eager):\n\n"
-        + table(("network", "eager", *names, "compiling"), times)
+        + markdown(("network", "eager", *names, "compiling"), times)
         + "\n\nBytes kept for the backward over eager torch.nn's:\n\n"
-        + table(("network", "eager", "exact", "off", "bf16", "int8", "int4"), sizes)
+        + markdown(("network", "eager", "exact", "off", "bf16", "int8", "int4"), sizes)
         + f"\n\nGeometric means over {len(six)} networks ({', '.join(n for n in results if n in TARGETS)}): "
         + f'time {mean_time:.3f} in "exact", {mean_off:.3f} in "off"; bytes {mean_bytes:.3f} in "exact".'
     )
