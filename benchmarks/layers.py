@@ -15,9 +15,9 @@ import torch
 
 from manual_backprop.bench.layers import BUDGETS, HEAD, Measured, mean_cells, measure, missed, of_size
 from manual_backprop.bench.rows import SIZES, TARGETS, rows
-from manual_backprop.bench.timing import markdown, threads
+from manual_backprop.bench.timing import threads
 
-from .common import bars, write
+from .common import bars, table, write
 
 ABOUT = """\
 Forward and backward in {dtype} on {device}, contestants taking turns; medians. The three columns after the times are
@@ -29,8 +29,8 @@ def report(found: list[Measured]) -> str:
     parts = []
     for size, chosen in of_size(found).items():
         head = ("group", "rows", "geometric mean", "target", "")
-        parts += [f"## {size}: {SIZES[size]:,} numbers", markdown(HEAD, [m.cells() for m in chosen]),
-                  markdown(head, mean_cells(chosen)), missed(chosen)]  # fmt: skip
+        parts += [f"## {size}: {SIZES[size]:,} numbers", table(HEAD, [m.cells() for m in chosen]),
+                  table(head, mean_cells(chosen)), missed(chosen)]  # fmt: skip
     return "\n\n".join(parts)
 
 

@@ -25,9 +25,8 @@ import yaml
 from torch import nn
 
 import manual_backprop as mb
-from manual_backprop.bench.timing import interleaved, markdown, ratio
 
-from .common import RESULTS, write
+from .common import RESULTS, interleaved, ratio, table, write
 
 TARGET = 0.99
 
@@ -130,7 +129,7 @@ def step_times(root: str, rounds: int) -> dict[str, list[float]]:
 def report_step(times: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
     found = ratio(times["ours"], times["torch"])
     rows = [[name, f"{statistics.median(values) * 1e3:.2f}"] for name, values in times.items()]
-    text = markdown(["training step of mnist_fast", "median ms"], rows)
+    text = table(["training step of mnist_fast", "median ms"], rows)
     text += f"\n\nours / torch: {found.value:.3f} (quartiles {found.low:.3f} to {found.high:.3f}), "
     text += f"{len(times['ours'])} steps each, taking turns"
     return text, {
@@ -148,7 +147,7 @@ def report_run(example: dict[str, Any], ours: list[dict[str, Any]]) -> tuple[str
         ["pytorch's MNIST example", f"{last['epoch']} epochs", f"{last['seconds']:.0f}", f"{last['accuracy']:.2%}"],
         ["manual-backprop fit --config mnist_fast", f"{len(ours)} seeds", f"{seconds:.1f}", f"{mean:.2%}"],
     ]
-    text = markdown(["whole run to 99 % on the test set", "", "seconds", "test accuracy"], rows)
+    text = table(["whole run to 99 % on the test set", "", "seconds", "test accuracy"], rows)
     text += f"\n\nexample / ours: {last['seconds'] / seconds:.1f}x" + (
         "" if example["reached"] else " at least: it had not reached 99 % yet"
     )

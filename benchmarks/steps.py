@@ -24,9 +24,8 @@ from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
 from manual_backprop.bench.networks import NETWORKS
-from manual_backprop.bench.timing import interleaved, markdown, ratio
 
-from .common import write
+from .common import interleaved, ratio, table, write
 
 TARGETS = ("mlp", "mnist_fast", "resnet18", "mixer-s16", "vit-tiny", "gpt")
 
@@ -117,9 +116,9 @@ def summary(results: dict[str, dict[str, Any]]) -> str:
     mean_bytes = statistics.geometric_mean([r["bytes"]["exact"] / r["bytes"]["eager"] for r in six])
     return (
         "One step over eager torch.nn's, medians and quartiles of the paired ratios (below 1: faster than eager):\n\n"
-        + markdown(("network", "eager", *names, "compiling"), times)
+        + table(("network", "eager", *names, "compiling"), times)
         + "\n\nBytes kept for the backward over eager torch.nn's:\n\n"
-        + markdown(("network", "eager", "exact", "off", "bf16", "int8", "int4"), sizes)
+        + table(("network", "eager", "exact", "off", "bf16", "int8", "int4"), sizes)
         + f"\n\nGeometric means over {len(six)} networks ({', '.join(n for n in results if n in TARGETS)}): "
         + f'time {mean_time:.3f} in "exact", {mean_off:.3f} in "off"; bytes {mean_bytes:.3f} in "exact".'
     )

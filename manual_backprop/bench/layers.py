@@ -45,7 +45,7 @@ class Measured:
         return round(self.speed["both"].value, 2) >= self.target
 
     def json(self) -> dict[str, Any]:
-        speed = {part: found.json() for part, found in self.speed.items()}
+        speed = {part: found._asdict() for part, found in self.speed.items()}
         return {**vars(self), "shape": list(self.shape), "speed": speed, "met": self.met}
 
     def cells(self) -> tuple[str, ...]:

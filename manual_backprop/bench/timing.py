@@ -8,9 +8,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -21,16 +20,19 @@ LEAST = 5
 
 
 def turns(
-    steps: Mapping[str, Callable[[], _Result]], rounds: int | None = None, budget: float = 1.0
+    steps: Mapping[str, Callable[[], _Result]],
+    rounds: int | None = None,
+    budget: float = 1.0,
+    warm_up: int | None = None,
 ) -> dict[str, list[_Result]]:
     """What every call gave, the contestants taking turns so that a noisy moment hits all of them alike.
 
     rounds: how many; None for as many as fit into `budget` seconds, at least `LEAST`. Each turns the order around.
-    Before that come rounds that do not count: two, or as many as fit into a fifth of the budget.
+    warm_up: rounds before them that do not count; None for two, or as many as fit into a fifth of the budget.
     """
     found: dict[str, list[_Result]] = {name: [] for name in steps}
     order = list(steps.items())
-    for _ in _rounds(None, budget / 5, 2):
+    for _ in _rounds(warm_up, budget / 5, 2):
         for _, step in order:
             step()
     for i in _rounds(rounds, budget, LEAST):
@@ -47,7 +49,10 @@ def _rounds(count: int | None, budget: float, least: int) -> Iterator[int]:
 
 
 def interleaved(
-    steps: Mapping[str, Callable[[], Any]], rounds: int | None = None, budget: float = 1.0
+    steps: Mapping[str, Callable[[], Any]],
+    rounds: int | None = None,
+    budget: float = 1.0,
+    warm_up: int | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every call; see `turns`."""
 
@@ -59,7 +64,7 @@ def interleaved(
 
         return run
 
-    return turns({name: timed(step) for name, step in steps.items()}, rounds, budget)
+    return turns({name: timed(step) for name, step in steps.items()}, rounds, budget, warm_up)
 
 
 def now() -> float:
@@ -69,8 +74,7 @@ def now() -> float:
     return time.perf_counter()
 
 
-@dataclass(frozen=True)
-class Ratio:
+class Ratio(NamedTuple):
     """`value`: median of some times over the median of others; `low`, `high`: the quartiles of the paired ratios."""
 
     value: float
@@ -79,9 +83,6 @@ class Ratio:
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-    def json(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def ratio(of: Sequence[float], over: Sequence[float]) -> Ratio:
@@ -127,7 +128,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} µs"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table in Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
