@@ -10,10 +10,9 @@ from typing import Any
 
 from manual_backprop._files import write_atomically
 from manual_backprop._style import BLUE, DPI, INK, MUTED, ORANGE, SETTINGS
-from manual_backprop.bench.timing import interleaved as interleaved
-from manual_backprop.bench.timing import machine as machine
-from manual_backprop.bench.timing import ratio as ratio
-from manual_backprop.bench.timing import table as table
+from manual_backprop.bench.timing import interleaved, machine, ratio, table
+
+__all__ = ["RESULTS", "bars", "draw", "interleaved", "machine", "ratio", "table", "write"]
 
 RESULTS = Path(__file__).with_name("results")
 
