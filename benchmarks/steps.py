@@ -14,7 +14,8 @@ import statistics
 from collections.abc import Iterable
 
 from manual_backprop.bench.networks import NETWORKS
-from manual_backprop.bench.steps import BUDGET, MODES, Step, measure
+from manual_backprop.bench.peers import PEERS
+from manual_backprop.bench.steps import BUDGET, CONTESTANTS, MODES, Step, measure
 from manual_backprop.bench.timing import duration, threads
 
 from .common import bars, table, write
@@ -33,21 +34,20 @@ def verdict(value: float, target: float, digits: int = 2) -> str:
 
 def summary(results: dict[str, Step]) -> str:
     """The two tables, times and bytes, with their geometric means."""
-    names = [n for n in ("exact", "off", "checkpoint", "compile") if any(n in r.seconds for r in results.values())]
-    peers = list(dict.fromkeys(n for r in results.values() for n in (*r.seconds, *r.missing)))
-    peers = [n for n in peers if n not in ("eager", *names)]
+    tried = {n for r in results.values() for n in (*r.seconds, *r.missing)}
+    names = [n for n in (*CONTESTANTS[1:], "compile", *PEERS) if n in tried]
     times, sizes = [], []
     for network, found in results.items():
-        cells = [_over_eager(found, name) for name in (*names, *peers)]
+        cells = [_over_eager(found, name) for name in names]
         built = "-" if found.compiling is None else duration(found.compiling)
-        met = f"at most {TIME:.2f}: {verdict(found.ratio('exact').value, TIME)}" if network in SIX else "-"
+        met = f"exact at most {TIME:.2f}: {verdict(found.ratio('exact').value, TIME)}" if network in SIX else "-"
         times.append((network, duration(statistics.median(found.seconds["eager"])), *cells, built, met))
         kept = [f"{found.saved(mode):.3f}" for mode in MODES]
         sizes.append((network, f"{found.bytes['eager'] / 2**20:.1f} MiB", *kept))
     return (
         "One step over eager torch.nn's, medians and quartiles of the ratios round by round (below 1: faster than "
         "eager):\n\n"
-        + table(("network", "eager", *names, *peers, "compiling", "exact"), times)
+        + table(("network", "eager", *names, "compiling", "target"), times)
         + "\n\nBytes kept for the backward over eager torch.nn's:\n\n"
         + table(("network", "eager", *MODES), sizes)
         + f"\n\n{means(results)}"
@@ -89,10 +89,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
+    contestants = (*CONTESTANTS, *["compile"] * options.compile, *PEERS)
     results = {}
     with threads(options.threads):
         for name in options.model or NETWORKS:
-            results[name] = measure(NETWORKS[name], options.rounds, options.budget, options.compile, peers=True)
+            results[name] = measure(NETWORKS[name], contestants, options.rounds, options.budget)
             print(name, *(f"{n} {results[name].ratio(n)}" for n in results[name].seconds if n != "eager"), flush=True)
         text = summary(results)
         print(text)

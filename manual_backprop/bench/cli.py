@@ -21,6 +21,7 @@ from ..errors import BadInput, require_at_least, unknown
 from ..training.models import MODELS
 from . import layers, steps
 from .networks import NETWORKS, Network
+from .peers import PEERS
 from .rows import SIZES, rows
 from .timing import machine, threads
 
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                                      epilog="\n\n".join(textwrap.fill(text, 100) for text in names))  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--layer", metavar="NAME", help="forward and backward at three sizes; names: below")
-    what.add_argument("--model", metavar="NAME",
-                      help="a training step; names: below, or an import path such as torchvision.models.resnet18")  # fmt: skip
+    what.add_argument("--model", metavar="NAME", help="a training step; names: below, or an import path such as "
+                      "torchvision.models.resnet18")  # fmt: skip
     parser.add_argument("--input", metavar="N,C,H,W", help="sizes of a batch, for a model by import path")
     parser.add_argument("--compile", action="store_true", help="torch.compile's step as well, with --model")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default %(default)s")
@@ -80,8 +81,8 @@ def _model(options: argparse.Namespace, dtype: torch.dtype) -> Any:
     with torch.random.fork_rng(), _running(options):
         torch.manual_seed(0)
         network = _network(options)
-        found = steps.measure(network, options.rounds, compiled=options.compile, peers=True, device=options.device,
-                              dtype=dtype)  # fmt: skip
+        names = (*steps.CONTESTANTS, *["compile"] * options.compile, *PEERS)
+        found = steps.measure(network, names, options.rounds, device=options.device, dtype=dtype)
     print(text_table(steps.HEAD, found.cells()))
     print("\n".join(found.notes()))
     return {options.model: found.json()}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
@@ -24,6 +25,9 @@ from ..saving import size
 from .networks import Network
 from .peers import PEERS, limited
 from .timing import Ratio, duration, interleaved, now, ratio
+
+CONTESTANTS = ("eager", "exact", "off", "checkpoint")
+"""Those that run at no cost before the first step; "compile" and the peers can be asked for besides."""
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 BUDGET = 8.0
@@ -34,7 +38,7 @@ HEAD = ("contestant", "step", "over eager (quartiles)", "saved bytes", "over eag
 
 @dataclass(frozen=True)
 class Step:
-    """What was measured of one network: seconds of every contestant's steps, bytes in each mode and eager's.
+    """What was measured of one network: seconds of every contestant's steps; bytes in each mode, eager's and compile's.
 
     missing: contestants that could not run, and why. compiling: seconds of the compiled contestant's first call.
     """
@@ -104,46 +108,43 @@ class Checkpointed(nn.Module):
         return x
 
 
-def measure(network: Network, rounds: int | None = None, budget: float = BUDGET, compiled: bool = False,
-            peers: bool = False, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Step:  # fmt: skip
-    """Time the contestants in turns (see `timing.turns`) and count bytes.
+def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: int | None = None,
+            budget: float = BUDGET, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Step:  # fmt: skip
+    """Time the contestants, "eager" among them, in turns (see `timing.turns`) and count bytes.
 
-    The peers, where asked for, run after the others, one by one: their idle threads would take the others' cores.
+    Peers run after the others, one by one: their idle threads would take the others' cores.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, x, y = network.build().to(device, dtype), network.input().to(device), network.target().to(device)
     x = x.to(dtype) if x.is_floating_point() else x
     ours = mb.convert(copy.deepcopy(model))
-    steps = {
-        "eager": step(model, x, y, F.cross_entropy),
-        "exact": step(ours, x, y, mb.functional.cross_entropy, "exact"),
-        "off": step(ours, x, y, mb.functional.cross_entropy, "off"),
-    }
+    steps, bytes = {"eager": step(model, x, y, F.cross_entropy)}, saved(ours, x, y)
+    steps |= {m: step(ours, x, y, mb.functional.cross_entropy, m) for m in MODES if m in contestants}
     missing, compiling = {}, None
-    if isinstance(model, nn.Sequential):
-        steps["checkpoint"] = step(Checkpointed(copy.deepcopy(model)), x, y, F.cross_entropy)
-    else:
+    if "checkpoint" in contestants and not isinstance(model, nn.Sequential):
         missing["checkpoint"] = "the network is no Sequential of blocks"
-    if compiled:
-        steps["compile"] = step(torch.compile(copy.deepcopy(model)), x, y, F.cross_entropy)  # type: ignore[arg-type]
+    elif "checkpoint" in contestants:
+        steps["checkpoint"] = step(Checkpointed(copy.deepcopy(model)), x, y, F.cross_entropy)  # type: ignore[arg-type]
+    if "compile" in contestants:
+        compiled: Any = torch.compile(copy.deepcopy(model))
         start = now()
         try:
-            steps["compile"]()
+            step(compiled, x, y, F.cross_entropy)()
             compiling = now() - start
+            steps["compile"], bytes["compile"] = step(compiled, x, y, F.cross_entropy), kept(compiled, x, y)
         except Exception as error:  # whatever a compiler raises
-            del steps["compile"]
             missing["compile"] = f"torch.compile failed: {type(error).__name__}"
     seconds = interleaved(steps, rounds, budget)
-    for name, make in PEERS.items() if peers else ():
+    for name in [name for name in PEERS if name in contestants]:
         try:
             with limited():
-                seconds |= interleaved({name: make(model, x, y)}, len(seconds["eager"]), budget)
+                seconds |= interleaved({name: PEERS[name](model, x, y)}, len(seconds["eager"]), budget)
         except NotImplementedError:
             continue  # no contestant for such a network
         except ImportError as error:
             missing[name] = str(error)
-    return Step(seconds, saved(ours, x, y), missing, compiling)
+    return Step(seconds, bytes, missing, compiling)
 
 
 def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
@@ -154,3 +155,18 @@ def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
             counted = mb.saved_bytes(model, x, loss=lambda output: mb.functional.cross_entropy(output, y))
         found[mode], found["eager"] = counted.ours, counted.twin
     return found
+
+
+def kept(model: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Bytes of the storages, parameters and inputs aside, that forward and loss of any model keep for the backward."""
+    storages: dict[int, Any] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages.setdefault(storage._cdata, storage)
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        F.cross_entropy(model(x), y)
+    alive = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers(), x, y)}
+    return sum(storage.nbytes() for address, storage in storages.items() if address not in alive)
