@@ -28,11 +28,11 @@ def turns(
     """What every call gave, the contestants taking turns so that a noisy moment hits all of them alike.
 
     rounds: how many; None for as many as fit into `budget` seconds, at least `LEAST`. Each turns the order around.
-    warm_up: rounds before them that do not count; None for two, or as many as fit into a fifth of the budget.
+    warm_up: rounds before them that do not count; None for two, or for as many as fit into a fifth of the budget.
     """
     found: dict[str, list[_Result]] = {name: [] for name in steps}
     order = list(steps.items())
-    for _ in _rounds(warm_up, budget / 5, 2):
+    for _ in _rounds(warm_up, budget / 5 if rounds is None else 0.0, 2):
         for _, step in order:
             step()
     for i in _rounds(rounds, budget, LEAST):
