@@ -156,7 +156,7 @@ ROWS = [
     Row("ConvTranspose1d", "linear and convolution", SIGNAL, _convolution, {"padding": 1}),
     Row("ConvTranspose2d", "linear and convolution", IMAGE, _convolution, {"padding": 1}),
     Row("ConvTranspose3d", "linear and convolution", VOLUME, _convolution, {"padding": 1}),
-    Row("Bilinear", "linear and convolution", {**MATRIX, "4M": (65536, 64)},
+    Row("Bilinear", "other", {**MATRIX, "4M": (65536, 64)},
         lambda shape: (shape[-1], shape[-1], 1), inputs=_pair),
     Row("Embedding", "other", MATRIX, lambda shape: (8 * shape[-1], shape[-1]),
         inputs=lambda shape: (torch.randint(8 * shape[-1], shape[:1]),)),
@@ -164,6 +164,8 @@ ROWS = [
     Row("MultiheadAttention", "other", TOKENS, _heads, {"batch_first": True}, call=_attention),
     Row("TransformerEncoderLayer", "other", TOKENS, lambda shape: (*_heads(shape), 4 * shape[-1]),
         {"batch_first": True}),
+    Row("TransformerDecoderLayer", "other", TOKENS, lambda shape: (*_heads(shape), 4 * shape[-1]),
+        {"batch_first": True}, _pair),
 ]  # fmt: skip
 
 

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+
+from .. import __version__
 
 _Result = TypeVar("_Result")
 
@@ -93,7 +96,7 @@ def ratio(of: Sequence[float], over: Sequence[float]) -> Ratio:
 
 
 def machine() -> dict[str, Any]:
-    """What a number was measured on."""
+    """What a number was measured on, and with which versions."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -104,7 +107,9 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "manual_backprop": __version__,
         "torch": torch.__version__,
+        "numpy": np.__version__,
         "python": platform.python_version(),
     }
 
