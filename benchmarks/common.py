@@ -50,10 +50,12 @@ def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str) -> No
             axes.barh(
                 places, [v - 1 for v in numbers], 0.7, left=1, color=[BLUE if v >= 1 else ORANGE for v in numbers]
             )
-            axes.set(xscale="log", title=title, xlabel=label)
+            axes.set(xscale="log", title=title)
             axes.set_yticks(places, list(values), fontsize=6)
             axes.axvline(1, color=INK, linewidth=0.8)
-            ticks = [t for t in (0.1, 0.25, 0.5, 1, 2, 4, 8, 16) if min(numbers) / 2 <= t <= 2 * max(numbers)]
+            low, high = min(*numbers, 1), max(*numbers, 1)
+            base = 2 if high / low < 40 else 4 if high / low < 1600 else 16
+            ticks = [t for i in range(-8, 9) if low / base <= (t := base**i) <= high * base]
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.minorticks_off()
             for place, value in zip(places, numbers, strict=True):
@@ -61,4 +63,5 @@ def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str) -> No
                               va="center", ha="left" if value >= 1 else "right", fontsize=5, color=MUTED)  # fmt: skip
             axes.margins(x=0.15, y=0.01)
             axes.invert_yaxis()
+        figure.supxlabel(label, fontsize="medium")
         draw(name, figure)

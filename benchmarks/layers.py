@@ -13,7 +13,7 @@ import argparse
 
 import torch
 
-from manual_backprop.bench.layers import BUDGETS, HEAD, Measured, mean_cells, measure, missed, of_size
+from manual_backprop.bench.layers import BUDGETS, HEAD, Measured, disturbed, mean_cells, measure, missed, of_size
 from manual_backprop.bench.rows import SIZES, TARGETS, rows
 from manual_backprop.bench.timing import threads
 
@@ -30,8 +30,8 @@ def report(found: list[Measured]) -> str:
     for size, chosen in of_size(found).items():
         head = ("group", "rows", "geometric mean", "target", "")
         parts += [f"## {size}: {SIZES[size]:,} numbers", table(HEAD, [m.cells() for m in chosen]),
-                  table(head, mean_cells(chosen)), missed(chosen)]  # fmt: skip
-    return "\n\n".join(parts)
+                  table(head, mean_cells(chosen)), missed(chosen), disturbed(chosen)]  # fmt: skip
+    return "\n\n".join(filter(None, parts))
 
 
 def main() -> None:

@@ -31,13 +31,15 @@ def row(name: str) -> rows.Row:
     return next(r for r in rows.rows() if r.name == name)
 
 
-def measured(layer: str, both: float, size: str = "64k", group: str = "activation") -> layers.Measured:
+def measured(
+    layer: str, both: float, size: str = "64k", group: str = "activation", spread: float = 1.1
+) -> layers.Measured:
     """A layer whose torch takes 1 ms and that is `both` times as fast."""
     speed = {part: Ratio(both, 0.9 * both, 1.1 * both) for part in layers.PARTS}
     target = rows.Row(layer, group, rows.MATRIX).target(size)
     times = {part: 1e-3 for part in layers.PARTS}
     ours = {part: 1e-3 / both for part in layers.PARTS}
-    return layers.Measured(layer, group, size, (512, 128), target, 7, ours, times, speed)
+    return layers.Measured(layer, group, size, (512, 128), target, 7, ours, times, speed, spread)
 
 
 def test_contestants_take_turns_and_the_order_turns_around() -> None:
@@ -158,6 +160,18 @@ def test_the_report_shows_what_is_slow() -> None:
     assert "1 of 1 rows meet their target." in text
 
 
+def test_a_busy_machine_is_called_one() -> None:
+    found = [measured("ReLU", 1.0), measured("Mish", 1.0, spread=2.1)]
+    assert layers.disturbed(found[:1]) == ""
+    assert layers.disturbed(found).startswith("A busy machine: in 1 of 2 rows the median is more than 2 times the")
+    assert "A busy machine" in benchmarks.layers.report(found)
+    assert "A busy machine" not in benchmarks.layers.report(found[:1])
+
+    seconds = iter([9.0, 9.0, 1.0, *[3.0] * 5])  # the first two warm up
+    step = layers.step(row("Tanh"), torch.nn, "tiny")
+    assert layers.compare(row("Tanh"), "tiny", lambda: (1.0, 1.0, next(seconds)), step, rounds=6).spread >= 3
+
+
 def test_a_dtype_that_does_not_exist_there_is_named() -> None:
     with pytest.raises(mb.errors.BadInput, match=r"Bilinear cannot run in torch.int32 on cpu"):
         layers.measure(row("Bilinear"), "tiny", dtype=torch.int32)
@@ -173,7 +187,8 @@ def test_the_command_for_a_layer(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert found["machine"]["threads"] == 1
     assert [r["size"] for r in found["results"]] == ["tiny", "64k", "4M"]
     for r in found["results"]:
-        assert r.keys() == {"layer", "group", "size", "shape", "target", "rounds", "ours", "torch", "speed", "met"}
+        numbers = {"target", "rounds", "ours", "torch", "speed", "spread", "met"}
+        assert r.keys() == {"layer", "group", "size", "shape", *numbers}
         assert (r["layer"], r["rounds"]) == ("Hardtanh", 2)
         for part in layers.PARTS:
             assert r["ours"][part] > 0

@@ -73,7 +73,7 @@ def _layer(options: argparse.Namespace, dtype: torch.dtype, known: dict[str, Any
         raise BadInput("--compile and --input go with --model, not with --layer.")
     found = [layers.measure(row, size, options.device, dtype, options.rounds) for row in chosen for size in SIZES]
     print(text_table(layers.HEAD, [m.cells() for m in found], left=(0, 1, 8)))
-    print(LEGEND)
+    print("\n".join(filter(None, (LEGEND, layers.disturbed(found)))))
     return [m.json() for m in found]
 
 
