@@ -72,8 +72,8 @@ def _layer(options: argparse.Namespace, dtype: torch.dtype, known: dict[str, Any
     if options.compile or options.input:
         raise BadInput("--compile and --input go with --model, not with --layer.")
     found = [layers.measure(row, size, options.device, dtype, options.rounds) for row in chosen for size in SIZES]
-    print(text_table(layers.HEAD, [m.cells() for m in found], left=(0, 1, 8)))
-    print("\n".join(filter(None, (LEGEND, layers.disturbed(found)))))
+    table = text_table(layers.HEAD, [m.cells() for m in found], left=(0, 1, 8))
+    print("\n".join(filter(None, (table, LEGEND, layers.disturbed(found)))))
     return [m.json() for m in found]
 
 
@@ -83,8 +83,7 @@ def _model(options: argparse.Namespace, dtype: torch.dtype) -> Any:
         network = _network(options)
         names = (*steps.CONTESTANTS, *["compile"] * options.compile, *PEERS)
         found = steps.measure(network, names, options.rounds, device=options.device, dtype=dtype)
-    print(text_table(steps.HEAD, found.cells()))
-    print("\n".join(found.notes()))
+    print("\n".join([text_table(steps.HEAD, found.cells()), *found.notes()]))
     return {options.model: found.json()}
 
 
