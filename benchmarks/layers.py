@@ -1,6 +1,6 @@
 """Every layer, forward and backward, ours against torch.nn, at three sizes.
 
-python -m benchmarks.layers                        (about five minutes on two cores)
+python -m benchmarks.layers                        (about four minutes on two cores)
 python -m benchmarks.layers --group activation --group norm --size 4M
 python -m benchmarks.layers --budget 0.2           a fifth of the time, more noise
 

@@ -15,7 +15,7 @@ from ..errors import BadInput
 from .rows import MEANS, SIZES, Row
 from .timing import Ratio, duration, now, ratio, spread, turns
 
-BUDGETS = {"tiny": 0.4, "64k": 0.8, "4M": 1.6}
+BUDGETS = {"tiny": 0.3, "64k": 0.6, "4M": 1.2}
 """Seconds that a row may take at each size, if it does not have so many rounds."""
 
 PARTS = ("forward", "backward", "both")
