@@ -20,6 +20,7 @@ from .exponential import celu, celu_, elu, elu_, selu, selu_
 from .gated import gelu, glu
 from .linear import bilinear, linear
 from .loss import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
+from .multihead import multi_head_attention_forward
 from .normalization import group_norm, layer_norm, rms_norm
 from .padding import pad
 from .piecewise import hardshrink, hardsigmoid, hardswish, hardtanh, hardtanh_, relu6, softshrink
@@ -104,6 +105,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "mul",
+    "multi_head_attention_forward",
     "nll_loss",
     "pad",
     "prelu",
