@@ -39,7 +39,7 @@ from .pooling import (
     max_pool3d_with_indices,
 )
 from .rectifiers import leaky_relu, leaky_relu_, prelu, relu, relu_, rrelu, rrelu_, threshold, threshold_
-from .shape import flatten, reshape, unflatten
+from .shape import flatten, permute, reshape, transpose, unflatten
 from .smooth import logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh, tanhshrink
 from .softmax import log_softmax, softmax, softmin
 
@@ -108,6 +108,7 @@ __all__ = [
     "multi_head_attention_forward",
     "nll_loss",
     "pad",
+    "permute",
     "prelu",
     "relu",
     "relu6",
@@ -133,6 +134,7 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "threshold_",
+    "transpose",
     "unflatten",
 ]
 

@@ -17,7 +17,7 @@ from .attention import scaled_dot_product_attention
 from .dropout import dropout
 from .linear import linear
 from .padding import pad
-from .shape import reshape
+from .shape import permute, reshape
 from .softmax import softmax
 
 
@@ -115,11 +115,6 @@ def multi_head_attention_forward(
     if batched:
         return output, weights
     return reshape(output, (rows, output.shape[2])), None if weights is None else reshape(weights, weights.shape[1:])
-
-
-def permute(input: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """The axes in another order, as torch.permute; rule: `mb.rules.Permute`."""
-    return call(rules.Permute, input, dims)
 
 
 def alike(change: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:

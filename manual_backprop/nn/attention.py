@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from .. import functional as F
-from ..functional.multihead import alike, permute
+from ..functional.multihead import alike
 from .dropout import Dropout
 from .linear import Linear, NonDynamicallyQuantizableLinear
 from .normalization import LayerNorm
@@ -88,7 +88,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             return super().forward(query, key, value, *options)
         swapped = self.batch_first and query.dim() == 3
         if swapped:
-            query, key, value = alike(lambda t: permute(t, (1, 0, 2)), query, key, value)
+            query, key, value = alike(lambda t: F.transpose(t, 0, 1), query, key, value)
         output, weights = F.multi_head_attention_forward(
             query,
             key,
@@ -114,4 +114,4 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             average_attn_weights=average_attn_weights,
             is_causal=is_causal,
         )
-        return permute(output, (1, 0, 2)) if swapped else output, weights
+        return F.transpose(output, 0, 1) if swapped else output, weights

@@ -54,10 +54,10 @@ def encoder_layer(*inputs: Spec, tag: str = "", row: dict | None = None, train: 
 
 
 def stack(name: str, inner: str, inputs: tuple[Spec, ...]) -> Case:
-    """Two layers and a norm, small: the checks of second order take the square of the number of parameters."""
+    """Two layers and a norm, small: the time of the checks of second order is the square of their parameters."""
 
     def make(namespace: Any) -> Any:
-        one = getattr(namespace, inner)(3, 1, 2, 0.0, norm_first=True)
+        one = getattr(namespace, inner)(3, 1, 1, 0.0, norm_first=True, bias=False)
         options = {"enable_nested_tensor": False} if name == "TransformerEncoder" else {}
         return getattr(namespace, name)(one, 2, namespace.LayerNorm(3), **options)
 
@@ -125,6 +125,7 @@ CASES = [
     encoder_layer(QUERY, LATER, NONE, constant(True), tag="causal"),
     encoder_layer(finite(3, 4), tag="unbatched"),
     encoder_layer(QUERY, dropout=0.3, row=SAME),
+    layer("TransformerDecoderLayer", 4, 2, 1, 0.0, inputs=(finite(2, 1, 4), finite(3, 1, 4)), bias=False),
     layer("TransformerDecoderLayer", 4, 2, 3, 0.0, inputs=(QUERY, KEY)),
     layer("TransformerDecoderLayer", 4, 2, 3, 0.3, inputs=(QUERY, KEY), norm_first=True, row=SAME),
     layer("TransformerDecoderLayer", 4, 2, 3, 0.0, inputs=(QUERY, KEY, LATER, NONE, NONE, HIDDEN), tag="masks"),
