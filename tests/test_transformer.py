@@ -120,13 +120,13 @@ def test_hooks_on_submodules_turn_the_fast_path_off_and_run() -> None:
     for model in layer_pair():
         called: list[str] = []
         for name, child in model.named_modules():
-            child.register_forward_hook(lambda *_, name=name: called.append(name))
+            child.register_forward_hook(lambda *_, name=name, called=called: called.append(name))
         for eval_mode in (False, True):
             called.clear()
             with torch.no_grad():
                 model.train(not eval_mode)(tokens(2, 5, 8))
             # torch reads the output projection's weights and never calls it
-            assert called == ["self_attn", "dropout1", "norm1", "linear1", "dropout", "linear2", "dropout2", "norm2", ""]
+            assert " ".join(called) == "self_attn dropout1 norm1 linear1 dropout linear2 dropout2 norm2 "
 
 
 # nested tensors
@@ -141,7 +141,8 @@ def test_nested_tensors_in_evaluation_as_torch_has_them() -> None:
         results = []
         for model in (ours.eval(), theirs.eval()):
             with torch.no_grad():
-                out = model(nested) if "Layer" in type(model).__name__ else model(nested, nested, nested, None, False)[0]
+                layer = isinstance(model, torch.nn.TransformerEncoderLayer)
+                out = model(nested) if layer else model(nested, nested, nested, None, False)[0]
             assert out.is_nested
             results.append(out.to_padded_tensor(0.0))
         assert torch.equal(*results)
@@ -164,7 +165,7 @@ def test_an_encoder_packs_padded_samples_in_evaluation_as_torch_does() -> None:
     x, hidden = tokens(3, 5, 8), torch.arange(5) >= torch.tensor([[5], [3], [2]])
     encoders = [
         namespace.TransformerEncoder(layer, 2)
-        for namespace, layer in zip((mb.nn, torch.nn), layer_pair(), strict=True)
+        for namespace, layer in zip((mb.nn, torch.nn), layer_pair(dropout=0.0), strict=True)
     ]
     outputs = []
     for encoder in encoders:
@@ -173,18 +174,9 @@ def test_an_encoder_packs_padded_samples_in_evaluation_as_torch_does() -> None:
         assert "aten::_nested_tensor_from_mask" in seen.names
     assert torch.equal(*outputs)
     assert bool((outputs[0][1, 3:] == 0).all())
-    for ours, theirs in zip(*(gradients(e.train(), x, src_key_padding_mask=hidden) for e in nodrop(encoders)), strict=True):
+    found = [gradients(encoder.train(), x, src_key_padding_mask=hidden) for encoder in encoders]
+    for ours, theirs in zip(*found, strict=True):
         close(ours, theirs)
-
-
-def nodrop(models: list[torch.nn.Module]) -> list[torch.nn.Module]:
-    for model in models:
-        for part in model.modules():
-            if isinstance(part, torch.nn.Dropout):
-                part.p = 0.0
-            if isinstance(part, torch.nn.MultiheadAttention):
-                part.dropout = 0.0
-    return models
 
 
 # one seed, one result
@@ -333,7 +325,7 @@ ATTENTION_ERRORS = [
     ((tokens(3, 2, 8),) * 3, {"attn_mask": torch.zeros(2, 3)}, r"shape of the 2D attn_mask .* should be \(3, 3\)"),
     ((tokens(3, 2, 8),) * 3, {"attn_mask": torch.zeros(2, 3, 3)}, r"3D attn_mask .* should be \(4, 3, 3\)"),
     ((tokens(3, 2, 8),) * 3, {"attn_mask": torch.zeros(3, 3).int()}, "only bool and floating types of attn_mask"),
-    ((tokens(3, 2, 8),) * 3, {"key_padding_mask": torch.zeros(2, 4)}, r"Expected key_padd\w+.shape\[1\] to be 3|\(2, 3\)"),
+    ((tokens(3, 2, 8),) * 3, {"key_padding_mask": torch.zeros(2, 4)}, r"Expected key_padd.* to be 3|\(2, 3\)"),
     ((tokens(3, 2, 8),) * 3, {"is_causal": True}, "Need attn_mask if specifying the is_causal hint"),
 ]
 

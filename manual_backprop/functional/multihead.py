@@ -144,7 +144,9 @@ def _projected(
         if weight is None:
             raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
         if len(weight) != 3 * features:
-            raise RuntimeError(f"in_proj_weight has {len(weight)} rows, expected 3 E = {3 * features}, those of q, k, v")
+            raise RuntimeError(
+                f"in_proj_weight has {len(weight)} rows, expected 3 E = {3 * features}, those of q, k, v"
+            )
         if query is key and key is value:
             return call(rules.Heads, linear(query, weight, bias), 3, heads)
         if key is value:

@@ -44,7 +44,7 @@ from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, Fea
 from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
-from .linear import Bilinear, LazyLinear, Linear, NonDynamicallyQuantizableLinear  # noqa: F401  convert makes it
+from .linear import Bilinear, LazyLinear, Linear, NonDynamicallyQuantizableLinear
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,

@@ -28,12 +28,12 @@ PARTS: dict[type, type] = {
 
 
 def of_our_parts(cls: _Class) -> _Class:
-    """The class with the twin's constructor, in which the layers that it builds, but none that it is given, become ours.
+    """The class with the twin's constructor, in which the layers that it builds become ours, but none that it is given.
 
     From now on it is a part itself.
     """
     twin = cls.__mro__[1]
-    build: Callable[..., None] = twin.__init__
+    build: Callable[..., None] = vars(twin)["__init__"]
 
     @functools.wraps(build)
     def __init__(self: torch.nn.Module, *args: object, **kwargs: object) -> None:
@@ -43,7 +43,7 @@ def of_our_parts(cls: _Class) -> _Class:
                 for part in child.modules():
                     part.__class__ = PARTS.get(type(part), type(part))
 
-    cls.__init__ = __init__  # type: ignore[misc]
+    cls.__init__ = __init__  # type: ignore[method-assign]
     PARTS[twin] = cls
     return cls
 

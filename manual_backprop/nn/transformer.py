@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import _canonical_mask, _none_or_dtype  # type: ignore[attr-defined]
+from torch.nn.functional import _canonical_mask, _none_or_dtype
 
 from .. import functional as F
 from ..explicit import TABLE, explicit
@@ -71,7 +71,7 @@ class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
 
 @of_our_parts
 class TransformerEncoder(torch.nn.TransformerEncoder):
-    """torch.nn.TransformerEncoder: its layers in turn, and in evaluation as nested tensors where torch's own does so."""
+    """torch.nn.TransformerEncoder: its layers in turn, and in evaluation nested tensors where torch makes them."""
 
 
 @of_our_parts

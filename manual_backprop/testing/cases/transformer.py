@@ -17,7 +17,6 @@ from ._make import layer
 from .attention import SUMS
 
 
-
 def normal(*shape: int) -> Spec:
     """Of the special values NaN and infinities alone: keys or values that are all alike have gradients that are 0 but
     for rounding."""
@@ -92,7 +91,12 @@ def projection(
 
 
 CASES = [
-    attention(normal(3, 2, 4), normal(5, 2, 4), normal(5, 2, 4), row={"larger": (finite(7, 3, 4), finite(9, 3, 4), finite(9, 3, 4))}),
+    attention(
+        normal(3, 2, 4),
+        normal(5, 2, 4),
+        normal(5, 2, 4),
+        row={"larger": (finite(7, 3, 4), finite(9, 3, 4), finite(9, 3, 4))},
+    ),
     attention(*HEADS, NONE, NO, tag="no-weights"),
     attention(*HEADS, NONE, constant(True), NONE, NO, tag="weights-of-each-head"),
     attention(*HEADS, bias=False),
