@@ -214,9 +214,11 @@ def test_as_twin_gives_the_classes_back_also_after_an_error() -> None:
 
 
 def vision_transformer(num_classes: int) -> torch.nn.Module:
-    return torchvision.models.VisionTransformer(
+    model = torchvision.models.VisionTransformer(
         image_size=64, patch_size=16, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=128, num_classes=num_classes
     )
+    torch.nn.init.normal_(model.heads.head.weight, std=0.1)  # torchvision's zeros would let no delta through
+    return model
 
 
 NETWORKS: dict[str, Callable[..., torch.nn.Module]] = {

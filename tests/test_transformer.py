@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -255,6 +257,23 @@ def test_every_way_to_call_attention_is_rules_alone() -> None:
         mb.audit(other, x.transpose(0, 1), memory.transpose(0, 1), memory.transpose(0, 1)[..., :4]),
     ]
     assert [audit.autograd for audit in audits] == [0, 0, 0, 0]
+
+
+def test_what_a_vision_transformer_computes_between_its_layers_stays_autograds_until_explicit() -> None:
+    model = torchvision.models.VisionTransformer(32, 8, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=128)
+    x = torch.randn(2, 3, 32, 32)
+    mb.convert(model)
+
+    def autograds() -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for row in mb.audit(model, x).rows:
+            counts[row.node] += row.count if row.kind == "autograd" else 0
+        return {node: count for node, count in counts.items() if count}
+
+    patches = {"ViewBackward0": 1, "PermuteBackward0": 1, "ExpandBackward0": 1, "CatBackward0": 1, "SelectBackward0": 1}
+    assert autograds() == patches | {"AddBackward0": 5}
+    with mb.explicit():
+        assert autograds() == {"ExpandBackward0": 1, "SelectBackward0": 1}
 
 
 def test_constructors_make_their_parts_ours_and_leave_what_they_are_given() -> None:
