@@ -118,6 +118,15 @@ def test_evaluation_under_vmap_and_forward_mode_takes_the_rules() -> None:
     close(value, theirs(x[0]).detach())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_compiled_in_one_graph(training: bool) -> None:
+    model = layer_pair(dropout=0.0)[0].train(training)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.set_grad_enabled(training):
+        close(compiled(tokens(2, 5, 8)), model(tokens(2, 5, 8)))
+
+
 def test_hooks_on_submodules_turn_the_fast_path_off_and_run() -> None:
     for model in layer_pair():
         called: list[str] = []
@@ -285,6 +294,11 @@ def test_constructors_make_their_parts_ours_and_leave_what_they_are_given() -> N
     model = mb.nn.Transformer(8, 2, 1, 1, 16, custom_encoder=encoder, batch_first=True)
     assert type(model.encoder) is torch.nn.Identity
     assert type(model.decoder.layers[0].multihead_attn) is mb.nn.MultiheadAttention
+    theirs = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    stack = mb.nn.TransformerEncoder(theirs, 2, torch.nn.LayerNorm(8))
+    assert type(theirs) is torch.nn.TransformerEncoderLayer
+    assert type(stack.norm) is torch.nn.LayerNorm
+    assert {type(copied) for copied in stack.layers} == {mb.nn.TransformerEncoderLayer}
     assert mb.audit(layer, torch.randn(3, 2, 8)).autograd == 0, "a module of torch's as activation runs on its rule"
 
 

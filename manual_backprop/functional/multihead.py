@@ -52,8 +52,8 @@ def multi_head_attention_forward(
 
     query (L, N, E) or (L, E), key and value (S, N, *) or (S, *)   output as query   weights (N, L, S), for each head
     (N, H, L, S), or None   attn_mask (L, S) or (N H, L, S), key_padding_mask (N, S): bool (True: not seen) or added.
-    Rules: `mb.rules.Linear`, `Heads`, then `ScaledDotProductAttention`, or where the weights are asked for
-    `AttentionScores`, `Softmax`, `Dropout` and `Matmul`.
+    Rules: between the projections `mb.rules.Heads` and that of `scaled_dot_product_attention`, or, where the weights
+    are asked for, `mb.rules.AttentionScores` and those of softmax, dropout and matmul.
     Raises AssertionError or RuntimeError, as torch does, for shapes that do not fit and is_causal without attn_mask.
     """
     check_tensors("multi_head_attention_forward", query=query, key=key, value=value)

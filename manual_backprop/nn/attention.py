@@ -67,7 +67,7 @@ def left_to_the_twin(module: torch.nn.Module, *inputs: Tensor | None) -> bool:
 
 @of_our_parts
 class MultiheadAttention(torch.nn.MultiheadAttention):
-    """torch.nn.MultiheadAttention with the explicit backward of `mb.functional.multi_head_attention_forward`.
+    """torch.nn.MultiheadAttention with the explicit backward of `mb.rules.Heads`, ScaledDotProductAttention and Linear.
 
     Without `need_weights` no weight of a pair of query and key is kept for the backward, but for a bit under dropout.
     """

@@ -15,7 +15,7 @@ from .attention import left_to_the_twin, of_our_parts
 
 @of_our_parts
 class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
-    """torch.nn.TransformerEncoderLayer on our layers; residuals by `mb.rules.Add`, the activation on its rule."""
+    """torch.nn.TransformerEncoderLayer on our layers; residuals and the activation on their rules, too."""
 
     def forward(
         self,
@@ -42,7 +42,7 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
 
 @of_our_parts
 class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
-    """torch.nn.TransformerDecoderLayer on our layers; residuals by `mb.rules.Add`, the activation on its rule."""
+    """torch.nn.TransformerDecoderLayer on our layers; residuals and the activation on their rules, too."""
 
     def forward(
         self,
