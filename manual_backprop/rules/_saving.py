@@ -128,12 +128,43 @@ def remember(
         if note is not None and note.function is not None and note.depth < DEPTH:
             depth = max(depth, note.depth + 1)
             parts.append(note)
-        elif argument is not output and not argument.is_inference() and (note or argument.numel() <= budget):
+        elif argument is output or argument.is_inference():
+            return False
+        elif argument.numel() <= budget:
+            if several_processes():  # FSDP may give a parameter of another module back before this is made again
+                with torch.enable_grad():
+                    parts.append(_Copy(argument.clone()))
+            else:
+                parts.append(_Leaf(argument, note))
+        elif not several_processes() if _is_parameter(argument) else note is not None:
             parts.append(_Leaf(argument, note))
         else:
             return False
     Note(output, function, tuple(parts), depth)
     return True
+
+
+def several_processes() -> bool:
+    """Whether this process trains with others, which may hold parts of the parameters between forward and backward."""
+    distributed: Any = torch.distributed
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    """Whether it is a parameter or a view of one: kept by its module."""
+    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
+
+
+class _Copy:
+    """A small tensor that a note needs, for itself."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def kept(self) -> Tensor:
+        return self.tensor
 
 
 class _Leaf:
@@ -183,7 +214,7 @@ def _plan(note: Note, saved: list) -> _Again | None:
             planned = _plan(part, saved)
             if planned is None:
                 return None
-        elif isinstance(part, _Leaf):
+        elif isinstance(part, (_Leaf, _Copy)):
             kept = part.kept()
             if kept is None:
                 return None
