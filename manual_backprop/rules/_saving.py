@@ -31,32 +31,41 @@ SMALL = 16
 
 _notes: dict[int, Note] = {}
 _mode = "exact"
+_logits = False
 
 
-def saving(mode: str) -> Any:
+def saving(mode: str, *, logits_again: bool = False) -> Any:
     """Choose what forwards keep for their backwards, from now on and in the whole process.
 
     "exact" (as it begins): what can be made again bit for bit from tensors that are kept anyway, is; masks are bits.
     "bf16", "int8", "int4": besides, large activations are rounded, at random up or down so that the mean is right, to
     bfloat16 or to 8 or 4 bits with a scale for each 128 elements. The gradients are then estimates.
     "off": every tensor is kept as it is, nothing is computed twice.
+    logits_again: in the other modes, too, make the logits of a large vocabulary again from the last Linear's input and
+    weight: one more product of matrices, for nothing of the size (N, V) between forward and backward.
     Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
     """
-    global _mode
+    global _mode, _logits
     if mode not in MODES:
         raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
-    previous, _mode = _mode, mode
+    previous = _mode, _logits
+    _mode, _logits = mode, logits_again
     reseed()
-    return _restore(previous)
+    return _restore(*previous)
 
 
 @contextmanager
-def _restore(previous: str) -> Iterator[None]:
-    global _mode
+def _restore(mode: str, logits: bool) -> Iterator[None]:
+    global _mode, _logits
     try:
         yield
     finally:
-        _mode = previous
+        _mode, _logits = mode, logits
+
+
+def logits_again() -> bool:
+    """Whether a product of matrices may be computed twice where its result is many times as large as its factors."""
+    return _logits
 
 
 class Note:

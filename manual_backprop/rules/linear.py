@@ -9,6 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import LOWER, Rule, choose, flat, total
+from ._saving import logits_again
+
+
+WIDER = 16
+"""An output so many times as large as the input are the logits of a large vocabulary."""
 
 
 class Linear(Rule):
@@ -24,6 +29,7 @@ class Linear(Rule):
     Wikipedia, "Backpropagation", section Matrix multiplication.
     """
 
+    cheap = True
     autocast = LOWER
 
     @staticmethod
@@ -32,6 +38,11 @@ class Linear(Rule):
         if not torch.compiler.is_compiling() and output._is_view():  # of a matrix, before torch 2.15
             return torch.ops.aten._unsafe_view(output, output.shape)
         return output
+
+    @classmethod
+    def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
+        """Of logits, where `saving` was asked for it; any other product is not cheap."""
+        return (Linear.forward, inputs) if logits_again() and output.numel() >= WIDER * inputs[0].numel() else None
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
