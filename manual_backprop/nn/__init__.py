@@ -55,6 +55,7 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from .loss_linear import LinearCrossEntropyLoss
 from .normalization import GroupNorm, LayerNorm, RMSNorm
 from .piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, ReLU6, Softshrink
 from .pooling import (
@@ -128,6 +129,7 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -155,12 +157,6 @@ __all__ = [
     "Threshold",
     "Unflatten",
 ]
-
-if hasattr(_torch_nn, "LinearCrossEntropyLoss"):  # torch 2.13 and newer
-    from .loss_linear import LinearCrossEntropyLoss as LinearCrossEntropyLoss
-
-    __all__ += ["LinearCrossEntropyLoss"]
-
 
 def __getattr__(name: str) -> object:
     if hasattr(_torch_nn, name):
