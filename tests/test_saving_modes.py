@@ -282,6 +282,22 @@ def test_rounding_leaves_torchs_random_stream_alone() -> None:
     assert torch.equal(after, torch.rand(3))
 
 
+def test_noise_goes_on_from_step_to_step_and_repeats_with_the_seed() -> None:
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+
+    def decoded(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        with mb.saving("int4"):
+            code = _codes.Code(x, "int4")
+            return code.decode(*code.encoded(x))
+
+    first, second = decoded(4711), decoded(4711)
+    assert not torch.equal(first, second), "one stream, however often the mode is chosen"
+    other = decoded(4712)
+    assert torch.equal(decoded(4711), first), "anew with another seed"
+    assert not torch.equal(other, first)
+
+
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="'int2' is unknown: choose one of 'exact', 'off', 'bf16', 'int8', 'int4'"):
         mb.saving("int2")

@@ -19,14 +19,16 @@ _generators: dict[torch.device, torch.Generator] = {}
 
 
 def reseed() -> None:
-    """Rounding begins anew from torch's seed. Its random stream is its own: dropout draws what it always does."""
+    """Rounding begins anew from torch's seed."""
     _generators.clear()
 
 
 def _generator(device: torch.device) -> torch.Generator:
-    if device not in _generators:
-        _generators[device] = torch.Generator(device).manual_seed(torch.initial_seed())
-    return _generators[device]
+    """The random stream of rounding, its own, so that dropout draws what it always does; anew with another seed."""
+    found = _generators.get(device)
+    if found is None or found.initial_seed() != torch.initial_seed():
+        found = _generators[device] = torch.Generator(device).manual_seed(torch.initial_seed())
+    return found
 
 
 def _order(tensor: Tensor) -> list[int]:

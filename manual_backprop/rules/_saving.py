@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._codes import Code, reseed
+from ._codes import Code
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
@@ -39,7 +39,8 @@ def saving(mode: str, *, logits_again: bool = False) -> Any:
 
     "exact" (as it begins): what can be made again bit for bit from tensors that are kept anyway, is; masks are bits.
     "bf16", "int8", "int4": besides, large activations are rounded, at random up or down so that the mean is right, to
-    bfloat16 or to 8 or 4 bits with a scale for each 128 elements. The gradients are then estimates.
+    bfloat16 (wrong by less than 2^-7 of the number) or to 8 or 4 bits (by less than 1/255 or 1/15 of the range of the
+    128 elements around it). The gradients are then estimates. The noise follows torch.manual_seed.
     "off": every tensor is kept as it is, nothing is computed twice.
     logits_again: in the other modes, too, make the logits of a large vocabulary again from the last Linear's input and
     weight: one more product of matrices, for nothing of the size (N, V) between forward and backward.
@@ -50,7 +51,6 @@ def saving(mode: str, *, logits_again: bool = False) -> Any:
         raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
     previous = _mode, _logits
     _mode, _logits = mode, logits_again
-    reseed()
     return _restore(*previous)
 
 
