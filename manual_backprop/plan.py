@@ -78,7 +78,8 @@ def plan(
 ) -> Plan:  # fmt: skip
     """Plan a step of the model that `build()` makes on batches `sample(n)`; both are called under the meta device.
 
-    loss: of the model's output; what it keeps counts, too. memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. Raises BadInput for another optimizer.
+    memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. loss: of the model's output; what it keeps
+    counts, too. Raises BadInput for another optimizer.
     """
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)
@@ -136,8 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device-memory", required=True, metavar="SIZE", help="such as 80GB or 24GiB")
     parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS, help="what it keeps counts (default adamw)")
     parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of parameters and inputs")
-    parser.add_argument("--tokens", action="store_true",
-                        help="inputs are integers, as an Embedding takes them, and the loss is a cross-entropy")  # fmt: skip
+    parser.add_argument("--tokens", action="store_true", help="inputs are integers, the loss is a cross-entropy")
     parser.add_argument("--saving", default="exact", choices=MODES, help="what forwards keep (default exact)")
     options = parser.parse_args(argv)
     memory, dtype = bytes_of(options.device_memory), DTYPES[options.dtype]

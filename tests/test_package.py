@@ -26,7 +26,9 @@ def layers() -> list[str]:
     found = []
     for name in mb.nn.__all__:
         ours = getattr(mb.nn, name)
-        if name not in NEW and inspect.isclass(ours) and ours.__module__.startswith("manual_backprop.") and not name.startswith("Lazy"):
+        if name in NEW:
+            continue
+        if inspect.isclass(ours) and ours.__module__.startswith("manual_backprop.") and not name.startswith("Lazy"):
             found.append(name)
     return found
 

@@ -141,6 +141,7 @@ __all__ = [
     "unflatten",
 ]
 
+
 def __getattr__(name: str) -> object:
     if hasattr(torch.nn.functional, name):
         raise AttributeError(

@@ -158,6 +158,7 @@ __all__ = [
     "Unflatten",
 ]
 
+
 def __getattr__(name: str) -> object:
     if hasattr(_torch_nn, name):
         raise AttributeError(

@@ -11,7 +11,6 @@ from torch import Tensor
 from ._rule import LOWER, Rule, choose, flat, total
 from ._saving import logits_again
 
-
 WIDER = 16
 """An output so many times as large as the input are the logits of a large vocabulary."""
 

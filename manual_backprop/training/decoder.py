@@ -23,7 +23,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.qkv(self.norms[0](x)).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        y = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4), is_causal=True)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = F.add(x, self.out(y.transpose(1, 2).reshape(batch, tokens, width)))
         return F.add(x, self.mlp(self.norms[1](x)))
 
