@@ -1,9 +1,10 @@
 """Shorter forms of saved tensors: masks as bits, exactly; activations as bfloat16, or as integers of 8 or 4 bits.
 
 Rounding is stochastic, up or down with the probability that makes the mean right: E[decoded] = x, so the gradients
-stay unbiased where they are linear in the saved tensor. Integers count steps of (max - min) / (2^bits - 1) from the
-minimum of each group of 128 elements: an element is wrong by less than one step. A group with an infinity or NaN
-becomes NaN. Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via 2-Bit Activation Compressed
+stay unbiased where they are linear in the saved tensor, as those of a Linear or Conv; not where its sign is read (a
+ReLU takes a small number that was rounded to 0 for one at rest) or its square (norms). Integers count steps of
+(max - min) / (2^bits - 1) from the minimum of each group of 128 elements: an element is wrong by less than one step. A
+group with an infinity or NaN becomes NaN. Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via 2-Bit Activation Compressed
 Training"; Gupta et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic rounding).
 """
 
