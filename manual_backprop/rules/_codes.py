@@ -5,7 +5,8 @@ stay unbiased where they are linear in the saved tensor, as those of a Linear or
 ReLU takes a small number that was rounded to 0 for one at rest) or its square (norms). Integers count steps of
 (max - min) / (2^bits - 1) from the minimum of each group of 128 elements: an element is wrong by less than one step. A
 group with an infinity or NaN becomes NaN. Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via
-2-Bit Activation Compressed Training"; Gupta et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic rounding).
+2-Bit Activation Compressed Training"; Gupta et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic
+rounding).
 """
 
 from __future__ import annotations
