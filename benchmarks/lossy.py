@@ -71,7 +71,8 @@ def report(runs: dict[str, list[dict[str, Any]]], off: dict[str, dict[str, Any]]
     text += (
         "\n\nRelative error of the gradient of a whole network, ||estimate - exact|| / ||exact||, of one draw of the "
         f"rounding and, behind the stroke, of the mean of {DRAWS} draws. Without any bias the latter would be "
-        f"{1 / math.sqrt(DRAWS):.2f} of the former; ReLU's signs and the norms' squares bring one.\n\n"
+        f"{1 / math.sqrt(DRAWS):.2f} of the former. Where a sign (ReLU) or a square (norms) is read from a "
+        "rounded tensor one is to be expected; which of them makes it here was not measured.\n\n"
     )
     cells = [(name, *(f"{a:.4f} / {b:.4f}" for a, b in by_mode.values())) for name, by_mode in off.items()]
     return text + table(("network", *MODES[1:]), cells)
