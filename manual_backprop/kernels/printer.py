@@ -1,8 +1,8 @@
 """Prints a formula as one loop over its elements: the formula stays the only place where the mathematics is written.
 
 `read` records the formula with torch.fx and makes a `Loop` of it, steps that each give one value from those before. A
-`Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use the operations
-of OPERATIONS on tensors of one shape and on numbers; a tensor that is called mask holds truth values.
+`Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use OPERATIONS on
+tensors of one shape and on numbers; a tensor that is called mask holds truth values.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def parameters(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str,
     unknown = [str(p) for p in given if p.name not in tensors and p.annotation not in ("float", "int", float, int)]
     if unknown or names[: len(tensors)] != tensors or not tensors:
         raise TypeError(
-            f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, each "
-            f"annotated as Tensor or float" + (f"; not {', '.join(unknown)}" if unknown else "")
+            f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, "
+            f"each annotated as Tensor or float" + (f"; not {', '.join(unknown)}" if unknown else "")
         )
     return tensors, names[len(tensors) :]
 
