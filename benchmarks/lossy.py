@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 import manual_backprop as mb
+from manual_backprop.bench.networks import NETWORKS
 
 from .common import RESULTS, table, write
 from .mnist import our_run
-from manual_backprop.bench.networks import NETWORKS
 
 MODES = ("exact", "bf16", "int8", "int4")
 MEASURED = ("mlp-gelu", "mnist_fast", "resnet18", "vit-tiny")
