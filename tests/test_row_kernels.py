@@ -319,3 +319,13 @@ def test_every_run_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first = KERNELS[LayerNorm.derivatives](*arguments)
     for _ in range(5):
         assert all(map(torch.equal, first, KERNELS[LayerNorm.derivatives](*arguments)))
+
+
+def test_rms_norm_forward_in_bfloat16_rounds_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, x, weight = calls(monkeypatch), torch.randn(130, 129).bfloat16(), torch.randn(129).bfloat16()
+    found = KERNELS[RMSNorm.normalized](x, (129,), weight, 1e-5)
+    expected = RMSNorm.normalized(x.double(), (129,), weight.double(), 1e-5)
+    # half a unit in the last place of bfloat16, and what float32 adds
+    torch.testing.assert_close(found.double(), expected, rtol=1.01 * 2.0**-8, atol=0)
+    assert found.dtype == torch.bfloat16
+    assert names == ["rms_norm_bfloat16"]
