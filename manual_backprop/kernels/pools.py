@@ -79,7 +79,12 @@ def adaptive_avg_pool_delta_input(delta: Tensor, size: Axes) -> Tensor:
 def _where(tensor: Tensor, axes: int) -> tuple[int, int] | None:
     """The planes of a dense tensor and how many channels lie last (0: none); None for what the C does not take
     (in three axes torch's results have their channels first)."""
-    if tensor.dtype not in REAL or not tensor.numel() or not axes < tensor.dim() < axes + 3 or not native.serves(tensor):
+    if (
+        tensor.dtype not in REAL
+        or not tensor.numel()
+        or not axes < tensor.dim() < axes + 3
+        or not native.serves(tensor)
+    ):
         return None
     if tensor.is_contiguous():
         return tensor.shape[: tensor.dim() - axes].numel(), 0
