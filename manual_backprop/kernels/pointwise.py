@@ -150,6 +150,21 @@ def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
     return delta_input
 
 
+@functools.cache
+def _noise(p: float, dtype: torch.dtype) -> float:
+    """1 / (1 - p), rounded as the formula's quotient of tensors is."""
+    return (torch.ones((), dtype=dtype) / (1 - p)).item()
+
+
+def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
+    """`Dropout.delta_input`, equal to the last bit."""
+    if torch.compiler.is_compiling() or p == 1 or delta.dtype not in EXACT or mask.shape != delta.shape:
+        return rules.Dropout.delta_input(delta, mask, p)
+    return _kept(delta, mask, _noise(p, delta.dtype))
+
+
+EXACT = torch.float32, torch.float64
+_kept = kernel(rules.Dropout.kept, like=0)
 glu_delta_input.rounds_once = True  # type: ignore[attr-defined]
 
 FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -200,5 +215,6 @@ KERNELS.update(
         rules.RReLU.delta_input: kernel(rules.RReLU.delta_input, like=0),
         rules.PReLU.delta_input: single(KERNELS[rules.LeakyReLU.delta_input], rules.PReLU.delta_input),
         rules.GLU.delta_input: glu_delta_input,
+        rules.Dropout.delta_input: dropout_delta_input,
     }
 )

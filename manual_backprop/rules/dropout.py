@@ -47,7 +47,7 @@ class Dropout(Rule):
         if input.is_cuda and mask_shape is None and p < 1:
             return torch.native_dropout(input, p, True)
         mask = draw(input, p, mask_shape)
-        return Dropout.delta_input(input, mask, p), mask
+        return choose(Dropout.delta_input)(input, mask, p), mask
 
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:
@@ -67,7 +67,11 @@ class Dropout(Rule):
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
         if p == 1:
             return delta * 0.0
-        return delta * (mask * (delta.new_ones(()) / (1 - p)))
+        return Dropout.kept(delta, mask, delta.new_ones(()) / (1 - p))  # type: ignore[arg-type]
+
+    @staticmethod
+    def kept(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
+        return delta * mask * noise
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
