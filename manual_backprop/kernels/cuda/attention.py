@@ -79,19 +79,7 @@ def _attended(
         t = start + tl.arange(0, KEYS)
         k = _part(key + b * key_b + h * key_h, t, e, key_r, keys, width).to(TYPE)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-        scores = _seen(
-            scores,
-            mask,
-            rows[:, None],
-            t[None, :],
-            b * mask_b + h * mask_h,
-            mask_q,
-            mask_k,
-            queries,
-            keys,
-            CAUSAL,
-            MASK,
-        )
+        scores = _seen(scores, mask_of, rows[:, None], t[None, :], mask_q, mask_k, queries, keys, CAUSAL, MASK)
         higher = tl.maximum(peak, tl.max(scores, 1))
         safe = tl.where(higher == float("-inf"), 0.0, higher)
         weights = tl.exp(scores - safe[:, None])
@@ -153,19 +141,7 @@ def _delta_query(
         k = _part(key + b * key_b + h * key_h, t, e, key_r, keys, width).to(TYPE)
         v = _part(value + b * value_b + h * value_h, t, f, value_r, keys, width_v).to(TYPE)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-        scores = _seen(
-            scores,
-            mask,
-            rows[:, None],
-            t[None, :],
-            b * mask_b + h * mask_h,
-            mask_q,
-            mask_k,
-            queries,
-            keys,
-            CAUSAL,
-            MASK,
-        )
+        scores = _seen(scores, mask_of, rows[:, None], t[None, :], mask_q, mask_k, queries, keys, CAUSAL, MASK)
         weights = tl.exp(scores - z[:, None])
         delta_weights = tl.dot(d, tl.trans(v), input_precision=PRECISION)
         if DROPS:
@@ -204,19 +180,7 @@ def _delta_key_value(
         d = _part(delta + head.to(tl.int64) * queries * width_v, rows, f, width_v, queries, width_v).to(TYPE)
         z = tl.load(lse + at, mask=rows < queries, other=0.0)
         scores = tl.dot(k, tl.trans(q), input_precision=PRECISION) * scale
-        scores = _seen(
-            scores,
-            mask,
-            rows[None, :],
-            t[:, None],
-            b * mask_b + h * mask_h,
-            mask_q,
-            mask_k,
-            queries,
-            keys,
-            CAUSAL,
-            MASK,
-        )
+        scores = _seen(scores, mask_of, rows[None, :], t[:, None], mask_q, mask_k, queries, keys, CAUSAL, MASK)
         weights = tl.exp(scores - z[None, :])
         if DROPS:
             noise = _noise(kept, rows[None, :], t[:, None], head, queries, keys, factor)
