@@ -23,7 +23,7 @@ def call(rule: type[Rule], *args: Any) -> Any:
     torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
     """
     if not torch.compiler.is_compiling() and not torch._C._is_any_autocast_enabled():
-        return apply(rule, args)
+        return _apply(rule, args)
     for arg in args:
         if isinstance(arg, Tensor):
             device = arg.device.type
@@ -95,8 +95,10 @@ def _distinct(args: tuple) -> list[Any]:
 
 
 def apply(rule: type[Rule], args: tuple) -> Any:
-    if torch.compiler.is_compiling():
-        return rule.apply(*_distinct(args))
+    return rule.apply(*_distinct(args)) if torch.compiler.is_compiling() else _apply(rule, args)
+
+
+def _apply(rule: type[Rule], args: tuple) -> Any:
     try:
         if forward_ad._current_level >= 0:
             return forward_mode(rule).apply(*args)

@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing traced or transformed."""
+    """Whether the kernels of the C files may touch such tensors."""
+    return plain(*tensors) and library() is not None
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether tensors are plain ones in the memory of the CPU, nothing traced or transformed."""
     if torch.compiler.is_compiling():
         return False
     for t in tensors:
@@ -42,7 +47,6 @@ def serves(*tensors: Tensor) -> bool:
     return not (
         torch._C._are_functorch_transforms_active()
         or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
-        or library() is None
     )
 
 
@@ -57,20 +61,37 @@ def call(name: str, *arguments: Any) -> None:
 @functools.cache
 def library() -> Any:
     """The compiled C files, or None where it cannot be had."""
+    return loaded("cpu", SOURCES)
+
+
+def loaded(name: str, sources: Sequence[Path], headers: Sequence[Path] = (), program: str = "", *flags: str) -> Any:
+    """The library of C files, or of the text of a program that includes the headers; None where it cannot be had."""
     try:
-        return ctypes.CDLL(str(_built()))
+        return ctypes.CDLL(str(_built(name, sources, headers, program, *flags)))
     except (OSError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or error
-        _log.warning("no C kernels, formulas run in their place (slower): %s", str(output).strip())
+        _warn(str(output).strip())
         return None
 
 
-def _built() -> Path:
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [source.read_text() for source in SOURCES]
-    key = "\n".join((*sources, version, *compiler, *FLAGS, platform.machine(), _processor()))
-    name = f"cpu-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+@functools.cache
+def _warn(reason: str) -> None:
+    _log.warning("no C kernels, formulas run in their place (slower): %s", reason)
+
+
+@functools.cache
+def _compiler() -> tuple[tuple[str, ...], str]:
+    command = shlex.split(os.environ.get("CC", "cc"))
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return tuple(command), version + platform.machine() + _processor()
+
+
+def _built(name: str, sources: Sequence[Path], headers: Sequence[Path], program: str, *flags: str) -> Path:
+    compiler, facts = _compiler()
+    texts = [source.read_text() for source in (*sources, *headers)]
+    key = "\n".join((*texts, program, *compiler, *FLAGS, *flags, facts))
+    name = f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    given = ["-x", "c", "-", *(f"-I{header.parent}" for header in headers[:1])] if program else [*map(str, sources)]
     for folder in _folders():
         path = folder / name
         if path.exists():
@@ -83,8 +104,8 @@ def _built() -> Path:
         os.close(handle)
         try:
             subprocess.run(
-                [*compiler, *FLAGS, "-o", aside, *map(str, SOURCES), "-lm"],
-                capture_output=True, text=True, check=True, timeout=120,
+                [*compiler, *FLAGS, *flags, "-o", aside, *given, "-lm"],
+                input=program, capture_output=True, text=True, check=True, timeout=120,
             )  # fmt: skip
             os.replace(aside, path)
         finally:

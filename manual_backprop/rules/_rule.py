@@ -29,6 +29,8 @@ RULES: dict[str, type[Rule]] = {}
 KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`."""
 
+LOW = (torch.bfloat16, torch.float16)
+
 LOWER = {"cpu": "lower", "cuda": "lower"}
 """The autocast policy of matrix products and convolutions."""
 
@@ -111,6 +113,20 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
             return backward(ctx, *deltas)
 
     return run
+
+
+def _applied(rule: type[Rule]) -> Callable[..., Any]:
+    """What the engine calls on a node of a rule that runs under no transform: its backward, at the least cost where
+    there is nothing to guard it from."""
+    any_autocast = torch._C._is_any_autocast_enabled
+
+    def apply(ctx: Any, delta: Any, *others: Any) -> Any:
+        backward = rule.backward
+        if delta is not None and not any_autocast():
+            backward = getattr(backward, "__wrapped__", backward)
+        return backward(ctx, delta, *others)
+
+    return apply
 
 
 class _Part:
@@ -199,7 +215,8 @@ def plain(rule: type[Rule]) -> type[Rule]:
         forward=cheap_forward if rule.cheap else forward,
         setup_context=torch.autograd.Function.setup_context,
     )
-    variant._backward_cls = type(variant._backward_cls.__name__, (Saving, variant._backward_cls), {})
+    node = variant._backward_cls
+    variant._backward_cls = type(node.__name__, (Saving, node), {"apply": _applied(rule)})
     return variant
 
 
@@ -278,16 +295,14 @@ def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:
 
     Several roundings to 8 bits would add up; ATen's kernels, too, compute such formulas in float32 and round once.
     """
-    if delta.dtype not in (torch.bfloat16, torch.float16):
+    if delta.dtype not in LOW:
         return formula(delta, *args)
-    wide = [v.float() if isinstance(v, Tensor) and v.dtype in (torch.bfloat16, torch.float16) else v for v in args]
-    return formula(delta.float(), *wide).to(delta.dtype)
+    return formula(*widen(delta, *args)).to(delta.dtype)
 
 
 def widen(*tensors: Any) -> list[Any]:
     """bfloat16 and float16 tensors as float32, where a formula's results have several dtypes; the rest as it is."""
-    low = (torch.bfloat16, torch.float16)
-    return [v.float() if isinstance(v, Tensor) and v.dtype in low else v for v in tensors]
+    return [v.float() if isinstance(v, Tensor) and v.dtype in LOW else v for v in tensors]
 
 
 def flat(tensor: Tensor) -> Tensor:

@@ -205,6 +205,11 @@ def economize(ctx: Any, given: tuple) -> None:
     tensors = ctx.to_save
     if tensors is None or _mode == "off":
         return
+    for tensor in tensors:
+        if tensor is not None and tensor.numel() >= LARGE:
+            break
+    else:
+        return
     saved: list[Any] = []
     plan: list[Any] = []
     replaced = False

@@ -1,0 +1,132 @@
+/* The elementary functions for one type of numbers: included twice by pointwise.h, which defines REAL and the rest. */
+
+INLINE REAL F(from_bits)(WORD bits) {
+    REAL x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+INLINE WORD F(to_bits)(REAL x) {
+    WORD bits;
+    memcpy(&bits, &x, sizeof x);
+    return bits;
+}
+
+INLINE REAL F(abs)(REAL x) { return ABS(x); }
+INLINE REAL F(sqrt)(REAL x) { return SQRT(x); }
+
+/* 2^n for n = magic - MAGIC within the exponents of normal numbers: the low bits of `magic` are n. */
+INLINE REAL F(power)(REAL magic) { return F(from_bits)((F(to_bits)(magic) + BIAS) << MANTISSA); }
+
+/* x = n ln 2 + r + rest, the rest too small for r; n + MAGIC is returned. */
+INLINE REAL F(reduced)(REAL x, REAL *r, REAL *rest) {
+    const REAL magic = FMA(x, LOG2_E, MAGIC), n = magic - MAGIC, high = FMA(n, -LN2_HIGH, x);
+    *r = FMA(n, -LN2_LOW, high);
+    *rest = FMA(n, -LN2_LOW, high - *r);
+    return magic;
+}
+
+/* Scaled in two steps, so that subnormal results are rounded once. */
+INLINE REAL F(exp)(REAL x) {
+    const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXP_LEAST ? EXP_LEAST : x;
+    REAL r, rest;
+    const REAL magic = F(reduced)(bounded, &r, &rest), n = magic - MAGIC;
+    const REAL first = FMA(n, (REAL)0.5, MAGIC), second = n - (first - MAGIC) + MAGIC;
+    const REAL high = 1 + r, y = high + (1 - high + r + FMA(r * r, EXP_POLYNOMIAL(r), rest));
+    return y * F(power)(first) * F(power)(second);
+}
+
+/* 2^n (e^r - 1) + (2^n - 1), the halves of both since 2^n itself may be infinite. */
+INLINE REAL F(expm1)(REAL x) {
+    const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXPM1_LEAST ? EXPM1_LEAST : x;
+    REAL r, rest;
+    const REAL magic = F(reduced)(bounded, &r, &rest), n = magic - MAGIC;
+    const REAL small = FMA(r * r, EXP_POLYNOMIAL(r), rest), half = F(power)(magic - 1), c = half - (REAL)0.5;
+    const REAL high = FMA(half, r, c), y = 2 * (high + FMA(half, small, FMA(half, r, c - high)));
+    return SIGN_OF(n == 0 ? r + small : y, x);
+}
+
+/* log(u + c), c small beside u, as k ln 2 + log m with m between sqrt(1/2) and sqrt 2. */
+INLINE REAL F(log_of)(REAL u, REAL c) {
+    const int tiny = u < SMALLEST_NORMAL;
+    const WORD bits = F(to_bits)(tiny ? u * ((WORD)1 << MANTISSA) : u);
+    const WORD above = bits - F(to_bits)((REAL)0x1.6a09e6p-1); /* sqrt(1/2) */
+    const SIGNED exponent = (SIGNED)above >> MANTISSA;
+    const REAL f = F(from_bits)(bits - ((WORD)exponent << MANTISSA)) - 1;
+    const REAL k = F(from_bits)(F(to_bits)(MAGIC) + (WORD)exponent) - MAGIC - (tiny ? MANTISSA : 0);
+    const REAL s = f / (f + 2), z = s * s, half = (REAL)0.5 * f * f;
+    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), half), FMA(k, LN2_LOW, c));
+    const REAL high = FMA(k, LN2_HIGH, f), y = high + (FMA(k, LN2_HIGH, -high) + f - (half - tail));
+    return u > 0 ? (u - u == 0 ? y : u) : u == 0 ? -INFINITY : NAN;
+}
+
+INLINE REAL F(log)(REAL x) { return F(log_of)(x, 0); }
+
+/* log(1 + x): what u = 1 + x has lost is put back. */
+INLINE REAL F(log1p)(REAL x) {
+    const REAL u = 1 + x, c = x < 1 ? x - (u - 1) : 1 - (u - x);
+    const REAL y = F(log_of)(u, u > 0 && u - u == 0 ? c / u : 0);
+    return u == 1 ? x : y;
+}
+
+/* 1 / (1 + e^-x), from e^-|x|, which does not overflow. */
+INLINE REAL F(sigmoid)(REAL x) {
+    const REAL e = F(exp)(-ABS(x));
+    return (x < 0 ? e : 1) / (1 + e);
+}
+
+/* An odd polynomial about 0, else 1 - 2 / (e^2|x| + 1) with what the roundings of sum and quotient lost. */
+INLINE REAL F(tanh)(REAL x) {
+    const REAL z = x * x, a = ABS(x), near = FMA(a * z, TANH_POLYNOMIAL(z), a);
+    const REAL e = F(exp)(2 * (a > TANH_MOST ? TANH_MOST : a)), d = e + 1, inverse = 1 / d, q = 2 * inverse;
+    const REAL lost = (FMA(-q, d, 2) - q * (e - d + 1)) * inverse, high = 1 - q;
+    return SIGN_OF(a < (REAL)0.625 ? near : high + (1 - high - q - lost), x);
+}
+
+/* erfc |x| = e^(-x^2) Q / (1 + 2 |x|), its quotients and the square with what their roundings lost. */
+INLINE REAL F(erfc_of_size)(REAL x) {
+    const REAL a = ABS(x) > ERFC_MOST ? ERFC_MOST : ABS(x);
+    const REAL over = 1 / (a + 3), rough = (a - 3) * over;
+    const REAL q = FMA(over, FMA(rough, -a, FMA(rough + 1, -3, a)), rough);
+    const REAL p = ERFC_POLYNOMIAL(q), inverse = 1 / FMA(a, 2, 1), ratio = FMA(p, inverse, inverse);
+    const REAL scaled = FMA(FMA(ratio, -2 * a, 1) + (p - ratio), inverse, ratio);
+    const REAL square = a * a;
+    return F(exp)(-square) * FMA(scaled, FMA(a, -a, square), scaled);
+}
+
+INLINE REAL F(erfc)(REAL x) {
+    const REAL y = F(erfc_of_size)(x);
+    return x < 0 ? 2 - y : y;
+}
+
+/* An odd polynomial about 0, else from erfc. */
+INLINE REAL F(erf)(REAL x) {
+    const REAL z = x * x, near = FMA(x, ERF_POLYNOMIAL(z), x);
+    return ABS(x) < 1 ? near : SIGN_OF(1 - F(erfc_of_size)(x), x);
+}
+
+#undef REAL
+#undef WORD
+#undef SIGNED
+#undef F
+#undef FMA
+#undef ABS
+#undef SIGN_OF
+#undef SQRT
+#undef MANTISSA
+#undef BIAS
+#undef MAGIC
+#undef LOG2_E
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef EXP_MOST
+#undef EXP_LEAST
+#undef EXPM1_LEAST
+#undef ERFC_MOST
+#undef TANH_MOST
+#undef SMALLEST_NORMAL
+#undef EXP_POLYNOMIAL
+#undef LOG_POLYNOMIAL
+#undef TANH_POLYNOMIAL
+#undef ERF_POLYNOMIAL
+#undef ERFC_POLYNOMIAL

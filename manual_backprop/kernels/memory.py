@@ -1,0 +1,49 @@
+"""Memory for what kernels write: large results lie on huge pages.
+
+Fresh memory is handed out by the page, and the first write to each costs about as much as writing it twice: for a
+result of tens of MiB the faults take longer than the arithmetic. On Linux a page can be 2 MiB in place of 4 KiB where a
+program asks for it, as is done here. Elsewhere nothing is asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LARGE = 2**22
+"""Bytes from which a tensor gains from huge pages."""
+
+
+def empty_like(tensor: Tensor, **options: Any) -> Tensor:
+    """`torch.empty_like`, on huge pages where the result is large."""
+    return on_huge_pages(torch.empty_like(tensor, **options))
+
+
+def on_huge_pages(tensor: Tensor) -> Tensor:
+    """The tensor itself, which no one has written to yet, after asking for huge pages."""
+    size = tensor.nbytes
+    if size >= LARGE and tensor.is_cpu:
+        advise, begin = _advise(), tensor.data_ptr()
+        if advise is not None:
+            first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+            advise(first, (begin + size - first) // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
+    return tensor
+
+
+@functools.cache
+def _advise() -> Callable[[int, int, int], int] | None:
+    """The C library's madvise, or None where there is none that knows of huge pages."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return None
+    try:
+        advise = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError):
+        return None
+    advise.argtypes, advise.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
+    return advise

@@ -1,0 +1,132 @@
+/* What printed loops are made of: elementary functions without branches, and bfloat16.
+
+   Numbers are IEEE's: NaN, infinities, signed zeros and subnormals come out as the mathematics has them. Products and
+   sums are contracted (one rounding) only where FMA says so, so that an element's value does not depend on its place.
+   Polynomials: near-minimax (Chebyshev) on the interval in the comment, their error below 0.1 ulp. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef int64_t I;
+typedef uint16_t bfloat16;
+
+#define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float load_float(float x) { return x; }
+INLINE float store_float(float x) { return x; }
+INLINE double load_double(double x) { return x; }
+INLINE double store_double(double x) { return x; }
+
+INLINE float load_bfloat16(bfloat16 x) {
+    const uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
+/* To the nearest, ties to even; NaN stays NaN. */
+INLINE bfloat16 store_bfloat16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (bfloat16)(x != x ? 0x7fc0 : rounded);
+}
+
+/* What differs between the two types: bits, and the polynomials. */
+
+#define REAL float
+#define WORD uint32_t
+#define SIGNED int32_t
+#define F(name) name##_float
+#define FMA __builtin_fmaf
+#define ABS __builtin_fabsf
+#define SIGN_OF __builtin_copysignf
+#define SQRT __builtin_sqrtf
+#define MANTISSA 23
+#define BIAS 127
+#define MAGIC 0x1.8p23f
+#define LOG2_E 0x1.715476p+0f
+#define LN2_HIGH 0x1.62e4p-1f /* 15 bits: a multiple by an exponent is exact */
+#define LN2_LOW 0x1.7f7d1cp-20f
+#define EXP_MOST 89.0f
+#define EXP_LEAST -104.0f
+#define EXPM1_LEAST -18.0f
+#define ERFC_MOST 10.5f
+#define TANH_MOST 10.0f
+#define SMALLEST_NORMAL 0x1p-126f
+/* (e^r - 1 - r) / r^2, |r| <= ln 2 / 2 */
+#define EXP_POLYNOMIAL(r) \
+    FMA(FMA(FMA(FMA(FMA(0x1.a124f2p-13f, r, 0x1.6d4324p-10f), r, 0x1.1110ep-7f), r, 0x1.5554eap-5f), r, \
+    0x1.555556p-3f), r, 0x1p-1f)
+/* (log((1 + s) / (1 - s)) - 2 s) / s^3 in z = s^2, |s| <= 0.172 */
+#define LOG_POLYNOMIAL(z) \
+    FMA(FMA(FMA(0x1.ddd4dap-3f, z, 0x1.245c28p-2f), z, 0x1.9999ecp-2f), z, 0x1.555556p-1f)
+/* (tanh x - x) / x^3 in z = x^2, |x| <= 0.625 */
+#define TANH_POLYNOMIAL(z) \
+    FMA(FMA(FMA(FMA(FMA(0x1.2c7d78p-9f, z, -0x1.1168b4p-7f), z, 0x1.64a94p-6f), z, -0x1.ba08c2p-5f), z, \
+    0x1.1110eap-3f), z, -0x1.555556p-2f)
+/* erf x / x - 1 in z = x^2, |x| <= 1 */
+#define ERF_POLYNOMIAL(z) \
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.445f48p-17f, z, 0x1.d8875p-14f), z, -0x1.bccf66p-11f), z, \
+    0x1.562a6p-8f), z, -0x1.b829c8p-6f), z, 0x1.ce2f08p-4f), z, -0x1.812746p-2f), z, 0x1.06eba8p-3f)
+/* (1 + 2 x) e^(x^2) erfc x - 1 in q = (x - 3) / (x + 3), 0 <= x <= 11 (double: 28) */
+#define ERFC_POLYNOMIAL(q) \
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(0x1.5f542ap-15f, q, -0x1.5a524p-13f), q, \
+    -0x1.7ee5a4p-11f), q, 0x1.fd5ee8p-10f), q, 0x1.4a680cp-9f), q, -0x1.85bdp-6f), q, 0x1.17ca22p-4f), q, \
+    -0x1.e8891ap-4f), q, 0x1.098372p-3f), q, -0x1.85a198p-5f), q, -0x1.15c086p-3f), q, 0x1.03148cp-2f)
+#include "elementary.h"
+
+#define REAL double
+#define WORD uint64_t
+#define SIGNED int64_t
+#define F(name) name##_double
+#define FMA __builtin_fma
+#define ABS __builtin_fabs
+#define SIGN_OF __builtin_copysign
+#define SQRT __builtin_sqrt
+#define MANTISSA 52
+#define BIAS 1023
+#define MAGIC 0x1.8p52
+#define LOG2_E 0x1.71547652b82fep+0
+#define LN2_HIGH 0x1.62e42fee00000p-1
+#define LN2_LOW 0x1.a39ef35793c76p-33
+#define EXP_MOST 710.0
+#define EXP_LEAST -746.0
+#define EXPM1_LEAST -38.0
+#define ERFC_MOST 27.5
+#define TANH_MOST 20.0
+#define SMALLEST_NORMAL 0x1p-1022
+#define EXP_POLYNOMIAL(r) \
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(0x1.1f730349868cep-29, r, 0x1.af4de97ca4194p-26), r, \
+    0x1.27e4db646b17ep-22), r, 0x1.71de0231960ebp-19), r, 0x1.a01a01a6d889cp-16), r, \
+    0x1.a01a01abe7fe1p-13), r, 0x1.6c16c16c162d4p-10), r, 0x1.11111111100dcp-7), r, \
+    0x1.5555555555556p-5), r, 0x1.5555555555557p-3), r, 0x1p-1)
+#define LOG_POLYNOMIAL(z) \
+    FMA(FMA(FMA(FMA(FMA(FMA(0x1.2b5f68a50d903p-3, z, 0x1.39fdcceb4bb45p-3), z, 0x1.7462b91b8df65p-3), z, \
+    0x1.c71c62d5e53ep-3), z, 0x1.2492492dfd86cp-2), z, 0x1.9999999995273p-2), z, 0x1.5555555555558p-1)
+#define TANH_POLYNOMIAL(z) \
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.4746ccbd089e4p-19, z, 0x1.99aa1869814dep-17), z, \
+    -0x1.370cf1457d475p-15), z, 0x1.92d2c296fec28p-14), z, -0x1.f4fcb12f4874fp-13), z, \
+    0x1.35520349c652dp-11), z, -0x1.7da2fd57b4ba8p-10), z, 0x1.d6d3cc54881a6p-9), z, \
+    -0x1.226e354dd9537p-7), z, 0x1.664f488279052p-6), z, -0x1.ba1ba1ba1afebp-5), z, \
+    0x1.111111111110dp-3), z, -0x1.5555555555555p-2)
+#define ERF_POLYNOMIAL(z) \
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(0x1.3c01fd3a74542p-42, z, \
+    -0x1.b40e7abf9fp-38), z, 0x1.9a0fcb5e22c5bp-34), z, -0x1.517ce02f1265fp-30), z, \
+    0x1.fcbb312b48443p-27), z, -0x1.5f73c3bf14b91p-23), z, 0x1.b9e6c38e5cf3dp-20), z, \
+    -0x1.f4d25bf9af03ap-17), z, 0x1.f9a326f7ac5b1p-14), z, -0x1.c02db40035f1ep-11), z, \
+    0x1.565bcd0e6a2eep-8), z, -0x1.b82ce31288b47p-6), z, 0x1.ce2f21a042be2p-4), z, \
+    -0x1.812746b0379e7p-2), z, 0x1.06eba8214db69p-3)
+#define ERFC_POLYNOMIAL(q) \
+     \
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.2150f332779a1p-28, \
+    q, -0x1.240fd782dbbf8p-27), q, 0x1.1abfce4dab5a4p-25), q, 0x1.8a8bcf6b1dbf4p-24), q, \
+    -0x1.19921ee6be774p-23), q, -0x1.44cf3c31a9fffp-21), q, 0x1.76ba2f4878a4cp-22), q, \
+    0x1.d0ee0c85f55b9p-19), q, -0x1.869edff44bffcp-21), q, -0x1.512a5f53c593fp-16), q, \
+    0x1.4c10888027b82p-18), q, 0x1.06598f0ebfdadp-13), q, -0x1.b91224996e6cap-14), q, \
+    -0x1.98db48cb9a9e4p-11), q, 0x1.ef1bdc7d439fep-10), q, 0x1.4b884e04cf18ap-9), q, \
+    -0x1.8574c40a9b0e5p-6), q, 0x1.17ca287812733p-4), q, -0x1.e88b803a4d084p-4), q, \
+    0x1.098366a5b3eabp-3), q, -0x1.85a15c58aa35ep-5), q, -0x1.15c084bb9e8e1p-3), q, 0x1.03148b5f9261dp-2)
+#include "elementary.h"

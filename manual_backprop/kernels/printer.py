@@ -1,0 +1,184 @@
+"""Prints a formula as one loop over its elements: the formula stays the only place where the mathematics is written.
+
+`read` records the formula with torch.fx and makes a `Loop` of it, steps that each give one value from those before. A
+`Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use the operations
+of OPERATIONS on tensors of one shape and on numbers; a tensor that is called mask holds truth values.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import fx
+
+Kind = Literal["real", "mask", "number"]
+"""What changes from element to element is real or a truth value; a number is the same for all of them."""
+
+ARITHMETIC = {"add", "sub", "mul", "div", "neg"}
+ELEMENTARY = {"abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "erfc", "clamp_min", "clamp_max"}
+COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
+LOGIC = {"and", "or", "not"}
+OPERATIONS = {*ARITHMETIC, *ELEMENTARY, *COMPARISONS, *LOGIC, "where"}
+SPELLED = {
+    "truediv": "div", "true_divide": "div", "and_": "and", "or_": "or", "invert": "not", "logical_and": "and",
+    "logical_or": "or", "logical_not": "not", "negative": "neg", "absolute": "abs", "clip": "clamp",
+}  # fmt: skip
+"""Other names that torch and Python's operators have for an operation."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A parameter of the formula or the result of a step, by name; or a constant, by value."""
+
+    text: str
+    kind: Kind
+    constant: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation."""
+
+    result: Value
+    operation: str
+    arguments: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A formula taken apart: `name`, its tensors and then its numbers, the steps in order, what it returns."""
+
+    name: str
+    tensors: tuple[Value, ...]
+    numbers: tuple[Value, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[Value, ...]
+
+
+def parameters(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a formula's tensors, which come first, and of its numbers."""
+    given = inspect.signature(formula).parameters.values()
+    tensors = tuple(p.name for p in given if p.annotation in ("Tensor", torch.Tensor))
+    names = tuple(p.name for p in given)
+    unknown = [str(p) for p in given if p.name not in tensors and p.annotation not in ("float", "int", float, int)]
+    if unknown or names[: len(tensors)] != tensors or not tensors:
+        raise TypeError(
+            f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, each "
+            f"annotated as Tensor or float" + (f"; not {', '.join(unknown)}" if unknown else "")
+        )
+    return tensors, names[len(tensors) :]
+
+
+def read(formula: Callable[..., Any]) -> Loop:
+    """The formula's graph as a Loop. Raises TypeError for an operation that is not in OPERATIONS, by its name."""
+    names, numbers = parameters(formula)
+    known: dict[fx.Node, Value] = {}
+    steps: list[Step] = []
+    outputs: tuple[Value, ...] = ()
+    name = formula.__qualname__.replace(".", "_")
+    for node in fx.Tracer().trace(formula).nodes:
+        if node.op == "placeholder":
+            kind: Kind = "number" if node.target in numbers else "mask" if node.target == "mask" else "real"
+            known[node] = Value(str(node.target), kind)
+        elif node.op == "output":
+            returned = node.args[0] if isinstance(node.args[0], tuple) else node.args
+            outputs = tuple(_value(argument, known, formula) for argument in returned)
+        else:
+            called = node.target if isinstance(node.target, str) else node.target.__name__  # type: ignore[union-attr]
+            for operation, arguments in _spelled_out(called, node.args, node.kwargs, formula):
+                # of a clamp's two steps the second takes the first one's result
+                values = tuple(known[node] if a is ... else _value(a, known, formula) for a in arguments)
+                known[node] = Value(f"v{len(steps)}", _kind(operation, values, formula))
+                steps.append(Step(known[node], operation, values))
+    tensors = tuple(v for v in known.values() if v.text in names)
+    return Loop(name, tensors, tuple(v for v in known.values() if v.text in numbers), tuple(steps), outputs)
+
+
+def _spelled_out(called: str, args: tuple, kwargs: Mapping[str, Any], formula: Any) -> list[tuple[str, tuple]]:
+    operation = SPELLED.get(called, called)
+    if operation == "clamp":
+        bounds = dict(zip(("min", "max"), args[1:], strict=False)) | kwargs
+        steps = [(f"clamp_{end}", bound) for end in ("min", "max") if (bound := bounds.get(end)) is not None]
+        return [(step, (args[0] if i == 0 else ..., bound)) for i, (step, bound) in enumerate(steps)]
+    if operation not in OPERATIONS or kwargs:
+        options = f" with {', '.join(kwargs)}" if kwargs else ""
+        raise TypeError(
+            f"{formula.__qualname__} cannot be printed: it uses {called}{options}, known are "
+            f"{', '.join(sorted(OPERATIONS))}, clamp"
+        )
+    return [(operation, args)]
+
+
+def _value(argument: Any, known: dict[fx.Node, Value], formula: Any) -> Value:
+    if isinstance(argument, fx.Node):
+        return known[argument]
+    if isinstance(argument, (int, float)) and not isinstance(argument, bool):
+        return Value(repr(argument), "number", float(argument))
+    raise TypeError(f"{formula.__qualname__} cannot be printed: {argument!r} is neither a tensor nor a number")
+
+
+def _kind(operation: str, arguments: tuple[Value, ...], formula: Any) -> Kind:
+    """The kind of a step's result; refused where the operation is not defined on such arguments."""
+    kinds = [a.kind for a in arguments]
+    if operation in COMPARISONS and "real" in kinds and "mask" not in kinds:
+        return "mask"
+    if operation in LOGIC and set(kinds) == {"mask"}:
+        return "mask"
+    if operation == "where" and kinds[0] == "mask" and "mask" not in kinds[1:]:
+        return "real"
+    if operation in ARITHMETIC:
+        return "number" if set(kinds) == {"number"} else "real"
+    if operation in ELEMENTARY and kinds[0] == "real" and "mask" not in kinds:
+        return "real"
+    raise TypeError(f"{formula.__qualname__} cannot be printed: {operation} of {', '.join(kinds)}")
+
+
+class Dialect:
+    """How the steps of a Loop are written in a language: one template for each operation, {0} its first argument.
+
+    `real` names the type in which real numbers are computed; the templates may use it as {real}.
+    """
+
+    templates: Mapping[str, str]
+
+    def __init__(self, real: str) -> None:
+        self.real = real
+
+    def constant(self, value: float) -> str:
+        """A number in the text of the program, as a real number."""
+        raise NotImplementedError
+
+    def converted(self, text: str, kind: Kind) -> str:
+        """A mask's 0 or 1, or a number, as a real number."""
+        raise NotImplementedError
+
+    def declared(self, name: str, kind: Kind, text: str) -> str:
+        """The line that gives a value its name."""
+        raise NotImplementedError
+
+    def used(self, value: Value, as_real: bool) -> str:
+        """A value as an operation's argument."""
+        if value.constant is not None:
+            return self.constant(value.constant) if as_real else repr(value.constant)
+        return self.converted(value.text, value.kind) if as_real and value.kind != "real" else value.text
+
+    def line(self, step: Step) -> str:
+        """One step as text."""
+        result, operation = step.result, step.operation
+        texts = [
+            self.used(a, as_real=result.kind != "number" and operation not in LOGIC and (operation, i) != ("where", 0))
+            for i, a in enumerate(step.arguments)
+        ]
+        return self.declared(result.text, result.kind, self.templates[operation].format(*texts, real=self.real))
+
+    def lines(self, loop: Loop, kinds: tuple[Kind, ...]) -> list[str]:
+        """The steps whose results are of these kinds: numbers go before the loop."""
+        return [self.line(step) for step in loop.steps if step.result.kind in kinds]
+
+    def results(self, loop: Loop) -> list[str]:
+        """What is returned, as real numbers."""
+        return [self.used(output, as_real=True) for output in loop.outputs]
