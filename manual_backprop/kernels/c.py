@@ -68,15 +68,17 @@ def printed(loop: Loop, dtype: torch.dtype) -> str:
         for t in loop.tensors
     ]
     stores = [f"out{i}[i] = store_{memory}({text});" for i, text in enumerate(dialect.results(loop))]
-    indent = "\n        "
-    return f"""#include "pointwise.h"
-
-/* {loop.name} */
-void kernel({", ".join(pointers + numbers)}, I n, I threads) {{
-    {f"{chr(10)}    ".join(dialect.lines(loop, ("number",)))}
-#pragma omp parallel for simd schedule(static) num_threads(n > GRAIN ? (int)threads : 1)
-    for (I i = 0; i < n; i++) {{
-        {indent.join(loads + dialect.lines(loop, ("real", "mask")) + stores)}
-    }}
-}}
-"""
+    before = [f"    {line}" for line in dialect.lines(loop, ("number",))]
+    inside = [f"        {line}" for line in loads + dialect.lines(loop, ("real", "mask")) + stores]
+    lines = [
+        '#include "pointwise.h"',
+        f"/* {loop.name} */",
+        f"void kernel({', '.join(pointers + numbers)}, I n, I threads) {{",
+        *before,
+        "#pragma omp parallel for simd schedule(static) num_threads(n > GRAIN ? (int)threads : 1)",
+        "    for (I i = 0; i < n; i++) {",
+        *inside,
+        "    }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -14,18 +14,6 @@
 
 typedef int64_t I;
 
-/* rectifiers.ReLU.delta_input: delta where the output is not <= 0. Bits, so that dead units drop NaN and inf, too:
-   shifting the sign out leaves 0 for +0 and -0 alone (outputs of ReLU are not negative, save a NaN's sign). */
-#define RELU(BITS)                                                                              \
-    void relu_delta_input_##BITS(uint##BITS##_t *out, const uint##BITS##_t *delta,              \
-                                 const uint##BITS##_t *output, I n, I threads) {              \
-        _Pragma("omp parallel for simd schedule(static) num_threads(n > GRAIN ? (int)threads : 1)")  \
-        for (I i = 0; i < n; i++) out[i] = (uint##BITS##_t)(output[i] << 1) ? delta[i] : 0;     \
-    }
-RELU(16)
-RELU(32)
-RELU(64)
-
 /* Sums over one run of numbers: floats in blocks, blocks in double, so that long sums stay as exact as pairwise ones. */
 #define BLOCK 256
 

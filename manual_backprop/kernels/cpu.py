@@ -1,4 +1,4 @@
-"""Formulas as C: ReLU, BatchNorm and MaxPool, whose torch operations pass over memory several times as often.
+"""Formulas as C: BatchNorm and MaxPool, whose torch operations pass over memory several times as often.
 
 Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
@@ -13,27 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..rules import BatchNorm, MaxPool, ReLU
+from ..rules import BatchNorm, MaxPool
 from ..rules._rule import KERNELS
 from . import layout, native
 
 Axes = tuple[int, ...]
 
-BITS = {torch.float16: 16, torch.bfloat16: 16, torch.float32: 32, torch.float64: 64}
 WORTHWHILE = 2**17
 """Elements from which BatchNorm's forward gains from one pass less; below, ATen's is taken, equal to the last bit."""
 REAL = {torch.float32: "float", torch.float64: "double"}
-
-
-def relu_delta_input(delta: Tensor, output: Tensor) -> Tensor:
-    """`ReLU.delta_input`."""
-    bits = BITS.get(output.dtype)
-    if not native.serves(delta, output) or bits is None or delta.dtype != output.dtype or not _dense(output):
-        return ReLU.delta_input(delta, output)
-    delta = _like(output, delta)
-    delta_input = torch.empty_like(output)
-    native.call(f"relu_delta_input_{bits}", delta_input.data_ptr(), delta.data_ptr(), output.data_ptr(), output.numel())
-    return delta_input
 
 
 def batch_norm_normalized(
@@ -154,11 +142,6 @@ def _struct(*numbers: int) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
-def _dense(tensor: Tensor) -> bool:
-    """Whether the tensor fills one piece of memory, without overlap, in whatever order of axes."""
-    return _last(tensor) is not None or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
-
-
 def _last(tensor: Tensor) -> int | None:
     """How (N, C, *) lies in memory: 1 channels last, 0 channels first, None otherwise."""
     if tensor.is_contiguous():
@@ -175,7 +158,6 @@ def _like(tensor: Tensor, other: Tensor) -> Tensor:
 
 KERNELS.update(
     {
-        ReLU.delta_input: relu_delta_input,
         BatchNorm.normalized: batch_norm_normalized,
         BatchNorm.derivatives: batch_norm_derivatives,
         MaxPool.winners: max_pool_winners,

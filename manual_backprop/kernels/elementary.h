@@ -36,6 +36,13 @@ INLINE REAL F(exp)(REAL x) {
     return y * F(power)(first) * F(power)(second);
 }
 
+/* e^x for x <= 0, within an ulp. Scaled by 2^64 and back, so that subnormal results are rounded once. */
+INLINE REAL F(decay)(REAL x) {
+    REAL r, rest;
+    const REAL magic = F(reduced)(x < EXP_LEAST ? EXP_LEAST : x, &r, &rest);
+    return FMA(FMA(r, EXP_POLYNOMIAL(r), 1), r, 1) * F(power)(magic + 64) * (REAL)0x1p-64;
+}
+
 /* 2^n (e^r - 1) + (2^n - 1), the halves of both since 2^n itself may be infinite. */
 INLINE REAL F(expm1)(REAL x) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXPM1_LEAST ? EXPM1_LEAST : x;
@@ -46,32 +53,43 @@ INLINE REAL F(expm1)(REAL x) {
     return SIGN_OF(n == 0 ? r + small : y, x);
 }
 
-/* log(u + c), c small beside u, as k ln 2 + log m with m between sqrt(1/2) and sqrt 2. */
-INLINE REAL F(log_of)(REAL u, REAL c) {
-    const int tiny = u < SMALLEST_NORMAL;
-    const WORD bits = F(to_bits)(tiny ? u * ((WORD)1 << MANTISSA) : u);
-    const WORD above = bits - F(to_bits)((REAL)0x1.6a09e6p-1); /* sqrt(1/2) */
-    const SIGNED exponent = (SIGNED)above >> MANTISSA;
-    const REAL f = F(from_bits)(bits - ((WORD)exponent << MANTISSA)) - 1;
-    const REAL k = F(from_bits)(F(to_bits)(MAGIC) + (WORD)exponent) - MAGIC - (tiny ? MANTISSA : 0);
+/* k ln 2 + log(1 + f), 1 + f between sqrt(1/2) and sqrt 2. */
+INLINE REAL F(log_of)(REAL k, REAL f) {
     const REAL s = f / (f + 2), z = s * s, half = (REAL)0.5 * f * f;
-    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), half), FMA(k, LN2_LOW, c));
-    const REAL high = FMA(k, LN2_HIGH, f), y = high + (FMA(k, LN2_HIGH, -high) + f - (half - tail));
-    return u > 0 ? (u - u == 0 ? y : u) : u == 0 ? -INFINITY : NAN;
+    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), half), k * LN2_LOW);
+    const REAL high = FMA(k, LN2_HIGH, f);
+    return high + (FMA(k, LN2_HIGH, -high) + f - (half - tail));
 }
 
-INLINE REAL F(log)(REAL x) { return F(log_of)(x, 0); }
+/* The k of a normal number u = 2^k (1 + f). */
+INLINE SIGNED F(exponent)(REAL u) { return (SIGNED)(F(to_bits)(u) - F(to_bits)((REAL)0x1.6a09e6p-1)) >> MANTISSA; }
 
-/* log(1 + x): what u = 1 + x has lost is put back. */
+/* A small whole number as a real one: its bits added to those of MAGIC. */
+INLINE REAL F(whole)(SIGNED k) { return F(from_bits)(F(to_bits)(MAGIC) + (WORD)k) - MAGIC; }
+
+INLINE REAL F(log)(REAL x) {
+    const int tiny = x < SMALLEST_NORMAL;
+    const REAL u = tiny ? x * ((WORD)1 << MANTISSA) : x;
+    const SIGNED k = F(exponent)(u);
+    const REAL f = F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1;
+    const REAL y = F(log_of)(F(whole)(k) - (tiny ? MANTISSA : 0), f);
+    return x > 0 ? (x - x == 0 ? y : x) : x == 0 ? -INFINITY : NAN;
+}
+
+/* f = (1 + x) 2^-k - 1, rounded once; where 1 is nothing beside x it may be left out. */
 INLINE REAL F(log1p)(REAL x) {
-    const REAL u = 1 + x, c = x < 1 ? x - (u - 1) : 1 - (u - x);
-    const REAL y = F(log_of)(u, u > 0 && u - u == 0 ? c / u : 0);
-    return u == 1 ? x : y;
+    const int large = x > HUGE_TO_1;
+    const REAL u = large ? x : 1 + x;
+    const SIGNED k = F(exponent)(u);
+    const REAL scale = F(from_bits)(F(to_bits)((REAL)1) - ((WORD)(large ? 0 : k) << MANTISSA));
+    const REAL f = large ? F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1 : FMA(x, scale, scale - 1);
+    const REAL y = F(log_of)(F(whole)(k), f);
+    return u > 0 ? (u == 1 || u - u != 0 ? x : y) : u == 0 ? -INFINITY : NAN;
 }
 
 /* 1 / (1 + e^-x), from e^-|x|, which does not overflow. */
 INLINE REAL F(sigmoid)(REAL x) {
-    const REAL e = F(exp)(-ABS(x));
+    const REAL e = F(decay)(-ABS(x));
     return (x < 0 ? e : 1) / (1 + e);
 }
 
@@ -83,15 +101,11 @@ INLINE REAL F(tanh)(REAL x) {
     return SIGN_OF(a < (REAL)0.625 ? near : high + (1 - high - q - lost), x);
 }
 
-/* erfc |x| = e^(-x^2) Q / (1 + 2 |x|), its quotients and the square with what their roundings lost. */
+/* erfc |x| = e^(-x^2) Q / (|x| + 3), the square with what its rounding lost. */
 INLINE REAL F(erfc_of_size)(REAL x) {
-    const REAL a = ABS(x) > ERFC_MOST ? ERFC_MOST : ABS(x);
-    const REAL over = 1 / (a + 3), rough = (a - 3) * over;
-    const REAL q = FMA(over, FMA(rough, -a, FMA(rough + 1, -3, a)), rough);
-    const REAL p = ERFC_POLYNOMIAL(q), inverse = 1 / FMA(a, 2, 1), ratio = FMA(p, inverse, inverse);
-    const REAL scaled = FMA(FMA(ratio, -2 * a, 1) + (p - ratio), inverse, ratio);
-    const REAL square = a * a;
-    return F(exp)(-square) * FMA(scaled, FMA(a, -a, square), scaled);
+    const REAL a = ABS(x) > ERFC_MOST ? ERFC_MOST : ABS(x), lost = FMA(a, -a, a * a);
+    const REAL over = 1 / (a + 3), q = FMA(over, -6, 1), scaled = ERFC_POLYNOMIAL(q) * over;
+    return F(decay)(-(x * x)) * FMA(scaled, lost, scaled);
 }
 
 INLINE REAL F(erfc)(REAL x) {
@@ -125,6 +139,7 @@ INLINE REAL F(erf)(REAL x) {
 #undef ERFC_MOST
 #undef TANH_MOST
 #undef SMALLEST_NORMAL
+#undef HUGE_TO_1
 #undef EXP_POLYNOMIAL
 #undef LOG_POLYNOMIAL
 #undef TANH_POLYNOMIAL

@@ -56,6 +56,7 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define ERFC_MOST 10.5f
 #define TANH_MOST 10.0f
 #define SMALLEST_NORMAL 0x1p-126f
+#define HUGE_TO_1 0x1p60f
 /* (e^r - 1 - r) / r^2, |r| <= ln 2 / 2 */
 #define EXP_POLYNOMIAL(r) \
     FMA(FMA(FMA(FMA(FMA(0x1.a124f2p-13f, r, 0x1.6d4324p-10f), r, 0x1.1110ep-7f), r, 0x1.5554eap-5f), r, \
@@ -71,11 +72,11 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define ERF_POLYNOMIAL(z) \
     FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.445f48p-17f, z, 0x1.d8875p-14f), z, -0x1.bccf66p-11f), z, \
     0x1.562a6p-8f), z, -0x1.b829c8p-6f), z, 0x1.ce2f08p-4f), z, -0x1.812746p-2f), z, 0x1.06eba8p-3f)
-/* (1 + 2 x) e^(x^2) erfc x - 1 in q = (x - 3) / (x + 3), 0 <= x <= 11 (double: 28) */
+/* (x + 3) e^(x^2) erfc x in q = (x - 3) / (x + 3), 0 <= x <= 10.5 (double: 27.5) */
 #define ERFC_POLYNOMIAL(q) \
-    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(0x1.5f542ap-15f, q, -0x1.5a524p-13f), q, \
-    -0x1.7ee5a4p-11f), q, 0x1.fd5ee8p-10f), q, 0x1.4a680cp-9f), q, -0x1.85bdp-6f), q, 0x1.17ca22p-4f), q, \
-    -0x1.e8891ap-4f), q, 0x1.098372p-3f), q, -0x1.85a198p-5f), q, -0x1.15c086p-3f), q, 0x1.03148cp-2f)
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.241c2cp-20f, q, -0x1.597488p-12f), q, -0x1.fd3fc2p-12f), \
+    q, 0x1.942fbp-9f), q, -0x1.40c91ap-10f), q, -0x1.b7c228p-6f), q, 0x1.e99682p-4f), q, \
+    -0x1.3deac6p-2f), q, 0x1.2e326ap-1f), q, -0x1.c44c48p-1f), q, 0x1.12f21ep+0f)
 #include "elementary.h"
 
 #define REAL double
@@ -98,6 +99,7 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define ERFC_MOST 27.5
 #define TANH_MOST 20.0
 #define SMALLEST_NORMAL 0x1p-1022
+#define HUGE_TO_1 0x1p60
 #define EXP_POLYNOMIAL(r) \
     FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(0x1.1f730349868cep-29, r, 0x1.af4de97ca4194p-26), r, \
     0x1.27e4db646b17ep-22), r, 0x1.71de0231960ebp-19), r, 0x1.a01a01a6d889cp-16), r, \
@@ -120,13 +122,12 @@ INLINE bfloat16 store_bfloat16(float x) {
     0x1.565bcd0e6a2eep-8), z, -0x1.b82ce31288b47p-6), z, 0x1.ce2f21a042be2p-4), z, \
     -0x1.812746b0379e7p-2), z, 0x1.06eba8214db69p-3)
 #define ERFC_POLYNOMIAL(q) \
-     \
-    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.2150f332779a1p-28, \
-    q, -0x1.240fd782dbbf8p-27), q, 0x1.1abfce4dab5a4p-25), q, 0x1.8a8bcf6b1dbf4p-24), q, \
-    -0x1.19921ee6be774p-23), q, -0x1.44cf3c31a9fffp-21), q, 0x1.76ba2f4878a4cp-22), q, \
-    0x1.d0ee0c85f55b9p-19), q, -0x1.869edff44bffcp-21), q, -0x1.512a5f53c593fp-16), q, \
-    0x1.4c10888027b82p-18), q, 0x1.06598f0ebfdadp-13), q, -0x1.b91224996e6cap-14), q, \
-    -0x1.98db48cb9a9e4p-11), q, 0x1.ef1bdc7d439fep-10), q, 0x1.4b884e04cf18ap-9), q, \
-    -0x1.8574c40a9b0e5p-6), q, 0x1.17ca287812733p-4), q, -0x1.e88b803a4d084p-4), q, \
-    0x1.098366a5b3eabp-3), q, -0x1.85a15c58aa35ep-5), q, -0x1.15c084bb9e8e1p-3), q, 0x1.03148b5f9261dp-2)
+    FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(-0x1.bf11d2426e46p-30, \
+    q, -0x1.b9494d9ed2782p-28), q, 0x1.565dc2769b34fp-29), q, 0x1.a438d30739be4p-25), q, \
+    0x1.58cdb054c54c7p-25), q, -0x1.f50a1decea139p-23), q, -0x1.b04296a7680e2p-22), q, \
+    0x1.0c52b409ccd4cp-20), q, 0x1.72c3dc7927025p-19), q, -0x1.3ec1221744a9ap-18), q, \
+    -0x1.251710a56f32fp-16), q, 0x1.fe001db5f36d5p-16), q, 0x1.c32505f52bbdfp-14), q, \
+    -0x1.2239005b9a85cp-12), q, -0x1.1f78e0828bf1cp-11), q, 0x1.8dae3a322673fp-9), q, \
+    -0x1.3dd3e717828f9p-10), q, -0x1.b78993d6cc7aap-6), q, 0x1.e995f11b181fcp-4), q, \
+    -0x1.3deb21415dbd7p-2), q, 0x1.2e326945de2aep-1), q, -0x1.c44c471baa377p-1), q, 0x1.12f21ddd9f5e2p+0)
 #include "elementary.h"

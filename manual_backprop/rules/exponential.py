@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -40,11 +39,19 @@ class ELU(Rule):
 
     @staticmethod
     def forward(input: Tensor, alpha: float) -> Tensor:
-        return F.elu(input, alpha)
+        return in_opmath(choose(ELU.output), input, alpha)
+
+    @staticmethod
+    def output(input: Tensor, alpha: float) -> Tensor:
+        return torch.where(input <= 0, alpha * torch.expm1(input.clamp(max=0)), input)
 
     @staticmethod
     def forward_(input: Tensor, alpha: float) -> Tensor:
-        return F.elu_(input, alpha)
+        return choose(ELU.output_)(input, alpha)
+
+    @staticmethod
+    def output_(input: Tensor, alpha: float) -> Tensor:
+        return input.copy_(in_opmath(ELU.output, input, alpha))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -86,11 +93,19 @@ class CELU(Rule):
 
     @staticmethod
     def forward(input: Tensor, alpha: float) -> Tensor:
-        return torch.celu(input, alpha)
+        return in_opmath(choose(CELU.output), input, alpha)
+
+    @staticmethod
+    def output(input: Tensor, alpha: float) -> Tensor:
+        return torch.where(input <= 0, alpha * torch.expm1(input.clamp(max=0) / alpha), input)
 
     @staticmethod
     def forward_(input: Tensor, alpha: float) -> Tensor:
-        return torch.celu_(input, alpha)
+        return choose(CELU.output_)(input, alpha)
+
+    @staticmethod
+    def output_(input: Tensor, alpha: float) -> Tensor:
+        return input.copy_(in_opmath(CELU.output, input, alpha))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -132,11 +147,19 @@ class SELU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return torch.selu(input)
+        return in_opmath(choose(SELU.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return torch.where(input <= 0, (SELU_SCALE * SELU_ALPHA) * torch.expm1(input.clamp(max=0)), SELU_SCALE * input)
 
     @staticmethod
     def forward_(input: Tensor) -> Tensor:
-        return torch.selu_(input)
+        return choose(SELU.output_)(input)
+
+    @staticmethod
+    def output_(input: Tensor) -> Tensor:
+        return input.copy_(in_opmath(SELU.output, input))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -15,6 +14,14 @@ SQRT_HALF = math.sqrt(0.5)
 NORMAL = 1 / math.sqrt(2 * math.pi)
 BETA = math.sqrt(2 / math.pi)
 KAPPA = 0.044715
+
+
+def halves(input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The first and the second half along an axis of even size."""
+    if input.shape[dim] % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}")
+    a, b = input.chunk(2, dim)
+    return a, b
 
 
 class GELU(Rule):
@@ -32,7 +39,17 @@ class GELU(Rule):
 
     @staticmethod
     def forward(input: Tensor, approximate: str) -> Tensor:
-        return F.gelu(input, approximate=approximate)
+        if approximate not in ("none", "tanh"):
+            raise RuntimeError(f'approximate argument must be either "none" or "tanh", got {approximate!r}')
+        return in_opmath(choose(GELU.output_tanh if approximate == "tanh" else GELU.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input * (0.5 * torch.erfc(-SQRT_HALF * input))
+
+    @staticmethod
+    def output_tanh(input: Tensor) -> Tensor:
+        return input * torch.sigmoid(2 * BETA * input * (1 + KAPPA * (input * input)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -77,7 +94,15 @@ class GLU(Rule):
 
     @staticmethod
     def forward(input: Tensor, dim: int) -> Tensor:
-        return F.glu(input, dim)
+        return in_opmath(choose(GLU.output), input, dim)
+
+    @staticmethod
+    def output(input: Tensor, dim: int) -> Tensor:
+        return GLU.gated(*halves(input, dim))
+
+    @staticmethod
+    def gated(a: Tensor, b: Tensor) -> Tensor:
+        return a * torch.sigmoid(b)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -90,15 +115,18 @@ class GLU(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
-        a, b = input.chunk(2, dim)
+        return torch.cat(GLU.delta_halves(delta, *halves(input, dim)), dim)
+
+    @staticmethod
+    def delta_halves(delta: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         s = torch.sigmoid(b)
         delta_a = delta * s
-        return torch.cat((delta_a, delta_a * a * (1 - s)), dim)
+        return delta_a, delta_a * a * (1 - s)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, dim = inputs
-        _, b = input.chunk(2, dim)
+        _, b = halves(input, dim)
         t_a, t_b = tangents[0].chunk(2, dim)
         s = torch.sigmoid(b)
         return t_a * s + output * (1 - s) * t_b

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -31,7 +30,11 @@ class Hardtanh(Rule):
 
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
-        return F.hardtanh(input, min_val, max_val)
+        return choose(Hardtanh.output)(input, min_val, max_val)
+
+    @staticmethod
+    def output(input: Tensor, min_val: float, max_val: float) -> Tensor:
+        return torch.where(input <= min_val, min_val, torch.where(input >= max_val, max_val, input))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -65,7 +68,11 @@ class Hardshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return F.hardshrink(input, lambd)
+        return choose(Hardshrink.output)(input, lambd)
+
+    @staticmethod
+    def output(input: Tensor, lambd: float) -> Tensor:
+        return torch.where(input.abs() <= lambd, 0.0, input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -99,7 +106,12 @@ class Softshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return F.softshrink(input, lambd)
+        return choose(Softshrink.output)(input, lambd)
+
+    @staticmethod
+    def output(input: Tensor, lambd: float) -> Tensor:
+        below = torch.where(input < -lambd, input + lambd, input * 0.0)  # NaN stays
+        return torch.where(input > lambd, input - lambd, below)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -134,7 +146,11 @@ class Hardsigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.hardsigmoid(input)
+        return in_opmath(choose(Hardsigmoid.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return (input + 3).clamp(0, 6) / 6
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -167,7 +183,11 @@ class Hardswish(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.hardswish(input)
+        return in_opmath(choose(Hardswish.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input * (input + 3).clamp(0, 6) / 6
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
 
 FLOAT32 = {"cuda": "float32"}
+
+ALL_OF_MISH = 20.0
+"""From here on Mish's w is 1, to the last bit of float64: 1 - w = 2 / (n + 2), n > e^40."""
 
 
 def refuse_complex(ctx: Any, input: Tensor) -> None:
@@ -40,6 +42,10 @@ class Sigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
+        return in_opmath(choose(Sigmoid.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
         return torch.sigmoid(input)
 
     @staticmethod
@@ -74,7 +80,12 @@ class LogSigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.logsigmoid(input)
+        return in_opmath(choose(LogSigmoid.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        size = torch.where(input < 0, -input, input)  # |x| with a slope at 0
+        return torch.where(input < 0, input, 0.0) - torch.log1p(torch.exp(-size))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -108,6 +119,10 @@ class Tanh(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
+        return in_opmath(choose(Tanh.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
         return torch.tanh(input)
 
     @staticmethod
@@ -142,7 +157,11 @@ class Tanhshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.tanhshrink(input)
+        return in_opmath(choose(Tanhshrink.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input - torch.tanh(input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -179,7 +198,13 @@ class Softplus(Rule):
 
     @staticmethod
     def forward(input: Tensor, beta: float, threshold: float) -> Tensor:
-        return F.softplus(input, beta, threshold)
+        return in_opmath(choose(Softplus.output), input, beta, threshold)
+
+    @staticmethod
+    def output(input: Tensor, beta: float, threshold: float) -> Tensor:
+        scaled = input * beta
+        bent = torch.log1p(torch.exp(scaled.clamp(max=threshold))) / beta  # no more than what is used: no overflow
+        return torch.where(scaled > threshold, input, bent)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -214,7 +239,11 @@ class Softsign(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.softsign(input)
+        return in_opmath(choose(Softsign.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input / (1 + input.abs())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -250,7 +279,11 @@ class SiLU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.silu(input)
+        return in_opmath(choose(SiLU.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input * torch.sigmoid(input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -272,11 +305,11 @@ class SiLU(Rule):
 
 
 class Mish(Rule):
-    """y = x w,   w = tanh(log(1 + e^x)) = s (2 - s) / (1 + q^2),   s = sigma(x), q = 1 - s
+    """y = x w,   w = tanh(log(1 + e^x)) = n / (n + 2),   n = e^x (e^x + 2)
 
     input, output, delta (*)
 
-    delta_input = (w + x w') delta,   w' = 4 s q^2 / (1 + q^2)^2
+    delta_input = (w + x w') delta,   w = s (2 - s) / (1 + q^2), w' = 4 s q^2 / (1 + q^2)^2,   s = sigma(x), q = 1 - s
 
     Source: Misra 2019, "Mish: a self regularized non-monotonic activation function"; w by tanh(log z) =
     (z^2 - 1) / (z^2 + 1) with z = 1 + e^x = 1 / q, w' by q' = -s q.
@@ -286,7 +319,13 @@ class Mish(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.mish(input)
+        return in_opmath(choose(Mish.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        e = torch.exp(input.clamp(max=ALL_OF_MISH))
+        n = e * (e + 2)
+        return input * (n / (n + 2))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

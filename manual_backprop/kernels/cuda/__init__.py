@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from ... import rules
-from ...rules._rule import KERNELS
+from ...rules._rule import KERNELS, in_opmath
+from ..pointwise import FORWARD
 
 Function = Callable[..., Any]
 
@@ -40,6 +41,14 @@ SERVED: dict[str, tuple[Function, ...]] = {
         rules.BatchNorm.grad_weight,
     ),
     "pooling": (rules.MaxPool.winners, rules.MaxPool.delta_input, rules.AvgPool.delta_input),
+    "pointwise": (
+        *(rule.delta_input for rule in FORWARD),  # type: ignore[attr-defined]
+        *(rule.delta_input_in_place for rule in (rules.ELU, rules.CELU, rules.SELU)),
+        rules.GELU.delta_input,
+        rules.GELU.delta_input_tanh,
+        rules.RReLU.delta_input,
+        rules.Dropout.delta_input,
+    ),
     "attention": (rules.ScaledDotProductAttention.attended, rules.ScaledDotProductAttention.deltas),
 }
 """Module of this folder -> the formulas that its dict KERNELS has kernels for."""
@@ -72,6 +81,8 @@ def register() -> None:
 def switch(name: str, formula: Function, elsewhere: Function) -> Function:
     """A function that looks where its first argument lies."""
     on_gpu: Function | None = None
+    if rounds_once(formula) and not hasattr(elsewhere, "rounds_once"):
+        elsewhere = functools.partial(in_opmath, elsewhere)
 
     @functools.wraps(formula)
     def run(first: Any, *args: Any) -> Any:
@@ -90,7 +101,14 @@ def switch(name: str, formula: Function, elsewhere: Function) -> Function:
             on_gpu = elsewhere
             return result
 
+    if rounds_once(formula):
+        run.rounds_once = True  # type: ignore[attr-defined]
     return run
+
+
+def rounds_once(formula: Function) -> bool:
+    """Whether the rule runs the formula `in_opmath`, which leaves the widening of 16 bits to a kernel."""
+    return formula.__name__.startswith("delta_input")
 
 
 def here(tensor: torch.Tensor) -> bool:

@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rules import AvgPool, MaxPool
+from ...rules._rule import in_opmath
 from .. import layout
 from .launch import channels_last, laid_as, launch, takes
 
@@ -149,7 +150,7 @@ def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes
         or delta.shape[:2].numel() * math.prod(size) >= 2**31
         or torch.are_deterministic_algorithms_enabled()  # sums of windows that overlap come in any order
     ):
-        return layout.max_pool_delta_input(delta, winner, *options)
+        return in_opmath(layout.max_pool_delta_input, delta, winner, *options)
     last = bool(channels_last(winner))
     delta, shape = laid_as(delta.detach(), winner), (*delta.shape[:2], *size)
     memory_format = torch.channels_last if last else torch.contiguous_format
@@ -168,7 +169,7 @@ def avg_pool_delta_input(
     """`AvgPool.delta_input`."""
     if len(size) != 2 or not _planes(delta) or delta.shape[:2].numel() * math.prod(size) >= 2**31:
         options = kernel_size, stride, padding, count_include_pad, divisor_override
-        return layout.avg_pool_delta_input(delta, size, *options)
+        return in_opmath(layout.avg_pool_delta_input, delta, size, *options)
     last = bool(channels_last(delta))
     memory_format = torch.channels_last if last else torch.contiguous_format
     shape = *delta.shape[:2], *size

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rules import CrossEntropyLoss, LinearCrossEntropyLoss, LogSoftmax, Softmax, Softmin
+from ...rules._rule import in_opmath
 from ...rules.cross_entropy import per_row
 from .launch import block, dense, launch, takes
 
@@ -134,7 +135,7 @@ def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
 def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`LogSoftmax.delta_input`."""
     if not _rows(delta, output, dim):
-        return LogSoftmax.delta_input(delta, output, dim)
+        return in_opmath(LogSoftmax.delta_input, delta, output, dim)
     return _along_rows(delta, output, 1, True)
 
 
@@ -160,7 +161,7 @@ def cross_entropy_delta_input(
     """`CrossEntropyLoss.delta_input`."""
     options = ignore_index, reduction, smoothing
     if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, others=(target,)):
-        return CrossEntropyLoss.delta_input(delta, log_probs, target, weight, *options)
+        return in_opmath(CrossEntropyLoss.delta_input, delta, log_probs, target, weight, *options)
     out = torch.empty_like(log_probs, dtype=delta.dtype)
     return _delta_of_logits(out, delta, log_probs, target, weight, *options, normalized=True)
 
