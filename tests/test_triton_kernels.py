@@ -21,7 +21,8 @@ from torch import Tensor
 import manual_backprop as mb
 from manual_backprop import rules
 from manual_backprop.functional import attention
-from manual_backprop.kernels import cuda
+from manual_backprop.kernels import cuda, printer
+from manual_backprop.kernels.pointwise import FORWARD
 from manual_backprop.rules import _rule
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -321,6 +322,73 @@ def test_attention(
     assert launches.count("_attended") == 1
     assert launches.count("_delta_query") == 2
     assert launches.count("_delta_key_value") == 3
+
+
+def pointwise_formulas() -> list[Any]:
+    """Those that are served and, as a larger test of the printer, the forwards."""
+    served = [f for f in cuda.SERVED["pointwise"] if f is not rules.Dropout.delta_input]
+    return [*served, *(rule.output for rule in FORWARD), rules.GELU.output, rules.GELU.output_tanh]  # type: ignore[attr-defined]
+
+
+NUMBERS = {"threshold": 0.4, "negative_slope": 0.1, "alpha": 1.3, "min_val": -0.7, "max_val": 1.1, "lambd": 0.6}
+NUMBERS |= {"beta": 1.7, "value": 0.3}
+
+
+@pytest.mark.parametrize("formula", pointwise_formulas(), ids=lambda formula: formula.__qualname__)
+def test_pointwise(formula: Any, launches: list[str]) -> None:
+    names, numbers = printer.parameters(formula)
+    run, options = cuda.module("pointwise").kernel(formula), [NUMBERS[name] for name in numbers]
+    for dtype, shape in itertools.product(DTYPES, ((7, 33), (2000,), ())):
+        last = randn(*shape, dtype=dtype, scale=2)
+        for delta in kinds(shape, dtype) if len(names) > 1 and shape else [randn(*shape, dtype=dtype)]:
+            args = [*[delta, last][-len(names) :], *options]
+            truth, found = formula(*map(double, args)), run(*args)
+            assert found.dtype == dtype
+            assert found.stride() == last.stride()
+            # a rounding or two for each function, and where terms cancel, those of the terms
+            rtol, atol = max(1e-6, EPS[dtype]), 1e-6 * max(1.0, float(delta.abs().max()))
+            torch.testing.assert_close(found.double(), truth, rtol=rtol, atol=atol)
+    special = torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1e-4, -1e-4, 1, -1, 20, -20, 80, -80, 1e3, -1e3, INF, -INF, NAN])
+    tensors = [t.contiguous().to(DEVICE) for t in torch.cartesian_prod(special, special).T][-len(names) :]
+    args = [*tensors, *options]
+    torch.testing.assert_close(run(*args), formula(*args), rtol=4e-6, atol=1e-6, equal_nan=True)
+    assert launches == ["kernel"] * len(launches)
+    assert len(launches) >= 10
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dropout(dtype: torch.dtype, launches: list[str]) -> None:
+    mask = torch.rand(7, 33, device=DEVICE) < 0.6
+    for delta in kinds((7, 33), dtype):
+        exact(rules.Dropout.delta_input, delta, mask, 0.4)
+    assert launches == ["kernel"] * 4
+    exact(rules.Dropout.delta_input, randn(2, 3, 4, dtype=dtype), torch.rand(2, 3, 1, device=DEVICE) < 0.6, 0.4)
+    exact(rules.Dropout.delta_input, delta, torch.zeros_like(mask), 1.0)
+    assert len(launches) == 4
+
+
+def test_elementary_functions() -> None:
+    """Within a few units in the last place of float32, over all sizes."""
+    sizes = torch.logspace(-30, 2, 3000)
+    x = torch.cat([sizes, -sizes, torch.linspace(-12, 12, 3001), torch.tensor([0.0, -0.0, INF, -INF, NAN])]).to(DEVICE)
+
+    def formula_of(function: Any) -> Any:
+        def formula(input: Tensor) -> Tensor:
+            return function(input)
+
+        return formula
+
+    for name in ("exp", "expm1", "log1p", "sigmoid", "tanh", "erfc", "erf", "log", "sqrt"):
+        function = getattr(torch, name)
+        argument = x.abs() if name in ("log", "sqrt") else x.clamp(min=-0.999999) if name == "log1p" else x
+        found, truth = cuda.module("pointwise").kernel(formula_of(function))(argument), function(argument.double())
+        # e^x of the language is one multiplication away from 2^x: x roundings; erfc has e^-x² in it
+        rtol = {"exp": 1e-5, "expm1": 1e-5, "erfc": 2e-5}.get(name, 1e-6)
+        tiny = truth.abs() < torch.finfo(torch.float32).tiny
+        torch.testing.assert_close(
+            found.double()[~tiny], truth.float().double()[~tiny], rtol=rtol, atol=0, equal_nan=True
+        )
+        assert (found[tiny].abs() <= torch.finfo(torch.float32).tiny).all()
 
 
 def test_special_values(launches: list[str]) -> None:

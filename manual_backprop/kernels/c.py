@@ -42,7 +42,11 @@ class C(Dialect):
     }
 
     def constant(self, value: float) -> str:
-        return f"({self.real}){value!r}" if abs(value) < float("inf") and value == value else f"({self.real}){_named(value)}"
+        return (
+            f"({self.real}){value!r}"
+            if abs(value) < float("inf") and value == value
+            else f"({self.real}){_named(value)}"
+        )
 
     def converted(self, text: str, kind: Kind) -> str:
         return f"({self.real}){text}"

@@ -246,11 +246,9 @@ def group_norm_derivatives(
     sums, dots = _sums_of_rows(delta, input, mean, invstd, batch * channels, positions, each, grouped=True)
     delta_input = None
     if needs[0]:
-        w = sums.new_ones(channels) if weight is None else weight.detach().float()
+        w = (sums.new_ones(channels) if weight is None else weight.detach().float()).reshape(groups, each)
         count = each * positions
-        along_one, along_x = (
-            (w * v.reshape(batch, channels)).reshape(batch, groups, each).sum(2) for v in (sums, dots)
-        )
+        along_one, along_x = ((w * v.reshape(batch, groups, each)).sum(2) for v in (sums, dots))
         b = -invstd.square() * along_x / count
         c = -invstd * along_one / count - b * mean
         a = invstd.unsqueeze(2) * w

@@ -1,7 +1,7 @@
 """Triton as a dialect of the printer: what acts on each element alone, printed from its formula when first asked for.
 
-Deltas alone: ATen's forwards pass over memory once, as these would. Triton reads a kernel's source from a file, which is
-kept beside the libraries of native.py.
+Deltas alone are served: ATen's forwards pass over memory once, as these would. Triton reads a kernel's source from a
+file, which is kept beside the libraries of native.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Triton(printer.Dialect):
     }
 
     def constant(self, value: float) -> str:
-        return f"({value!r})" if abs(value) < float("inf") else f'float("{value!r}")'
+        return repr(value) if abs(value) < float("inf") else f'float("{value!r}")'
 
     def converted(self, text: str, kind: printer.Kind) -> str:
         return f"{text}.to(tl.float32)" if kind == "mask" else text
@@ -125,8 +125,8 @@ def _kept(name: str, text: str) -> Path:
 
 
 def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """The formula as a printed kernel, with the formula's own signature; the last of its real tensors has the memory
-    format of the result, the first its dtype."""
+    """The formula as a printed kernel, with the formula's own signature. The result is laid in memory as the last of
+    its real tensors, which for a delta is what the forward has saved."""
     names, _ = printer.parameters(formula)
     function: Any = None
 
@@ -139,9 +139,11 @@ def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
             return in_opmath(formula, *args)
         if function is None:
             function = built(formula)
-        out = torch.empty_like(laid[names.index("mask") - 1] if masks else laid[-1])
+        out = torch.empty_like(laid[0])
         given = [t.detach().view(torch.uint8) if t.dtype == torch.bool else t.detach() for t in laid]
-        launch(function, triton.cdiv(out.numel(), LANES), out, out, *given, *map(float, numbers), out.numel(), LANES=LANES)
+        launch(
+            function, triton.cdiv(out.numel(), LANES), out, out, *given, *map(float, numbers), out.numel(), LANES=LANES
+        )
         return out
 
     return run
