@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: train test test-all lint check mutants bench docs clean
+.PHONY: train test test-all lint check mutants bench bench-all bench-mnist docs clean
 .DELETE_ON_ERROR:
 
 train: $(READY)  ## learn handwritten digits, test, draw pictures: a run folder below runs/
@@ -26,7 +26,17 @@ check: $(READY)  ## the table of layers x checks
 mutants: $(READY)  ## wrong versions of every formula against the checks
 	$(BIN)/python -m tests.mutants
 
-bench: $(READY)  ## MNIST to 99 % against pytorch's example, one step against torch.nn; MNIST lies in DATA (4 minutes)
+bench: $(READY)  ## every layer and six training steps against torch.nn: tables and plots in benchmarks/results (8 minutes)
+	$(BIN)/python -m benchmarks.layers
+	$(BIN)/python -m benchmarks.steps
+
+bench-all: $(READY)  ## the same with torch.compile, cost over growth, and MNIST, which lies in DATA (half an hour)
+	$(BIN)/python -m benchmarks.layers
+	$(BIN)/python -m benchmarks.steps --compile
+	$(BIN)/python -m benchmarks.growth --compile
+	$(MAKE) bench-mnist
+
+bench-mnist: $(READY)  ## MNIST to 99 % against pytorch's example, one step against torch.nn; MNIST lies in DATA (4 minutes)
 	$(BIN)/python -m benchmarks.mnist --root $(or $(DATA),data)
 
 docs: $(READY)  ## the README's table of layers, from the docstrings of the rules

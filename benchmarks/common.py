@@ -1,77 +1,67 @@
-"""Timing two things in one process, and writing what was measured as Markdown, JSON and a plot."""
+"""Writing what was measured as Markdown, JSON and bars."""
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from manual_backprop._files import write_atomically
+from manual_backprop._style import BLUE, DPI, INK, MUTED, ORANGE, SETTINGS
+from manual_backprop.bench.timing import interleaved, machine, ratio, table
+
+__all__ = ["RESULTS", "bars", "draw", "interleaved", "machine", "ratio", "table", "write"]
 
 RESULTS = Path(__file__).with_name("results")
 
 
-def interleaved(steps: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 5) -> dict[str, list[float]]:
-    """Seconds of every call, the contestants taking turns so that a noisy moment hits all of them alike."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(rounds + warm_up):
-        order = list(steps.items())
-        for name, step in order if i % 2 else reversed(order):
-            start = time.perf_counter()
-            step()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if i >= warm_up:
-                times[name].append(time.perf_counter() - start)
-    return times
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Median of ours over median of theirs, and the quartiles of the paired ratios."""
-    quarters = statistics.quantiles([a / b for a, b in zip(ours, theirs, strict=True)], n=4)
-    return statistics.median(ours) / statistics.median(theirs), quarters[0], quarters[2]
-
-
-def machine() -> dict[str, Any]:
-    """What a number was measured on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
-
-
 def write(name: str, title: str, body: str, data: Any) -> None:
     """`results/<name>.md` and `.json`, whole or not at all."""
-    RESULTS.mkdir(exist_ok=True)
     where = machine()
     facts = f"{where['cpu']}, {where['threads']} threads, torch {where['torch']}" + (
         f", {where['gpu']}" if where["gpu"] else ""
     )
-    save(RESULTS / f"{name}.md", f"# {title}\n\n{facts}\n\n{body}\n")
-    save(RESULTS / f"{name}.json", json.dumps({"machine": where, "results": data}, indent=1) + "\n")
+    write_atomically(RESULTS / f"{name}.md", f"# {title}\n\n{facts}\n\n{body}\n".encode())
+    text = json.dumps({"machine": where, "results": data}, indent=1)
+    write_atomically(RESULTS / f"{name}.json", f"{text}\n".encode())
 
 
-def save(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def draw(name: str, figure: Any) -> None:
+    """`results/<name>.png`."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=DPI, format="png")
+    write_atomically(RESULTS / f"{name}.png", buffer.getvalue())
+
+
+def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str) -> None:
+    """A panel of bars for each size, from 1 to the left where slower and to the right where faster, on a log axis."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
+        height = 1.2 + 0.17 * max(map(len, panels.values()))
+        figure = Figure(figsize=(3.3 * len(panels) + 0.5, height), layout="constrained", facecolor="white")
+        for axes, (title, values) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            places, numbers = range(len(values)), list(values.values())
+            axes.barh(
+                places, [v - 1 for v in numbers], 0.7, left=1, color=[BLUE if v >= 1 else ORANGE for v in numbers]
+            )
+            axes.set(xscale="log", title=title)
+            axes.set_yticks(places, list(values), fontsize=6)
+            axes.axvline(1, color=INK, linewidth=0.8)
+            low, high = min(*numbers, 1), max(*numbers, 1)
+            base = 2 if high / low < 40 else 4 if high / low < 1600 else 16
+            ticks = [t for i in range(-8, 9) if low / base <= (t := base**i) <= high * base]
+            axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axes.minorticks_off()
+            for place, value in zip(places, numbers, strict=True):
+                axes.annotate(f"{value:.2f}", (value, place), (2 if value >= 1 else -2, 0), textcoords="offset points",
+                              va="center", ha="left" if value >= 1 else "right", fontsize=5, color=MUTED)  # fmt: skip
+            axes.margins(x=0.15, y=0.01)
+            axes.invert_yaxis()
+        figure.supxlabel(label, fontsize="medium")
+        draw(name, figure)

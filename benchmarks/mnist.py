@@ -25,8 +25,9 @@ import yaml
 from torch import nn
 
 import manual_backprop as mb
+from manual_backprop._style import BLUE, INK, MUTED, SETTINGS
 
-from .common import RESULTS, interleaved, ratio, table, write
+from .common import draw, interleaved, ratio, table, write
 
 TARGET = 0.99
 
@@ -127,14 +128,14 @@ def step_times(root: str, rounds: int) -> dict[str, list[float]]:
 
 
 def report_step(times: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
-    middle, low, high = ratio(times["ours"], times["torch"])
+    found = ratio(times["ours"], times["torch"])
     rows = [[name, f"{statistics.median(values) * 1e3:.2f}"] for name, values in times.items()]
     text = table(["training step of mnist_fast", "median ms"], rows)
-    text += f"\n\nours / torch: {middle:.3f} (quartiles {low:.3f} to {high:.3f}), "
+    text += f"\n\nours / torch: {found.value:.3f} (quartiles {found.low:.3f} to {found.high:.3f}), "
     text += f"{len(times['ours'])} steps each, taking turns"
     return text, {
-        "ratio": middle,
-        "quartiles": [low, high],
+        "ratio": found.value,
+        "quartiles": [found.low, found.high],
         "medians": {k: statistics.median(v) for k, v in times.items()},
     }
 
@@ -155,20 +156,20 @@ def report_run(example: dict[str, Any], ours: list[dict[str, Any]]) -> tuple[str
 
 
 def plot(example: dict[str, Any], ours: list[dict[str, Any]]) -> None:
-    import matplotlib
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    axes.plot([e["seconds"] for e in example["epochs"]], [100 * e["accuracy"] for e in example["epochs"]], "o-",
-              label="pytorch's MNIST example, each epoch")  # fmt: skip
-    axes.plot([r["seconds"] for r in ours], [100 * r["accuracy"] for r in ours], "s",
-              label="mnist_fast, whole run, one point a seed")  # fmt: skip
-    axes.axhline(100 * TARGET, color="grey", linewidth=1, linestyle="--")
-    axes.set(xlabel="seconds from start", ylabel="test accuracy, %", xscale="log", title="MNIST to 99 %")
-    axes.legend()
-    figure.savefig(RESULTS / "mnist.png", dpi=150)
+    with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained", facecolor="white")
+        axes = figure.subplots()
+        axes.plot([e["seconds"] for e in example["epochs"]], [100 * e["accuracy"] for e in example["epochs"]], "o-",
+                  color=MUTED, label="pytorch's MNIST example, each epoch")  # fmt: skip
+        axes.plot([r["seconds"] for r in ours], [100 * r["accuracy"] for r in ours], "s", color=BLUE,
+                  label="mnist_fast, whole run, one point a seed")  # fmt: skip
+        axes.axhline(100 * TARGET, color=INK, linewidth=1, linestyle="--")
+        axes.set(xlabel="seconds from start", ylabel="test accuracy, %", xscale="log", title="MNIST to 99 %")
+        axes.legend()
+        draw("mnist", figure)
 
 
 def main() -> None:

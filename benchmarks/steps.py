@@ -1,142 +1,109 @@
 """One training step (forward, loss, backward) and the bytes it keeps: ours against eager torch.nn.
 
-python -m benchmarks.steps                         every network (about five minutes on two cores)
-python -m benchmarks.steps --model gpt --rounds 30    one
-python -m benchmarks.steps --compile               torch.compile's step and compile time besides
+python -m benchmarks.steps                            every network (about three minutes on two cores)
+python -m benchmarks.steps --compile                  torch.compile's step and compile time besides (ten minutes more)
+python -m benchmarks.steps --model gpt --rounds 30    one, without writing results
 
-Contestants take turns in one process. "exact" is the default, "off" keeps every tensor as autograd does, "checkpoint"
-is eager torch.nn with every block of the network under torch.utils.checkpoint.
+Contestants take turns in one process; what they are: manual_backprop/bench/steps.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from manual_backprop.bench.networks import NETWORKS
+from manual_backprop.bench.peers import PEERS
+from manual_backprop.bench.steps import BUDGET, CONTESTANTS, MODES, Step, measure
+from manual_backprop.bench.timing import duration, threads
 
-import manual_backprop as mb
+from .common import bars, table, write
 
-from .common import interleaved, ratio, table, write
-from .networks import NETWORKS
+SIX = ("mlp", "mnist_fast", "resnet18", "mixer-s16", "vit-tiny", "gpt")
+"""The networks that have targets."""
 
-TARGETS = ("mlp", "mnist_fast", "resnet18", "mixer-s16", "vit-tiny", "gpt")
-
-
-def step(
-    model: nn.Module, x: Tensor, y: Tensor, loss: Callable[..., Tensor], mode: str | None = None
-) -> Callable[[], None]:
-    parameters = list(model.parameters())
-
-    def run() -> None:
-        for p in parameters:
-            p.grad = None
-        if mode is None:
-            loss(model(x), y).backward()
-        else:
-            with mb.saving(mode), mb.explicit():
-                value = loss(model(x), y)
-            value.backward()
-
-    return run
+TIME, MEAN_TIME, MEAN_BYTES = 1.0, 0.95, 0.6
+"""At most: each step over eager's, and over the six the geometric means of time and bytes, by default ("exact")."""
 
 
-def checkpointed(model: nn.Module) -> nn.Module:
-    """The children of the outermost Sequential, each recomputed in the backward."""
-
-    class Checkpointed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layers = nn.ModuleList(model.children())
-
-        def forward(self, x: Tensor) -> Tensor:
-            for layer in self.layers:
-                x = checkpoint(layer, x, use_reentrant=False)
-            return x
-
-    return Checkpointed() if isinstance(model, nn.Sequential) else model
+def verdict(value: float, target: float, digits: int = 2) -> str:
+    """Whether the number that is shown is at most the target."""
+    return "met" if round(value, digits) <= target else "missed"
 
 
-def measure(name: str, rounds: int, compiled: bool) -> dict[str, Any]:
-    """Seconds of every contestant's steps, and bytes in each mode."""
-    torch.manual_seed(0)
-    network = NETWORKS[name]
-    model, x, y = network.build(), network.input(), network.target()
-    ours = mb.convert(copy.deepcopy(model))
-    steps = {
-        "eager": step(model, x, y, F.cross_entropy),
-        "exact": step(ours, x, y, mb.functional.cross_entropy, "exact"),
-        "off": step(ours, x, y, mb.functional.cross_entropy, "off"),
-    }
-    if isinstance(model, nn.Sequential):
-        steps["checkpoint"] = step(checkpointed(copy.deepcopy(model)), x, y, F.cross_entropy)
-    found: dict[str, Any] = {"rounds": rounds}
-    if compiled:
-        steps["compile"] = step(torch.compile(copy.deepcopy(model)), x, y, F.cross_entropy)  # type: ignore[arg-type]
-        start = time.perf_counter()
-        steps["compile"]()
-        found["compile seconds"] = time.perf_counter() - start
-    found["seconds"] = interleaved(steps, rounds, warm_up=3)
-    found["bytes"] = {}
-    for mode in ("exact", "off", "bf16", "int8", "int4"):
-        with mb.saving(mode), mb.explicit():
-            saved = mb.saved_bytes(ours, x, loss=lambda output: mb.functional.cross_entropy(output, y))
-        found["bytes"][mode], found["bytes"]["eager"] = saved.ours, saved.twin
-    return found
-
-
-def summary(results: dict[str, dict[str, Any]]) -> str:
+def summary(results: dict[str, Step]) -> str:
     """The two tables, times and bytes, with their geometric means."""
-    names = [n for n in ("exact", "off", "checkpoint", "compile") if any(n in r["seconds"] for r in results.values())]
+    tried = {n for r in results.values() for n in (*r.seconds, *r.missing)}
+    names = [n for n in (*CONTESTANTS[1:], "compile", *PEERS) if n in tried]
     times, sizes = [], []
     for network, found in results.items():
-        seconds = found["seconds"]
-        cells = []
-        for name in names:
-            if name not in seconds:
-                cells.append("-")
-                continue
-            middle, low, high = ratio(seconds[name], seconds["eager"])
-            cells.append(f"{middle:.3f} ({low:.2f} to {high:.2f})")
-        built = f"{found['compile seconds']:.0f} s" if "compile seconds" in found else "-"
-        times.append((network, f"{1e3 * statistics.median(seconds['eager']):.1f} ms", *cells, built))
-        saved = found["bytes"]
-        kept = [f"{saved[mode] / saved['eager']:.3f}" for mode in ("exact", "off", "bf16", "int8", "int4")]
-        sizes.append((network, f"{saved['eager'] / 2**20:.1f} MiB", *kept))
-    six = [r for n, r in results.items() if n in TARGETS]
-    mean_time = statistics.geometric_mean([ratio(r["seconds"]["exact"], r["seconds"]["eager"])[0] for r in six])
-    mean_off = statistics.geometric_mean([ratio(r["seconds"]["off"], r["seconds"]["eager"])[0] for r in six])
-    mean_bytes = statistics.geometric_mean([r["bytes"]["exact"] / r["bytes"]["eager"] for r in six])
+        cells = [_over_eager(found, name) for name in names]
+        built = "-" if found.compiling is None else duration(found.compiling)
+        met = f"exact at most {TIME:.2f}: {verdict(found.ratio('exact').value, TIME)}" if network in SIX else "-"
+        times.append((network, duration(statistics.median(found.seconds["eager"])), *cells, built, met))
+        kept = [f"{found.saved(mode):.3f}" for mode in MODES]
+        sizes.append((network, f"{found.bytes['eager'] / 2**20:.1f} MiB", *kept))
     return (
-        "One step over eager torch.nn's, medians and quartiles of the paired ratios (below 1: faster than eager):\n\n"
-        + table(("network", "eager", *names, "compiling"), times)
+        "One step over eager torch.nn's, medians and quartiles of the ratios round by round (below 1: faster than "
+        "eager):\n\n"
+        + table(("network", "eager", *names, "compiling", "target"), times)
         + "\n\nBytes kept for the backward over eager torch.nn's:\n\n"
-        + table(("network", "eager", "exact", "off", "bf16", "int8", "int4"), sizes)
-        + f"\n\nGeometric means over {len(six)} networks ({', '.join(n for n in results if n in TARGETS)}): "
-        + f'time {mean_time:.3f} in "exact", {mean_off:.3f} in "off"; bytes {mean_bytes:.3f} in "exact".'
+        + table(("network", "eager", *MODES), sizes)
+        + f"\n\n{means(results)}"
+        + "".join(f"\n\n{line}" for line in notes(results))
     )
+
+
+def _over_eager(found: Step, name: str) -> str:
+    return str(found.ratio(name)) if name in found.seconds else "n/a" if name in found.missing else "-"
+
+
+def means(results: dict[str, Step]) -> str:
+    """The geometric means over those of the six that were measured, and whether they reach their targets."""
+    six = {name: found for name, found in results.items() if name in SIX}
+    if not six:
+        return "None of the six networks with targets among them."
+    time = statistics.geometric_mean([found.ratio("exact").value for found in six.values()])
+    off = statistics.geometric_mean([found.ratio("off").value for found in six.values()])
+    kept = statistics.geometric_mean([found.saved("exact") for found in six.values()])
+    return (
+        f"Geometric means over {len(six)} networks ({', '.join(six)}), as it is by default: "
+        f"time {time:.3f} (at most {MEAN_TIME}: {verdict(time, MEAN_TIME, 3)}), "
+        f"bytes {kept:.3f} (at most {MEAN_BYTES}: {verdict(kept, MEAN_BYTES, 3)}). Time {off:.3f} keeping every tensor."
+    )
+
+
+def notes(results: dict[str, Step]) -> Iterable[str]:
+    """Why there is no number where the table has n/a."""
+    for network, found in results.items():
+        for name, reason in found.missing.items():
+            yield f"n/a: {name} of {network}, {reason}."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=NETWORKS, action="append")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, help="default: as many as fit into the budget")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for a network (default %(default)s)")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
-    chosen = options.model or list(NETWORKS)
-    many = {"mlp": 10, "mlp-gelu": 10, "mnist_fast": 5}  # short steps take more rounds
-    results = {name: measure(name, options.rounds * many.get(name, 1), options.compile) for name in chosen}
-    text = summary(results)
-    print(text)
-    if not options.model:
-        write("steps", "A training step: time and bytes", text, results)
+    contestants = (*CONTESTANTS, *["compile"] * options.compile, *PEERS)
+    results = {}
+    with threads(options.threads):
+        for name in options.model or NETWORKS:
+            results[name] = measure(NETWORKS[name], contestants, options.rounds, options.budget)
+            print(name, *(f"{n} {results[name].ratio(n)}" for n in results[name].seconds if n != "eager"), flush=True)
+        text = summary(results)
+        print(text)
+        if options.model:
+            return
+        write("steps", "A training step: time and bytes", f"![times as fast as eager](steps.png)\n\n{text}",
+              {name: found.json() for name, found in results.items()})  # fmt: skip
+        shown = ("exact", "off", "checkpoint", "compile")
+        speeds = {n: {k: 1 / r.ratio(n).value for k, r in results.items() if n in r.seconds} for n in shown}
+        bars("steps", {name: values for name, values in speeds.items() if values}, "times as fast as eager torch.nn")
 
 
 if __name__ == "__main__":

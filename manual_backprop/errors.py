@@ -25,11 +25,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return max(spellings, key=lambda k: difflib.SequenceMatcher(None, name, k).ratio(), default="")
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
-    """The error for a name that is none of the known ones, with the nearest match."""
+def unknown(kind: str, name: str, known: Iterable[str], shown: int = SHOWN) -> BadInput:
+    """The error for a name that is none of the known ones: the nearest match, and all, or the nearest of many."""
     known = list(known)
     hint = f" Did you mean {guess!r}?" if (guess := nearest(name, known)) else ""
-    if len(known) > SHOWN:
+    if len(known) > shown:
         close = difflib.get_close_matches(name, known, n=8, cutoff=0)
         return BadInput(f"Unknown {kind} {name!r}.{hint} Of {len(known)} the nearest: {', '.join(close)}.")
     return BadInput(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")

@@ -23,7 +23,7 @@ from manual_backprop.testing.cases._make import layer
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "CONTRIBUTING.md", "docker/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docker/README.md"]
 
 
 def layers_script() -> ModuleType:

@@ -1,0 +1,156 @@
+"""One layer, forward and backward, ours against torch.nn's: measured, judged by its target, shown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import manual_backprop as mb
+
+from ..errors import BadInput
+from .rows import MEANS, SIZES, Row
+from .timing import Ratio, duration, now, ratio, turns
+
+BUDGETS = {"tiny": 0.4, "64k": 0.8, "4M": 1.6}
+"""Seconds that a row may take at each size, if it does not have so many rounds."""
+
+BUSY = 2.0
+"""A spread beyond which something else was computing."""
+
+PARTS = ("forward", "backward", "both")
+HEAD = ("layer", "input", "torch", "ours", "forward", "backward", "both (quartiles)", "target", "")
+
+Seconds = tuple[float, float, float]
+"""Of the forward, of the backward, of both."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A layer at one size: median seconds of ours and torch's, and how many times as fast as torch's, by part."""
+
+    layer: str
+    group: str
+    size: str
+    shape: tuple[int, ...]
+    target: float
+    rounds: int
+    ours: dict[str, float]
+    torch: dict[str, float]
+    speed: dict[str, Ratio]
+    spread: float
+    """Median over fastest round, of the contestant where it is larger: near 1 on a quiet machine."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the number that is shown reaches the target."""
+        return round(self.speed["both"].value, 2) >= self.target
+
+    def json(self) -> dict[str, Any]:
+        speed = {part: found._asdict() for part, found in self.speed.items()}
+        return {**vars(self), "shape": list(self.shape), "speed": speed, "met": self.met}
+
+    def cells(self) -> tuple[str, ...]:
+        """One line of the table under `HEAD`."""
+        both, forward, backward = (self.speed[part] for part in ("both", "forward", "backward"))
+        times = (duration(seconds["both"]) for seconds in (self.torch, self.ours))
+        verdict = "met" if self.met else "missed"
+        shape = " x ".join(map(str, self.shape))
+        return (self.layer, shape, *times, f"{forward.value:.2f}", f"{backward.value:.2f}", str(both),
+                f"{self.target:.2f}", verdict)  # fmt: skip
+
+
+def step(
+    row: Row, nn: Any, size: str, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Callable[[], Seconds]:
+    """One forward and one backward of the row's layer, which gives their seconds."""
+    shape = row.shapes[size]
+    layer = row.make(nn, shape).to(device, dtype)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        inputs = [value.to(device, dtype if value.is_floating_point() else None) for value in row.inputs(shape)]
+        delta = torch.randn_like(row.call(layer, *inputs))
+    leaves: list[torch.Tensor] = list(layer.parameters())
+    if inputs[0].is_floating_point():
+        leaves.append(inputs[0].requires_grad_())
+
+    def run() -> Seconds:
+        start = now()
+        output = row.call(layer, *inputs)
+        middle = now()
+        torch.autograd.grad(output, leaves, delta)
+        end = now()
+        return middle - start, end - middle, end - start
+
+    return run
+
+
+def compare(row: Row, size: str, ours: Callable[[], Seconds], theirs: Callable[[], Seconds],
+            rounds: int | None = None, budget: float | None = None) -> Measured:  # fmt: skip
+    """The two contestants' steps in turns; see `timing.turns` for rounds and budget."""
+    found = turns({"ours": ours, "torch": theirs}, rounds, BUDGETS[size] if budget is None else budget)
+    columns = {name: dict(zip(PARTS, zip(*calls, strict=True), strict=True)) for name, calls in found.items()}
+    medians = {name: {part: statistics.median(c) for part, c in parts.items()} for name, parts in columns.items()}
+    speed = {part: ratio(columns["torch"][part], columns["ours"][part]) for part in PARTS}
+    spread = max(medians[name]["both"] / min(parts["both"]) for name, parts in columns.items())
+    return Measured(row.name, row.group, size, row.shapes[size], row.target(size), len(found["ours"]), medians["ours"],
+                    medians["torch"], speed, spread)  # fmt: skip
+
+
+def measure(row: Row, size: str, device: str = "cpu", dtype: torch.dtype = torch.float32, rounds: int | None = None,
+            budget: float | None = None) -> Measured:  # fmt: skip
+    """The row's layer of `mb.nn` against torch.nn's. Raises BadInput where one cannot run in that dtype there."""
+    try:
+        ours, theirs = (step(row, nn, size, device, dtype) for nn in (mb.nn, torch.nn))
+        return compare(row, size, ours, theirs, rounds, budget)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadInput(f"{row.name} cannot run in {dtype} on {device}: {error}") from error
+
+
+def of_size(found: Iterable[Measured]) -> dict[str, list[Measured]]:
+    """The same by size."""
+    found = list(found)
+    return {size: chosen for size in SIZES if (chosen := [m for m in found if m.size == size])}
+
+
+def means(found: Sequence[Measured]) -> dict[str, tuple[float, float | None]]:
+    """Of layers at one size: geometric mean of each group, and its target where it has one."""
+    groups = dict.fromkeys(m.group for m in found)
+    return {
+        group: (
+            statistics.geometric_mean([m.speed["both"].value for m in found if m.group == group]),
+            MEANS.get(group, {}).get(found[0].size),
+        )
+        for group in groups
+    }
+
+
+def mean_cells(found: Sequence[Measured]) -> list[tuple[str, ...]]:
+    """Lines of a table of `means`: group, layers, geometric mean, target, met or missed."""
+    lines: list[tuple[str, ...]] = []
+    for group, (mean, target) in means(found).items():
+        verdict = "-" if target is None else "met" if round(mean, 2) >= target else "missed"
+        count = sum(m.group == group for m in found)
+        lines.append((group, str(count), f"{mean:.2f}", "-" if target is None else f"{target:.2f}", verdict))
+    return lines
+
+
+def missed(found: Iterable[Measured]) -> str:
+    """One line on the rows that are slower than their targets."""
+    found = list(found)
+    slow = [f"{m.layer} {m.speed['both'].value:.2f}" for m in found if not m.met]
+    return f"{len(found) - len(slow)} of {len(found)} rows meet their target" + (
+        f"; missed: {', '.join(slow)}." if slow else "."
+    )
+
+
+def disturbed(found: Sequence[Measured]) -> str:
+    """One line where other programs took the processor, else nothing."""
+    count = sum(m.spread > BUSY for m in found)
+    return (
+        f"A busy machine: in {count} of {len(found)} rows the median is more than {BUSY:g} times the fastest round. "
+        "Measure again when nothing else computes."
+    ) * bool(count)

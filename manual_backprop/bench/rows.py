@@ -1,0 +1,174 @@
+"""The layers that are measured, on what, and how fast each has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import manual_backprop as mb
+
+SIZES = {"tiny": 2**6, "64k": 2**16, "4M": 2**22}
+"""Numbers in a layer's input, about. The first is there for the cost of a call."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+MATRIX: Shapes = {"tiny": (4, 16), "64k": (512, 128), "4M": (4096, 1024)}
+SIGNAL: Shapes = {"tiny": (2, 8, 4), "64k": (16, 64, 64), "4M": (64, 64, 1024)}
+IMAGE: Shapes = {"tiny": (2, 8, 2, 2), "64k": (16, 16, 16, 16), "4M": (64, 64, 32, 32)}
+VOLUME: Shapes = {"tiny": (1, 8, 2, 2, 2), "64k": (4, 8, 8, 16, 16), "4M": (16, 16, 16, 32, 32)}
+TOKENS: Shapes = {"tiny": (2, 2, 16), "64k": (4, 64, 256), "4M": (64, 256, 256)}
+
+TINY = 0.67
+"""A call on a tiny tensor may cost at most 1.5 times torch.nn's."""
+
+TARGETS = {
+    "activation": 0.95,
+    "softmax and cross-entropy": 1.2,
+    "norm": 1.2,
+    "max-pool": 1.2,
+    "linear and convolution": 1.0,
+    "other": 1.0,
+}
+"""By group: times as fast as torch.nn, forward and backward, from 64k on."""
+
+MEANS = {"activation": {"64k": 1.3, "4M": 1.8}}
+"""By group and size: the geometric mean of a group that has a target."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: how it is made and called, from the shape of its input.
+
+    label: shown, if not the layer's name. arguments: what its constructor takes. inputs: what its forward takes, the
+    first of them differentiated where it is no integer. call: how the layer is called.
+    """
+
+    layer: str
+    group: str
+    shapes: Shapes
+    arguments: Callable[[tuple[int, ...]], tuple] = lambda shape: ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Callable[[tuple[int, ...]], tuple[Tensor, ...]] = lambda shape: (torch.randn(shape),)
+    call: Callable[..., Tensor] = lambda layer, *inputs: layer(*inputs)
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.label or self.layer
+
+    def make(self, nn: Any, shape: tuple[int, ...]) -> torch.nn.Module:
+        """The layer of torch.nn or of ours, with the same parameters every time."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return getattr(nn, self.layer)(*self.arguments(shape), **self.options)
+
+    def target(self, size: str) -> float:
+        return TINY if size == "tiny" else TARGETS[self.group]
+
+
+def _channels(shape: tuple[int, ...]) -> tuple[int]:
+    return (shape[1],)
+
+
+def _last(shape: tuple[int, ...]) -> tuple[int]:
+    return (shape[-1],)
+
+
+def _pair(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return torch.randn(shape), torch.randn(shape)
+
+
+def _probabilities(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return torch.rand(shape), torch.rand(shape)
+
+
+def _classes(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return torch.randn(shape), torch.randint(shape[1], shape[:1])
+
+
+def _convolution(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return shape[1], shape[1], 3
+
+
+def _attention(layer: Any, input: Tensor) -> Tensor:
+    return layer(input, input, input, need_weights=False)[0]
+
+
+def _heads(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[-1], max(shape[-1] // 32, 1)
+
+
+ACTIVATIONS = [
+    *(Row(name, "activation", MATRIX) for name in (
+        "ReLU", "LeakyReLU", "PReLU", "RReLU", "ReLU6", "Hardtanh", "Hardshrink", "Softshrink", "Hardsigmoid",
+        "Hardswish", "ELU", "CELU", "SELU", "Sigmoid", "LogSigmoid", "Tanh", "Tanhshrink", "Softplus", "Softsign",
+        "SiLU", "Mish", "GELU",
+    )),
+    Row("GELU", "activation", MATRIX, options={"approximate": "tanh"}, label="GELU(tanh)"),
+    Row("GLU", "activation", MATRIX),
+    Row("Threshold", "activation", MATRIX, lambda shape: (0.1, 0.0)),
+]  # fmt: skip
+
+LOSSES = [
+    *(Row(name, "other", MATRIX, inputs=_pair) for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")),
+    Row("BCELoss", "other", MATRIX, inputs=_probabilities),
+    Row("BCEWithLogitsLoss", "other", MATRIX, inputs=_probabilities),
+    Row("KLDivLoss", "other", MATRIX, options={"reduction": "batchmean"}, inputs=_probabilities),
+    Row("NLLLoss", "other", MATRIX, inputs=_classes),
+]
+
+ROWS = [
+    *ACTIVATIONS,
+    *(Row(name, "softmax and cross-entropy", MATRIX, lambda shape: (-1,)) for name in ("Softmax", "Softmin",
+      "LogSoftmax")),
+    Row("Softmax2d", "softmax and cross-entropy", IMAGE),
+    Row("CrossEntropyLoss", "softmax and cross-entropy", MATRIX, inputs=_classes),
+    Row("LayerNorm", "norm", MATRIX, _last),
+    Row("RMSNorm", "norm", MATRIX, _last),
+    Row("GroupNorm", "norm", IMAGE, lambda shape: (8, shape[1])),
+    Row("BatchNorm1d", "norm", MATRIX, _channels),
+    Row("BatchNorm2d", "norm", IMAGE, _channels),
+    Row("BatchNorm3d", "norm", VOLUME, _channels),
+    Row("MaxPool1d", "max-pool", SIGNAL, lambda shape: (2,)),
+    Row("MaxPool2d", "max-pool", IMAGE, lambda shape: (2,)),
+    Row("MaxPool2d", "max-pool", IMAGE, lambda shape: (3, 2, 1), label="MaxPool2d(3, 2, 1)"),
+    Row("MaxPool3d", "max-pool", VOLUME, lambda shape: (2,)),
+    Row("AvgPool1d", "other", SIGNAL, lambda shape: (2,)),
+    Row("AvgPool2d", "other", IMAGE, lambda shape: (2,)),
+    Row("AvgPool2d", "other", IMAGE, lambda shape: (3, 2, 1), label="AvgPool2d(3, 2, 1)"),
+    Row("AvgPool3d", "other", VOLUME, lambda shape: (2,)),
+    Row("AdaptiveAvgPool1d", "other", SIGNAL, lambda shape: (1,)),
+    Row("AdaptiveAvgPool2d", "other", IMAGE, lambda shape: (1,)),
+    Row("AdaptiveAvgPool3d", "other", VOLUME, lambda shape: (1,)),
+    Row("Dropout", "other", MATRIX),
+    Row("Dropout1d", "other", SIGNAL),
+    Row("Dropout2d", "other", IMAGE),
+    Row("Dropout3d", "other", VOLUME),
+    Row("AlphaDropout", "other", MATRIX),
+    Row("FeatureAlphaDropout", "other", IMAGE),
+    Row("Linear", "linear and convolution", MATRIX, lambda shape: (shape[-1], shape[-1])),
+    Row("Conv1d", "linear and convolution", SIGNAL, _convolution, {"padding": 1}),
+    Row("Conv2d", "linear and convolution", IMAGE, _convolution, {"padding": 1}),
+    Row("Conv3d", "linear and convolution", VOLUME, _convolution, {"padding": 1}),
+    Row("ConvTranspose1d", "linear and convolution", SIGNAL, _convolution, {"padding": 1}),
+    Row("ConvTranspose2d", "linear and convolution", IMAGE, _convolution, {"padding": 1}),
+    Row("ConvTranspose3d", "linear and convolution", VOLUME, _convolution, {"padding": 1}),
+    Row("Bilinear", "other", {**MATRIX, "4M": (65536, 64)},
+        lambda shape: (shape[-1], shape[-1], 1), inputs=_pair),
+    Row("Embedding", "other", MATRIX, lambda shape: (8 * shape[-1], shape[-1]),
+        inputs=lambda shape: (torch.randint(8 * shape[-1], shape[:1]),)),
+    *LOSSES,
+    Row("MultiheadAttention", "other", TOKENS, _heads, {"batch_first": True}, call=_attention),
+    Row("TransformerEncoderLayer", "other", TOKENS, lambda shape: (*_heads(shape), 4 * shape[-1]),
+        {"batch_first": True}),
+    Row("TransformerDecoderLayer", "other", TOKENS, lambda shape: (*_heads(shape), 4 * shape[-1]),
+        {"batch_first": True}, _pair),
+]  # fmt: skip
+
+
+def rows() -> list[Row]:
+    """Those that `mb.nn` has."""
+    return [row for row in ROWS if hasattr(mb.nn, row.layer)]

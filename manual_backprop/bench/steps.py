@@ -1,0 +1,172 @@
+"""One training step (forward, loss, backward) of a network, and the bytes it keeps: ours against eager torch.nn.
+
+Contestants: "eager" is torch.nn; "exact" ours, as it is by default; "off" ours, keeping every tensor as autograd does;
+"checkpoint" eager with every block of the network under torch.utils.checkpoint; "compile" eager under torch.compile;
+and the libraries of peers.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
+
+import manual_backprop as mb
+
+from ..saving import size
+from .networks import Network
+from .peers import PEERS, limited
+from .timing import Ratio, duration, interleaved, now, ratio
+
+CONTESTANTS = ("eager", "exact", "off", "checkpoint")
+"""Those that run at no cost before the first step; "compile" and the peers can be asked for besides."""
+
+MODES = ("exact", "off", "bf16", "int8", "int4")
+BUDGET = 8.0
+"""Seconds for the contestants of one network together, if it does not have so many rounds."""
+
+HEAD = ("contestant", "step", "over eager (quartiles)", "saved bytes", "over eager's")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was measured of one network: seconds of every contestant's steps; bytes in each mode, eager's and compile's.
+
+    missing: contestants that could not run, and why. compiling: seconds of the compiled contestant's first call.
+    """
+
+    seconds: dict[str, list[float]]
+    bytes: dict[str, int]
+    missing: dict[str, str] = field(default_factory=dict)
+    compiling: float | None = None
+
+    def ratio(self, name: str) -> Ratio:
+        """A contestant's time over eager's: below 1 where it is faster."""
+        return ratio(self.seconds[name], self.seconds["eager"])
+
+    def saved(self, mode: str) -> float:
+        """Bytes in that mode over eager's."""
+        return self.bytes[mode] / self.bytes["eager"]
+
+    def json(self) -> dict[str, Any]:
+        times = {name: {"median": statistics.median(s), "over eager": self.ratio(name)._asdict()}
+                 for name, s in self.seconds.items()}  # fmt: skip
+        return {"rounds": len(self.seconds["eager"]), "seconds": times, "bytes": self.bytes, "missing": self.missing,
+                "compiling": self.compiling}  # fmt: skip
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Lines of a table under `HEAD`."""
+        lines: list[tuple[str, ...]] = []
+        for name, seconds in self.seconds.items():
+            kept = (size(self.bytes[name]), f"{self.saved(name):.2f}") if name in self.bytes else ("-", "-")
+            lines.append((name, duration(statistics.median(seconds)), str(self.ratio(name)), *kept))
+        return lines
+
+    def notes(self) -> list[str]:
+        """What the lines do not say."""
+        notes = [f"{name}: n/a, {reason}" for name, reason in self.missing.items()]
+        return notes if self.compiling is None else [f"compile: {duration(self.compiling)} for the first call", *notes]
+
+
+def step(
+    model: nn.Module, x: Tensor, y: Tensor, loss: Callable[..., Tensor], mode: str | None = None
+) -> Callable[[], None]:
+    """A function that takes one step; `mode` is that of `mb.saving`, None for torch's own functions."""
+    parameters = list(model.parameters())
+
+    def run() -> None:
+        for p in parameters:
+            p.grad = None
+        if mode is None:
+            loss(model(x), y).backward()
+        else:
+            with mb.saving(mode), mb.explicit():
+                value = loss(model(x), y)
+            value.backward()
+
+    return run
+
+
+class Checkpointed(nn.Module):
+    """The children of a Sequential, each recomputed in the backward."""
+
+    def __init__(self, model: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(model.children())
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = checkpoint(layer, x, use_reentrant=False)
+        return x
+
+
+def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: int | None = None,
+            budget: float = BUDGET, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Step:  # fmt: skip
+    """Time the contestants, "eager" among them, in turns (see `timing.turns`) and count bytes.
+
+    Peers run after the others, one by one: their idle threads would take the others' cores.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x, y = network.build().to(device, dtype), network.input().to(device), network.target().to(device)
+    x = x.to(dtype) if x.is_floating_point() else x
+    ours = mb.convert(copy.deepcopy(model))
+    steps, bytes = {"eager": step(model, x, y, F.cross_entropy)}, saved(ours, x, y)
+    steps |= {m: step(ours, x, y, mb.functional.cross_entropy, m) for m in MODES if m in contestants}
+    missing, compiling = {}, None
+    if "checkpoint" in contestants and not isinstance(model, nn.Sequential):
+        missing["checkpoint"] = "the network is no Sequential of blocks"
+    elif "checkpoint" in contestants:
+        steps["checkpoint"] = step(Checkpointed(copy.deepcopy(model)), x, y, F.cross_entropy)  # type: ignore[arg-type]
+    if "compile" in contestants:
+        compiled: Any = torch.compile(copy.deepcopy(model))
+        start = now()
+        try:
+            step(compiled, x, y, F.cross_entropy)()
+            compiling = now() - start
+            steps["compile"], bytes["compile"] = step(compiled, x, y, F.cross_entropy), kept(compiled, x, y)
+        except Exception as error:  # whatever a compiler raises
+            missing["compile"] = f"torch.compile failed: {type(error).__name__}"
+    seconds = interleaved(steps, rounds, budget)
+    for name in [name for name in PEERS if name in contestants]:
+        try:
+            with limited():
+                seconds |= interleaved({name: PEERS[name](model, x, y)}, len(seconds["eager"]), budget)
+        except NotImplementedError:
+            continue  # no contestant for such a network
+        except ImportError as error:
+            missing[name] = str(error)
+    return Step(seconds, bytes, missing, compiling)
+
+
+def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
+    """Bytes that forward and loss of our model keep in each mode, and eager's."""
+    found = {}
+    for mode in MODES:
+        with mb.saving(mode), mb.explicit():
+            counted = mb.saved_bytes(model, x, loss=lambda output: mb.functional.cross_entropy(output, y))
+        found[mode], found["eager"] = counted.ours, counted.twin
+    return found
+
+
+def kept(model: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Bytes of the storages, parameters and inputs aside, that forward and loss of any model keep for the backward."""
+    storages: dict[int, Any] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages.setdefault(storage._cdata, storage)
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        F.cross_entropy(model(x), y)
+    alive = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers(), x, y)}
+    return sum(storage.nbytes() for address, storage in storages.items() if address not in alive)
