@@ -124,7 +124,5 @@ KERNELS.update(
         MaxPool.largest: max_pool_largest,
         MaxPool.windows: max_pool_windows,
         MaxPool.delta_input: max_pool_delta_input,
-        AvgPool.delta_input: avg_pool_delta_input,
-        AdaptiveAvgPool.delta_input: adaptive_avg_pool_delta_input,
     }
 )

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 
@@ -61,7 +62,7 @@ def call(name: str, *arguments: Any) -> None:
 @functools.cache
 def library() -> Any:
     """The compiled C files, or None where it cannot be had."""
-    return loaded("cpu", SOURCES)
+    return loaded("cpu", SOURCES, HEADERS)
 
 
 def loaded(name: str, sources: Sequence[Path], headers: Sequence[Path] = (), program: str = "", *flags: str) -> Any:

@@ -1,4 +1,4 @@
-"""Row-wise formulas as C (rows.c): normalizations, softmax and cross-entropy, in one pass where torch makes several.
+"""Normalizations of each sample as C (norms.c), in one pass where torch makes several.
 
 Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
@@ -12,13 +12,82 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..rules import CrossEntropyLoss, GroupNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax, Softmin
+from ..rules import GroupNorm, LayerNorm, RMSNorm
 from ..rules._rule import KERNELS
 from . import native
+from .memory import empty_like
 
-REAL = {torch.float32: "float", torch.float64: "double"}
+REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+"""How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
 WORTHWHILE = 2**14
-"""Elements from which RMSNorm's forward gains from one pass; below, ATen's is taken, equal to the last bit."""
+"""Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
+
+
+def layer_norm_output(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`LayerNorm.output`."""
+    shape = tuple(normalized_shape)
+    if not _worth(input, shape, weight, bias):
+        return LayerNorm.output(input, normalized_shape, weight, bias, eps)
+    statistics = _opmath(input).new_empty((2, *input.shape[: -len(shape)], *[1] * len(shape)))
+    return _with_statistics("layer_norm", input, statistics, weight, bias, eps, math.prod(shape))
+
+
+def group_norm_output(
+    input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`GroupNorm.output`."""
+    if (
+        not input.is_contiguous()
+        or num_groups < 1
+        or input.shape[1] % num_groups
+        or not _worth(input, (input.shape[1],), weight, bias, last=False)
+    ):
+        return GroupNorm.output(input, num_groups, weight, bias, eps)
+    batch, channels = input.shape[:2]
+    statistics = _opmath(input).new_empty((2, batch, num_groups))
+    sizes = channels, input.numel() // (batch * channels), num_groups
+    return _with_statistics("group_norm", input, statistics, weight, bias, eps, *sizes, rows=batch)
+
+
+def _worth(
+    input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None = None, last: bool = True
+) -> bool:
+    """Whether a forward of the C takes these: many enough, and vectors of the shape over which input is normalized."""
+    if input.numel() < WORTHWHILE or not shape or (last and input.shape[-len(shape) :] != shape):
+        return False
+    vectors = [v for v in (weight, bias) if v is not None]
+    for v in vectors:
+        if v.shape != shape or (v.dtype != input.dtype and (v.dtype, input.dtype) != (torch.float32, torch.bfloat16)):
+            return False
+    return takes(input) and native.serves(*vectors)
+
+
+def _opmath(tensor: Tensor) -> Tensor:
+    """A tensor of the dtype that the C computes in."""
+    return tensor if tensor.dtype != torch.bfloat16 else tensor.new_empty((), dtype=torch.float32)
+
+
+def _vector(tensor: Tensor | None) -> Tensor | None:
+    """A weight or bias as the C reads it."""
+    if tensor is None:
+        return None
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous()
+
+
+def _with_statistics(
+    name: str, input: Tensor, statistics: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, *sizes: int,
+    rows: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    input, (mean, invstd) = input.contiguous(), statistics
+    output, number = empty_like(input), ctypes.c_double(eps)
+    vectors = _vector(weight), _vector(bias)
+    native.call(
+        f"{name}_{REAL[input.dtype]}", *addresses(output, mean, invstd, input, *vectors), ctypes.addressof(number),
+        mean.numel() if rows is None else rows, *sizes,
+    )  # fmt: skip
+    return output, mean, invstd
 
 
 def layer_norm_derivatives(
@@ -26,7 +95,7 @@ def layer_norm_derivatives(
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
     """`LayerNorm.derivatives`."""
-    if not (needs[0] or needs[1]) or not takes(delta, input, mean, invstd, weight):
+    if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd):
         return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
     return _norm(delta, input, weight, mean, invstd, shape, *needs)
 
@@ -35,7 +104,7 @@ def rms_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size, needs: tuple[bool, bool]
 ) -> tuple:
     """`RMSNorm.derivatives`."""
-    if not takes(delta, input, invrms, weight):
+    if not _derived(delta, input, weight, invrms):
         return RMSNorm.derivatives(delta, input, weight, invrms, shape, needs)
     return _norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
@@ -45,15 +114,9 @@ def rms_norm_normalized(
 ) -> Tensor:
     """`RMSNorm.normalized`."""
     shape = tuple(normalized_shape)
-    if (
-        input.numel() < WORTHWHILE
-        or not shape
-        or input.shape[-len(shape) :] != shape
-        or (weight is not None and weight.shape != shape)
-        or not takes(input, weight)
-    ):
+    if not _worth(input, shape, weight):
         return RMSNorm.normalized(input, shape, weight, eps)
-    output = torch.empty_like(input, memory_format=torch.contiguous_format)
+    output = empty_like(input, memory_format=torch.contiguous_format)
     _rms_norm(output, None, input, weight, math.prod(shape), eps)
     return output
 
@@ -62,7 +125,7 @@ def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tens
     """`RMSNorm.invrms`."""
     if not takes(input):
         return RMSNorm.invrms(input, shape, eps)
-    invrms = input.new_empty((*input.shape[: -len(shape)], *[1] * len(shape)))
+    invrms = _opmath(input).new_empty((*input.shape[: -len(shape)], *[1] * len(shape)))
     _rms_norm(None, invrms, input, None, shape.numel(), eps)
     return invrms
 
@@ -70,7 +133,7 @@ def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tens
 def _rms_norm(
     output: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None
 ) -> None:
-    input, weight = input.contiguous(), None if weight is None else weight.contiguous()
+    input, weight = input.contiguous(), _vector(weight)
     number = ctypes.c_double(torch.finfo(input.dtype).eps if eps is None else eps)
     native.call(
         f"rms_norm_{REAL[input.dtype]}", *addresses(output, invrms, input, weight), ctypes.addressof(number),
@@ -78,14 +141,21 @@ def _rms_norm(
     )  # fmt: skip
 
 
+def _derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: Tensor) -> bool:
+    """Whether a backward of the C takes these; statistics are in the dtype that is computed in."""
+    real = torch.float32 if input.dtype == torch.bfloat16 else input.dtype
+    if weight is not None and (weight.dtype not in (real, input.dtype) or not native.serves(weight)):
+        return False
+    return takes(delta, input) and takes(*statistics) and statistics[0].dtype == real
+
+
 def _norm(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
     needs_input: bool, needs_weight: bool, needs_bias: bool,
 ) -> tuple:  # fmt: skip
-    delta, input, weight = delta.contiguous(), input.contiguous(), None if weight is None else weight.contiguous()
-    delta_input = torch.empty_like(input) if needs_input else None
-    grad_weight = input.new_empty(shape) if needs_weight else None
-    grad_bias = input.new_empty(shape) if needs_bias else None
+    delta, input, weight = delta.contiguous(), input.contiguous(), _vector(weight)
+    delta_input = empty_like(input) if needs_input else None
+    grad_weight, grad_bias = (invstd.new_empty(shape) if needed else None for needed in (needs_weight, needs_bias))
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
         *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
@@ -98,73 +168,18 @@ def group_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
     """`GroupNorm.derivatives`."""
-    if not (needs[0] or needs[1]) or not takes(delta, input, mean, invstd, weight) or not input.is_contiguous():
+    if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
         return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
-    delta, weight = delta.contiguous(), None if weight is None else weight.contiguous()
+    delta, weight = delta.contiguous(), _vector(weight)
     batch, channels = input.shape[:2]
-    delta_input = torch.empty_like(input) if needs[0] else None
-    grad_weight, grad_bias = (input.new_empty(channels) if needed else None for needed in needs[1:])
+    delta_input = empty_like(input) if needs[0] else None
+    grad_weight, grad_bias = (invstd.new_empty(channels) if needed else None for needed in needs[1:])
     native.call(
         f"group_norm_derivatives_{REAL[input.dtype]}",
         *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
         batch, channels, input.numel() // (batch * channels), mean.shape[1],
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
-
-
-def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`Softmax.delta_input`."""
-    if not _rows(delta, output, dim):
-        return Softmax.delta_input(delta, output, dim)
-    return _along_rows("softmax_delta_input", delta, output, 1)
-
-
-def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`Softmin.delta_input`."""
-    if not _rows(delta, output, dim):
-        return Softmin.delta_input(delta, output, dim)
-    return _along_rows("softmax_delta_input", delta, output, -1)
-
-
-def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`LogSoftmax.delta_input`."""
-    if not _rows(delta, output, dim):
-        return LogSoftmax.delta_input(delta, output, dim)
-    return _along_rows("log_softmax_delta_input", delta, output)
-
-
-def _rows(delta: Tensor, output: Tensor, dim: int) -> bool:
-    """Whether dim is the last axis, of rows that lie dense in memory."""
-    rank = output.dim()
-    return rank > 0 and dim in (-1, rank - 1) and output.is_contiguous() and takes(delta, output)
-
-
-def _along_rows(name: str, delta: Tensor, output: Tensor, *options: int) -> Tensor:
-    delta, delta_input, n = delta.contiguous(), torch.empty_like(output), output.shape[-1]
-    pointers = delta_input.data_ptr(), delta.data_ptr(), output.data_ptr()
-    native.call(f"{name}_{REAL[output.dtype]}", *pointers, output.numel() // n, n, *options)
-    return delta_input
-
-
-def cross_entropy_delta_input(
-    delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
-    smoothing: float,
-) -> Tensor:  # fmt: skip
-    """`CrossEntropyLoss.delta_input`."""
-    if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, labels=target):
-        return CrossEntropyLoss.delta_input(delta, log_probs, target, weight, ignore_index, reduction, smoothing)
-    shape = log_probs.shape if log_probs.dim() > 1 else (1, *log_probs.shape)
-    batch, classes = shape[:2]
-    each = reduction == "none"
-    delta, target = delta.contiguous(), target.to(torch.int64).contiguous()
-    weight = None if weight is None else weight.contiguous()
-    delta_input, e = torch.empty_like(log_probs), ctypes.c_double(smoothing)
-    native.call(
-        f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",
-        *addresses(delta_input, delta, log_probs, target, weight), ctypes.addressof(e),
-        ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
-    )  # fmt: skip
-    return delta_input
 
 
 def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
@@ -185,14 +200,12 @@ def addresses(*tensors: Tensor | None) -> list[int | None]:
 
 KERNELS.update(
     {
+        LayerNorm.output: layer_norm_output,
         LayerNorm.derivatives: layer_norm_derivatives,
         RMSNorm.normalized: rms_norm_normalized,
         RMSNorm.invrms: rms_norm_invrms,
         RMSNorm.derivatives: rms_norm_derivatives,
+        GroupNorm.output: group_norm_output,
         GroupNorm.derivatives: group_norm_derivatives,
-        Softmax.delta_input: softmax_delta_input,
-        Softmin.delta_input: softmin_delta_input,
-        LogSoftmax.delta_input: log_softmax_delta_input,
-        CrossEntropyLoss.delta_input: cross_entropy_delta_input,
     }
 )

@@ -124,6 +124,13 @@ class CrossEntropyLoss(Rule):
     def forward(
         input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
     ) -> tuple[Tensor, Tensor]:
+        return choose(CrossEntropyLoss.output)(input, target, weight, ignore_index, reduction, smoothing)
+
+    @staticmethod
+    def output(
+        input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, and the logarithms of the softmax."""
         axis, target = class_axis(input.dim()), wide(target)
         log_probs = input.log_softmax(axis)
         loss = F.nll_loss(log_probs, target, weight, ignore_index=ignore_index, reduction=reduction)

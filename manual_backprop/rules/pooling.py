@@ -162,6 +162,19 @@ class AvgPool(Rule):
         count_include_pad: bool,
         divisor_override: int | None,
     ) -> Tensor:
+        options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        return choose(AvgPool.output)(input, *options)
+
+    @staticmethod
+    def output(
+        input: Tensor,
+        kernel_size: Axes,
+        stride: Axes,
+        padding: Axes,
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: int | None,
+    ) -> Tensor:
         override = () if len(stride) == 1 else (divisor_override,)  # torch's avg_pool1d has none
         return AVERAGE[len(stride)](input, kernel_size, stride, padding, ceil_mode, count_include_pad, *override)
 
@@ -239,6 +252,10 @@ class AdaptiveAvgPool(Rule):
 
     @staticmethod
     def forward(input: Tensor, output_size: Axes) -> Tensor:
+        return choose(AdaptiveAvgPool.output)(input, output_size)
+
+    @staticmethod
+    def output(input: Tensor, output_size: Axes) -> Tensor:
         return ADAPTIVE_AVERAGE[len(output_size)](input, output_size)
 
     @staticmethod

@@ -27,6 +27,10 @@ class Softmax(Rule):
 
     @staticmethod
     def forward(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+        return choose(Softmax.output)(input, dim, dtype)
+
+    @staticmethod
+    def output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return input.softmax(dim, dtype=dtype)
 
     @staticmethod
@@ -63,6 +67,10 @@ class Softmin(Rule):
 
     @staticmethod
     def forward(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+        return choose(Softmin.output)(input, dim, dtype)
+
+    @staticmethod
+    def output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return (-input).softmax(dim, dtype=dtype)
 
     @staticmethod
@@ -99,6 +107,10 @@ class LogSoftmax(Rule):
 
     @staticmethod
     def forward(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+        return choose(LogSoftmax.output)(input, dim, dtype)
+
+    @staticmethod
+    def output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return input.log_softmax(dim, dtype=dtype)
 
     @staticmethod

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ... import rules
-from ...rules._rule import KERNELS, in_opmath
+from ...rules._rule import KERNELS, in_opmath, widen
 from ..pointwise import FORWARD
 
 Function = Callable[..., Any]
@@ -27,6 +27,7 @@ SERVED: dict[str, tuple[Function, ...]] = {
         rules.Softmax.delta_input,
         rules.Softmin.delta_input,
         rules.LogSoftmax.delta_input,
+        rules.CrossEntropyLoss.output,
         rules.CrossEntropyLoss.delta_input,
         rules.LinearCrossEntropyLoss.losses,
         rules.LinearCrossEntropyLoss.delta_logits,
@@ -81,8 +82,9 @@ def register() -> None:
 def switch(name: str, formula: Function, elsewhere: Function) -> Function:
     """A function that looks where its first argument lies."""
     on_gpu: Function | None = None
-    if rounds_once(formula) and not hasattr(elsewhere, "rounds_once"):
-        elsewhere = functools.partial(in_opmath, elsewhere)
+    widening = WIDENING.get(formula.__name__)
+    if widening and not hasattr(elsewhere, "rounds_once"):
+        elsewhere = functools.partial(widening, elsewhere)
 
     @functools.wraps(formula)
     def run(first: Any, *args: Any) -> Any:
@@ -101,14 +103,18 @@ def switch(name: str, formula: Function, elsewhere: Function) -> Function:
             on_gpu = elsewhere
             return result
 
-    if rounds_once(formula):
+    if widening:
         run.rounds_once = True  # type: ignore[attr-defined]
     return run
 
 
-def rounds_once(formula: Function) -> bool:
-    """Whether the rule runs the formula `in_opmath`, which leaves the widening of 16 bits to a kernel."""
-    return formula.__name__.startswith("delta_input")
+def widened(formula: Function, *args: Any) -> Any:
+    return formula(*widen(*args))
+
+
+WIDENING: dict[str, Function] = dict.fromkeys(("delta_input", "delta_input_tanh", "delta_input_in_place"), in_opmath)
+WIDENING["derivatives"] = widened
+"""How a formula takes 16 bits, by its name; its kernel reads them as they are, and its rule need not widen them."""
 
 
 def here(tensor: torch.Tensor) -> bool:

@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rules import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from ...rules._rule import widen
 from .launch import block, channels_last, dense, laid_as, launch, parallel, takes
 
 WIDEST = 2**14
@@ -267,7 +268,7 @@ def batch_norm_derivatives(
     """`BatchNorm.derivatives`."""
     sums = _sums_of_channels(delta, input, mean, invstd, weight)
     if sums is None:
-        return BatchNorm.derivatives(delta, input, weight, mean, invstd)
+        return BatchNorm.derivatives(*widen(delta, input, weight, mean, invstd))
     grad_bias, grad_weight, delta, last = sums
     count, channels = input.numel() // input.shape[1], input.shape[1]
     a = (invstd if weight is None else weight.detach() * invstd).float()

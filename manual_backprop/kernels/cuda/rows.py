@@ -10,6 +10,7 @@ from torch import Tensor
 from ...rules import CrossEntropyLoss, LinearCrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ...rules._rule import in_opmath
 from ...rules.cross_entropy import per_row
+from ...rules.linear_cross_entropy import counted
 from .launch import block, dense, launch, takes
 
 
@@ -91,30 +92,39 @@ def _moments(logits, first, row, classes, positions, ROWS: tl.constexpr, COLUMNS
 
 @triton.jit
 def _cross_entropy(
-    loss, logits, labels, weight, rows, classes, ignored, smoothing, SMOOTHED: tl.constexpr, WEIGHTED: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    loss, log_probs, logits, labels, weight, rows, classes, positions, ignored, smoothing, KEPT: tl.constexpr,
+    SMOOTHED: tl.constexpr, WEIGHTED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """(1 - e) (- w_t log p_t) - e / C sum of w_c log p_c of every row, 0 where its label is ignored."""
+    """(1 - e) (- w_t log p_t) - e / C sum of w_c log p_c of every row, 0 where its label is ignored; KEPT: log p, too.
+
+    Row r = (n, position) of (N, C, positions) has a class every `positions` numbers.
+    """
     r = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
-    row, first = r < rows, r * classes
-    peak, total = _moments(logits, first, row, classes, 1, ROWS, COLUMNS)
+    row = r < rows
+    first = (r // positions) * positions * classes + r % positions
+    peak, total = _moments(logits, first, row, classes, positions, ROWS, COLUMNS)
     lse = tl.log(total)
-    label = tl.load(labels + r, mask=row, other=0)
+    label = tl.load(labels + r, mask=row, other=0).to(tl.int64)
     kept = row & (label != ignored)
-    x = tl.load(logits + first + label, mask=kept, other=0.0).to(tl.float32)
+    x = tl.load(logits + first + label * positions, mask=kept, other=0.0).to(tl.float32)
     own = lse - (x - peak)
     if WEIGHTED:
         own *= tl.load(weight + label, mask=kept, other=0.0).to(tl.float32)
-    if SMOOTHED:
+    if KEPT or SMOOTHED:
         everywhere = tl.zeros((ROWS, 1), tl.float32)
         for start in range(0, classes, COLUMNS):
             c = (start + tl.arange(0, COLUMNS))[None, :]
             inside = row & (c < classes)
-            terms = lse - (tl.load(logits + first + c, mask=inside, other=0.0).to(tl.float32) - peak)
-            if WEIGHTED:
-                terms *= tl.load(weight + c, mask=c < classes, other=0.0).to(tl.float32)
-            everywhere += tl.sum(tl.where(inside, terms, 0.0), 1)[:, None]
-        own = (1 - smoothing) * own + smoothing / classes * everywhere
+            at = first + c.to(tl.int64) * positions
+            terms = lse - (tl.load(logits + at, mask=inside, other=0.0).to(tl.float32) - peak)
+            if KEPT:
+                tl.store(log_probs + at, -terms, mask=inside)
+            if SMOOTHED:
+                if WEIGHTED:
+                    terms *= tl.load(weight + c, mask=c < classes, other=0.0).to(tl.float32)
+                everywhere += tl.sum(tl.where(inside, terms, 0.0), 1)[:, None]
+        if SMOOTHED:
+            own = (1 - smoothing) * own + smoothing / classes * everywhere
     tl.store(loss + r, tl.where(kept, own, 0.0), mask=row)
 
 
@@ -203,20 +213,57 @@ def losses(
     """`LinearCrossEntropyLoss.losses`."""
     if dtype == torch.float64 or not logits.is_contiguous() or not takes(logits, weight, others=(target,)):
         return LinearCrossEntropyLoss.losses(logits, target, weight, ignore_index, smoothing, dtype)
-    rows, classes = logits.shape
-    shape, out = block(classes), torch.empty(rows, dtype=dtype, device=logits.device)
-    launch(
-        _cross_entropy, triton.cdiv(rows, shape["ROWS"]), out, out, dense(logits), dense(target),
-        logits if weight is None else dense(weight), rows, classes, ignore_index, smoothing,
-        SMOOTHED=smoothing != 0, WEIGHTED=weight is not None, **shape,
-    )  # fmt: skip
+    out = torch.empty(target.shape, dtype=dtype, device=logits.device)
+    _losses(out, None, logits, target, weight, ignore_index, smoothing)
     return out
+
+
+def cross_entropy_output(
+    input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """`CrossEntropyLoss.output`, where smoothing would be further passes over the logits."""
+    if smoothing == 0 or not _fitting(input, target, weight) or not takes(input, weight, others=(target,)):
+        return CrossEntropyLoss.output(input, target, weight, ignore_index, reduction, smoothing)
+    log_probs = torch.empty_like(input, memory_format=torch.contiguous_format)
+    loss = torch.empty(target.shape, dtype=torch.float32, device=input.device)
+    _losses(loss, log_probs, dense(input), target, weight, ignore_index, smoothing)
+    if reduction != "none":
+        loss = loss.sum()
+    if reduction == "mean":
+        loss = loss / counted(target, weight, ignore_index)
+    return loss.to(input.dtype), log_probs
+
+
+def _fitting(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+    """Whether torch would take these; what it refuses, it refuses itself."""
+    axis = 1 if input.dim() > 1 else 0
+    classes = input.shape[axis : axis + 1]
+    fits = target.shape == (*input.shape[:axis], *input.shape[axis + 1 :]) and target.dtype in (
+        torch.int64,
+        torch.uint8,
+    )
+    return fits and (weight is None or (weight.shape == classes and weight.dtype == input.dtype))
+
+
+def _losses(
+    loss: Tensor, log_probs: Tensor | None, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
+    smoothing: float,
+) -> None:  # fmt: skip
+    classes = logits.shape[1 if logits.dim() > 1 else 0]
+    positions, rows, shape = logits.shape[2:].numel(), logits.numel() // classes, block(classes)
+    launch(
+        _cross_entropy, triton.cdiv(rows, shape["ROWS"]), loss, loss, loss if log_probs is None else log_probs,
+        dense(logits), dense(target), logits if weight is None else dense(weight), rows, classes, positions,
+        ignore_index, float(smoothing), KEPT=log_probs is not None, SMOOTHED=smoothing != 0,
+        WEIGHTED=weight is not None, **shape,
+    )  # fmt: skip
 
 
 KERNELS = {
     Softmax.delta_input: softmax_delta_input,
     Softmin.delta_input: softmin_delta_input,
     LogSoftmax.delta_input: log_softmax_delta_input,
+    CrossEntropyLoss.output: cross_entropy_output,
     CrossEntropyLoss.delta_input: cross_entropy_delta_input,
     LinearCrossEntropyLoss.losses: losses,
     LinearCrossEntropyLoss.delta_logits: delta_logits,

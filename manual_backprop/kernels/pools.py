@@ -1,0 +1,171 @@
+"""Means over windows as C (pools.c): AvgPool and AdaptiveAvgPool, in one pass over what they read.
+
+Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from bisect import bisect_right
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..rules import AdaptiveAvgPool, AvgPool
+from ..rules._rule import KERNELS
+from . import layout, native
+from .memory import on_huge_pages
+
+Axes = tuple[int, ...]
+
+REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+WORTHWHILE = 2**14
+"""Elements from which the forward takes a kernel; below, ATen's is taken, equal to the last bit."""
+
+
+def avg_pool_output(
+    input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:  # fmt: skip
+    """`AvgPool.output`."""
+    options = kernel_size, stride, padding
+    if input.numel() >= WORTHWHILE and divisor_override != 0 and (where := _where(input, len(stride))) is not None:
+        size = tuple(input.shape[-len(stride) :])
+        outputs = _outputs(size, *options, ceil_mode)
+        if outputs is not None:
+            plan = _averaged(size, outputs, *options, count_include_pad, divisor_override)
+            return _run("mean_pool", input, outputs, plan, *where)
+    return AvgPool.output(input, *options, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool_delta_input(
+    delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:  # fmt: skip
+    """`AvgPool.delta_input`."""
+    options = kernel_size, stride, padding, count_include_pad, divisor_override
+    found = _dense(delta, len(size))
+    if found is None or not math.prod(size):
+        return layout.avg_pool_delta_input(delta, size, *options)
+    delta, where = found
+    plan = _averaged(tuple(size), tuple(delta.shape[-len(size) :]), *options)
+    return _run("mean_pool_delta_input", delta, size, plan, *where)
+
+
+def adaptive_avg_pool_output(input: Tensor, output_size: Axes) -> Tensor:
+    """`AdaptiveAvgPool.output`."""
+    if (
+        input.numel() >= WORTHWHILE
+        and math.prod(output_size) > 1
+        and (where := _where(input, len(output_size))) is not None
+    ):
+        plan = _adapted(tuple(input.shape[-len(output_size) :]), tuple(output_size))
+        return _run("mean_pool", input, output_size, plan, *where)
+    return AdaptiveAvgPool.output(input, output_size)
+
+
+def adaptive_avg_pool_delta_input(delta: Tensor, size: Axes) -> Tensor:
+    """`AdaptiveAvgPool.delta_input`; where one window is everything, a view of the deltas repeated."""
+    outputs = tuple(delta.shape[-len(size) :])
+    if math.prod(outputs) == 1 or not math.prod(size) or (found := _dense(delta, len(size))) is None:
+        return layout.adaptive_avg_pool_delta_input(delta, size)
+    delta, where = found
+    return _run("mean_pool_delta_input", delta, size, _adapted(tuple(size), outputs), *where)
+
+
+def _where(tensor: Tensor, axes: int) -> tuple[int, int] | None:
+    """The planes of a dense tensor and how many channels lie last (0: none); None for what the C does not take
+    (in three axes torch's results have their channels first)."""
+    if (
+        tensor.dtype not in REAL
+        or not tensor.numel()
+        or not axes < tensor.dim() < axes + 3
+        or not native.serves(tensor)
+    ):
+        return None
+    if tensor.is_contiguous():
+        return tensor.shape[: tensor.dim() - axes].numel(), 0
+    if axes == 2 and tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.shape[0], tensor.shape[1]
+    return None
+
+
+def _dense(delta: Tensor, axes: int) -> tuple[Tensor, tuple[int, int]] | None:
+    """The deltas laid densely, channels last where they are so already, with `_where` of them."""
+    where = _where(delta, axes)
+    if where is None:
+        delta = delta.contiguous()
+        where = _where(delta, axes)
+    return None if where is None else (delta, where)
+
+
+def _run(name: str, given: Tensor, size: Axes, plan: Any, planes: int, channels: int) -> Tensor:
+    shape = (*given.shape[: given.dim() - len(size)], *size)
+    memory_format = torch.channels_last if channels else torch.contiguous_format
+    result = on_huge_pages(torch.empty(shape, dtype=given.dtype, memory_format=memory_format))
+    native.call(f"{name}_{REAL[given.dtype]}", result.data_ptr(), given.data_ptr(), plan, planes, channels)
+    return result
+
+
+def _outputs(size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool) -> Axes | None:
+    """The sizes of the output; None for what torch refuses."""
+    outputs = []
+    for n, k, s, p in zip(size, kernel_size, stride, padding, strict=True):
+        if min(k, s) < 1 or not 0 <= p <= k // 2:
+            return None
+        windows = (n + 2 * p - k + (s - 1 if ceil_mode else 0)) // s + 1
+        outputs.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
+    return tuple(outputs) if min(outputs) > 0 else None
+
+
+@functools.lru_cache(256)
+def _averaged(
+    size: Axes, outputs: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
+    divisor_override: int | None,
+) -> Any:  # fmt: skip
+    axes = []
+    for n, count, k, s, p in zip(size, outputs, kernel_size, stride, padding, strict=True):
+        begins = [s * i - p for i in range(count)]
+        ends = [min(begin + k, n + p) for begin in begins]
+        inside = [(max(begin, 0), min(end, n)) for begin, end in zip(begins, ends, strict=True)]
+        counted = zip(begins, ends, strict=True) if count_include_pad else inside
+        axes.append((n, (s, k, p), inside, [end - begin for begin, end in counted]))
+    return _plan(divisor_override or 0, axes)
+
+
+@functools.lru_cache(256)
+def _adapted(size: Axes, outputs: Axes) -> Any:
+    axes = []
+    for n, count in zip(size, outputs, strict=True):
+        inside = [(i * n // count, ((i + 1) * n + count - 1) // count) for i in range(count)]
+        regular = (n // count, n // count, 0) if n % count == 0 else (0, 0, 0)
+        axes.append((n, regular, inside, [end - begin for begin, end in inside]))
+    return _plan(0, axes)
+
+
+def _plan(divisor: int, axes: list[tuple]) -> Any:
+    """What `read_plan` of pools.c reads; axes of one position are put before those that there are."""
+    while len(axes) < 3:
+        axes.insert(0, (1, (1, 1, 0), [(0, 1)], [1]))
+    heads, tables = [], []
+    for n, regular, inside, counts in axes:
+        heads += [n, len(inside), *regular]
+        begins, ends = zip(*inside, strict=True)
+        first = [bisect_right(ends, i) for i in range(n)]
+        last = [bisect_right(begins, i) - 1 for i in range(n)]
+        tables += [*begins, *ends, *counts, *first, *last]
+    numbers = [divisor, *heads, *tables]
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+KERNELS.update(
+    {
+        AvgPool.output: avg_pool_output,
+        AvgPool.delta_input: avg_pool_delta_input,
+        AdaptiveAvgPool.output: adaptive_avg_pool_output,
+        AdaptiveAvgPool.delta_input: adaptive_avg_pool_delta_input,
+    }
+)

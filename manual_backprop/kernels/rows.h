@@ -1,0 +1,165 @@
+/* What the kernels of rows and windows share. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int64_t I;
+typedef uint16_t bfloat16;
+
+#define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
+#define BLOCK 512   /* numbers of a row that are summed in their own type before double takes over */
+#define ROWS 64     /* the same for rows */
+#define LANES 16
+
+#define INLINE static inline __attribute__((always_inline))
+#define JOIN(a, b) a##_##b
+#define NAMED(a, b) JOIN(a, b)
+
+/* total += sum of f over 0 <= i < n. */
+#define SUM(total, n, f)                                                   \
+    for (I begin = 0; begin < (n); begin += BLOCK) {                       \
+        const I end = begin + BLOCK < (n) ? begin + BLOCK : (n);           \
+        REAL one_ = 0;                                                     \
+        _Pragma("omp simd reduction(+ : one_)")                            \
+        for (I i = begin; i < end; i++) one_ += f;                         \
+        total += one_;                                                     \
+    }
+
+/* first += sum of f, second += sum of g over 0 <= i < n. */
+#define SUMS(first, second, n, f, g)                                       \
+    for (I begin = 0; begin < (n); begin += BLOCK) {                       \
+        const I end = begin + BLOCK < (n) ? begin + BLOCK : (n);           \
+        REAL one_ = 0, other_ = 0;                                         \
+        _Pragma("omp simd reduction(+ : one_, other_)")                    \
+        for (I i = begin; i < end; i++) one_ += f, other_ += g;            \
+        first += one_, second += other_;                                   \
+    }
+
+/* What is done for every 0 <= i < n and may be done twice: the last vector overlaps the one before, so that no row ends
+   in a rest of single numbers. */
+#define EACH(n, doing)                                                     \
+    if ((n) < LANES)                                                       \
+        for (I i = 0; i < (n); i++) { doing; }                             \
+    else                                                                   \
+        for (I begin = 0; begin < (n); begin += LANES) {                   \
+            const I first_ = begin + LANES <= (n) ? begin : (n) - LANES;   \
+            _Pragma("omp simd")                                            \
+            for (I i = first_; i < first_ + LANES; i++) { doing; }         \
+        }
+
+/* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2 and a polynomial. Adding MAGIC rounds to an integer,
+   whose low bits are then k + bias, the exponent of 2^k; where that would be below the normal numbers, it is raised by
+   LIFT and the result lowered again. Infinity from HIGH (a little below the last finite one); NaN stays NaN. */
+#define EXP(REAL, BITS, LOW, NORMAL, LIFT, LOWERED, HIGH, MAGIC, LN2, REST, MANTISSA, SERIES)  \
+    INLINE REAL exp_##REAL(REAL x) {                                                           \
+        union { REAL real; BITS bits; } t, power;                                              \
+        x = x < LOW ? LOW : x;                                                                 \
+        x = x > HIGH ? HIGH : x;                                                               \
+        t.real = x * (REAL)1.44269504088896340736 + MAGIC;                                     \
+        const REAL k = t.real - MAGIC, r = (x - k * LN2) - k * REST;                           \
+        power.bits = (t.bits + (x < NORMAL ? LIFT : 0)) << MANTISSA;                           \
+        const REAL y = SERIES * power.real;                                                    \
+        return x < NORMAL ? y * LOWERED : y;                                                   \
+    }
+/* near-minimax on the interval: its error is a sixth of a rounding */
+#define C2 0x1p-1f
+#define C3 0x1.5554dcp-3f
+#define C4 0x1.555518p-5f
+#define C5 0x1.120ce4p-7f
+#define C6 0x1.6d127ep-10f
+#define P6 (1 + r * (1 + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * C6))))))
+#define R10 (1. / 3628800 + r * (1. / 39916800 + r * (1. / 479001600 + r / 6227020800)))
+#define R6 (1. / 720 + r * (1. / 5040 + r * (1. / 40320 + r * (1. / 362880 + r * R10))))
+#define P13 (1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * R6))))))
+EXP(float, uint32_t, -105.f, -87.f, 64, 0x1p-64f, 89.f, 12583039.f, 0.693359375f, -2.12194440054690583e-4f, 23, P6)
+EXP(double, uint64_t, -750., -708., 128, 0x1p-128, 710., 6755399441056767., 6.93145751953125e-1,
+    1.42860682030941723212e-6, 52, P13)
+
+/* Numbers ordered as integers of the same size: NaN at the ends. */
+#define ORDER(REAL, BITS, SHIFT)                                                              \
+    INLINE BITS order_##REAL(REAL x) {                                                        \
+        union { REAL real; BITS bits; } t = {x};                                              \
+        return t.bits ^ (BITS)((uint64_t)(t.bits >> SHIFT) >> (63 - SHIFT) >> 1);             \
+    }                                                                                         \
+    INLINE REAL real_##REAL(BITS bits) {                                                      \
+        union { BITS bits; REAL real; } t = {bits ^ (BITS)((uint64_t)(bits >> SHIFT) >> (63 - SHIFT) >> 1)}; \
+        return t.real;                                                                        \
+    }
+ORDER(float, int32_t, 31)
+ORDER(double, int64_t, 63)
+#define ordered_float int32_t
+#define ordered_double int64_t
+
+/* Numbers as they are stored: themselves, or bfloat16, which is computed with as float and rounded to the nearest once,
+   ties to even. */
+INLINE float load_float(float x) { return x; }
+INLINE float store_float(float x) { return x; }
+INLINE double load_double(double x) { return x; }
+INLINE double store_double(double x) { return x; }
+INLINE float load_bfloat16(bfloat16 x) {
+    union { uint32_t bits; float real; } y = {(uint32_t)x << 16};
+    return y.real;
+}
+INLINE bfloat16 store_bfloat16(float x) {
+    union { float real; uint32_t bits; } y = {x};
+    const uint32_t rounded = (y.bits + 0x7fff + ((y.bits >> 16) & 1)) >> 16;
+    return (bfloat16)(x != x ? 0x7fc0 : rounded);
+}
+
+/* Results too large to stay in cache go past it: their lines are not read before they are written. */
+#ifndef LARGE
+#define LARGE (8 << 20)
+#endif
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+static inline void stream(void *to, const void *from, size_t bytes) {
+#ifdef __SSE2__
+#ifdef __AVX512F__
+#define WIDE __m512i
+#define PAST(to, from) _mm512_stream_si512(to, _mm512_loadu_si512(from))
+#else
+#define WIDE __m128i
+#define PAST(to, from) _mm_stream_si128(to, _mm_loadu_si128(from))
+#endif
+    char *t = to;
+    const char *f = from;
+    size_t before = -(uintptr_t)t % sizeof(WIDE);
+    if (before > bytes) before = bytes;
+    memcpy(t, f, before);
+    t += before, f += before, bytes -= before;
+    for (; bytes >= sizeof(WIDE); t += sizeof(WIDE), f += sizeof(WIDE), bytes -= sizeof(WIDE))
+        PAST((WIDE *)t, (const WIDE *)f);
+    memcpy(t, f, bytes);
+#else
+    memcpy(to, from, bytes);
+#endif
+}
+static inline void streamed(void) {
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
+
+/* What is done for every row r of n numbers, whose results go to o; `row` has room for as many REALs. */
+#define EACH_ROW(rows, n, ...)                                                         \
+    {                                                                                  \
+        const int past_ = (size_t)((rows) * (n)) * sizeof(STORED) >= LARGE;            \
+        const size_t size_ = (size_t)(n) * sizeof(STORED);                             \
+        if ((rows) * (n) <= GRAIN) threads = 1;                                        \
+        _Pragma("omp parallel num_threads((int)threads)")                              \
+        {                                                                              \
+            REAL *row = malloc((size_t)(n) * sizeof(REAL));                            \
+            STORED *line_ = past_ ? malloc(size_) : NULL;                              \
+            _Pragma("omp for schedule(static)")                                        \
+            for (I r = 0; r < (rows); r++) {                                           \
+                STORED *o = past_ ? line_ : out + r * (n);                             \
+                __VA_ARGS__                                                            \
+                if (past_) stream(out + r * (n), line_, size_);                        \
+            }                                                                          \
+            if (past_) streamed();                                                     \
+            free(row), free(line_);                                                    \
+        }                                                                              \
+    }

@@ -1,0 +1,226 @@
+/* Softmax, log-softmax and cross-entropy on the CPU, forward and backward: a row in cache for all that it needs.
+
+   As in cpu.c the number of threads comes last; the file is read once for itself and once for each type (types.h). */
+
+#ifndef STORED
+
+#include "rows.h"
+#define SOURCE "softmax.c"
+#include "types.h"
+
+#else
+
+/* The largest of sign x; NaN is left to the sums. */
+INLINE REAL F(largest)(const STORED *x, REAL sign, I n) {
+    REAL most[LANES];
+    for (int k = 0; k < LANES; k++) most[k] = -(REAL)INFINITY;
+    if (n < LANES)
+        for (I i = 0; i < n; i++) {
+            const REAL v = sign * V(x[i]);
+            most[0] = v > most[0] ? v : most[0];
+        }
+    else
+        for (I begin = 0; begin < n; begin += LANES) {
+            const STORED *from = x + (begin + LANES <= n ? begin : n - LANES);
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                const REAL v = sign * V(from[k]);
+                most[k] = v > most[k] ? v : most[k];
+            }
+        }
+    NAMED(ordered, REAL) all = R(order)(most[0]);
+#pragma omp simd reduction(max : all)
+    for (int k = 0; k < LANES; k++) {
+        const NAMED(ordered, REAL) one = R(order)(most[k]);
+        all = one > all ? one : all;
+    }
+    return R(real)(all);
+}
+
+/* The sum of e^(sign x - top), each of which goes to `kept` unless that is NULL. */
+INLINE double F(exponentials)(REAL *kept, const STORED *x, REAL sign, REAL top, I n) {
+    double total = 0;
+    for (I begin = 0; begin < n;) {
+        const I stop = begin + BLOCK < n ? begin + BLOCK : n;
+        REAL sum[LANES] = {0}, one = 0;
+        for (; begin + LANES <= stop; begin += LANES)
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                const REAL e = R(exp)(sign * V(x[begin + k]) - top);
+                if (kept) kept[begin + k] = e;
+                sum[k] += e;
+            }
+        if (begin < stop) {
+            REAL rest[LANES];
+            const int count = (int)(stop - begin);
+            for (int k = 0; k < LANES; k++) rest[k] = k < count ? sign * V(x[begin + k]) - top : -(REAL)INFINITY;
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                rest[k] = R(exp)(rest[k]);
+                sum[k] += rest[k];
+            }
+            if (kept)
+                for (int k = 0; k < count; k++) kept[begin + k] = rest[k];
+            begin = stop;
+        }
+#pragma omp simd reduction(+ : one)
+        for (int k = 0; k < LANES; k++) one += sum[k];
+        total += one;
+    }
+    return total;
+}
+
+/* softmax.Softmax.output of rows of n numbers, with sign -1 Softmin's. */
+void F(softmax)(STORED *out, const STORED *x, I rows, I n, I sign, I threads) {
+    EACH_ROW(rows, n, {
+        const STORED *v = x + r * n;
+        const REAL top = F(largest)(v, (REAL)sign, n);
+        const REAL share = (REAL)(1 / F(exponentials)(row, v, (REAL)sign, top, n));
+        EACH(n, o[i] = S(row[i] * share))
+    })
+}
+
+/* softmax.LogSoftmax.output of rows of n numbers. */
+void F(log_softmax)(STORED *out, const STORED *x, I rows, I n, I threads) {
+    EACH_ROW(rows, n, {
+        const STORED *v = x + r * n;
+        const REAL top = F(largest)(v, 1, n);
+        const REAL rest = (REAL)log(F(exponentials)(NULL, v, 1, top, n));
+        EACH(n, o[i] = S(V(v[i]) - top - rest))
+    })
+}
+
+/* softmax.Softmax.delta_input: y (delta - sum of y delta), with sign -1 Softmin's. */
+void F(softmax_delta_input)(STORED *out, const STORED *delta, const STORED *y, I rows, I n, I sign, I threads) {
+    EACH_ROW(rows, n, {
+        const STORED *d = delta + r * n;
+        const STORED *p = y + r * n;
+        double total = 0;
+        SUM(total, n, V(p[i]) * V(d[i]))
+        const REAL all = (REAL)total;
+        const REAL factor = (REAL)sign;
+        EACH(n, o[i] = S(factor * V(p[i]) * (V(d[i]) - all)))
+    })
+}
+
+/* softmax.LogSoftmax.delta_input: delta - e^y sum of delta. */
+void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *y, I rows, I n, I threads) {
+    EACH_ROW(rows, n, {
+        const STORED *d = delta + r * n;
+        const STORED *l = y + r * n;
+        double total = 0;
+        SUM(total, n, V(d[i]))
+        const REAL all = (REAL)total;
+        EACH(n, o[i] = S(V(d[i]) - R(exp)(V(l[i])) * all))
+    })
+}
+
+/* cross_entropy.CrossEntropyLoss.output of rows of n classes: the logarithms of the softmax, and the losses reduced
+   (0 not at all, 1 to the mean, 2 to the sum). weight may be NULL; smoothing comes by address. Returns in *wrong how
+   many labels are none. */
+void F(cross_entropy)(STORED *out, STORED *loss, I *wrong, const STORED *x, const I *target, const REAL *weight,
+                      const double *smoothing, I ignored, I reduction, I rows, I n, I threads) {
+    const double e = *smoothing;
+    double *losses = malloc((size_t)rows * sizeof(double)), count = 0, sum = 0;
+    *wrong = 0;
+    for (I r = 0; r < rows; r++) {
+        if (target[r] == ignored) continue;
+        if ((uint64_t)target[r] >= (uint64_t)n) ++*wrong;
+        else count += weight ? weight[target[r]] : 1;
+    }
+    if (!*wrong) {
+        EACH_ROW(rows, n, {
+            const STORED *v = x + r * n;
+            const I label = target[r];
+            const REAL top = F(largest)(v, 1, n);
+            const REAL rest = (REAL)log(F(exponentials)(NULL, v, 1, top, n));
+            EACH(n, o[i] = S(V(v[i]) - top - rest))
+            losses[r] = 0;
+            if (label != ignored) {
+                losses[r] = -(1 - e) * (V(v[label]) - top - rest) * (weight ? weight[label] : 1);
+                if (e != 0) {
+                    double spread = 0;
+                    if (weight)
+                        SUM(spread, n, weight[i] * (V(v[i]) - top - rest))
+                    else
+                        SUM(spread, n, V(v[i]) - top - rest)
+                    losses[r] -= e / n * spread;
+                }
+            }
+        })
+        for (I r = 0; r < rows; r++) {
+            if (!reduction) loss[r] = S((REAL)losses[r]);
+            sum += losses[r];
+        }
+        if (reduction) *loss = S((REAL)(reduction == 1 ? sum / count : sum));
+    }
+    free(losses);
+}
+
+/* cross_entropy.CrossEntropyLoss.delta_input of (N, C, positions): delta one number, or one per row with `each`; `mean`
+   divides it by the weights that count. weight may be NULL; smoothing comes by address. */
+void F(cross_entropy_delta_input)(STORED *out, const STORED *delta, const STORED *log_probs, const I *target,
+                                  const REAL *weight, const double *smoothing, I ignored, I mean, I each, I batch,
+                                  I classes, I positions, I threads) {
+    const I rows = batch * positions;
+    if (rows * classes <= GRAIN) threads = 1;
+    const double e = *smoothing, share = e / classes;
+    double count = 1, all = classes;
+    if (mean) {
+        count = 0;
+        for (I r = 0; r < rows; r++)
+            if (target[r] != ignored)
+                count += weight && (uint64_t)target[r] < (uint64_t)classes ? weight[target[r]] : 1;
+    }
+    const REAL *smoothed = e != 0 ? weight : NULL;
+    if (smoothed) {
+        all = 0;
+        for (I c = 0; c < classes; c++) all += weight[c];
+    }
+    /* Of the rows at up to BLOCK neighbouring positions: onehot's share, that of p, that of the smoothing. */
+    const I blocks = (positions + BLOCK - 1) / BLOCK;
+    const int past = positions == 1 && (size_t)(rows * classes) * sizeof(STORED) >= LARGE;
+#pragma omp parallel num_threads((int)threads)
+    {
+        STORED *line = past ? malloc((size_t)classes * sizeof(STORED)) : NULL;
+#pragma omp for collapse(2) schedule(static)
+        for (I n = 0; n < batch; n++)
+            for (I b = 0; b < blocks; b++) {
+                const I first = b * BLOCK, size = first + BLOCK < positions ? BLOCK : positions - first;
+                REAL at[BLOCK], mass[BLOCK], spread[BLOCK];
+                for (I k = 0; k < size; k++) {
+                    const I r = n * positions + first + k, label = target[r];
+                    const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
+                    const double row = kept ? V(delta[each ? r : 0]) / count : 0;
+                    const double own = kept ? (1 - e) * row * (weight ? weight[label] : 1) : 0;
+                    at[k] = (REAL)own, mass[k] = (REAL)(e != 0 ? own + share * row * all : own);
+                    spread[k] = (REAL)(e != 0 ? share * row : 0);
+                }
+                STORED *o = past ? line : out + n * classes * positions + first;
+                const STORED *l = log_probs + n * classes * positions + first;
+                if (positions > 1)
+                    for (I c = 0; c < classes; c++) {
+                        const REAL w = smoothed ? weight[c] : 1;
+                        EACH(size, o[c * positions + i] = S(R(exp)(V(l[c * positions + i])) * mass[i] - spread[i] * w))
+                    }
+                else {
+                    const REAL p = *mass, rest = *spread;
+                    if (smoothed)
+                        EACH(classes, o[i] = S(R(exp)(V(l[i])) * p - rest * weight[i]))
+                    else
+                        EACH(classes, o[i] = S(R(exp)(V(l[i])) * p - rest))
+                }
+                for (I k = 0; k < size; k++)
+                    if (at[k] != 0) {
+                        const I label = target[n * positions + first + k], i = label * positions + k;
+                        const REAL w = smoothed ? weight[label] : 1;
+                        o[i] = S(R(exp)(V(l[i])) * mass[k] - spread[k] * w - at[k]);
+                    }
+                if (past) stream(out + n * classes, line, (size_t)classes * sizeof(STORED));
+            }
+        if (past) streamed();
+        free(line);
+    }
+}
+
+#endif

@@ -1,0 +1,153 @@
+"""Softmax, log-softmax and cross-entropy as C (softmax.c), in one pass where torch makes several.
+
+Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
+from ..rules._rule import KERNELS
+from . import native
+from .memory import empty_like
+from .rows import REAL, addresses, takes
+
+WORTHWHILE = 2**14
+"""Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
+REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
+
+
+def softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+    """`Softmax.output`."""
+    return _output("softmax", input, 1) if _worth(input, dim, dtype) else Softmax.output(input, dim, dtype)
+
+
+def softmin_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+    """`Softmin.output`."""
+    return _output("softmax", input, -1) if _worth(input, dim, dtype) else Softmin.output(input, dim, dtype)
+
+
+def log_softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+    """`LogSoftmax.output`."""
+    return _output("log_softmax", input) if _worth(input, dim, dtype) else LogSoftmax.output(input, dim, dtype)
+
+
+def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
+    return (
+        input.numel() >= WORTHWHILE
+        and dim in (-1, input.dim() - 1)
+        and dtype in (None, input.dtype)
+        and input.is_contiguous()
+        and takes(input)
+    )
+
+
+def _output(name: str, input: Tensor, *options: int) -> Tensor:
+    output, n = empty_like(input), input.shape[-1]
+    native.call(f"{name}_{REAL[input.dtype]}", *addresses(output, input), input.numel() // n, n, *options)
+    return output
+
+
+def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
+    """`Softmax.delta_input`."""
+    if not _rows(delta, output, dim):
+        return Softmax.delta_input(delta, output, dim)
+    return _along_rows("softmax_delta_input", delta, output, 1)
+
+
+def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
+    """`Softmin.delta_input`."""
+    if not _rows(delta, output, dim):
+        return Softmin.delta_input(delta, output, dim)
+    return _along_rows("softmax_delta_input", delta, output, -1)
+
+
+def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
+    """`LogSoftmax.delta_input`."""
+    if not _rows(delta, output, dim):
+        return LogSoftmax.delta_input(delta, output, dim)
+    return _along_rows("log_softmax_delta_input", delta, output)
+
+
+def _rows(delta: Tensor, output: Tensor, dim: int) -> bool:
+    """Whether dim is the last axis, of rows that lie dense in memory."""
+    rank = output.dim()
+    return rank > 0 and dim in (-1, rank - 1) and output.is_contiguous() and takes(delta, output)
+
+
+def _along_rows(name: str, delta: Tensor, output: Tensor, *options: int) -> Tensor:
+    delta, delta_input, n = delta.contiguous(), empty_like(output), output.shape[-1]
+    pointers = delta_input.data_ptr(), delta.data_ptr(), output.data_ptr()
+    native.call(f"{name}_{REAL[output.dtype]}", *pointers, output.numel() // n, n, *options)
+    return delta_input
+
+
+def cross_entropy_output(
+    input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """`CrossEntropyLoss.output`."""
+    facts = target, weight, ignore_index, reduction, smoothing
+    if (
+        input.numel() < WORTHWHILE
+        or input.dim() != 2
+        or not input.is_contiguous()
+        or target.dtype not in (torch.int64, torch.uint8)
+        or target.shape != input.shape[:1]
+        or (weight is not None and (weight.shape != input.shape[1:] or weight.dtype != input.dtype))
+        or not takes(input, weight, labels=target)
+    ):
+        return CrossEntropyLoss.output(input, *facts)
+    log_probs, loss = empty_like(input), input.new_empty(target.shape if reduction == "none" else ())
+    target, weight = target.to(torch.int64).contiguous(), _real(weight)
+    wrong, e = ctypes.c_int64(), ctypes.c_double(smoothing)
+    native.call(
+        f"cross_entropy_{REAL[input.dtype]}", *addresses(log_probs, loss), ctypes.addressof(wrong),
+        *addresses(input, target, weight), ctypes.addressof(e), ignore_index, REDUCTIONS[reduction], *input.shape,
+    )  # fmt: skip
+    return (loss, log_probs) if not wrong.value else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
+
+
+def _real(weight: Tensor | None) -> Tensor | None:
+    """The weights of the classes as the C reads them."""
+    if weight is None:
+        return None
+    return (weight.float() if weight.dtype == torch.bfloat16 else weight).contiguous()
+
+
+def cross_entropy_delta_input(
+    delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
+    smoothing: float,
+) -> Tensor:  # fmt: skip
+    """`CrossEntropyLoss.delta_input`."""
+    if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, labels=target):
+        return CrossEntropyLoss.delta_input(delta, log_probs, target, weight, ignore_index, reduction, smoothing)
+    shape = log_probs.shape if log_probs.dim() > 1 else (1, *log_probs.shape)
+    batch, classes = shape[:2]
+    each = reduction == "none"
+    delta, target = delta.contiguous(), target.to(torch.int64).contiguous()
+    weight = _real(weight)
+    delta_input, e = empty_like(log_probs), ctypes.c_double(smoothing)
+    native.call(
+        f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",
+        *addresses(delta_input, delta, log_probs, target, weight), ctypes.addressof(e),
+        ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
+    )  # fmt: skip
+    return delta_input
+
+
+KERNELS.update(
+    {
+        Softmax.output: softmax_output,
+        Softmax.delta_input: softmax_delta_input,
+        Softmin.output: softmin_output,
+        Softmin.delta_input: softmin_delta_input,
+        LogSoftmax.output: log_softmax_output,
+        LogSoftmax.delta_input: log_softmax_delta_input,
+        CrossEntropyLoss.output: cross_entropy_output,
+        CrossEntropyLoss.delta_input: cross_entropy_delta_input,
+    }
+)
