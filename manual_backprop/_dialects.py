@@ -23,6 +23,7 @@ ALIASES = {
     "mul": ("multiply", "__mul__", "__rmul__"),
     "matmul": ("linalg.matmul", "__matmul__"),
     "cat": ("concat", "concatenate"),
+    "transpose": ("swapaxes", "swapdims"),
     "sigmoid": ("special.expit",),
 }
 
@@ -80,6 +81,12 @@ def _in_shape_of(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return F.reshape(input, shape)
 
     return run
+
+
+def permuted(input: Tensor, *axes: Any, dims: Sequence[int] | None = None) -> Tensor:
+    if dims is None:
+        dims = axes[0] if axes and not isinstance(axes[0], int) else axes
+    return F.permute(input, dims)
 
 
 def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -165,6 +172,7 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     "bmm": product((3, 3), torch.bmm),
     "mv": product((2, 1), torch.mv),
     "stack": stack,
+    "permute": permuted,
     "sigmoid_": _over(rules.Sigmoid),
     "tanh_": _over(rules.Tanh),
     **dict.fromkeys(("softmax", "special.softmax"), softmax),

@@ -23,9 +23,6 @@ from .explicit import suspended
 _log = logging.getLogger("manual_backprop")
 _Model = TypeVar("_Model", bound=torch.nn.Module)
 
-# Layers that read the weights of the layers inside them, partly on fast paths that never call those: all or nothing.
-_WHOLE = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
-
 # Where torch keeps its layers; a class from elsewhere is the user's own, made of layers or of functions.
 _QUANTIZED = ("torch.ao.", "torch.nn.quantized.", "torch.nn.intrinsic.", "torch.nn.qat.")
 _TORCH_LAYERS = ("torch.nn.modules.", "torch.nn.utils.", *_QUANTIZED)
@@ -56,11 +53,9 @@ class Conversion:
 
 @functools.cache
 def table() -> dict[type, type]:
-    """torch.nn's class -> ours, read off `mb.nn`: the classes that subclass the torch.nn class of their name."""
-    pairs = ((vars(torch.nn).get(name), ours) for name, ours in vars(nn).items() if isinstance(ours, type))
-    return {
-        twin: ours for twin, ours in pairs if isinstance(twin, type) and ours is not twin and issubclass(ours, twin)
-    }
+    """torch's class -> ours, read off `mb.nn`: the classes that subclass the class of torch.nn of their name."""
+    ours = [cls for cls in vars(nn).values() if isinstance(cls, type) and cls.__module__.startswith(nn.__name__)]
+    return {cls.__mro__[1]: cls for cls in ours if cls.__mro__[1].__name__ == cls.__name__}
 
 
 @functools.cache
@@ -77,7 +72,7 @@ def convert(model: _Model) -> _Model:
     weight-normed, spectral-normed, pruned, lazy, tied or the model itself). What is left alone is logged as a warning
     of the logger "manual_backprop" and listed by `mb.conversion_report(model)`. Raises TypeError for what is no module.
     """
-    for _, module in _walk(_checked(model, "convert"), into_whole=False):
+    for _, module in _walk(_checked(model, "convert")):
         ours = table().get(type_before_parametrizations(module))
         if ours is not None and _reason(module) is None:
             _change_class(module, ours)
@@ -101,7 +96,7 @@ def revert(model: _Model) -> _Model:
 
 def _revert(model: torch.nn.Module) -> list[str]:
     twins, stay = {ours: twin for twin, ours in table().items()}, []
-    for name, module in _walk(model, into_whole=True):
+    for name, module in _walk(model):
         cls = type_before_parametrizations(module)
         if cls in twins:
             _change_class(module, twins[cls])
@@ -117,7 +112,7 @@ def conversion_report(model: torch.nn.Module) -> Conversion:
     of its own operations are explicit is what `mb.audit` observes. Raises TypeError for what is no module.
     """
     converted, left = 0, []
-    for name, module in _walk(_checked(model, "conversion_report"), into_whole=False):
+    for name, module in _walk(_checked(model, "conversion_report")):
         converted += isinstance(module, tuple(table().values()))
         reason = _reason(module)
         if reason is not None:
@@ -150,7 +145,7 @@ def twin_function(function: Any) -> Any:
 
 
 def _walk(
-    module: torch.nn.Module, into_whole: bool, name: str = "", seen: set[int] | None = None
+    module: torch.nn.Module, name: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, torch.nn.Module]]:
     """Every module once, by its first name."""
     seen = set() if seen is None else seen
@@ -158,10 +153,10 @@ def _walk(
         return
     seen.add(id(module))
     yield name, module
-    if isinstance(module, torch.jit.ScriptModule) or (isinstance(module, _WHOLE) and not into_whole):
+    if isinstance(module, torch.jit.ScriptModule):
         return
     for key, child in module.named_children():
-        yield from _walk(child, into_whole, f"{name}.{key}" if name else key, seen)
+        yield from _walk(child, f"{name}.{key}" if name else key, seen)
 
 
 def _reason(module: torch.nn.Module) -> str | None:
@@ -183,8 +178,6 @@ def _reason(module: torch.nn.Module) -> str | None:
 def _no_rule(cls: type, base: type) -> str:
     if cls.__module__.startswith(_QUANTIZED):
         return "quantized: it computes with integers or simulates them"
-    if issubclass(cls, _WHOLE):
-        return "no rule yet; it reads the weights of its inner layers past their forward, so they stay, too"
     if base is not cls:
         return f"a subclass of {_spelled(base)}, whose forward may be its own"
     return "no rule yet; what it computes itself stays with autograd"

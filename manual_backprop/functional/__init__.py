@@ -20,6 +20,7 @@ from .exponential import celu, celu_, elu, elu_, selu, selu_
 from .gated import gelu, glu
 from .linear import bilinear, linear
 from .loss import huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss
+from .multihead import multi_head_attention_forward
 from .normalization import group_norm, layer_norm, rms_norm
 from .padding import pad
 from .piecewise import hardshrink, hardsigmoid, hardswish, hardtanh, hardtanh_, relu6, softshrink
@@ -38,7 +39,7 @@ from .pooling import (
     max_pool3d_with_indices,
 )
 from .rectifiers import leaky_relu, leaky_relu_, prelu, relu, relu_, rrelu, rrelu_, threshold, threshold_
-from .shape import flatten, reshape, unflatten
+from .shape import flatten, permute, reshape, transpose, unflatten
 from .smooth import logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh, tanhshrink
 from .softmax import log_softmax, softmax, softmin
 
@@ -104,8 +105,10 @@ __all__ = [
     "mish",
     "mse_loss",
     "mul",
+    "multi_head_attention_forward",
     "nll_loss",
     "pad",
+    "permute",
     "prelu",
     "relu",
     "relu6",
@@ -131,6 +134,7 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "threshold_",
+    "transpose",
     "unflatten",
 ]
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend
 
 from .. import rules
+from ._autocast import cast_arguments
 from ._call import call
 from ._errors import check_tensors
 
@@ -34,6 +36,8 @@ def scaled_dot_product_attention(
     _check(query, key, value, attn_mask, is_causal)
     if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    if not query.dtype == key.dtype == value.dtype:  # autocast makes them one, before torch looks for a fused forward
+        query, key, value = cast_arguments("lower", query.device.type, (query, key, value))
     fused = _torch_fuses(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
@@ -48,6 +52,8 @@ def scaled_dot_product_attention(
 def _torch_fuses(*args: Any) -> bool:
     """Whether torch would run its fused forward for the CPU: then ours is the same to the last bit."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or args[0].device.type != "cpu":
+        return False
+    if forward_ad._current_level >= 0:  # the tangent would have to lie in memory as the fused forward's output does
         return False
     if not args[0].numel() or not args[1].numel():
         return False

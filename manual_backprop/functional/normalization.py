@@ -20,8 +20,12 @@ def layer_norm(
 ) -> Tensor:
     """w (x - mean) / sqrt(var + eps) + b over the last axes, as torch.nn.functional.layer_norm.
 
-    Rule: `mb.rules.LayerNorm`.
+    Rule: `mb.rules.LayerNorm`. Raises TypeError for nested tensors.
     """
+    if input.is_nested:
+        raise TypeError(
+            "layer_norm has a rule for plain tensors only, got a nested one: pass torch.nested.to_padded_tensor of it"
+        )
     return call(rules.LayerNorm, input, normalized_shape, weight, bias, eps)[0]
 
 

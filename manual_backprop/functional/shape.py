@@ -30,3 +30,16 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The axis dim split into several, as torch.unflatten; rule: `mb.rules.Unflatten`."""
     return call(rules.Unflatten, input, dim, tuple(sizes))
+
+
+def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
+    """The axes in the order of `dims`, a view, as torch.permute; rule: `mb.rules.Permute`."""
+    return call(rules.Permute, input, tuple(dims))
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged, a view, as torch.transpose; rule: `mb.rules.Permute`."""
+    dims = list(range(input.dim()))
+    if dims:
+        dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return permute(input, dims)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..rules import ScaledDotProductAttention
 from ..rules._rule import KERNELS, widen
-from ..rules.attention import Wanted, above_diagonal, noisy
+from ..rules.attention import Wanted, above_diagonal
 
 BLOCK = 2**19
 """Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
@@ -29,13 +29,14 @@ def attended(
     if not _serves(query):
         return ScaledDotProductAttention.attended(query, key, value, mask, kept, p, is_causal, scale)
     pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
-    wide = torch.promote_types(query.dtype, torch.float32)
+    wide, gain = torch.promote_types(query.dtype, torch.float32), _gain(kept, p)
     output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
     for heads, rows, seen, _ in pairs.blocks():
         scores = torch.bmm(scale * q[heads, rows].to(wide), k[heads, seen].mT.to(wide))
-        weights, lse[heads, rows] = ScaledDotProductAttention.weights(pairs.masked_(scores, heads, rows, seen))
-        weights = noisy(weights, pairs.kept_at(heads, rows, seen), p)
-        output[heads, rows] = torch.bmm(weights, v[heads, seen].to(wide)).to(v.dtype)
+        weights, lse[heads, rows] = _weights(pairs.masked_(scores, heads, rows, seen))
+        if pairs.kept is not None:
+            weights.mul_(pairs.kept_at(heads, rows, seen))
+        output[heads, rows] = torch.bmm(weights, v[heads, seen].to(wide)).mul_(gain).to(v.dtype)
     return output.reshape(*query.shape[:-1], v.shape[-1]), lse.reshape(query.shape[:-1])
 
 
@@ -50,6 +51,7 @@ def deltas(
     delta, query, key, value, mask, output = widen(delta, query, key, value, mask, output)
     pairs = _Pairs(query, key, mask, kept, is_causal)
     q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
+    louder = d if kept is None else d * _gain(kept, p)  # what dropout keeps is scaled up: here, and not for each pair
     v = dots = None
     if value is not None and output is not None:
         v, dots = _flat(value), (d * _flat(output)).sum(-1, keepdim=True)
@@ -61,13 +63,16 @@ def deltas(
     for heads, rows, seen, first in pairs.blocks():
         weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
         weights = weights.sub_(z[heads, rows]).exp_()
+        keeping = None if pairs.kept is None else pairs.kept_at(heads, rows, seen).to(weights.dtype)
         if delta_value is not None:
-            dropped = noisy(weights, pairs.kept_at(heads, rows, seen), p)
-            _add(delta_value[heads, seen], dropped.mT, d[heads, rows], first)
+            dropped = weights if keeping is None else weights * keeping
+            _add(delta_value[heads, seen], dropped.mT, louder[heads, rows], first)
         if v is None or dots is None:
             continue
-        scores = torch.bmm(d[heads, rows], v[heads, seen].mT)  # delta_scores, in the end
-        scores = noisy(scores, pairs.kept_at(heads, rows, seen), p).sub_(dots[heads, rows]).mul_(weights)
+        scores = torch.bmm(louder[heads, rows], v[heads, seen].mT)  # delta_scores, in the end
+        if keeping is not None:
+            scores.mul_(keeping)
+        scores.sub_(dots[heads, rows]).mul_(weights)
         if delta_query is not None:
             _add(delta_query[heads, rows], scores, k[heads, seen], True)
         if delta_key is not None:
@@ -80,6 +85,19 @@ def deltas(
         None if delta_value is None else delta_value.reshape(*key.shape[:-1], d.shape[-1]),
         None if delta_mask is None or mask is None else delta_mask.reshape(mask.shape),
     )
+
+
+def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """`ScaledDotProductAttention.weights` with one exponential for each pair: the largest weight is e^(top - lse)."""
+    top, weights = scores.amax(-1), scores.softmax(-1)
+    unseen = top == -math.inf
+    lse = (top - weights.amax(-1).log()).masked_fill_(unseen, 0)
+    return weights.masked_fill_(unseen.unsqueeze(-1), 0), lse
+
+
+def _gain(kept: Tensor | None, p: float) -> float:
+    """By what the weights that dropout keeps are multiplied."""
+    return 1.0 if kept is None else 1 / (1 - p) if p < 1 else 0.0
 
 
 def _add(target: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
@@ -134,9 +152,10 @@ class _Pairs:
             corner.masked_fill_(above_diagonal(corner), -math.inf)
         return scores
 
-    def kept_at(self, heads: slice, rows: slice, seen: slice) -> Tensor | None:
+    def kept_at(self, heads: slice, rows: slice, seen: slice) -> Tensor:
         """Which weights of a block dropout keeps."""
-        return None if self.kept is None else self.kept[heads, rows, seen]
+        assert self.kept is not None
+        return self.kept[heads, rows, seen]
 
     def add_(self, delta_mask: Tensor, delta_scores: Tensor, heads: slice, rows: slice, seen: slice) -> None:
         """Add to the mask's gradient what comes from a block, summed over broadcast axes."""

@@ -24,6 +24,7 @@ from torch.nn import (
 )
 
 from .. import functional
+from .attention import MultiheadAttention
 from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d
 from .convolution import (
     Conv1d,
@@ -43,7 +44,7 @@ from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, Fea
 from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
-from .linear import Bilinear, LazyLinear, Linear
+from .linear import Bilinear, LazyLinear, Linear, NonDynamicallyQuantizableLinear
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -72,6 +73,13 @@ from .rectifiers import LeakyReLU, PReLU, ReLU, RReLU, Threshold
 from .shape import Flatten, Identity, Unflatten
 from .smooth import LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
 from .softmax import LogSoftmax, Softmax, Softmax2d, Softmin
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "CELU",
@@ -135,6 +143,7 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "Mish",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "RMSNorm",
@@ -153,6 +162,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
 ]
 

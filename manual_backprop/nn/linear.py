@@ -24,6 +24,13 @@ class LazyLinear(torch.nn.LazyLinear):
         return F.linear(input, self.weight, self.bias)
 
 
+class NonDynamicallyQuantizableLinear(torch.nn.modules.linear.NonDynamicallyQuantizableLinear):
+    """What torch.nn.MultiheadAttention has as its output projection: a Linear that quantization passes by."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+
 class Bilinear(torch.nn.Bilinear):
     """torch.nn.Bilinear with the explicit backward of `mb.rules.Bilinear`."""
 

@@ -13,6 +13,7 @@ from .dropout import AlphaDropout, Dropout
 from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
 from .gated import GELU, GLU
+from .heads import AttentionScores, Heads
 from .linear import Bilinear, Linear
 from .linear_cross_entropy import LinearCrossEntropyLoss
 from .loss import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
@@ -22,7 +23,7 @@ from .piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Softshrink
 from .pooling import AdaptiveAvgPool, AvgPool, MaxPool
 from .rectifiers import LeakyReLU, PReLU, ReLU, RReLU, Threshold
 from .reduction import Cat, Mean, Sum
-from .shape import Expand, Flatten, Reshape, Unflatten
+from .shape import Expand, Flatten, Permute, Reshape, Split, Unflatten
 from .smooth import LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
 from .softmax import LogSoftmax, Softmax, Softmin
 
@@ -36,6 +37,7 @@ __all__ = [
     "AdaptiveAvgPool",
     "Add",
     "AlphaDropout",
+    "AttentionScores",
     "AvgPool",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -58,6 +60,7 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "Heads",
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
@@ -76,6 +79,7 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Pad",
+    "Permute",
     "RMSNorm",
     "RReLU",
     "ReLU",
@@ -91,6 +95,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "Split",
     "Sub",
     "Sum",
     "Tanh",

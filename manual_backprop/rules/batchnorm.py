@@ -61,9 +61,9 @@ class BatchNorm(Rule):
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         dtype, derivatives = delta.dtype, choose(BatchNorm.derivatives)
         needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        delta, input, mean, invstd, weight = delta, *ctx.saved_tensors
-        if not needs_input or not hasattr(derivatives, "rounds_once"):
-            delta, input, mean, invstd, weight = widen(delta, input, mean, invstd, weight)
+        saved = [delta, *ctx.saved_tensors]
+        once = needs_input and hasattr(derivatives, "rounds_once")  # a kernel
+        delta, input, mean, invstd, weight = saved if once else widen(*saved)
         delta_input: Any = None
         if needs_input or needs_weight:
             if not input.numel():  # torch keeps no statistics of an empty batch, and lets no NaN out of it

@@ -1,4 +1,4 @@
-"""The same elements in another shape: Reshape, Flatten, Unflatten, and Expand, which repeats them.
+"""The same elements in another shape: Reshape, Flatten, Unflatten, Permute; Split; and Expand, which repeats them.
 
 Where the memory layout allows it the output is a view of the input, as the twin's is.
 """
@@ -110,6 +110,71 @@ class Unflatten(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return tangents[0].reshape(output.shape)
+
+
+class Permute(Rule):
+    """y = x with its axes in another order
+
+    input (*)   dims: for each axis of y which axis of x it is   output, delta (sizes of x in that order)
+
+    delta_input = delta with its axes put back
+
+    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of moving values is moving them back.
+    """
+
+    cheap = True
+
+    @staticmethod
+    def forward(input: Tensor, dims: tuple[int, ...]) -> Tensor:
+        return input.permute(dims)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.dims = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return choose(Permute.delta_input)(delta, ctx.dims), None
+
+    @staticmethod
+    def delta_input(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
+        back = sorted(range(len(dims)), key=lambda axis: dims[axis] % len(dims))
+        return delta.permute(back)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return tangents[0].permute(inputs[1])
+
+
+class Split(Rule):
+    """y_1, y_2, ... = x cut along its first axis
+
+    input (A + B + ..., *)   sizes: (A, B, ...)   outputs, deltas (A, *), (B, *), ...
+
+    delta_input = the deltas one after the other
+
+    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of moving values is moving them back.
+    """
+
+    @staticmethod
+    def forward(input: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
+        return input.split(sizes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *deltas: Tensor) -> tuple:
+        return choose(Split.delta_input)(deltas), None
+
+    @staticmethod
+    def delta_input(deltas: tuple[Tensor, ...]) -> Tensor:
+        return torch.cat(deltas)
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple[Tensor, ...]:
+        return tangents[0].split(inputs[1])
 
 
 class Expand(Rule):

@@ -19,6 +19,7 @@ from . import (
     shape,
     smooth,
     softmax,
+    transformer,
 )
 
 CASES = [
@@ -40,4 +41,5 @@ CASES = [
     *shape.CASES,
     *smooth.CASES,
     *softmax.CASES,
+    *transformer.CASES,
 ]

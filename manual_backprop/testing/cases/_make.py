@@ -17,7 +17,9 @@ COMPLEX = {"without": {check: "the check is for real numbers" for check in ("bfl
 
 
 def _label(name: str, args: tuple, kwargs: dict) -> str:
-    return "-".join([name, *(str(a) for a in args), *(f"{k}={v}" for k, v in kwargs.items())]).replace(" ", "")
+    return "-".join(
+        [name, *(str(a) for a in args), *(f"{k}={getattr(v, '__name__', v)}" for k, v in kwargs.items())]
+    ).replace(" ", "")
 
 
 def layer(name: str, *args: Any, inputs: tuple[Spec, ...], train: bool = True, tag: str = "", row: dict | None = None,

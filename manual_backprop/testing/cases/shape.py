@@ -23,5 +23,8 @@ CASES = [
     function("reshape", (normal(), constant((1, 1))), tag="0d"),
     function("flatten", (normal(2, 3, 2),)),
     function("flatten", (normal(2, 3, 2, 1),), start_dim=1, end_dim=2),
+    function("permute", (normal(2, 3, 4), constant((2, 0, -2)))),
+    function("permute", (normal(), constant(())), tag="0d"),
+    function("transpose", (normal(2, 3, 4), constant(0), constant(-1))),
     function("unflatten", (normal(2, 6, 2), constant(1), constant((3, -1)))),
 ]
