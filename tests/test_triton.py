@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import manual_backprop as mb
 from manual_backprop import rules
 from manual_backprop.kernels import cuda
 from manual_backprop.rules import _rule
@@ -100,6 +102,28 @@ def test_the_switch_looks_where_tensors_lie(table: dict, monkeypatch: pytest.Mon
     monkeypatch.setattr(cuda, "here", lambda tensor: True)
     found: Any = table[formula](delta, output, -1)
     assert found == ("rows", formula, (delta, output, -1))
+
+
+@pytest.mark.parametrize(
+    "layer", [torch.nn.BatchNorm1d(6), torch.nn.Softmax(-1), torch.nn.GELU(), torch.nn.LayerNorm(6)]
+)
+def test_behind_the_switch_16_bits_are_widened_as_before(
+    layer: torch.nn.Module, table: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = mb.convert(copy.deepcopy(layer)), torch.randn(5, 6).bfloat16()
+
+    def gradients() -> list[torch.Tensor]:
+        leaf = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(leaf)
+        return list(torch.autograd.grad(y.float().square().sum(), [leaf, *layer.parameters()]))
+
+    before = gradients()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    cuda.register.__wrapped__()
+    for found, expected in zip(gradients(), before, strict=True):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
 
 
 def test_a_kernel_that_cannot_be_built_steps_aside_once(

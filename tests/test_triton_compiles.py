@@ -129,7 +129,7 @@ def test_attention(dtype: torch.dtype, width: int, how: str, compiled: list[str]
     output, lse = kernel_of(rule.attended)(q, q, q, mask, kept, p, how == "causal", 0.1)
     given = q, q, q, q, mask, kept, output, lse
     kernel_of(rule.deltas)(*given, p, how == "causal", 0.1, (True, True, True, False))
-    assert compiled == ["_attended", "_row_dots", "_delta_query", "_delta_key_value"]
+    assert compiled == ["attended", "row_dots", "delta_query", "delta_key_value"]
 
 
 def test_what_a_gpu_cannot_do_is_refused(compiled: list[str]) -> None:

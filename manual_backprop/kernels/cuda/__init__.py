@@ -37,10 +37,8 @@ SERVED: dict[str, tuple[Function, ...]] = {
         rules.RMSNorm.normalized,
         rules.RMSNorm.invrms,
         rules.RMSNorm.derivatives,
-        rules.GroupNorm.derivatives,
-        rules.BatchNorm.derivatives,
-        rules.BatchNorm.grad_weight,
     ),
+    "channels": (rules.GroupNorm.derivatives, rules.BatchNorm.derivatives, rules.BatchNorm.grad_weight),
     "pooling": (rules.MaxPool.winners, rules.MaxPool.delta_input, rules.AvgPool.delta_input),
     "pointwise": (
         *(rule.delta_input for rule in FORWARD),  # type: ignore[attr-defined]

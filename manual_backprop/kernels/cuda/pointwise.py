@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import triton
@@ -34,7 +34,7 @@ OWN = "expm1", "log1p", "sigmoid", "tanh", "erfc"
 class Triton(printer.Dialect):
     """Triton's language; all real numbers are float32."""
 
-    templates = {
+    templates: ClassVar[dict[str, str]] = {
         "add": "{0} + {1}",
         "sub": "{0} - {1}",
         "mul": "{0} * {1}",
