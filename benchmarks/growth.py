@@ -1,7 +1,7 @@
 """How time and saved bytes of one training step grow with batch, width and depth: ours, eager torch.nn, torch.compile.
 
-python -m benchmarks.growth                       (about two minutes on two cores)
-python -m benchmarks.growth --compile             torch.compile besides (ten minutes more: it compiles every point)
+python -m benchmarks.growth                       (about a minute on two cores)
+python -m benchmarks.growth --compile             torch.compile besides (a few minutes more: it compiles every point)
 python -m benchmarks.growth --against depth       one of the three, without writing results
 
 The network is a multilayer perceptron with GELU. Each axis is varied alone, the others stay at BASE. A straight line on

@@ -1,7 +1,7 @@
 """One training step (forward, loss, backward) and the bytes it keeps: ours against eager torch.nn.
 
 python -m benchmarks.steps                            every network (about three minutes on two cores)
-python -m benchmarks.steps --compile                  torch.compile's step and compile time besides (ten minutes more)
+python -m benchmarks.steps --compile                  torch.compile besides, and its compile time (two minutes more)
 python -m benchmarks.steps --model gpt --rounds 30    one, without writing results
 
 Contestants take turns in one process; what they are: manual_backprop/bench/steps.py.
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from manual_backprop.bench.networks import NETWORKS
 from manual_backprop.bench.peers import PEERS
 from manual_backprop.bench.steps import BUDGET, CONTESTANTS, MODES, Step, measure
-from manual_backprop.bench.timing import duration, threads
+from manual_backprop.bench.timing import disturbed, duration, threads
 
 from .common import bars, table, write
 
@@ -75,10 +75,11 @@ def means(results: dict[str, Step]) -> str:
 
 
 def notes(results: dict[str, Step]) -> Iterable[str]:
-    """Why there is no number where the table has n/a."""
+    """Why there is no number where the table has n/a, and whether the machine was busy."""
     for network, found in results.items():
         for name, reason in found.missing.items():
             yield f"n/a: {name} of {network}, {reason}."
+    yield from filter(None, [disturbed([found.spread for found in results.values()])])
 
 
 def main() -> None:

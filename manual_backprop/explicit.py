@@ -30,6 +30,8 @@ _suspended = False
 
 
 class _Explicit(TorchFunctionMode):
+    leads_to_rules = True
+
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = lost_arguments(func, kwargs or {})
         ours = TABLE.get(func)

@@ -13,7 +13,7 @@ import torch
 import benchmarks.layers
 import manual_backprop as mb
 from manual_backprop.bench import layers, rows, steps
-from manual_backprop.bench.timing import Ratio, duration, interleaved, ratio, threads, turns
+from manual_backprop.bench.timing import Ratio, disturbed, duration, interleaved, ratio, spread, threads, turns
 from manual_backprop.cli import main
 
 WITHOUT_ROW = {
@@ -162,8 +162,9 @@ def test_the_report_shows_what_is_slow() -> None:
 
 def test_a_busy_machine_is_called_one() -> None:
     found = [measured("ReLU", 1.0), measured("Mish", 1.0, spread=2.1)]
-    assert layers.disturbed(found[:1]) == ""
-    assert layers.disturbed(found).startswith("A busy machine: in 1 of 2 rows the median is more than 2 times the")
+    assert disturbed([1.1, 2.0]) == ""
+    assert disturbed([1.1, 2.1]).startswith("A busy machine: in 1 of 2 rows a median is more than 2 times the fastest")
+    assert spread([1.0, 2.0, 3.0], [2.0, 5.0, 5.0]) == 2.5
     assert "A busy machine" in benchmarks.layers.report(found)
     assert "A busy machine" not in benchmarks.layers.report(found[:1])
 

@@ -57,7 +57,7 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setitem(sys.modules, module, None)
     found = steps.measure(perceptron(), ("eager", *PEERS), rounds=1, dtype=torch.float64)
     assert list(found.seconds) == ["eager"]
-    assert found.notes() == [
+    assert found.notes()[:2] == [
         "scikit-learn: n/a, scikit-learn is not installed",
         "autograd: n/a, autograd is not installed",
     ]
@@ -97,6 +97,9 @@ def test_the_summary_of_steps_judges_by_given_numbers() -> None:
     assert "| gpt | 1 s | 1.25 (1.25 to 1.25) | 1.00 (1.00 to 1.00) | n/a | - | exact at most 1.00: missed |" in text
     assert "time 1.000 (at most 0.95: missed), bytes 0.500 (at most 0.6: met)" in text
     assert "n/a: autograd of gpt, gone." in text
+    assert "busy" not in text
+    results["mlp"].seconds["off"][0] = 0.4
+    assert "A busy machine: in 1 of 2 rows" in benchmarks.steps.summary(results)
 
 
 def test_the_exponent_is_that_of_the_upper_half() -> None:

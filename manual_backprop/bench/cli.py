@@ -23,7 +23,7 @@ from . import layers, steps
 from .networks import NETWORKS, Network
 from .peers import PEERS
 from .rows import SIZES, rows
-from .timing import machine, threads
+from .timing import disturbed, machine, threads
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -73,7 +73,7 @@ def _layer(options: argparse.Namespace, dtype: torch.dtype, known: dict[str, Any
         raise BadInput("--compile and --input go with --model, not with --layer.")
     found = [layers.measure(row, size, options.device, dtype, options.rounds) for row in chosen for size in SIZES]
     table = text_table(layers.HEAD, [m.cells() for m in found], left=(0, 1, 8))
-    print("\n".join(filter(None, (table, LEGEND, layers.disturbed(found)))))
+    print("\n".join(filter(None, (table, LEGEND, disturbed([m.spread for m in found])))))
     return [m.json() for m in found]
 
 

@@ -13,13 +13,10 @@ import manual_backprop as mb
 
 from ..errors import BadInput
 from .rows import MEANS, SIZES, Row
-from .timing import Ratio, duration, now, ratio, turns
+from .timing import Ratio, duration, now, ratio, spread, turns
 
-BUDGETS = {"tiny": 0.4, "64k": 0.8, "4M": 1.6}
+BUDGETS = {"tiny": 0.3, "64k": 0.6, "4M": 1.2}
 """Seconds that a row may take at each size, if it does not have so many rounds."""
-
-BUSY = 2.0
-"""A spread beyond which something else was computing."""
 
 PARTS = ("forward", "backward", "both")
 HEAD = ("layer", "input", "torch", "ours", "forward", "backward", "both (quartiles)", "target", "")
@@ -42,7 +39,7 @@ class Measured:
     torch: dict[str, float]
     speed: dict[str, Ratio]
     spread: float
-    """Median over fastest round, of the contestant where it is larger: near 1 on a quiet machine."""
+    """See `timing.spread`."""
 
     @property
     def met(self) -> bool:
@@ -95,9 +92,8 @@ def compare(row: Row, size: str, ours: Callable[[], Seconds], theirs: Callable[[
     columns = {name: dict(zip(PARTS, zip(*calls, strict=True), strict=True)) for name, calls in found.items()}
     medians = {name: {part: statistics.median(c) for part, c in parts.items()} for name, parts in columns.items()}
     speed = {part: ratio(columns["torch"][part], columns["ours"][part]) for part in PARTS}
-    spread = max(medians[name]["both"] / min(parts["both"]) for name, parts in columns.items())
     return Measured(row.name, row.group, size, row.shapes[size], row.target(size), len(found["ours"]), medians["ours"],
-                    medians["torch"], speed, spread)  # fmt: skip
+                    medians["torch"], speed, spread(*(parts["both"] for parts in columns.values())))  # fmt: skip
 
 
 def measure(row: Row, size: str, device: str = "cpu", dtype: torch.dtype = torch.float32, rounds: int | None = None,
@@ -145,12 +141,3 @@ def missed(found: Iterable[Measured]) -> str:
     return f"{len(found) - len(slow)} of {len(found)} rows meet their target" + (
         f"; missed: {', '.join(slow)}." if slow else "."
     )
-
-
-def disturbed(found: Sequence[Measured]) -> str:
-    """One line where other programs took the processor, else nothing."""
-    count = sum(m.spread > BUSY for m in found)
-    return (
-        f"A busy machine: in {count} of {len(found)} rows the median is more than {BUSY:g} times the fastest round. "
-        "Measure again when nothing else computes."
-    ) * bool(count)

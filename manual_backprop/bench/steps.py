@@ -24,7 +24,7 @@ import manual_backprop as mb
 from ..saving import size
 from .networks import Network
 from .peers import PEERS, limited
-from .timing import Ratio, duration, interleaved, now, ratio
+from .timing import Ratio, disturbed, duration, interleaved, now, ratio, spread
 
 CONTESTANTS = ("eager", "exact", "off", "checkpoint")
 """Those that run at no cost before the first step; "compile" and the peers can be asked for besides."""
@@ -56,11 +56,16 @@ class Step:
         """Bytes in that mode over eager's."""
         return self.bytes[mode] / self.bytes["eager"]
 
+    @property
+    def spread(self) -> float:
+        """See `timing.spread`."""
+        return spread(*self.seconds.values())
+
     def json(self) -> dict[str, Any]:
         times = {name: {"median": statistics.median(s), "over eager": self.ratio(name)._asdict()}
                  for name, s in self.seconds.items()}  # fmt: skip
-        return {"rounds": len(self.seconds["eager"]), "seconds": times, "bytes": self.bytes, "missing": self.missing,
-                "compiling": self.compiling}  # fmt: skip
+        return {"rounds": len(self.seconds["eager"]), "seconds": times, "spread": self.spread, "bytes": self.bytes,
+                "missing": self.missing, "compiling": self.compiling}  # fmt: skip
 
     def cells(self) -> list[tuple[str, ...]]:
         """Lines of a table under `HEAD`."""
@@ -73,6 +78,7 @@ class Step:
     def notes(self) -> list[str]:
         """What the lines do not say."""
         notes = [f"{name}: n/a, {reason}" for name, reason in self.missing.items()]
+        notes += filter(None, [disturbed([self.spread])])
         return notes if self.compiling is None else [f"compile: {duration(self.compiling)} for the first call", *notes]
 
 

@@ -21,6 +21,9 @@ _Result = TypeVar("_Result")
 LEAST = 5
 """Rounds that are measured however long they take."""
 
+BUSY = 2.0
+"""A spread beyond which something else was computing."""
+
 
 def turns(
     steps: Mapping[str, Callable[[], _Result]],
@@ -93,6 +96,20 @@ def ratio(of: Sequence[float], over: Sequence[float]) -> Ratio:
     paired = [a / b for a, b in zip(of, over, strict=True)]
     low, _, high = statistics.quantiles(paired, n=4) if len(paired) > 1 else paired * 3
     return Ratio(statistics.median(of) / statistics.median(over), low, high)
+
+
+def spread(*times: Sequence[float]) -> float:
+    """Median over fastest round, of the contestant where that is largest: near 1 on a quiet machine."""
+    return max(statistics.median(seconds) / min(seconds) for seconds in times)
+
+
+def disturbed(spreads: Sequence[float]) -> str:
+    """One line where other programs took the processor from some of the rows, else nothing."""
+    count = sum(value > BUSY for value in spreads)
+    return (
+        f"A busy machine: in {count} of {len(spreads)} rows a median is more than {BUSY:g} times the fastest round. "
+        "Measure again when nothing else computes."
+    ) * bool(count)
 
 
 def machine() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, overrides
 from torch.autograd import forward_ad
 
 from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, plain
@@ -99,6 +99,14 @@ def apply(rule: type[Rule], args: tuple) -> Any:
 
 
 def _apply(rule: type[Rule], args: tuple) -> Any:
+    if torch._C._len_torch_function_stack():
+        mode = overrides._get_current_function_mode()
+        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
+            overrides._pop_mode()
+            try:
+                return _apply(rule, args)
+            finally:
+                overrides._push_mode(mode)
     try:
         if forward_ad._current_level >= 0:
             return forward_mode(rule).apply(*args)

@@ -34,21 +34,18 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether the kernels of the C files may touch such tensors."""
+    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing traced or transformed."""
     return plain(*tensors) and library() is not None
 
 
 def plain(*tensors: Tensor) -> bool:
     """Whether tensors are plain ones in the memory of the CPU, nothing traced or transformed."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
             return False
-    return not (
-        torch._C._are_functorch_transforms_active()
-        or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
-    )
+    return not any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # autograd.grad(is_grads_batched=True)
 
 
 def call(name: str, *arguments: Any) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import rules
 from ..rules._rule import KERNELS, in_opmath
-from . import c, native, printer
+from . import c, memory, native, printer
 
 WORTHWHILE = 2**14
 """Elements from which a forward gains; below, ATen's is taken. Backward gains always: formulas are several calls."""
@@ -60,7 +60,7 @@ def kernel(
                 return otherwise(*args)
         if (laid := arranged(tensors, names, model)) is None or not all([type(n) in NUMBERS for n in numbers]):
             return otherwise(*args)
-        output = laid[0] if in_place else torch.empty_like(laid[like])
+        output = laid[0] if in_place else memory.empty_like(laid[like])
         pointers = [t.data_ptr() for t in laid]
         function(output.data_ptr(), *pointers, *numbers, output.numel(), torch.get_num_threads())
         return args[0].copy_(output) if in_place and output is not args[0] else output

@@ -115,18 +115,13 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _applied(rule: type[Rule]) -> Callable[..., Any]:
+def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     """What the engine calls on a node of a rule that runs under no transform: its backward, at the least cost where
     there is nothing to guard it from."""
-    any_autocast = torch._C._is_any_autocast_enabled
-
-    def apply(ctx: Any, delta: Any, *others: Any) -> Any:
-        backward = rule.backward
-        if delta is not None and not any_autocast():
-            backward = getattr(backward, "__wrapped__", backward)
-        return backward(ctx, delta, *others)
-
-    return apply
+    backward = ctx._forward_cls.backward
+    if delta is not None and not torch._C._is_any_autocast_enabled():
+        backward = getattr(backward, "__wrapped__", backward)
+    return backward(ctx, delta, *others)
 
 
 class _Part:
@@ -216,7 +211,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         setup_context=torch.autograd.Function.setup_context,
     )
     node = variant._backward_cls
-    variant._backward_cls = type(node.__name__, (Saving, node), {"apply": _applied(rule)})
+    variant._backward_cls = type(node.__name__, (Saving, node), {"apply": _apply_backward})
     return variant
 
 
@@ -307,7 +302,7 @@ def widen(*tensors: Any) -> list[Any]:
 
 def flat(tensor: Tensor) -> Tensor:
     """(*, K) as a matrix (product of *, K)."""
-    return tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
+    return tensor if tensor.dim() == 2 else tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
 
 
 def sum_to(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -28,15 +28,13 @@ class Linear(Rule):
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        output = F.linear(input, weight, bias)
-        if not torch.compiler.is_compiling() and output._is_view():  # of a matrix, before torch 2.15
-            return torch.ops.aten._unsafe_view(output, output.shape)
-        return output
+        return choose(Linear.output)(input, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         input, weight, _ = inputs
-        ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
+        needs_input, needs_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(input if needs_weight else None, weight if needs_input else None)
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
@@ -47,6 +45,13 @@ class Linear(Rule):
             choose(Linear.grad_weight)(delta, input) if needs_weight else None,
             choose(Linear.grad_bias)(delta) if needs_bias else None,
         )
+
+    @staticmethod
+    def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        output = F.linear(input, weight, bias)
+        if input.dim() > 2 and not torch.compiler.is_compiling() and output._is_view():
+            return torch.ops.aten._unsafe_view(output, output.shape)  # of a matrix, before torch 2.15
+        return output
 
     @staticmethod
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
