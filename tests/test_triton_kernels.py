@@ -22,7 +22,6 @@ import manual_backprop as mb
 from manual_backprop import rules
 from manual_backprop.functional import attention
 from manual_backprop.kernels import cuda, printer
-from manual_backprop.kernels.pointwise import FORWARD
 from manual_backprop.rules import _rule
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -329,10 +328,15 @@ def test_attention(
     assert launches.count("delta_key_value") == 3
 
 
+ACTIVATIONS = "smooth", "rectifiers", "piecewise", "exponential", "gated"
+
+
 def pointwise_formulas() -> list[Any]:
     """Those that are served and, as a larger test of the printer, the forwards."""
     served = [f for f in cuda.SERVED["pointwise"] if f is not rules.Dropout.delta_input]
-    return [*served, *(rule.output for rule in FORWARD), rules.GELU.output, rules.GELU.output_tanh]  # type: ignore[attr-defined]
+    forwards = [f for f in vars(rules).values() if hasattr(f, "output") and f.__module__.split(".")[-1] in ACTIVATIONS]
+    found = [getattr(f, name) for f in forwards for name in ("output", "output_tanh") if hasattr(f, name)]
+    return [*served, *found]
 
 
 NUMBERS = {"threshold": 0.4, "negative_slope": 0.1, "alpha": 1.3, "min_val": -0.7, "max_val": 1.1, "lambd": 0.6}

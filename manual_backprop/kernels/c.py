@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,47 +43,51 @@ class C(Dialect):
     }
 
     def constant(self, value: float) -> str:
-        return (
-            f"({self.real}){value!r}"
-            if abs(value) < float("inf") and value == value
-            else f"({self.real}){_named(value)}"
-        )
+        return f"({self.real}){value!r}" if math.isfinite(value) else f"({self.real}){_named(value)}"
 
     def converted(self, text: str, kind: Kind) -> str:
         return f"({self.real}){text}"
 
     def declared(self, name: str, kind: Kind, text: str) -> str:
-        return f"const {dict(real=self.real, mask='int', number='double')[kind]} {name} = {text};"
+        types = {"real": self.real, "mask": "int", "number": "double"}
+        return f"const {types[kind]} {name} = {text};"
 
 
 def _named(value: float) -> str:
     return "NAN" if value != value else "INFINITY" if value > 0 else "-INFINITY"
 
 
-def printed(loop: Loop, dtype: torch.dtype) -> str:
-    """A C function `kernel`: pointers to results and tensors, the numbers, how many elements, how many threads."""
+def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
+    """A C function `kernel`: pointers to results and tensors, the numbers, how many elements, how many threads.
+
+    rows: it takes how many rows there are before the elements of one, and for each pointer, after the threads, how many
+    elements further a row begins.
+    """
     memory, real = TYPES[dtype]
     dialect = C(real)
-    stored = {"real": memory, "mask": "uint8_t"}
-    pointers = [f"{memory} *out{i}" for i in range(len(loop.outputs))]
-    pointers += [f"const {stored[t.kind]} *{t.text}_" for t in loop.tensors]
-    numbers = [f"double {n.text}" for n in loop.numbers]
+    results = [(f"out{i}", f"{memory} *") for i in range(len(loop.outputs))]
+    tensors = [(f"{t.text}_", f"const {'uint8_t' if t.kind == 'mask' else memory} *") for t in loop.tensors]
+    pointers = results + tensors
+    given = [kind + name + "0" * rows for name, kind in pointers] + [f"double {n.text}" for n in loop.numbers]
+    given += ["I rows"] * rows + ["I n", "I threads"] + [f"I {name}s" for name, _ in pointers] * rows
     loads = [
         dialect.declared(t.text, t.kind, f"{t.text}_[i]" if t.kind == "mask" else f"load_{memory}({t.text}_[i])")
         for t in loop.tensors
     ]
     stores = [f"out{i}[i] = store_{memory}({text});" for i, text in enumerate(dialect.results(loop))]
-    before = [f"    {line}" for line in dialect.lines(loop, ("number",))]
-    inside = [f"        {line}" for line in loads + dialect.lines(loop, ("real", "mask")) + stores]
+    count = "rows * n" if rows else "n"
+    split = f"schedule(static) num_threads({count} > GRAIN ? (int)threads : 1)"
+    row = [f"        {kind}{name} = {name}0 + row * {name}s;" for name, kind in pointers]
     lines = [
         '#include "pointwise.h"',
         f"/* {loop.name} */",
-        f"void kernel({', '.join(pointers + numbers)}, I n, I threads) {{",
-        *before,
-        "#pragma omp parallel for simd schedule(static) num_threads(n > GRAIN ? (int)threads : 1)",
+        f"void kernel({', '.join(given)}) {{",
+        *(f"    {line}" for line in dialect.lines(loop, ("number",))),
+        f"#pragma omp parallel for {split}" if rows else f"#pragma omp parallel for simd {split}",
+        *(["    for (I row = 0; row < rows; row++) {", *row, "#pragma omp simd"] if rows else []),
         "    for (I i = 0; i < n; i++) {",
-        *inside,
-        "    }",
+        *(f"        {line}" for line in loads + dialect.lines(loop, ("real", "mask")) + stores),
+        "    }" + "}" * rows,
         "}",
     ]
     return "\n".join(lines) + "\n"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,10 +24,8 @@ from . import c, memory, native, printer
 WORTHWHILE = 2**14
 """Elements from which a forward gains; below, ATen's is taken. Backward gains always: formulas are several calls."""
 
-NUMBERS = (float, int, bool)
-
-CONTRACTED = "-ffp-contract=off"
-"""An element's value depends on nothing but the element: no sum and product become one unless the text says so."""
+ALONE = "-ffp-contract=off"
+"""An element's value depends on the element alone: no sum and product become one unless the text says so."""
 
 
 def kernel(
@@ -40,6 +39,9 @@ def kernel(
     """
     names, _ = printer.parameters(formula)
     count = len(names)
+    masks = [name == "mask" for name in names]
+    model_at = like % count
+    others = [(i, mask) for i, mask in enumerate(masks) if i != model_at]
     loops: dict[torch.dtype, Any] = {}
 
     def otherwise(*args: Any) -> Any:
@@ -48,53 +50,53 @@ def kernel(
     def run(*args: Any) -> Any:
         if torch.compiler.is_compiling():
             return formula(*args)
-        tensors, numbers = args[:count], args[count:]
-        model = tensors[like]
-        if (aten is not None and model.numel() < WORTHWHILE) or not native.plain(*tensors):
+        tensors = args[:count]
+        if not native.plain(*tensors):
             return otherwise(*args)
-        dtype = model.dtype
+        model = tensors[model_at]
+        dtype, n = model.dtype, model.numel()
+        if aten is not None and n < WORTHWHILE:
+            return otherwise(*args)
         if (function := loops.get(dtype)) is None:
             if dtype not in loops:
                 loops[dtype] = compiled(formula, dtype)
             if (function := loops[dtype]) is None:
                 return otherwise(*args)
-        if (laid := arranged(tensors, names, model)) is None or not all([type(n) in NUMBERS for n in numbers]):
+        if not dense(model):
+            if in_place:
+                return args[0].copy_(run(torch.empty_like(model).copy_(model), *args[1:]))
+            model = torch.empty_like(model).copy_(model)
+        laid = [model] * count
+        for i, mask in others:
+            other = tensors[i]
+            if other.dtype != (torch.bool if mask else dtype) or other.shape != model.shape:
+                return otherwise(*args)
+            laid[i] = other if other.stride() == model.stride() else _like(model, other)
+        output = model if in_place else memory.empty_like(model)
+        pointers = [tensor.data_ptr() for tensor in laid]
+        try:
+            function(output.data_ptr(), *pointers, *args[count:], n, torch.get_num_threads())
+        except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)
-        output = laid[0] if in_place else memory.empty_like(laid[like])
-        pointers = [t.data_ptr() for t in laid]
-        function(output.data_ptr(), *pointers, *numbers, output.numel(), torch.get_num_threads())
-        return args[0].copy_(output) if in_place and output is not args[0] else output
+        return output
 
     run.rounds_once = True  # type: ignore[attr-defined]
     return run
 
 
-def arranged(tensors: tuple[Tensor, ...], names: tuple[str, ...], model: Tensor) -> list[Tensor] | None:
-    """The tensors laid in memory as the model is, which fills one piece of it; None if they are of different shapes or
-    dtypes, or a mask is not of truth values."""
-    shape, dtype = model.shape, model.dtype
-    if not dense(model):
-        model = torch.empty_like(model)
-    stride, laid = model.stride(), []
-    for tensor, name in zip(tensors, names, strict=True):
-        if tensor.dtype != (torch.bool if name == "mask" else dtype) or tensor.shape != shape:
-            return None
-        same = tensor.stride() == stride
-        laid.append(tensor if same else torch.empty_like(model, dtype=tensor.dtype).copy_(tensor))
-    return laid
-
-
-def compiled(formula: Callable[..., Any], dtype: torch.dtype) -> Any:
+def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False) -> Any:
     """The formula's C function for a dtype; None where it cannot be had."""
     if dtype not in c.TYPES:
         return None
     loop = printer.read(formula)
-    library = native.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, c.printed(loop, dtype), CONTRACTED)
+    text = c.printed(loop, dtype, rows)
+    library = native.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE)
     if library is None:
         return None
     function = library.kernel
     pointers, numbers = len(loop.outputs) + len(loop.tensors), len(loop.numbers)
-    function.argtypes = (ctypes.c_void_p,) * pointers + (ctypes.c_double,) * numbers + (ctypes.c_int64,) * 2
+    whole = 2 + (1 + pointers) * rows
+    function.argtypes = (ctypes.c_void_p,) * pointers + (ctypes.c_double,) * numbers + (ctypes.c_int64,) * whole
     function.restype = None
     return function
 
@@ -104,41 +106,99 @@ def dense(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
 
 
-def single(run: Callable[..., Any], otherwise: Callable[..., Any]) -> Callable[..., Any]:
+def _like(model: Tensor, other: Tensor) -> Tensor:
+    return torch.empty_like(model, dtype=other.dtype).copy_(other)
+
+
+def single(run: Callable[..., Any], formula: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel of LeakyReLU for PReLU, where one weight serves all."""
 
     def prelu(*args: Tensor) -> Any:
         *tensors, weight = args
-        if torch.compiler.is_compiling() or not native.plain(*args) or weight.numel() != 1 or weight.dim() > 1:
-            return otherwise(*args)
-        return run(*tensors, weight.item()) if weight.dtype == tensors[0].dtype else otherwise(*args)
+        if torch.compiler.is_compiling() or not native.plain(weight) or weight.numel() != 1:
+            return formula(*args)
+        return run(*tensors, weight.item()) if weight.dtype == tensors[0].dtype else formula(*args)
 
     return prelu
 
 
-FORWARD: dict[type[rules.Rule], Callable[..., Any]] = {
-    rules.ReLU: torch.relu, rules.Threshold: F.threshold, rules.LeakyReLU: F.leaky_relu,
-    rules.Hardtanh: F.hardtanh, rules.Hardshrink: F.hardshrink, rules.Softshrink: F.softshrink,
-    rules.Hardsigmoid: F.hardsigmoid, rules.Hardswish: F.hardswish, rules.ELU: F.elu, rules.CELU: torch.celu,
-    rules.SELU: torch.selu, rules.Sigmoid: torch.sigmoid, rules.LogSigmoid: F.logsigmoid, rules.Tanh: torch.tanh,
-    rules.Tanhshrink: F.tanhshrink, rules.Softplus: F.softplus, rules.Softsign: F.softsign, rules.SiLU: F.silu,
-    rules.Mish: F.mish,
-}  # fmt: skip
-"""ATen's own function for each forward."""
+@functools.cache
+def _halves(dtype: torch.dtype) -> Any:
+    return compiled(rules.GLU.delta_halves, dtype, rows=True)
 
-KERNELS.update({rule.output: kernel(rule.output, aten=aten) for rule, aten in FORWARD.items()})  # type: ignore[attr-defined]
-KERNELS.update({rule.delta_input: kernel(rule.delta_input) for rule in FORWARD})  # type: ignore[attr-defined]
+
+def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
+    """`GLU.delta_input`: the halves are runs of memory, as many as there are places before `dim`."""
+    if torch.compiler.is_compiling():
+        return rules.GLU.delta_input(delta, input, dim)
+    if (
+        not native.plain(delta, input)
+        or delta.dtype != input.dtype
+        or not input.is_contiguous()
+        or not input.numel()
+        or (function := _halves(input.dtype)) is None
+    ):
+        return in_opmath(rules.GLU.delta_input, delta, input, dim)
+    delta, delta_input = delta.contiguous(), memory.empty_like(input)
+    rows = math.prod(input.shape[: dim % input.dim()])
+    n = delta.numel() // rows
+    begin, into, half = input.data_ptr(), delta_input.data_ptr(), n * input.element_size()
+    function(
+        into, into + half, delta.data_ptr(), begin, begin + half, rows, n, torch.get_num_threads(),
+        2 * n, 2 * n, n, 2 * n, 2 * n,
+    )  # fmt: skip
+    return delta_input
+
+
+glu_delta_input.rounds_once = True  # type: ignore[attr-defined]
+
+FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {
+    rules.ELU.output: F.elu,
+    rules.CELU.output: torch.celu,
+    rules.SELU.output: torch.selu,
+    rules.Tanh.output: torch.tanh,
+    rules.Tanhshrink.output: F.tanhshrink,
+    rules.Softplus.output: F.softplus,
+    rules.Softsign.output: F.softsign,
+    rules.Mish.output: F.mish,
+    rules.GELU.output_tanh: functools.partial(F.gelu, approximate="tanh"),
+}
+"""Forwards in which a loop of ours is faster than ATen's function."""
+
+IN_PLACE: dict[Callable[..., Any], tuple[Callable[..., Any], Callable[..., Any]]] = {
+    rules.ELU.output_: (rules.ELU.output, F.elu_),
+    rules.CELU.output_: (rules.CELU.output, torch.celu_),
+    rules.SELU.output_: (rules.SELU.output, torch.selu_),
+}
+
+BACKWARD: Sequence[Callable[..., Any]] = (
+    rules.ReLU.delta_input, rules.Threshold.delta_input, rules.LeakyReLU.delta_input, rules.Hardtanh.delta_input,
+    rules.Hardshrink.delta_input, rules.Softshrink.delta_input, rules.Hardsigmoid.delta_input,
+    rules.Hardswish.delta_input, rules.ELU.delta_input, rules.ELU.delta_input_in_place, rules.CELU.delta_input,
+    rules.CELU.delta_input_in_place, rules.SELU.delta_input, rules.SELU.delta_input_in_place,
+    rules.Sigmoid.delta_input, rules.Tanh.delta_input, rules.Tanhshrink.delta_input, rules.Softplus.delta_input,
+    rules.Softsign.delta_input, rules.SiLU.delta_input, rules.Mish.delta_input, rules.GELU.delta_input,
+    rules.GELU.delta_input_tanh,
+)  # fmt: skip
+
+
+def log_sigmoid(input: Tensor) -> Tensor:
+    """`LogSigmoid.output`, contiguous as ATen's."""
+    return _log_sigmoid(input.contiguous() if isinstance(input, Tensor) else input)
+
+
+_log_sigmoid = kernel(rules.LogSigmoid.output, aten=F.logsigmoid)
+log_sigmoid.rounds_once = True  # type: ignore[attr-defined]
+
+KERNELS.update({formula: kernel(formula, aten=aten) for formula, aten in FORWARD.items()})
+KERNELS.update({name: kernel(formula, aten=aten, in_place=True) for name, (formula, aten) in IN_PLACE.items()})
+KERNELS.update({formula: kernel(formula) for formula in BACKWARD})
 KERNELS.update(
     {
-        rules.GELU.output: kernel(rules.GELU.output, aten=F.gelu),
-        rules.GELU.output_tanh: kernel(rules.GELU.output_tanh, aten=functools.partial(F.gelu, approximate="tanh")),
-        rules.GELU.delta_input: kernel(rules.GELU.delta_input),
-        rules.GELU.delta_input_tanh: kernel(rules.GELU.delta_input_tanh),
+        rules.LogSigmoid.output: log_sigmoid,
+        rules.LogSigmoid.delta_input: kernel(rules.LogSigmoid.delta_input, like=0),
         rules.RReLU.delta_input: kernel(rules.RReLU.delta_input, like=0),
-        rules.PReLU.output: single(KERNELS[rules.LeakyReLU.output], torch.prelu),
         rules.PReLU.delta_input: single(KERNELS[rules.LeakyReLU.delta_input], rules.PReLU.delta_input),
+        rules.GLU.delta_input: glu_delta_input,
     }
 )
-for rule, aten in ((rules.ELU, F.elu_), (rules.CELU, torch.celu_), (rules.SELU, torch.selu_)):
-    KERNELS[rule.output_] = kernel(rule.output, aten=aten, in_place=True)
-    KERNELS[rule.delta_input_in_place] = kernel(rule.delta_input_in_place)

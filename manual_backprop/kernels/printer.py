@@ -1,8 +1,8 @@
 """Prints a formula as one loop over its elements: the formula stays the only place where the mathematics is written.
 
 `read` records the formula with torch.fx and makes a `Loop` of it, steps that each give one value from those before. A
-`Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use the operations
-of OPERATIONS on tensors of one shape and on numbers; a tensor that is called mask holds truth values.
+`Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use OPERATIONS on
+tensors of one shape and on numbers; a tensor that is called mask holds truth values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import fx
@@ -67,8 +67,8 @@ def parameters(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str,
     unknown = [str(p) for p in given if p.name not in tensors and p.annotation not in ("float", "int", float, int)]
     if unknown or names[: len(tensors)] != tensors or not tensors:
         raise TypeError(
-            f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, each "
-            f"annotated as Tensor or float" + (f"; not {', '.join(unknown)}" if unknown else "")
+            f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, "
+            f"each annotated as Tensor or float" + (f"; not {', '.join(unknown)}" if unknown else "")
         )
     return tensors, names[len(tensors) :]
 
@@ -88,7 +88,7 @@ def read(formula: Callable[..., Any]) -> Loop:
             returned = node.args[0] if isinstance(node.args[0], tuple) else node.args
             outputs = tuple(_value(argument, known, formula) for argument in returned)
         else:
-            called = node.target if isinstance(node.target, str) else node.target.__name__  # type: ignore[union-attr]
+            called = node.target if isinstance(node.target, str) else node.target.__name__
             for operation, arguments in _spelled_out(called, node.args, node.kwargs, formula):
                 # of a clamp's two steps the second takes the first one's result
                 values = tuple(known[node] if a is ... else _value(a, known, formula) for a in arguments)
@@ -101,7 +101,7 @@ def read(formula: Callable[..., Any]) -> Loop:
 def _spelled_out(called: str, args: tuple, kwargs: Mapping[str, Any], formula: Any) -> list[tuple[str, tuple]]:
     operation = SPELLED.get(called, called)
     if operation == "clamp":
-        bounds = dict(zip(("min", "max"), args[1:], strict=False)) | kwargs
+        bounds = {**dict(zip(("min", "max"), args[1:], strict=False)), **kwargs}
         steps = [(f"clamp_{end}", bound) for end in ("min", "max") if (bound := bounds.get(end)) is not None]
         return [(step, (args[0] if i == 0 else ..., bound)) for i, (step, bound) in enumerate(steps)]
     if operation not in OPERATIONS or kwargs:
@@ -143,7 +143,7 @@ class Dialect:
     `real` names the type in which real numbers are computed; the templates may use it as {real}.
     """
 
-    templates: Mapping[str, str]
+    templates: ClassVar[Mapping[str, str]]
 
     def __init__(self, real: str) -> None:
         self.real = real

@@ -290,7 +290,9 @@ def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:
 
     Several roundings to 8 bits would add up; ATen's kernels, too, compute such formulas in float32 and round once.
     """
-    if delta.dtype not in LOW or hasattr(formula, "rounds_once"):  # a kernel
+    if not torch.compiler.is_compiling() and hasattr(formula, "rounds_once"):  # a kernel that does so itself
+        return formula(delta, *args)
+    if delta.dtype not in LOW:
         return formula(delta, *args)
     return formula(*widen(delta, *args)).to(delta.dtype)
 

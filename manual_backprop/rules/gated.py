@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -14,14 +15,6 @@ SQRT_HALF = math.sqrt(0.5)
 NORMAL = 1 / math.sqrt(2 * math.pi)
 BETA = math.sqrt(2 / math.pi)
 KAPPA = 0.044715
-
-
-def halves(input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """The first and the second half along an axis of even size."""
-    if input.shape[dim] % 2:
-        raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}")
-    a, b = input.chunk(2, dim)
-    return a, b
 
 
 class GELU(Rule):
@@ -39,13 +32,9 @@ class GELU(Rule):
 
     @staticmethod
     def forward(input: Tensor, approximate: str) -> Tensor:
-        if approximate not in ("none", "tanh"):
-            raise RuntimeError(f'approximate argument must be either "none" or "tanh", got {approximate!r}')
-        return in_opmath(choose(GELU.output_tanh if approximate == "tanh" else GELU.output), input)
-
-    @staticmethod
-    def output(input: Tensor) -> Tensor:
-        return input * (0.5 * torch.erfc(-SQRT_HALF * input))
+        if approximate == "tanh":
+            return in_opmath(choose(GELU.output_tanh), input)
+        return F.gelu(input, approximate=approximate)
 
     @staticmethod
     def output_tanh(input: Tensor) -> Tensor:
@@ -63,8 +52,9 @@ class GELU(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor) -> Tensor:
-        distribution = 0.5 * torch.erfc(-SQRT_HALF * input)
-        density = NORMAL * torch.exp(-0.5 * input * input)
+        z = SQRT_HALF * input
+        distribution = 0.5 * torch.erfc(-z)
+        density = NORMAL * torch.exp(-(z * z))
         return delta * (distribution + input * density)
 
     @staticmethod
@@ -94,15 +84,7 @@ class GLU(Rule):
 
     @staticmethod
     def forward(input: Tensor, dim: int) -> Tensor:
-        return in_opmath(choose(GLU.output), input, dim)
-
-    @staticmethod
-    def output(input: Tensor, dim: int) -> Tensor:
-        return GLU.gated(*halves(input, dim))
-
-    @staticmethod
-    def gated(a: Tensor, b: Tensor) -> Tensor:
-        return a * torch.sigmoid(b)
+        return F.glu(input, dim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -115,7 +97,8 @@ class GLU(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
-        return torch.cat(GLU.delta_halves(delta, *halves(input, dim)), dim)
+        a, b = input.chunk(2, dim)
+        return torch.cat(GLU.delta_halves(delta, a, b), dim)
 
     @staticmethod
     def delta_halves(delta: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +109,7 @@ class GLU(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, dim = inputs
-        _, b = halves(input, dim)
+        _, b = input.chunk(2, dim)
         t_a, t_b = tangents[0].chunk(2, dim)
         s = torch.sigmoid(b)
         return t_a * s + output * (1 - s) * t_b

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -30,11 +31,7 @@ class Hardtanh(Rule):
 
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
-        return choose(Hardtanh.output)(input, min_val, max_val)
-
-    @staticmethod
-    def output(input: Tensor, min_val: float, max_val: float) -> Tensor:
-        return torch.where(input <= min_val, min_val, torch.where(input >= max_val, max_val, input))
+        return F.hardtanh(input, min_val, max_val)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -68,11 +65,7 @@ class Hardshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return choose(Hardshrink.output)(input, lambd)
-
-    @staticmethod
-    def output(input: Tensor, lambd: float) -> Tensor:
-        return torch.where(input.abs() <= lambd, 0.0, input)
+        return F.hardshrink(input, lambd)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -106,12 +99,7 @@ class Softshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return choose(Softshrink.output)(input, lambd)
-
-    @staticmethod
-    def output(input: Tensor, lambd: float) -> Tensor:
-        below = torch.where(input < -lambd, input + lambd, input * 0.0)  # NaN stays
-        return torch.where(input > lambd, input - lambd, below)
+        return F.softshrink(input, lambd)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -146,11 +134,7 @@ class Hardsigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return in_opmath(choose(Hardsigmoid.output), input)
-
-    @staticmethod
-    def output(input: Tensor) -> Tensor:
-        return (input + 3).clamp(0, 6) / 6
+        return F.hardsigmoid(input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -183,11 +167,7 @@ class Hardswish(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return in_opmath(choose(Hardswish.output), input)
-
-    @staticmethod
-    def output(input: Tensor) -> Tensor:
-        return input * (input + 3).clamp(0, 6) / 6
+        return F.hardswish(input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

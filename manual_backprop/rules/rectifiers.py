@@ -40,11 +40,7 @@ class ReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return choose(ReLU.output)(input)
-
-    @staticmethod
-    def output(input: Tensor) -> Tensor:
-        return torch.where(input <= 0, 0.0, input)
+        return torch.relu(input)
 
     @staticmethod
     def forward_(input: Tensor) -> Tensor:
@@ -81,11 +77,7 @@ class Threshold(Rule):
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
-        return choose(Threshold.output)(input, threshold, value)
-
-    @staticmethod
-    def output(input: Tensor, threshold: float, value: float) -> Tensor:
-        return torch.where(input <= threshold, value, input)
+        return F.threshold(input, threshold, value)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -120,11 +112,7 @@ class LeakyReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
-        return choose(LeakyReLU.output)(input, negative_slope)
-
-    @staticmethod
-    def output(input: Tensor, negative_slope: float) -> Tensor:
-        return torch.where(input > 0, input, input * negative_slope)
+        return F.leaky_relu(input, negative_slope)
 
     @staticmethod
     def forward_(input: Tensor, negative_slope: float) -> Tensor:
@@ -166,11 +154,7 @@ class PReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor) -> Tensor:
-        return choose(PReLU.output)(input, weight)
-
-    @staticmethod
-    def output(input: Tensor, weight: Tensor) -> Tensor:
-        return torch.where(input > 0, input, input * PReLU.per_channel(weight, input))
+        return torch.prelu(input, weight)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from ... import rules
 from ...rules._rule import KERNELS, in_opmath, widen
-from ..pointwise import FORWARD
+from ..pointwise import BACKWARD
 
 Function = Callable[..., Any]
 
@@ -41,10 +41,8 @@ SERVED: dict[str, tuple[Function, ...]] = {
     "channels": (rules.GroupNorm.derivatives, rules.BatchNorm.derivatives, rules.BatchNorm.grad_weight),
     "pooling": (rules.MaxPool.winners, rules.MaxPool.delta_input, rules.AvgPool.delta_input),
     "pointwise": (
-        *(rule.delta_input for rule in FORWARD),  # type: ignore[attr-defined]
-        *(rule.delta_input_in_place for rule in (rules.ELU, rules.CELU, rules.SELU)),
-        rules.GELU.delta_input,
-        rules.GELU.delta_input_tanh,
+        *BACKWARD,
+        rules.LogSigmoid.delta_input,
         rules.RReLU.delta_input,
         rules.Dropout.delta_input,
     ),

@@ -21,9 +21,8 @@ from torch import Tensor
 from ... import rules
 from ...rules._rule import in_opmath
 from .. import native, printer
-from ..pointwise import arranged
 from . import SERVED
-from .launch import launch, takes
+from .launch import laid_as, launch, takes
 
 LANES = 1024
 
@@ -133,17 +132,25 @@ def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
         nonlocal function
         tensors, numbers = args[: len(names)], args[len(names) :]
-        masks = tuple(t for t, name in zip(tensors, names, strict=True) if name == "mask")
-        reals = tuple(t for t, name in zip(tensors, names, strict=True) if name != "mask")
-        if not takes(*reals, others=masks) or (laid := arranged(tensors, names, reals[-1])) is None:
+        masks: list[Tensor] = []
+        reals: list[Tensor] = []
+        for tensor, name in zip(tensors, names, strict=True):
+            (masks if name == "mask" else reals).append(tensor)
+        if (
+            not takes(*reals, others=tuple(masks))
+            or len({t.shape for t in tensors}) > 1
+            or len({t.dtype for t in reals}) > 1
+            or any(t.dtype != torch.bool for t in masks)
+            or not all(isinstance(n, (int, float)) for n in numbers)
+        ):
             return in_opmath(formula, *args)
         if function is None:
             function = built(formula)
-        out = torch.empty_like(laid[0])
-        given = [t.detach().view(torch.uint8) if t.dtype == torch.bool else t.detach() for t in laid]
-        launch(
-            function, triton.cdiv(out.numel(), LANES), out, out, *given, *map(float, numbers), out.numel(), LANES=LANES
-        )
+        out = torch.empty_like(reals[-1])  # of the strides of the last if that is dense
+        given = [laid_as(t.detach(), out) for t in tensors]
+        given = [t.view(torch.uint8) if t.dtype == torch.bool else t for t in given]
+        count = out.numel()
+        launch(function, triton.cdiv(count, LANES), out, out, *given, *map(float, numbers), count, LANES=LANES)
         return out
 
     return run
