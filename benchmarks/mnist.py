@@ -71,11 +71,11 @@ def example_run(root: str, limit: int) -> dict[str, Any]:
     return {"epochs": epochs, "reached": epochs[-1]["accuracy"] >= TARGET, "seconds": epochs[-1]["seconds"]}
 
 
-def our_run(root: str, seed: int) -> dict[str, Any]:
+def our_run(root: str, seed: int, *options: str) -> dict[str, Any]:
     """`manual-backprop fit --config mnist_fast`, the whole process: imports, training, test, files."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "manual_backprop.cli", "fit", "--config", "mnist_fast", f"--data.root={root}",
-                   f"--run.folder={folder}", f"--seed_everything={seed}"]  # fmt: skip
+                   f"--run.folder={folder}", f"--seed_everything={seed}", *options]  # fmt: skip
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
         seconds = time.perf_counter() - start

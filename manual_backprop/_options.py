@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,9 +19,11 @@ EXPECTED = "expected positive sizes with commas between them, such as 2,3,64,64"
 
 
 def add_model(parser: argparse.ArgumentParser, **model: Any) -> None:
-    """The options --model, --input and --no-convert."""
+    """The options --model, --model-args, --input and --no-convert."""
     parser.add_argument("--model", metavar="NAME", **model,
                         help="mlp, cnn, resnet, or an import path such as torchvision.models.resnet18")  # fmt: skip
+    parser.add_argument("--model-args", default="{}", metavar="JSON",
+                        help="its options, such as '{\"num_classes\": 100}'")  # fmt: skip
     parser.add_argument("--input", default="2,1,28,28", metavar="N,C,H,W",
                         help="sizes of a batch of random inputs (default %(default)s)")  # fmt: skip
     parser.add_argument("--no-convert", action="store_true", help="take the model as it is")
@@ -46,8 +49,14 @@ def build_model(options: argparse.Namespace, sizes: Sequence[int]) -> torch.nn.M
     """The model that --model names, for inputs of those sizes. Raises BadInput when there is none."""
     from .training.models import build
 
+    try:
+        arguments = json.loads(options.model_args)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"--model-args {options.model_args!r} is no JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise BadInput(f'--model-args {options.model_args!r}: expected options by name, such as {{"num_classes": 100}}')
     channels, height, width = (*sizes[1:], 1, 1, 1)[:3]
-    model = build(options.model, (channels, height, width), CLASSES, {})
+    model = build(options.model, (channels, height, width), CLASSES, arguments)
     return model if options.no_convert else convert(model)
 
 

@@ -31,6 +31,7 @@ class StepInBackward:
     def _step(self, parameter: Tensor) -> None:
         if self.holding or parameter.grad is None:
             return
+        _refuse_several()
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_([parameter], self.clip_value)
         optimizer, all_groups = self.optimizer, self.optimizer.param_groups
@@ -66,7 +67,8 @@ def step_in_backward(optimizer: torch.optim.Optimizer, clip_value: float | None 
     such as those added up under `accumulate()` that took no part in the last backward. `clip_value` limits every
     element of the gradients, as torch.nn.utils.clip_grad_value_ does; a limit of the norm of all gradients needs them
     all at once and cannot be had. A second backward through the same graph raises torch's version error, since the
-    weights have moved. Gradients of a GradScaler are scaled still: do not use one.
+    weights have moved. Gradients of a GradScaler would be scaled still: do not use one; its `step` raises torch's error
+    that no infinities were looked for.
 
     Raises TypeError for what is no optimizer; BadInput for LBFGS, whose step needs all gradients, for several processes
     (their gradients are reduced later), and for a clip_value that is not positive.
@@ -77,9 +79,13 @@ def step_in_backward(optimizer: torch.optim.Optimizer, clip_value: float | None 
         raise BadInput(f"{type(optimizer).__name__} needs all gradients for a step: choose SGD, AdamW or another one")
     if clip_value is not None and not clip_value > 0:
         raise BadInput(f"clip_value={clip_value}: expected a positive number")
+    _refuse_several()
+    return StepInBackward(optimizer, clip_value)
+
+
+def _refuse_several() -> None:
     if processes() > 1:
         raise BadInput(f"{processes()} processes: gradients are reduced after the step would be taken. Use one process")
-    return StepInBackward(optimizer, clip_value)
 
 
 def processes() -> int:

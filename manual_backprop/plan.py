@@ -8,13 +8,16 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ._observe import text_table
 from ._options import add_model, build_model, running, sizes_of
 from .errors import BadInput, unknown
-from .saving import saved_bytes, size
+from .functional import cross_entropy, reshape
+from .rules._saving import MODES
+from .saving import saved_bytes, saving, size
 
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 """Numbers that an optimizer keeps for each parameter."""
@@ -71,11 +74,12 @@ class Plan:
 
 def plan(
     build: Callable[[], torch.nn.Module], sample: Callable[[int], torch.Tensor], batch: int, memory: int,
-    optimizer: str = "adamw",
+    optimizer: str = "adamw", loss: Callable[[Any], Any] | None = None,
 ) -> Plan:  # fmt: skip
     """Plan a step of the model that `build()` makes on batches `sample(n)`; both are called under the meta device.
 
-    memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. Raises BadInput for another optimizer.
+    memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. loss: of the model's output; what it keeps
+    counts, too. Raises BadInput for another optimizer.
     """
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)
@@ -89,7 +93,7 @@ def plan(
 
         @functools.cache
         def bytes_at(n: int) -> tuple[int, int, int]:
-            inputs, found = sample(n), saved_bytes(model, sample(n))
+            inputs, found = sample(n), saved_bytes(model, sample(n), loss=loss)
             return inputs.nbytes, found.ours, found.twin
 
         inputs, ours, twin = bytes_at(batch)
@@ -111,6 +115,12 @@ def _largest(fits: Callable[[int], bool]) -> int:
     return low
 
 
+def _next_token(logits: torch.Tensor) -> torch.Tensor:
+    """The cross-entropy of logits (*, V) and labels (*)."""
+    rows = reshape(logits, (-1, logits.shape[-1]))
+    return cross_entropy(rows, rows.new_zeros(len(rows), dtype=torch.int64))
+
+
 def bytes_of(text: str) -> int:
     """ "80GB", "24 GiB" or a plain number as bytes. Raises BadInput for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", text)
@@ -127,7 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device-memory", required=True, metavar="SIZE", help="such as 80GB or 24GiB")
     parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS, help="what it keeps counts (default adamw)")
     parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of parameters and inputs")
-    parser.add_argument("--tokens", action="store_true", help="inputs are integers, as an Embedding takes them")
+    parser.add_argument("--tokens", action="store_true", help="inputs are integers, the loss is a cross-entropy")
+    parser.add_argument("--saving", default="exact", choices=MODES, help="what forwards keep (default exact)")
     options = parser.parse_args(argv)
     memory, dtype = bytes_of(options.device_memory), DTYPES[options.dtype]
     first, *rest = sizes_of(options)
@@ -138,8 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def sample(n: int) -> torch.Tensor:
         return torch.zeros(n, *rest, dtype=torch.int64 if options.tokens else dtype)
 
-    with running(options):
-        found = plan(lambda: build_model(options, (batch, *rest)).to(dtype), sample, batch, memory, options.optimizer)
+    with running(options), saving(options.saving):
+        build, loss = (lambda: build_model(options, (batch, *rest)).to(dtype)), _next_token if options.tokens else None
+        found = plan(build, sample, batch, memory, options.optimizer, loss)
     print(found)
     return 0 if found.fits else 1
 

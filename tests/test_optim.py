@@ -137,3 +137,59 @@ def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("manual_backprop.optim.processes", lambda: 2)
     with pytest.raises(BadInput, match="2 processes"):
         mb.step_in_backward(torch.optim.SGD(weights, lr=1))
+
+
+def test_a_closure() -> None:
+    def run(inside: bool) -> tuple[torch.nn.Module, float]:
+        net = network()
+        optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+        if inside:
+            mb.step_in_backward(optimizer)
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = net(batches()[0]).square().mean()
+            loss.backward()
+            return loss
+
+        return net, [optimizer.step(closure).item() for _ in range(3)][-1]
+
+    (expected, last), (net, ours) = run(False), run(True)
+    assert ours == last
+    for a, b in zip(net.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_two_optimizers_of_one_model() -> None:
+    def run(inside: bool) -> torch.nn.Module:
+        net = network()
+        first, second = torch.optim.SGD(net[:3].parameters(), lr=0.1), torch.optim.AdamW(net[3:].parameters(), lr=0.01)
+        for optimizer in (first, second) if inside else ():
+            mb.step_in_backward(optimizer)
+        for x in batches():
+            net(x).square().mean().backward()
+            for optimizer in (first, second):
+                optimizer.step()
+                optimizer.zero_grad()
+        return net
+
+    for a, b in zip(run(True).parameters(), run(False).parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_torch_refuses_a_gradient_scaler_for_gradients_that_are_gone() -> None:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    mb.step_in_backward(optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaler.scale(net(batches()[0]).square().mean()).backward()  # type: ignore[union-attr]
+    with pytest.raises(AssertionError, match="No inf checks were recorded"):
+        scaler.step(optimizer)
+
+
+def test_several_processes_that_meet_later_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    mb.step_in_backward(torch.optim.SGD(net.parameters(), lr=0.1))
+    monkeypatch.setattr("manual_backprop.optim.processes", lambda: 2)
+    with pytest.raises(BadInput, match="2 processes"):
+        net(batches()[0]).square().mean().backward()

@@ -206,7 +206,18 @@ def test_outputs_stay_ordinary_tensors() -> None:
     assert torch.equal(pickle.loads(pickle.dumps(y.detach())), y)
 
 
-def test_off_under_transforms_and_compile() -> None:
+def test_off_under_compile() -> None:
+    net, x = made("gelu")
+    expected = gradients(net, x)
+    gc.collect()
+    before = len(_saving._notes)
+    found = gradients(net, x, lambda net, x: torch.compile(net, backend="aot_eager", fullgraph=True)(x))
+    assert len(_saving._notes) == before
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_off_under_transforms() -> None:
     net, x = made("gelu")
     parameters = dict(net.named_parameters())
 
@@ -280,6 +291,22 @@ def test_rounding_leaves_torchs_random_stream_alone() -> None:
     after = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(after, torch.rand(3))
+
+
+def test_noise_goes_on_from_step_to_step_and_repeats_with_the_seed() -> None:
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+
+    def decoded(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        with mb.saving("int4"):
+            code = _codes.Code(x, "int4")
+            return code.decode(*code.encoded(x))
+
+    first, second = decoded(4711), decoded(4711)
+    assert not torch.equal(first, second), "one stream, however often the mode is chosen"
+    other = decoded(4712)
+    assert torch.equal(decoded(4711), first), "anew with another seed"
+    assert not torch.equal(other, first)
 
 
 def test_an_unknown_mode_is_refused() -> None:

@@ -13,7 +13,13 @@ from .arithmetic import add, cat, div, matmul, mean, mul, sub, sum
 from .attention import scaled_dot_product_attention
 from .batchnorm import batch_norm
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
-from .cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from .cross_entropy import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    linear_cross_entropy,
+    nll_loss,
+)
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding import embedding
 from .exponential import celu, celu_, elu, elu_, selu, selu_
@@ -92,6 +98,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_",
     "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "logsigmoid",
     "matmul",
@@ -137,11 +144,6 @@ __all__ = [
     "transpose",
     "unflatten",
 ]
-
-if hasattr(torch.nn.functional, "linear_cross_entropy"):  # torch 2.13 and newer
-    from .cross_entropy import linear_cross_entropy as linear_cross_entropy
-
-    __all__ += ["linear_cross_entropy"]
 
 
 def __getattr__(name: str) -> object:

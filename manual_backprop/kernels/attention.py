@@ -180,6 +180,7 @@ def _serves(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
+        or tensors[0].is_meta  # which holds nothing, and takes long over many blocks
         or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
     )
 

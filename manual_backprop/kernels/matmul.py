@@ -52,8 +52,8 @@ def _serves(input: Tensor, weight: Tensor, outputs: int) -> bool:
 def faster() -> bool:
     """Whether oneDNN is here, and multiplies faster than the BLAS that ATen calls: measured on AMD's processors."""
     return (
-        torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
+        bool(torch.backends.mkldnn.is_available())
+        and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkl.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and "AuthenticAMD" in _maker()

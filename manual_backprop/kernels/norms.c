@@ -20,31 +20,6 @@ static void F(add_parts)(REAL *total, const double *parts, I n, I step, I count)
     }
 }
 
-/* Mean and 1 / sqrt(var + eps) of n numbers: two passes, the second about the rounded mean. */
-INLINE void F(moments)(REAL *mean, REAL *invstd, const STORED *v, double eps, I n) {
-    double total = 0, square = 0;
-    SUM(total, n, V(v[i]))
-    const REAL middle = (REAL)(total / n);
-    SUM(square, n, (V(v[i]) - middle) * (V(v[i]) - middle))
-    const double off = total / n - middle;
-    *mean = middle, *invstd = (REAL)(1 / sqrt(square / n - off * off + eps));
-}
-
-/* normalization.LayerNorm.output of rows of n numbers, with its mean and invstd; weight and bias may be NULL. eps comes
-   by address. */
-void F(layer_norm)(STORED *out, REAL *mean, REAL *invstd, const STORED *x, const REAL *weight, const REAL *bias,
-                   const double *eps, I rows, I n, I threads) {
-    EACH_ROW(rows, n, {
-        const STORED *v = x + r * n;
-        F(moments)(mean + r, invstd + r, v, *eps, n);
-        const REAL middle = mean[r], scale = invstd[r];
-        if (weight && bias) EACH(n, o[i] = S((V(v[i]) - middle) * scale * weight[i] + bias[i]))
-        else if (weight) EACH(n, o[i] = S((V(v[i]) - middle) * scale * weight[i]))
-        else if (bias) EACH(n, o[i] = S((V(v[i]) - middle) * scale + bias[i]))
-        else EACH(n, o[i] = S((V(v[i]) - middle) * scale))
-    })
-}
-
 /* out = a d w + b (x - middle) + c of one row, and sum += d, dot += d (x - middle) scale, where they are asked for */
 INLINE void F(norm_row)(STORED *restrict out, REAL *restrict sum, REAL *restrict dot, const STORED *d, const STORED *x,
                         const REAL *weight, REAL a, REAL b, REAL c, REAL middle, REAL scale, I n, int moved,
@@ -61,22 +36,20 @@ INLINE void F(norm_row)(STORED *restrict out, REAL *restrict sum, REAL *restrict
    sums (grad_bias) or dots (grad_weight) NULL where they are not asked for. weight may be NULL. */
 void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delta, const STORED *x, const REAL *weight,
                          const REAL *mean, const REAL *invstd, I rows, I n, I threads) {
-    const int total = sums || dots, past = out && (size_t)(rows * n) * sizeof(STORED) >= LARGE;
-    const size_t size = (size_t)n * sizeof(STORED);
+    const int total = sums || dots;
     if (rows * n <= GRAIN) threads = 1;
     double *parts = total ? calloc((size_t)(2 * threads * n), sizeof(double)) : NULL;
     REAL *blocks = total ? malloc((size_t)(2 * threads * n) * sizeof(REAL)) : NULL;
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I t = 0; t < threads; t++) {
         REAL *sum = blocks + 2 * t * n, *dot = sum + n;
-        STORED *line = past ? malloc(size) : NULL;
         const I stop = rows * (t + 1) / threads;
         for (I from = rows * t / threads; from < stop; from += ROWS) {
             const I to = from + ROWS < stop ? from + ROWS : stop;
             if (total) memset(sum, 0, (size_t)(2 * n) * sizeof(REAL));
             for (I r = from; r < to; r++) {
                 const STORED *d = delta + r * n, *v = x + r * n;
-                STORED *o = past ? line : out + r * n;
+                STORED *o = out + r * n;
                 const REAL middle = mean ? mean[r] : 0, scale = invstd[r];
                 double along_one = 0, along_x = 0;
                 REAL a = 0, b = 0, c = 0;
@@ -96,13 +69,10 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
                 else if (out) ROW(1, 0, 0);
                 else if (total) ROW(0, 0, 1);
 #undef ROW
-                if (past) stream(out + r * n, line, size);
             }
             if (total)
                 for (I k = 0; k < 2 * n; k++) parts[2 * t * n + k] += sum[k];
         }
-        if (past) streamed();
-        free(line);
     }
     if (sums) F(add_parts)(sums, parts, n, 2 * n, threads);
     if (dots) F(add_parts)(dots, parts + n, n, 2 * n, threads);
@@ -123,25 +93,6 @@ void F(rms_norm)(STORED *out, REAL *invrms, const STORED *x, const REAL *weight,
         if (!asked) continue;
         if (weight) EACH(n, o[i] = S(V(v[i]) * scale * weight[i]))
         else EACH(n, o[i] = S(V(v[i]) * scale))
-    })
-}
-
-/* normalization.GroupNorm.output of (N, C, positions), with mean and invstd of its groups; weight and bias may be NULL.
-   eps comes by address. */
-void F(group_norm)(STORED *out, REAL *mean, REAL *invstd, const STORED *x, const REAL *weight, const REAL *bias,
-                   const double *eps, I batch, I channels, I positions, I groups, I threads) {
-    const I each = channels / groups, n = each * positions;
-    EACH_ROW(batch * groups, n, {
-        const STORED *from = x + r * n;
-        F(moments)(mean + r, invstd + r, from, *eps, n);
-        for (I c = 0; c < each; c++) {
-            const I channel = r % groups * each + c;
-            const REAL a = weight ? weight[channel] * invstd[r] : invstd[r];
-            const REAL b = bias ? bias[channel] : 0, middle = mean[r];
-            const STORED *v = from + c * positions;
-            STORED *at = o + c * positions;
-            EACH(positions, at[i] = S((V(v[i]) - middle) * a + b))
-        }
     })
 }
 

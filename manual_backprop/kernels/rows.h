@@ -108,58 +108,18 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
-/* Results too large to stay in cache go past it: their lines are not read before they are written. */
-#ifndef LARGE
-#define LARGE (8 << 20)
-#endif
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
-static inline void stream(void *to, const void *from, size_t bytes) {
-#ifdef __SSE2__
-#ifdef __AVX512F__
-#define WIDE __m512i
-#define PAST(to, from) _mm512_stream_si512(to, _mm512_loadu_si512(from))
-#else
-#define WIDE __m128i
-#define PAST(to, from) _mm_stream_si128(to, _mm_loadu_si128(from))
-#endif
-    char *t = to;
-    const char *f = from;
-    size_t before = -(uintptr_t)t % sizeof(WIDE);
-    if (before > bytes) before = bytes;
-    memcpy(t, f, before);
-    t += before, f += before, bytes -= before;
-    for (; bytes >= sizeof(WIDE); t += sizeof(WIDE), f += sizeof(WIDE), bytes -= sizeof(WIDE))
-        PAST((WIDE *)t, (const WIDE *)f);
-    memcpy(t, f, bytes);
-#else
-    memcpy(to, from, bytes);
-#endif
-}
-static inline void streamed(void) {
-#ifdef __SSE2__
-    _mm_sfence();
-#endif
-}
-
 /* What is done for every row r of n numbers, whose results go to o; `row` has room for as many REALs. */
-#define EACH_ROW(rows, n, ...)                                                         \
-    {                                                                                  \
-        const int past_ = (size_t)((rows) * (n)) * sizeof(STORED) >= LARGE;            \
-        const size_t size_ = (size_t)(n) * sizeof(STORED);                             \
-        if ((rows) * (n) <= GRAIN) threads = 1;                                        \
-        _Pragma("omp parallel num_threads((int)threads)")                              \
-        {                                                                              \
-            REAL *row = malloc((size_t)(n) * sizeof(REAL));                            \
-            STORED *line_ = past_ ? malloc(size_) : NULL;                              \
-            _Pragma("omp for schedule(static)")                                        \
-            for (I r = 0; r < (rows); r++) {                                           \
-                STORED *o = past_ ? line_ : out + r * (n);                             \
-                __VA_ARGS__                                                            \
-                if (past_) stream(out + r * (n), line_, size_);                        \
-            }                                                                          \
-            if (past_) streamed();                                                     \
-            free(row), free(line_);                                                    \
-        }                                                                              \
+#define EACH_ROW(rows, n, ...)                                             \
+    {                                                                      \
+        if ((rows) * (n) <= GRAIN) threads = 1;                            \
+        _Pragma("omp parallel num_threads((int)threads)")                  \
+        {                                                                  \
+            REAL *row = malloc((size_t)(n) * sizeof(REAL));                \
+            _Pragma("omp for schedule(static)")                            \
+            for (I r = 0; r < (rows); r++) {                               \
+                STORED *o = out + r * (n);                                 \
+                __VA_ARGS__                                                \
+            }                                                              \
+            free(row);                                                     \
+        }                                                                  \
     }

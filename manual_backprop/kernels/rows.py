@@ -23,45 +23,13 @@ WORTHWHILE = 2**14
 """Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
 
 
-def layer_norm_output(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`LayerNorm.output`."""
-    shape = tuple(normalized_shape)
-    if not _worth(input, shape, weight, bias):
-        return LayerNorm.output(input, normalized_shape, weight, bias, eps)
-    statistics = _opmath(input).new_empty((2, *input.shape[: -len(shape)], *[1] * len(shape)))
-    return _with_statistics("layer_norm", input, statistics, weight, bias, eps, math.prod(shape))
-
-
-def group_norm_output(
-    input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`GroupNorm.output`."""
-    if (
-        not input.is_contiguous()
-        or num_groups < 1
-        or input.shape[1] % num_groups
-        or not _worth(input, (input.shape[1],), weight, bias, last=False)
-    ):
-        return GroupNorm.output(input, num_groups, weight, bias, eps)
-    batch, channels = input.shape[:2]
-    statistics = _opmath(input).new_empty((2, batch, num_groups))
-    sizes = channels, input.numel() // (batch * channels), num_groups
-    return _with_statistics("group_norm", input, statistics, weight, bias, eps, *sizes, rows=batch)
-
-
-def _worth(
-    input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None = None, last: bool = True
-) -> bool:
-    """Whether a forward of the C takes these: many enough, and vectors of the shape over which input is normalized."""
-    if input.numel() < WORTHWHILE or not shape or (last and input.shape[-len(shape) :] != shape):
+def _worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool:
+    """Whether RMSNorm's forward takes these: many enough, and a weight of the shape over which input is normalized."""
+    if input.numel() < WORTHWHILE or not shape or input.shape[-len(shape) :] != shape or not takes(input):
         return False
-    vectors = [v for v in (weight, bias) if v is not None]
-    for v in vectors:
-        if v.shape != shape or (v.dtype != input.dtype and (v.dtype, input.dtype) != (torch.float32, torch.bfloat16)):
-            return False
-    return takes(input) and native.serves(*vectors)
+    if weight is None:
+        return True
+    return weight.shape == shape and weight.dtype == input.dtype and native.serves(weight)
 
 
 def _opmath(tensor: Tensor) -> Tensor:
@@ -69,25 +37,11 @@ def _opmath(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype != torch.bfloat16 else tensor.new_empty((), dtype=torch.float32)
 
 
-def _vector(tensor: Tensor | None) -> Tensor | None:
-    """A weight or bias as the C reads it."""
+def vector(tensor: Tensor | None) -> Tensor | None:
+    """Weights as the C reads them."""
     if tensor is None:
         return None
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous()
-
-
-def _with_statistics(
-    name: str, input: Tensor, statistics: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, *sizes: int,
-    rows: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    input, (mean, invstd) = input.contiguous(), statistics
-    output, number = empty_like(input), ctypes.c_double(eps)
-    vectors = _vector(weight), _vector(bias)
-    native.call(
-        f"{name}_{REAL[input.dtype]}", *addresses(output, mean, invstd, input, *vectors), ctypes.addressof(number),
-        mean.numel() if rows is None else rows, *sizes,
-    )  # fmt: skip
-    return output, mean, invstd
 
 
 def layer_norm_derivatives(
@@ -133,7 +87,7 @@ def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tens
 def _rms_norm(
     output: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None
 ) -> None:
-    input, weight = input.contiguous(), _vector(weight)
+    input, weight = input.contiguous(), vector(weight)
     number = ctypes.c_double(torch.finfo(input.dtype).eps if eps is None else eps)
     native.call(
         f"rms_norm_{REAL[input.dtype]}", *addresses(output, invrms, input, weight), ctypes.addressof(number),
@@ -153,7 +107,7 @@ def _norm(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
     needs_input: bool, needs_weight: bool, needs_bias: bool,
 ) -> tuple:  # fmt: skip
-    delta, input, weight = delta.contiguous(), input.contiguous(), _vector(weight)
+    delta, input, weight = delta.contiguous(), input.contiguous(), vector(weight)
     delta_input = empty_like(input) if needs_input else None
     grad_weight, grad_bias = (invstd.new_empty(shape) if needed else None for needed in (needs_weight, needs_bias))
     native.call(
@@ -170,7 +124,7 @@ def group_norm_derivatives(
     """`GroupNorm.derivatives`."""
     if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
         return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
-    delta, weight = delta.contiguous(), _vector(weight)
+    delta, weight = delta.contiguous(), vector(weight)
     batch, channels = input.shape[:2]
     delta_input = empty_like(input) if needs[0] else None
     grad_weight, grad_bias = (invstd.new_empty(channels) if needed else None for needed in needs[1:])
@@ -200,12 +154,10 @@ def addresses(*tensors: Tensor | None) -> list[int | None]:
 
 KERNELS.update(
     {
-        LayerNorm.output: layer_norm_output,
         LayerNorm.derivatives: layer_norm_derivatives,
         RMSNorm.normalized: rms_norm_normalized,
         RMSNorm.invrms: rms_norm_invrms,
         RMSNorm.derivatives: rms_norm_derivatives,
-        GroupNorm.output: group_norm_output,
         GroupNorm.derivatives: group_norm_derivatives,
     }
 )

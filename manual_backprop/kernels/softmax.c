@@ -179,48 +179,40 @@ void F(cross_entropy_delta_input)(STORED *out, const STORED *delta, const STORED
     }
     /* Of the rows at up to BLOCK neighbouring positions: onehot's share, that of p, that of the smoothing. */
     const I blocks = (positions + BLOCK - 1) / BLOCK;
-    const int past = positions == 1 && (size_t)(rows * classes) * sizeof(STORED) >= LARGE;
-#pragma omp parallel num_threads((int)threads)
-    {
-        STORED *line = past ? malloc((size_t)classes * sizeof(STORED)) : NULL;
-#pragma omp for collapse(2) schedule(static)
-        for (I n = 0; n < batch; n++)
-            for (I b = 0; b < blocks; b++) {
-                const I first = b * BLOCK, size = first + BLOCK < positions ? BLOCK : positions - first;
-                REAL at[BLOCK], mass[BLOCK], spread[BLOCK];
-                for (I k = 0; k < size; k++) {
-                    const I r = n * positions + first + k, label = target[r];
-                    const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
-                    const double row = kept ? V(delta[each ? r : 0]) / count : 0;
-                    const double own = kept ? (1 - e) * row * (weight ? weight[label] : 1) : 0;
-                    at[k] = (REAL)own, mass[k] = (REAL)(e != 0 ? own + share * row * all : own);
-                    spread[k] = (REAL)(e != 0 ? share * row : 0);
-                }
-                STORED *o = past ? line : out + n * classes * positions + first;
-                const STORED *l = log_probs + n * classes * positions + first;
-                if (positions > 1)
-                    for (I c = 0; c < classes; c++) {
-                        const REAL w = smoothed ? weight[c] : 1;
-                        EACH(size, o[c * positions + i] = S(R(exp)(V(l[c * positions + i])) * mass[i] - spread[i] * w))
-                    }
-                else {
-                    const REAL p = *mass, rest = *spread;
-                    if (smoothed)
-                        EACH(classes, o[i] = S(R(exp)(V(l[i])) * p - rest * weight[i]))
-                    else
-                        EACH(classes, o[i] = S(R(exp)(V(l[i])) * p - rest))
-                }
-                for (I k = 0; k < size; k++)
-                    if (at[k] != 0) {
-                        const I label = target[n * positions + first + k], i = label * positions + k;
-                        const REAL w = smoothed ? weight[label] : 1;
-                        o[i] = S(R(exp)(V(l[i])) * mass[k] - spread[k] * w - at[k]);
-                    }
-                if (past) stream(out + n * classes, line, (size_t)classes * sizeof(STORED));
+#pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
+    for (I n = 0; n < batch; n++)
+        for (I b = 0; b < blocks; b++) {
+            const I first = b * BLOCK, size = first + BLOCK < positions ? BLOCK : positions - first;
+            REAL at[BLOCK], mass[BLOCK], spread[BLOCK];
+            for (I k = 0; k < size; k++) {
+                const I r = n * positions + first + k, label = target[r];
+                const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
+                const double row = kept ? V(delta[each ? r : 0]) / count : 0;
+                const double own = kept ? (1 - e) * row * (weight ? weight[label] : 1) : 0;
+                at[k] = (REAL)own, mass[k] = (REAL)(e != 0 ? own + share * row * all : own);
+                spread[k] = (REAL)(e != 0 ? share * row : 0);
             }
-        if (past) streamed();
-        free(line);
-    }
+            STORED *o = out + n * classes * positions + first;
+            const STORED *l = log_probs + n * classes * positions + first;
+            if (positions > 1)
+                for (I c = 0; c < classes; c++) {
+                    const REAL w = smoothed ? weight[c] : 1;
+                    EACH(size, o[c * positions + i] = S(R(exp)(V(l[c * positions + i])) * mass[i] - spread[i] * w))
+                }
+            else {
+                const REAL p = *mass, rest = *spread;
+                if (smoothed)
+                    EACH(classes, o[i] = S(R(exp)(V(l[i])) * p - rest * weight[i]))
+                else
+                    EACH(classes, o[i] = S(R(exp)(V(l[i])) * p - rest))
+            }
+            for (I k = 0; k < size; k++)
+                if (at[k] != 0) {
+                    const I label = target[n * positions + first + k], i = label * positions + k;
+                    const REAL w = smoothed ? weight[label] : 1;
+                    o[i] = S(R(exp)(V(l[i])) * mass[k] - spread[k] * w - at[k]);
+                }
+        }
 }
 
 #endif

@@ -6,6 +6,7 @@ Each hands on to its formula what it does not take: other dtypes and layouts, tr
 from __future__ import annotations
 
 import ctypes
+import math
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ..rules._rule import KERNELS
 from . import native
 from .memory import empty_like
-from .rows import REAL, addresses, takes
+from .rows import REAL, addresses, takes, vector
 
-WORTHWHILE = 2**14
-"""Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
+WORTHWHILE = {torch.float32: 2**20, torch.float64: 2**14}
+"""Elements from which a forward gains from its kernel; else ATen's is taken, equal to the last bit."""
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
@@ -38,7 +39,7 @@ def log_softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Te
 
 def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
     return (
-        input.numel() >= WORTHWHILE
+        input.numel() >= WORTHWHILE.get(input.dtype, math.inf)
         and dim in (-1, input.dim() - 1)
         and dtype in (None, input.dtype)
         and input.is_contiguous()
@@ -92,7 +93,7 @@ def cross_entropy_output(
     """`CrossEntropyLoss.output`."""
     facts = target, weight, ignore_index, reduction, smoothing
     if (
-        input.numel() < WORTHWHILE
+        input.numel() < WORTHWHILE.get(input.dtype, math.inf)
         or input.dim() != 2
         or not input.is_contiguous()
         or target.dtype not in (torch.int64, torch.uint8)
@@ -102,20 +103,13 @@ def cross_entropy_output(
     ):
         return CrossEntropyLoss.output(input, *facts)
     log_probs, loss = empty_like(input), input.new_empty(target.shape if reduction == "none" else ())
-    target, weight = target.to(torch.int64).contiguous(), _real(weight)
+    target, weight = target.to(torch.int64).contiguous(), vector(weight)
     wrong, e = ctypes.c_int64(), ctypes.c_double(smoothing)
     native.call(
         f"cross_entropy_{REAL[input.dtype]}", *addresses(log_probs, loss), ctypes.addressof(wrong),
         *addresses(input, target, weight), ctypes.addressof(e), ignore_index, REDUCTIONS[reduction], *input.shape,
     )  # fmt: skip
     return (loss, log_probs) if not wrong.value else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
-
-
-def _real(weight: Tensor | None) -> Tensor | None:
-    """The weights of the classes as the C reads them."""
-    if weight is None:
-        return None
-    return (weight.float() if weight.dtype == torch.bfloat16 else weight).contiguous()
 
 
 def cross_entropy_delta_input(
@@ -129,7 +123,7 @@ def cross_entropy_delta_input(
     batch, classes = shape[:2]
     each = reduction == "none"
     delta, target = delta.contiguous(), target.to(torch.int64).contiguous()
-    weight = _real(weight)
+    weight = vector(weight)
     delta_input, e = empty_like(log_probs), ctypes.c_double(smoothing)
     native.call(
         f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",

@@ -56,6 +56,7 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from .loss_linear import LinearCrossEntropyLoss
 from .normalization import GroupNorm, LayerNorm, RMSNorm
 from .piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, ReLU6, Softshrink
 from .pooling import (
@@ -136,6 +137,7 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -169,11 +171,6 @@ __all__ = [
     "TransformerEncoderLayer",
     "Unflatten",
 ]
-
-if hasattr(_torch_nn, "LinearCrossEntropyLoss"):  # torch 2.13 and newer
-    from .loss_linear import LinearCrossEntropyLoss as LinearCrossEntropyLoss
-
-    __all__ += ["LinearCrossEntropyLoss"]
 
 
 def __getattr__(name: str) -> object:

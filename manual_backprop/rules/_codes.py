@@ -1,10 +1,12 @@
 """Shorter forms of saved tensors: masks as bits, exactly; activations as bfloat16, or as integers of 8 or 4 bits.
 
 Rounding is stochastic, up or down with the probability that makes the mean right: E[decoded] = x, so the gradients
-stay unbiased where they are linear in the saved tensor. Integers count steps of (max - min) / (2^bits - 1) from the
-minimum of each group of 128 elements: an element is wrong by less than one step. A group with an infinity or NaN
-becomes NaN. Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via 2-Bit Activation Compressed
-Training"; Gupta et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic rounding).
+stay unbiased where they are linear in the saved tensor, as those of a Linear or Conv; not where its sign is read (a
+ReLU takes a small number that was rounded to 0 for one at rest) or its square (norms). Integers count steps of
+(max - min) / (2^bits - 1) from the minimum of each group of 128 elements: an element is wrong by less than one step. A
+group with an infinity or NaN becomes NaN. Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via
+2-Bit Activation Compressed Training"; Gupta et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic
+rounding).
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ _generators: dict[torch.device, torch.Generator] = {}
 
 
 def reseed() -> None:
-    """Rounding begins anew from torch's seed. Its random stream is its own: dropout draws what it always does."""
+    """Rounding begins anew from torch's seed."""
     _generators.clear()
 
 
 def _generator(device: torch.device) -> torch.Generator:
-    if device not in _generators:
-        _generators[device] = torch.Generator(device).manual_seed(torch.initial_seed())
-    return _generators[device]
+    """The random stream of rounding, its own, so that dropout draws what it always does; anew with another seed."""
+    found = _generators.get(device)
+    if found is None or found.initial_seed() != torch.initial_seed():
+        found = _generators[device] = torch.Generator(device).manual_seed(torch.initial_seed())
+    return found
 
 
 def _order(tensor: Tensor) -> list[int]:

@@ -54,6 +54,9 @@ class Rule(torch.autograd.Function):
     """Whether running `forward` again in backward is worth the memory of its output: one pass over memory or two, and
     the same result bit for bit."""
 
+    made_again: ClassVar[int] = 0
+    """Which of several outputs `again` makes."""
+
     overwrites: ClassVar[type[Rule] | None] = None
     """The rule that this one is the in-place version of."""
 
@@ -77,8 +80,8 @@ class Rule(torch.autograd.Function):
         raise NotImplementedError("this rule has no forward-mode formula: define a static method tangent()")
 
     @classmethod
-    def again(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple]:
-        """A function and its arguments that make the (first) output again, for a rule that is `cheap`."""
+    def again(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
+        """A function and its arguments that make the output again, for a rule that is `cheap`; None if not this one."""
         return (cls.overwrites or cls).forward, inputs
 
     @staticmethod
@@ -196,13 +199,14 @@ def plain(rule: type[Rule]) -> type[Rule]:
     def cheap_forward(ctx: Any, *args: Any) -> Any:
         before = note_of(args[0]) if overwritten else None
         output = rule.forward(*args)
-        value = output[0] if type(output) is tuple else output
+        value = output[rule.made_again] if type(output) is tuple else output
         large = type(value) is Tensor and value.numel() >= _saving.LARGE
-        noted = large and remember(value, *rule.again(args, output), before)
+        recipe = rule.again(args, output) if large else None
+        noted = recipe is not None and remember(value, *recipe, before)
         rule.setup_context(ctx, args, output)
         economize(ctx, args)
-        if large and not noted:
-            remember(value, *rule.again(args, output), before)  # from what was saved just now
+        if recipe is not None and not noted:
+            remember(value, *recipe, before)  # from what was saved just now
         return output
 
     variant = _variant(

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._codes import Code, reseed
+from ._codes import Code
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
@@ -31,32 +31,41 @@ SMALL = 16
 
 _notes: dict[int, Note] = {}
 _mode = "exact"
+_logits = False
 
 
-def saving(mode: str) -> Any:
+def saving(mode: str, *, logits_again: bool = False) -> Any:
     """Choose what forwards keep for their backwards, from now on and in the whole process.
 
     "exact" (as it begins): what can be made again bit for bit from tensors that are kept anyway, is; masks are bits.
     "bf16", "int8", "int4": besides, large activations are rounded, at random up or down so that the mean is right, to
-    bfloat16 or to 8 or 4 bits with a scale for each 128 elements. The gradients are then estimates.
+    bfloat16 (wrong by less than 2^-7 of the number) or to 8 or 4 bits (by less than 1/255 or 1/15 of the range of the
+    128 elements around it). The gradients are then estimates. The noise follows torch.manual_seed.
     "off": every tensor is kept as it is, nothing is computed twice.
+    logits_again: in the other modes, too, make the logits of a large vocabulary again from the last Linear's input and
+    weight: one more product of matrices, for nothing of the size (N, V) between forward and backward.
     Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
     """
-    global _mode
+    global _mode, _logits
     if mode not in MODES:
         raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
-    previous, _mode = _mode, mode
-    reseed()
-    return _restore(previous)
+    previous = _mode, _logits
+    _mode, _logits = mode, logits_again
+    return _restore(*previous)
 
 
 @contextmanager
-def _restore(previous: str) -> Iterator[None]:
-    global _mode
+def _restore(mode: str, logits: bool) -> Iterator[None]:
+    global _mode, _logits
     try:
         yield
     finally:
-        _mode = previous
+        _mode, _logits = mode, logits
+
+
+def logits_again() -> bool:
+    """Whether a product of matrices may be computed twice where its result is many times as large as its factors."""
+    return _logits
 
 
 class Note:
@@ -128,12 +137,43 @@ def remember(
         if note is not None and note.function is not None and note.depth < DEPTH:
             depth = max(depth, note.depth + 1)
             parts.append(note)
-        elif argument is not output and not argument.is_inference() and (note or argument.numel() <= budget):
+        elif argument is output or argument.is_inference():
+            return False
+        elif argument.numel() <= budget:
+            if several_processes():  # FSDP may give a parameter of another module back before this is made again
+                with torch.enable_grad():
+                    parts.append(_Copy(argument.clone()))
+            else:
+                parts.append(_Leaf(argument, note))
+        elif not several_processes() if _is_parameter(argument) else note is not None:
             parts.append(_Leaf(argument, note))
         else:
             return False
     Note(output, function, tuple(parts), depth)
     return True
+
+
+def several_processes() -> bool:
+    """Whether this process trains with others, which may hold parts of the parameters between forward and backward."""
+    distributed: Any = torch.distributed
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    """Whether it is a parameter or a view of one: kept by its module."""
+    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
+
+
+class _Copy:
+    """A small tensor that a note needs, for itself."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def kept(self) -> Tensor:
+        return self.tensor
 
 
 class _Leaf:
@@ -183,7 +223,7 @@ def _plan(note: Note, saved: list) -> _Again | None:
             planned = _plan(part, saved)
             if planned is None:
                 return None
-        elif isinstance(part, _Leaf):
+        elif isinstance(part, (_Leaf, _Copy)):
             kept = part.kept()
             if kept is None:
                 return None

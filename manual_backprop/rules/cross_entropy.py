@@ -118,6 +118,8 @@ class CrossEntropyLoss(Rule):
     Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
     """
 
+    cheap = True
+    made_again = 1
     autocast = FLOAT32
 
     @staticmethod
@@ -145,6 +147,10 @@ class CrossEntropyLoss(Rule):
             count = kept if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0)
             spread = spread / count.sum()
         return (1 - smoothing) * loss + spread * (smoothing / input.shape[axis]), log_probs
+
+    @classmethod
+    def again(cls, inputs: tuple, output: tuple) -> tuple:
+        return torch.log_softmax, (inputs[0], class_axis(inputs[0].dim()))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -9,6 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import LOWER, Rule, choose, flat, total
+from ._saving import logits_again
+
+WIDER = 16
+"""An output so many times as large as the input are the logits of a large vocabulary."""
 
 
 class Linear(Rule):
@@ -24,11 +28,17 @@ class Linear(Rule):
     Wikipedia, "Backpropagation", section Matrix multiplication.
     """
 
+    cheap = True
     autocast = LOWER
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return choose(Linear.output)(input, weight, bias)
+
+    @classmethod
+    def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
+        """Of logits, where `saving` was asked for it; any other product is not cheap."""
+        return (Linear.forward, inputs) if logits_again() and output.numel() >= WIDER * inputs[0].numel() else None
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

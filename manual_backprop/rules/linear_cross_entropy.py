@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, in_opmath, total
+from ._rule import LOWER, Rule, choose, differentiated_again, in_opmath, total
 from .cross_entropy import CrossEntropyLoss, hints_for_labels, wide
 
-ELEMENTS = 2**22
-"""Logits that are in memory at a time, at most (16 MiB of float32); never less than one row."""
+ELEMENTS = 2**23
+"""Logits that are in memory at a time, at most (32 MiB of float32); never less than one row."""
 
 
 def runs(rows: int, classes: int) -> Iterator[slice]:
@@ -91,8 +91,10 @@ class LinearCrossEntropyLoss(Rule):
         delta = delta.expand(target.shape)
         deltas: list[Tensor] = []
         sums = torch.float32 if input.dtype in (torch.bfloat16, torch.float16) else input.dtype
-        grad_weight = linear_weight.new_zeros(linear_weight.shape if needs_weight else (), dtype=sums)
-        grad_bias = linear_weight.new_zeros(linear_weight.shape[:1], dtype=sums)
+        grad_weight = delta.new_zeros(linear_weight.shape if needs_weight else (), dtype=sums)
+        grad_bias = delta.new_zeros(linear_weight.shape[:1], dtype=sums)
+        # a second weight in memory is needed only where a derivative or a batch axis may look at the sums
+        apart = differentiated_again() or torch._C._are_functorch_transforms_active()
         for run in runs(len(input), len(linear_weight)):
             logits = F.linear(input[run], linear_weight, linear_bias)
             formula = choose(LinearCrossEntropyLoss.delta_logits)
@@ -100,7 +102,10 @@ class LinearCrossEntropyLoss(Rule):
             if needs_input:
                 deltas.append(delta_logits @ linear_weight)
             if needs_weight:
-                grad_weight = grad_weight + delta_logits.T @ input[run]
+                if apart or sums != input.dtype:
+                    grad_weight = grad_weight + delta_logits.T @ input[run]
+                else:
+                    grad_weight.addmm_(delta_logits.T, input[run])
             if needs_bias:
                 grad_bias = grad_bias + delta_logits.sum(0)
         return (

@@ -85,13 +85,6 @@ class LayerNorm(Rule):
     def forward(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return choose(LayerNorm.output)(input, normalized_shape, weight, bias, eps)
-
-    @staticmethod
-    def output(
-        input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The output, mean and invstd."""
         return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
 
     @staticmethod
@@ -269,13 +262,6 @@ class GroupNorm(Rule):
     def forward(
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return choose(GroupNorm.output)(input, num_groups, weight, bias, eps)
-
-    @staticmethod
-    def output(
-        input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The output, mean and invstd."""
         layout = suggest_memory_format(input) if input.device.type == "cpu" else torch.contiguous_format
         batch, channels = input.shape[:2]
         return torch.native_group_norm(

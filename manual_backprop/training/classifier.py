@@ -1,5 +1,6 @@
 """The LightningModule: a network, its loss and metrics, any optimizer and scheduler."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from functools import partial
@@ -70,6 +71,8 @@ class Classifier(LightningModule):
         label_smoothing: share of the target probability that is spread over all classes.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
         channels_last: keep convolution weights and activations in channels_last memory format.
+        saving: what training steps keep for their backwards, as mb.saving takes it: exact, off, bf16, int8 or int4
+            (default: what the process has chosen, exact as it begins).
         seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
 
     Raises BadInput for a model, an optimizer or a scheduler that cannot be made, and for numbers out of range.
@@ -87,6 +90,7 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         convert: bool = True,
         channels_last: bool = False,
+        saving: Literal["exact", "off", "bf16", "int8", "int4"] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -98,7 +102,7 @@ class Classifier(LightningModule):
         try_out(net, shape, classes)  # this also gives lazy layers their shapes
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.net = (mb.convert(net) if convert else net).to(memory_format=self.memory_format)
-        self.shape, self.classes, self.seed = shape, classes, seed or 0
+        self.shape, self.classes, self.seed, self.saving = shape, classes, seed or 0, saving
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
         made("optimizer", optimizer, self.net.parameters())  # bad options show here, ahead of all else
         self.plateau: ReduceLROnPlateau | None = None
@@ -126,8 +130,9 @@ class Classifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._seed_step(batch_idx)
         images, labels = batch
-        logits = self(images)
-        loss = self.loss(logits, labels)
+        with contextlib.nullcontext() if self.saving is None else mb.saving(self.saving):
+            logits = self(images)
+            loss = self.loss(logits, labels)
         self.measured("train").update(logits.detach(), labels, loss.detach())
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss_step", loss.detach(), prog_bar=True, batch_size=len(labels))

@@ -8,6 +8,7 @@ from pytorch_lightning import Trainer
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
+from manual_backprop.rules import _saving
 from manual_backprop.training.classifier import Classifier, Metrics
 from manual_backprop.training.data import DataModule
 
@@ -122,3 +123,32 @@ def test_learns(capsys):
     # 36 % are right by chance of one epoch; three reach about 90 %
     assert trainer.callback_metrics["val/accuracy"] > 0.75
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("mode", [None, "off", "int4"])
+def test_training_steps_keep_what_was_chosen(mode, monkeypatch):
+    seen = []
+
+    class Net(torch.nn.Linear):
+        def forward(self, images):
+            seen.append((self.training, _saving._mode))
+            return super().forward(images.flatten(1))
+
+    monkeypatch.setattr(_saving, "_mode", "bf16")
+    train(Classifier(Net(64, 10), saving=mode), limit_train_batches=2, limit_val_batches=1)
+    assert {chosen for training, chosen in seen if training} == {mode or "bf16"}
+    assert {chosen for training, chosen in seen if not training} == {"bf16"}
+    assert _saving._mode == "bf16"
+
+
+def test_rounded_steps_repeat_and_differ_from_exact_ones(monkeypatch):
+    monkeypatch.setattr(_saving, "LARGE", 1)
+
+    def weights(mode):
+        torch.manual_seed(0)
+        classifier = Classifier("mlp", {"hidden": [32], "activation": "GELU"}, saving=mode)
+        train(classifier, limit_train_batches=4)
+        return torch.cat([p.detach().flatten() for p in classifier.parameters()])
+
+    assert torch.equal(weights("int4"), weights("int4"))
+    assert not torch.equal(weights("int4"), weights("exact"))

@@ -1,0 +1,43 @@
+"""A decoder of tokens, as language models are; by default one of 7 billion parameters, to be planned, not built."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+import manual_backprop.functional as F
+import manual_backprop.nn as nn
+
+
+class Block(nn.Module):
+    """Causal attention, then an MLP, each normalized first and added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList([nn.RMSNorm(width), nn.RMSNorm(width)])
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(self.norms[0](x)).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = F.add(x, self.out(y.transpose(1, 2).reshape(batch, tokens, width)))
+        return F.add(x, self.mlp(self.norms[1](x)))
+
+
+class Decoder(nn.Module):
+    """Tokens (N, T) to logits (N, T, V); `vocabulary` is V. The same weights embed the tokens and give the logits."""
+
+    def __init__(self, vocabulary: int = 32_000, width: int = 4096, depth: int = 32, heads: int = 32) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)], nn.RMSNorm(width))
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.blocks(self.embedding(tokens)))

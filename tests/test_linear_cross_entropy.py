@@ -1,0 +1,93 @@
+"""LinearCrossEntropyLoss: never all logits in memory, and the class where torch has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import manual_backprop as mb
+import manual_backprop.nn as nn
+from manual_backprop.nn.loss_linear import Former
+from manual_backprop.rules import linear_cross_entropy
+
+NEW = pytest.mark.skipif(not hasattr(torch.nn, "LinearCrossEntropyLoss"), reason="torch has no such class")
+
+
+class Largest(TorchDispatchMode):
+    """The elements of the largest tensor that any operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(value, Tensor):
+                self.elements = max(self.elements, value.numel())
+        return result
+
+
+def test_the_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_cross_entropy, "ELEMENTS", 8 * 500)
+    x, target = torch.randn(64, 4, requires_grad=True), torch.randint(500, (64,))
+    with Largest() as seen:
+        nn.LinearCrossEntropyLoss(4, 500)(x, target).backward()
+    assert seen.elements <= 8 * 500
+    with Largest() as seen:
+        nn.CrossEntropyLoss()(nn.Linear(4, 500)(x), target).backward()
+    assert seen.elements == 64 * 500, "the tool sees whole logits"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bias": True, "label_smoothing": 0.1, "ignore_index": 3}, {"reduction": "none", "weight": torch.arange(6.0)}],
+)
+def test_the_class_for_a_torch_without_one(options: dict[str, Any]) -> None:
+    ours: Any = type("LinearCrossEntropyLoss", (Former,), {"forward": nn.LinearCrossEntropyLoss.forward})
+    torch.manual_seed(0)
+    layer = ours(4, 6, **options)
+    x, target = torch.randn(5, 4, requires_grad=True), torch.tensor([0, 1, 3, 5, 2])
+    facts = {"ignore_index": -100, **{k: v for k, v in options.items() if k != "bias"}}
+    expected = torch.nn.functional.cross_entropy(layer.linear(x), target, **facts)
+    torch.testing.assert_close(layer(x, target), expected)
+    assert type(layer(x, target).grad_fn).__name__.startswith("LinearCrossEntropyLoss")
+
+
+@NEW
+@pytest.mark.parametrize("options", [{}, {"bias": True, "out_features": (2, 3), "dtype": torch.float64}])
+def test_that_class_is_made_as_torchs_is(options: dict[str, Any]) -> None:
+    def made(cls: Any) -> torch.nn.Module:
+        torch.manual_seed(0)
+        return cls(4, 6, **options)
+
+    ours, theirs = made(Former), made(torch.nn.LinearCrossEntropyLoss)
+    assert ours.extra_repr() == theirs.extra_repr()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"weight": torch.ones(5)}, "weight shape"), ({"label_smoothing": 2.0}, "label_smoothing to be in range")],
+)
+def test_what_that_class_refuses(options: dict[str, Any], message: str) -> None:
+    for cls in {Former, nn.LinearCrossEntropyLoss}:
+        with pytest.raises(RuntimeError, match=message):
+            cls(4, 6, **options)
+
+
+def test_saved_bytes() -> None:
+    class Head(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.loss = nn.Linear(8, 8), nn.LinearCrossEntropyLoss(8, 4096)
+
+        def forward(self, x: Tensor, target: Tensor) -> Tensor:
+            return self.loss(self.body(x), target)
+
+    found = mb.saved_bytes(Head(), torch.randn(16, 8), torch.zeros(16, dtype=torch.long))
+    assert found.ours == 16 * 8 * 4, "the input of the last layer, and no logits"
