@@ -78,7 +78,7 @@ def run_backward(outputs: list[Tensor]) -> int:
         given = deltas.pop(node, {})
         count = len(node._input_metadata)
         run = node.apply if hasattr(node, "needs_input_grad") else node
-        if getattr(node, "materialize_grads", False):
+        if hasattr(node, "needs_input_grad"):  # of a rule, which may expect zeros
             for i, made in enumerate(node._input_metadata):
                 if i not in given:
                     given[i] = torch.zeros(made.shape, dtype=made.dtype, device=made.device)
