@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..rules import ScaledDotProductAttention
-from ..rules._rule import KERNELS
+from ..rules._rule import KERNELS, widen
 from ..rules.attention import Wanted, above_diagonal
 
 BLOCK = 2**19
@@ -48,6 +48,7 @@ def deltas(
     if not _serves(delta, query):
         options = p, is_causal, scale, wanted
         return ScaledDotProductAttention.deltas(delta, query, key, value, mask, kept, output, lse, *options)
+    delta, query, key, value, mask, output = widen(delta, query, key, value, mask, output)
     pairs = _Pairs(query, key, mask, kept, is_causal)
     q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
     louder = d if kept is None else d * _gain(kept, p)  # what dropout keeps is scaled up: here, and not for each pair

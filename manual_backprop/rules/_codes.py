@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 GROUP = 128
-BITS_OF_BYTE = (1, 2, 4, 8, 16, 32, 64, 128)
 
 _generators: dict[torch.device, torch.Generator] = {}
 
@@ -76,9 +75,7 @@ def pack_bits(mask: Tensor) -> Tensor:
 
         return torch.from_numpy(numpy.packbits(mask.numpy(), bitorder="little"))
     padded = torch.nn.functional.pad(mask, (0, 7 - (len(mask) - 1) % 8)).reshape(-1, 8)
-    return (padded.to(torch.uint8) * torch.tensor(BITS_OF_BYTE, dtype=torch.uint8, device=mask.device)).sum(
-        1, dtype=torch.uint8
-    )
+    return (padded.to(torch.uint8) << _places(mask)).sum(1, dtype=torch.uint8)
 
 
 def unpack_bits(packed: Tensor, count: int) -> Tensor:
@@ -87,8 +84,12 @@ def unpack_bits(packed: Tensor, count: int) -> Tensor:
         import numpy
 
         return torch.from_numpy(numpy.unpackbits(packed.numpy(), count=count, bitorder="little")).view(torch.bool)
-    bits = packed[:, None] & torch.tensor(BITS_OF_BYTE, dtype=torch.uint8, device=packed.device)
-    return (bits != 0).reshape(-1)[:count]
+    return ((packed[:, None] >> _places(packed)) & 1).reshape(-1)[:count].bool()
+
+
+def _places(like: Tensor) -> Tensor:
+    """Where the bits of a byte lie; made on the device, since a copy from the host would end the capture of a graph."""
+    return torch.arange(8, dtype=torch.uint8, device=like.device)
 
 
 def to_bfloat16(run: Tensor) -> Tensor:

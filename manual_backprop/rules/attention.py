@@ -62,7 +62,6 @@ class ScaledDotProductAttention(Rule):
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         query, key, value, mask, *rest = ctx.saved_tensors
         dtypes = query.dtype, key.dtype, delta.dtype, None if mask is None else mask.dtype
-        delta, query, key, value, mask, *rest = widen(delta, query, key, value, mask, *rest)
         options = ctx.p, ctx.is_causal, ctx.scale, ctx.wanted
         found = choose(ScaledDotProductAttention.deltas)(delta, query, key, value, mask, *rest, *options)
         return (
@@ -119,6 +118,7 @@ class ScaledDotProductAttention(Rule):
         delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
         output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        delta, query, key, value, mask = widen(delta, query, key, value, mask)
         scores = ScaledDotProductAttention.scores(query, key, mask, is_causal, scale)
         weights, _ = ScaledDotProductAttention.weights(scores)  # again, and not by lse: it may be differentiated
         delta_value = ScaledDotProductAttention.delta_value(delta, noisy(weights, kept, p)) if wanted[2] else None

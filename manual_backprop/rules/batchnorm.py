@@ -59,9 +59,11 @@ class BatchNorm(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
-        dtype = delta.dtype
-        delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
+        dtype, derivatives = delta.dtype, choose(BatchNorm.derivatives)
         needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        saved = [delta, *ctx.saved_tensors]
+        once = needs_input and hasattr(derivatives, "rounds_once")  # a kernel
+        delta, input, mean, invstd, weight = saved if once else widen(*saved)
         delta_input: Any = None
         if needs_input or needs_weight:
             if not input.numel():  # torch keeps no statistics of an empty batch, and lets no NaN out of it
@@ -69,7 +71,7 @@ class BatchNorm(Rule):
             elif differentiated_again():
                 mean, invstd = BatchNorm.statistics(input, ctx.eps)
         if needs_input:
-            delta_input, grad_weight, grad_bias = choose(BatchNorm.derivatives)(delta, input, weight, mean, invstd)
+            delta_input, grad_weight, grad_bias = derivatives(delta, input, weight, mean, invstd)
             delta_input = delta_input.to(dtype)
         else:
             grad_weight = choose(BatchNorm.grad_weight)(delta, input, mean, invstd) if needs_weight else None

@@ -53,13 +53,13 @@ class LinearCrossEntropyLoss(Rule):
         input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, target: Tensor, weight: Tensor | None,
         ignore_index: int, reduction: str, smoothing: float, dtype: torch.dtype | None,
     ) -> Tensor:  # fmt: skip
-        options = ignore_index, "none", smoothing
         target, dtype = wide(target), dtype or input.dtype
         weight = None if weight is None else weight.to(dtype)
         losses = []
         for run in runs(len(input), len(linear_weight)):
-            logits = F.linear(input[run], linear_weight, linear_bias).to(dtype)
-            losses.append(CrossEntropyLoss.forward(logits, target[run], weight, *options)[0])
+            logits = F.linear(input[run], linear_weight, linear_bias)
+            formula = choose(LinearCrossEntropyLoss.losses)
+            losses.append(formula(logits, target[run], weight, ignore_index, smoothing, dtype))
         loss = torch.cat(losses) if losses else input.new_zeros(0, dtype=dtype)
         if reduction == "none":
             return loss
@@ -96,10 +96,9 @@ class LinearCrossEntropyLoss(Rule):
         # a second weight in memory is needed only where a derivative or a batch axis may look at the sums
         apart = differentiated_again() or torch._C._are_functorch_transforms_active()
         for run in runs(len(input), len(linear_weight)):
-            log_probs = F.linear(input[run], linear_weight, linear_bias).to(dtype).log_softmax(1)
-            facts = target[run], weight, ignore_index, "none", smoothing
-            delta_logits = in_opmath(choose(CrossEntropyLoss.delta_input), delta[run], log_probs, *facts)
-            delta_logits = delta_logits.to(input.dtype)
+            logits = F.linear(input[run], linear_weight, linear_bias)
+            formula = choose(LinearCrossEntropyLoss.delta_logits)
+            delta_logits = formula(delta[run], logits, target[run], weight, ignore_index, smoothing, dtype)
             if needs_input:
                 deltas.append(delta_logits @ linear_weight)
             if needs_weight:
@@ -114,6 +113,23 @@ class LinearCrossEntropyLoss(Rule):
             grad_weight.to(linear_weight.dtype) if needs_weight else None,
             grad_bias.to(linear_weight.dtype) if needs_bias else None,
         )
+
+    @staticmethod
+    def losses(
+        logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float, dtype: torch.dtype
+    ) -> Tensor:
+        """The loss of each row of a run."""
+        return CrossEntropyLoss.forward(logits.to(dtype), target, weight, ignore_index, "none", smoothing)[0]
+
+    @staticmethod
+    def delta_logits(
+        delta: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float,
+        dtype: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        """G of a run, as wide as its logits; a kernel may write over these."""
+        log_probs = logits.to(dtype).log_softmax(1)
+        facts = target, weight, ignore_index, "none", smoothing
+        return in_opmath(choose(CrossEntropyLoss.delta_input), delta, log_probs, *facts).to(logits.dtype)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:

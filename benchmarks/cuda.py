@@ -1,0 +1,251 @@
+"""One training step (forward, loss, backward) on a GPU in bfloat16 autocast: time and memory, ours against eager.
+
+python -m benchmarks.cuda                     ResNet-50 and ViT-S/16 (224, batch 64), GPT-2 small (T 1,024, batch 8)
+python -m benchmarks.cuda --model gpt2        one, without writing results
+python -m benchmarks.cuda --dry-run           every line of this on the CPU, with networks of a few thousand parameters
+
+Contestants take turns in one process: "eager" is torch.nn; "exact" ours as it is by default; "off" ours keeping every
+tensor as autograd does; "compile" eager under torch.compile; "liger" eager with Liger-Kernel's LayerNorm and
+cross-entropy, where the package imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import manual_backprop as mb
+from manual_backprop.bench.networks import Block, Embed, Mean, Network, Patches, images, labels
+from manual_backprop.bench.timing import duration, interleaved, now, ratio
+
+from .common import table, write
+
+TIME, MEMORY = 0.9, 0.6
+"""At most, over eager: the step of "exact", and what its forward keeps."""
+
+CONTESTANTS = ("eager", "exact", "off", "compile", "liger")
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def resnet50() -> nn.Module:
+    from torchvision.models import resnet50
+
+    return resnet50()
+
+
+def vit(size: int = 224, width: int = 384, depth: int = 12, heads: int = 6) -> nn.Module:
+    """ViT-S/16; the mean of the patches in place of a class token."""
+    blocks = [Block(width, heads, causal=False) for _ in range(depth)]
+    return nn.Sequential(Patches(size, 16, width), *blocks, nn.LayerNorm(width), Mean(), nn.Linear(width, 1000))
+
+
+def gpt2(vocabulary: int = 50257, tokens: int = 1024, width: int = 768, depth: int = 12, heads: int = 12) -> nn.Module:
+    """GPT-2 small without dropout, its logits one row for each token."""
+    blocks = [Block(width, heads, causal=True) for _ in range(depth)]
+    last = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False), nn.Flatten(0, 1)
+    return nn.Sequential(Embed(vocabulary, tokens, width), *blocks, *last)
+
+
+def tiny_cnn() -> nn.Module:
+    first = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+    return nn.Sequential(*first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+
+
+def tokens(vocabulary: int, batch: int, length: int) -> Callable[[], Tensor]:
+    return lambda: torch.randint(vocabulary, (batch, length))
+
+
+NETWORKS = {
+    "resnet50": Network(resnet50, images(64, 3, 224), labels(64, 1000)),
+    "vit-s16": Network(vit, images(64, 3, 224), labels(64, 1000)),
+    "gpt2": Network(gpt2, tokens(50257, 8, 1024), labels(8 * 1024, 50257)),
+}
+DRY = {
+    "resnet50": Network(tiny_cnn, images(2, 3, 32), labels(2)),
+    "vit-s16": Network(lambda: vit(32, 16, 1, 2), images(2, 3, 32), labels(2, 1000)),
+    "gpt2": Network(lambda: gpt2(50, 8, 16, 1, 2), tokens(50, 2, 8), labels(2 * 8, 50)),
+}
+"""The same by name, for --dry-run."""
+
+
+@dataclass
+class Found:
+    """Of one network: seconds of each contestant's steps; bytes that its forward keeps, and its peak above that of a
+    model at rest; why a contestant could not run; seconds of the compiled one's first step."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    peak: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    compiling: float | None = None
+
+
+class Contestant:
+    """A model with its loss, taking steps in bfloat16 autocast."""
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, loss: Loss, mode: str | None = None) -> None:
+        self.model, self.x, self.y, self.loss, self.mode = model, x, y, loss, mode
+
+    def forward(self) -> Tensor:
+        self.model.zero_grad(set_to_none=True)
+        with torch.autocast(self.x.device.type, torch.bfloat16):
+            if self.mode is None:
+                return self.loss(self.model(self.x), self.y)
+            with mb.saving(self.mode), mb.explicit():
+                return self.loss(self.model(self.x), self.y)
+
+    def step(self) -> None:
+        self.forward().backward()
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the forward keeps, and the peak of a step, above what is there before it."""
+        self.model.zero_grad(set_to_none=True)
+        before = _allocated(self.x.device)
+        loss = self.forward()
+        kept = _allocated(self.x.device) - before
+        loss.backward()
+        return kept, _peak(self.x.device) - before
+
+
+def _allocated(device: torch.device) -> int:
+    """Bytes in use now, from where the peak counts anew; the CPU's allocator does not tell."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def _peak(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+
+
+def liger(model: nn.Module) -> tuple[nn.Module, Loss]:
+    """The model with Liger-Kernel's LayerNorm in place of torch's, and its cross-entropy. Raises ImportError."""
+    transformers = importlib.import_module("liger_kernel.transformers")
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.LayerNorm:
+                theirs = transformers.LigerLayerNorm(child.normalized_shape[0], eps=child.eps)
+                theirs.load_state_dict(child.state_dict())
+                setattr(module, name, theirs.to(child.weight.device))
+    return model, transformers.LigerCrossEntropyLoss()
+
+
+def measure(network: Network, names: Sequence[str], rounds: int | None, budget: float, device: str) -> Found:
+    """Every contestant alone for its memory, then all in turns for their time."""
+    torch.manual_seed(0)
+    model, x, y = network.build().to(device), network.input().to(device), network.target().to(device)
+    found, contestants = Found(), {}
+    for name in names:
+        theirs = copy.deepcopy(model)
+        try:
+            if name == "eager":
+                contestant = Contestant(theirs, x, y, F.cross_entropy)
+            elif name == "compile":
+                compiled: Any = torch.compile(theirs)
+                contestant = Contestant(compiled, x, y, F.cross_entropy)
+            elif name == "liger":
+                contestant = Contestant(*_placed(liger(theirs), x, y))
+            else:
+                contestant = Contestant(mb.convert(theirs), x, y, mb.functional.cross_entropy, name)
+            start = now()
+            contestant.step()
+            if name == "compile":
+                found.compiling = now() - start
+            contestant.step()
+        except ImportError as error:
+            found.missing[name] = str(error)
+            continue
+        except torch.OutOfMemoryError:
+            found.missing[name] = "out of memory"
+            continue
+        except Exception as error:
+            if name not in ("compile", "liger"):  # whatever a compiler or a peer raises
+                raise
+            found.missing[name] = f"failed: {type(error).__name__}"
+            continue
+        found.kept[name], found.peak[name] = contestant.memory()
+        contestant.model.zero_grad(set_to_none=True)
+        contestants[name] = contestant
+    found.seconds = interleaved({name: c.step for name, c in contestants.items()}, rounds, budget)
+    return found
+
+
+def _placed(pair: tuple[nn.Module, Loss], x: Tensor, y: Tensor) -> tuple[nn.Module, Tensor, Tensor, Loss]:
+    return pair[0], x, y, pair[1]
+
+
+def summary(results: dict[str, Found]) -> str:
+    """A table for each network, with its targets."""
+    parts = []
+    for network, found in results.items():
+        lines = []
+        for name, seconds in found.seconds.items():
+            kept, peak = (
+                f"{values[name] / 2**20:,.0f} MiB ({_over(values, name)})" for values in (found.kept, found.peak)
+            )
+            step = str(ratio(seconds, found.seconds["eager"]))
+            lines.append((name, duration(statistics.median(seconds)), step, kept, peak))
+        head = "contestant", "step", "over eager (quartiles)", "kept (over eager)", "peak (over eager)"
+        notes = [f"{name}: n/a, {reason}" for name, reason in found.missing.items()]
+        if found.compiling is not None:
+            notes.append(f"compile: {duration(found.compiling)} for the first step")
+        if "exact" in found.seconds:
+            time = ratio(found.seconds["exact"], found.seconds["eager"]).value
+            notes.append(f"exact: time at most {TIME}: {_verdict(time, TIME)}")
+            if found.kept["eager"]:
+                kept_ratio = found.kept["exact"] / found.kept["eager"]
+                notes.append(f"exact: kept at most {MEMORY}: {_verdict(kept_ratio, MEMORY)}")
+        parts.append(f"## {network}\n\n{table(head, lines)}" + "".join(f"\n\n{note}" for note in notes))
+    return "\n\n".join(parts)
+
+
+def _over(values: dict[str, int], name: str) -> str:
+    return f"{values[name] / values['eager']:.2f}" if values["eager"] else "-"
+
+
+def _verdict(value: float, target: float) -> str:
+    return "met" if round(value, 2) <= target else "missed"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=NETWORKS, action="append")
+    parser.add_argument("--without", choices=CONTESTANTS[1:], action="append", default=[])
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds for the steps of one network")
+    parser.add_argument("--dry-run", action="store_true", help="tiny networks on the CPU; no results are written")
+    options = parser.parse_args(argv)
+    if not options.dry_run and not torch.cuda.is_available():
+        print(
+            "benchmarks.cuda measures on a GPU, and torch sees none (torch.cuda.is_available() is False): run it where "
+            "there is one, or with --dry-run to try its code on the CPU",
+            file=sys.stderr,
+        )
+        return 2
+    networks, device = (DRY, "cpu") if options.dry_run else (NETWORKS, "cuda")
+    names = [name for name in CONTESTANTS if name not in options.without]
+    results = {}
+    for name in options.model or networks:
+        results[name] = measure(networks[name], names, options.rounds, options.budget, device)
+    text = summary(results)
+    print(text)
+    if not options.dry_run and not options.model:
+        write("cuda", "A training step on a GPU", text, {name: vars(found) for name, found in results.items()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Triton as a dialect of the printer: what acts on each element alone, printed from its formula when first asked for.
+
+Deltas alone are served: ATen's forwards pass over memory once, as these would. Triton reads a kernel's source from a
+file, which is kept beside the libraries of native.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import triton
+from torch import Tensor
+
+from ... import rules
+from ...rules._rule import in_opmath
+from .. import native, printer
+from . import SERVED
+from .launch import laid_as, launch, takes
+
+LANES = 1024
+
+OWN = "expm1", "log1p", "sigmoid", "tanh", "erfc"
+"""The functions of elementary.py."""
+
+
+class Triton(printer.Dialect):
+    """Triton's language; all real numbers are float32."""
+
+    templates: ClassVar[dict[str, str]] = {
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "{0} / {1}",
+        "neg": "-{0}",
+        "clamp_min": "tl.where({0} < {1}, {1}, {0})",  # NaN passes
+        "clamp_max": "tl.where({0} > {1}, {1}, {0})",
+        "lt": "{0} < {1}",
+        "le": "{0} <= {1}",
+        "gt": "{0} > {1}",
+        "ge": "{0} >= {1}",
+        "eq": "{0} == {1}",
+        "ne": "{0} != {1}",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "not": "~{0}",
+        "where": "tl.where({0}, {1}, {2})",
+        **{name: f"tl.{name}({{0}})" for name in ("abs", "sqrt", "exp", "log", "erf")},
+        **{name: f"{name}({{0}})" for name in OWN},
+    }
+
+    def constant(self, value: float) -> str:
+        return repr(value) if abs(value) < float("inf") else f'float("{value!r}")'
+
+    def converted(self, text: str, kind: printer.Kind) -> str:
+        return f"{text}.to(tl.float32)" if kind == "mask" else text
+
+    def declared(self, name: str, kind: printer.Kind, text: str) -> str:
+        return f"{name} = {text}"
+
+
+def printed(loop: printer.Loop) -> str:
+    """A module with the Triton function `kernel`: pointers to results and tensors, the numbers, how many elements."""
+    dialect = Triton("tl.float32")
+    pointers = [f"out{i}" for i in range(len(loop.outputs))] + [f"{t.text}_" for t in loop.tensors]
+    lines = ["i = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)", "inside = i < n"]
+    for t in loop.tensors:
+        loaded = f"tl.load({t.text}_ + i, mask=inside, other=0)"
+        lines.append(dialect.declared(t.text, t.kind, loaded + (" != 0" if t.kind == "mask" else ".to(tl.float32)")))
+    lines += dialect.lines(loop, ("number", "real", "mask"))
+    lines += [f"tl.store(out{i} + i, {text}, mask=inside)" for i, text in enumerate(dialect.results(loop))]
+    arguments = [*pointers, *(n.text for n in loop.numbers), "n", "LANES: tl.constexpr"]
+    return "\n".join(
+        [
+            f'"""{loop.name}"""',
+            "import triton",
+            "import triton.language as tl",
+            f"from manual_backprop.kernels.cuda.elementary import {', '.join(OWN)}",
+            "",
+            "",
+            "@triton.jit",
+            f"def kernel({', '.join(arguments)}):",
+            *(f"    {line}" for line in lines),
+            "",
+        ]
+    )
+
+
+def built(formula: Callable[..., Any]) -> Any:
+    """The formula's Triton function, from a file of its text."""
+    loop = printer.read(formula)
+    text = printed(loop)
+    name = f"{loop.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name.replace("-", "_"), _kept(f"{name}.py", text))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.kernel
+
+
+def _kept(name: str, text: str) -> Path:
+    """A file of that text, written aside and renamed: processes that write it at the same time do not meet."""
+    for folder in native._folders():
+        path = folder / name
+        try:
+            if path.exists() and path.read_text() == text:
+                return path
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(suffix=".py", dir=folder)
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+            os.replace(aside, path)
+        except OSError:
+            continue  # not ours to write
+        return path
+    raise OSError("no folder to keep kernels in can be written")
+
+
+def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """The formula as a printed kernel, with the formula's own signature. The result is laid in memory as the last of
+    its real tensors, which for a delta is what the forward has saved."""
+    names, _ = printer.parameters(formula)
+    function: Any = None
+
+    def run(*args: Any) -> Any:
+        nonlocal function
+        tensors, numbers = args[: len(names)], args[len(names) :]
+        masks: list[Tensor] = []
+        reals: list[Tensor] = []
+        for tensor, name in zip(tensors, names, strict=True):
+            (masks if name == "mask" else reals).append(tensor)
+        if (
+            not takes(*reals, others=tuple(masks))
+            or len({t.shape for t in tensors}) > 1
+            or len({t.dtype for t in reals}) > 1
+            or any(t.dtype != torch.bool for t in masks)
+            or not all(isinstance(n, (int, float)) for n in numbers)
+        ):
+            return in_opmath(formula, *args)
+        if function is None:
+            function = built(formula)
+        out = torch.empty_like(reals[-1])  # of the strides of the last if that is dense
+        given = [laid_as(t.detach(), out) for t in tensors]
+        given = [t.view(torch.uint8) if t.dtype == torch.bool else t for t in given]
+        count = out.numel()
+        launch(function, triton.cdiv(count, LANES), out, out, *given, *map(float, numbers), count, LANES=LANES)
+        return out
+
+    return run
+
+
+def noisy(delta: Tensor, mask: Tensor, factor: float) -> Tensor:
+    """`Dropout.delta_input` with 1 / (1 - p) as a number."""
+    return delta * (mask * factor)
+
+
+_noisy = kernel(noisy)
+
+
+def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
+    """`Dropout.delta_input`, but where the mask is for whole channels."""
+    if p == 1 or delta.shape != mask.shape:
+        return in_opmath(rules.Dropout.delta_input, delta, mask, p)
+    return _noisy(delta, mask, 1 / (1 - p))
+
+
+KERNELS = {f: dropout_delta_input if f is rules.Dropout.delta_input else kernel(f) for f in SERVED["pointwise"]}

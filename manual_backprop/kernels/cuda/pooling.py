@@ -1,0 +1,202 @@
+"""Pooling in two dimensions, (N, C, H, W) with channels first or last: an element of the result for each lane."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ...rules import AvgPool, MaxPool
+from ...rules._rule import in_opmath
+from .. import layout
+from .launch import channels_last, laid_as, launch, takes
+
+Axes = tuple[int, ...]
+
+LANES = 1024
+
+
+@triton.jit
+def _place(i, C, H, W, LAST: tl.constexpr):
+    """n C + c, row and column of the element i in memory, of (N, C, H, W) or with LAST (N, H, W, C)."""
+    if LAST:
+        c, rest = i % C, i // C
+        w, rest = rest % W, rest // W
+        plane = rest // H * C + c
+    else:
+        w, rest = i % W, i // W
+        plane = rest // H
+    return plane, rest % H, w
+
+
+@triton.jit
+def _at(plane, h, w, C, H, W, LAST: tl.constexpr):
+    """Where in memory the element (h, w) of the plane n C + c lies."""
+    if LAST:
+        offset = ((plane // C * H + h) * W + w) * C + plane % C
+    else:
+        offset = (plane * H + h) * W + w
+    return offset
+
+
+@triton.jit
+def _max_pool_winners(
+    out, winner, input, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, LAST: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """The first largest of each window (NaN counts as largest, the last of several) and how far its index lies behind
+    that of the window's first place."""
+    i = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    inside = i < count
+    plane, p, q = _place(i, C, P, Q, LAST)
+    top, left = p * stride_h - pad_h, q * stride_w - pad_w
+    best = tl.full((LANES,), float("-inf"), tl.float32)
+    won = tl.full((LANES,), -1, tl.int32)
+    for a in range(KERNEL_H):
+        for b in range(KERNEL_W):
+            h, w = top + a * dilation_h, left + b * dilation_w
+            there = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
+            x = tl.load(input + _at(plane, h, w, C, H, W, LAST), mask=there, other=float("-inf")).to(tl.float32)
+            wins = there & ((x > best) | (x != x) | (won < 0))
+            best = tl.where(wins, x, best)
+            won = tl.where(wins, a * dilation_h * W + b * dilation_w, won)
+    tl.store(out + i, best, mask=inside)
+    tl.store(winner + i, won, mask=inside)
+
+
+@triton.jit
+def _max_pool_delta(
+    out, delta, winner, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, LAST: tl.constexpr, LANES: tl.constexpr
+):  # fmt: skip
+    """Every delta added to the place that has won its window."""
+    i = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    inside = i < count
+    plane, p, q = _place(i, C, P, Q, LAST)
+    index = (p * stride_h - pad_h) * W + q * stride_w - pad_w + tl.load(winner + i, mask=inside, other=0).to(tl.int32)
+    there = inside & (index >= 0) & (index < H * W)
+    d = tl.load(delta + i, mask=inside, other=0.0).to(tl.float32)
+    tl.atomic_add(out + _at(plane, index // W, index % W, C, H, W, LAST), d, mask=there)
+
+
+@triton.jit
+def _avg_pool_delta(
+    out, delta, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, divisor, KERNEL_H: tl.constexpr,
+    KERNEL_W: tl.constexpr, MOST_H: tl.constexpr, MOST_W: tl.constexpr, PADDED: tl.constexpr, OVERRIDDEN: tl.constexpr,
+    LAST: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """Of each place the sum of delta / divisor over the windows that it lies in, at most MOST along an axis."""
+    i = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    inside = i < count
+    plane, h, w = _place(i, C, H, W, LAST)
+    last_p, last_q = (h + pad_h) // stride_h, (w + pad_w) // stride_w
+    total = tl.zeros((LANES,), tl.float32)
+    for a in range(MOST_H):
+        for b in range(MOST_W):
+            p, q = last_p - a, last_q - b
+            top, left = p * stride_h - pad_h, q * stride_w - pad_w
+            there = inside & (p >= 0) & (p < P) & (q >= 0) & (q < Q) & (top + KERNEL_H > h) & (left + KERNEL_W > w)
+            d = tl.load(delta + _at(plane, p, q, C, P, Q, LAST), mask=there, other=0.0).to(tl.float32)
+            if OVERRIDDEN:
+                total += d
+            else:
+                if PADDED:
+                    high = tl.minimum(top + KERNEL_H, H + pad_h) - top
+                    wide = tl.minimum(left + KERNEL_W, W + pad_w) - left
+                else:
+                    high = tl.minimum(top + KERNEL_H, H) - tl.maximum(top, 0)
+                    wide = tl.minimum(left + KERNEL_W, W) - tl.maximum(left, 0)
+                total += d / tl.where(there, high * wide, 1).to(tl.float32)
+    if OVERRIDDEN:
+        total = total / divisor
+    tl.store(out + i, total, mask=inside)
+
+
+def max_pool_winners(
+    input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> tuple[Tensor, Tensor]:
+    """`MaxPool.winners`."""
+    options = kernel_size, stride, padding, dilation, ceil_mode
+    if (
+        not _planes(input)
+        or len(stride) != 2
+        or MaxPool.reach(input.shape[2:], kernel_size, dilation) >= 2**8
+        or any(p and d > n for n, p, d in zip(input.shape[2:], padding, dilation, strict=True))  # windows of nothing
+    ):
+        return MaxPool.winners(input, *options)
+    planned = input.new_empty(input.shape, device="meta")  # torch refuses what it refuses, and says the sizes
+    shape = torch.max_pool2d(planned, kernel_size, stride, padding, dilation, ceil_mode).shape
+    last = bool(channels_last(input))
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    out = torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format)
+    winner = torch.empty_like(out, dtype=torch.uint8)
+    launch(
+        _max_pool_winners, triton.cdiv(out.numel(), LANES), input, out, winner, input.detach(), out.numel(),
+        *input.shape[1:], *shape[2:], *stride, *padding, *dilation, KERNEL_H=kernel_size[0], KERNEL_W=kernel_size[1],
+        LAST=last, LANES=LANES,
+    )  # fmt: skip
+    return out, winner
+
+
+def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+    """`MaxPool.delta_input`."""
+    options = size, stride, padding
+    if (
+        len(size) != 2
+        or not _planes(winner, delta)
+        or winner.dtype != torch.uint8
+        or delta.shape[:2].numel() * math.prod(size) >= 2**31
+        or torch.are_deterministic_algorithms_enabled()  # sums of windows that overlap come in any order
+    ):
+        return in_opmath(layout.max_pool_delta_input, delta, winner, *options)
+    last = bool(channels_last(winner))
+    delta, shape = laid_as(delta.detach(), winner), (*delta.shape[:2], *size)
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    out = torch.empty(shape, dtype=torch.float32, device=delta.device, memory_format=memory_format).zero_()
+    launch(
+        _max_pool_delta, triton.cdiv(delta.numel(), LANES), out, out, delta, winner, delta.numel(), *shape[1:],
+        *delta.shape[2:], *stride, *padding, LAST=last, LANES=LANES,
+    )  # fmt: skip
+    return out.to(delta.dtype)
+
+
+def avg_pool_delta_input(
+    delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:  # fmt: skip
+    """`AvgPool.delta_input`."""
+    if len(size) != 2 or not _planes(delta) or delta.shape[:2].numel() * math.prod(size) >= 2**31:
+        options = kernel_size, stride, padding, count_include_pad, divisor_override
+        return in_opmath(layout.avg_pool_delta_input, delta, size, *options)
+    last = bool(channels_last(delta))
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    shape = *delta.shape[:2], *size
+    out = torch.empty(shape, dtype=delta.dtype, device=delta.device, memory_format=memory_format)
+    most = [triton.cdiv(k, s) for k, s in zip(kernel_size, stride, strict=True)]
+    launch(
+        _avg_pool_delta, triton.cdiv(out.numel(), LANES), out, out, delta.detach(), out.numel(), *shape[1:],
+        *delta.shape[2:], *stride, *padding, float(divisor_override or 1), KERNEL_H=kernel_size[0],
+        KERNEL_W=kernel_size[1], MOST_H=most[0], MOST_W=most[1], PADDED=count_include_pad,
+        OVERRIDDEN=divisor_override is not None, LAST=last, LANES=LANES,
+    )  # fmt: skip
+    return out
+
+
+def _planes(tensor: Tensor, *others: Tensor) -> bool:
+    """Whether a tensor is (N, C, H, W), dense with channels first or last, small enough to be counted in 32 bits."""
+    floats = [t for t in (tensor, *others) if t.dtype != torch.uint8]
+    return (
+        tensor.dim() == 4
+        and takes(*floats, others=(tensor, *others))
+        and tensor.numel() < 2**31
+        and channels_last(tensor) is not None
+    )
+
+
+KERNELS = {
+    MaxPool.winners: max_pool_winners,
+    MaxPool.delta_input: max_pool_delta_input,
+    AvgPool.delta_input: avg_pool_delta_input,
+}
