@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--layer", metavar="NAME", help="forward and backward at three sizes; names: below")
     what.add_argument("--model", metavar="NAME", help="a training step; names: below, or an import path such as "
                       "torchvision.models.resnet18")  # fmt: skip
+    parser.add_argument("--model-args", default="{}", metavar="JSON", help="options of a model by import path")
     parser.add_argument("--input", metavar="N,C,H,W", help="sizes of a batch, for a model by import path")
     parser.add_argument("--compile", action="store_true", help="torch.compile's step as well, with --model")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default %(default)s")

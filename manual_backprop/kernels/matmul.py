@@ -38,9 +38,10 @@ def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
 
 def _serves(input: Tensor, weight: Tensor, outputs: int) -> bool:
     return (
-        input.numel() * outputs >= WORTHWHILE
-        and input.dtype == weight.dtype == torch.float32
+        type(input) is Tensor
         and weight.dim() == 2
+        and input.numel() * outputs >= WORTHWHILE
+        and input.dtype == weight.dtype == torch.float32
         and input.is_contiguous()
         and weight.is_contiguous()
         and faster()

@@ -15,7 +15,7 @@ from .attention import left_to_the_twin, of_our_parts
 
 @of_our_parts
 class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
-    """torch.nn.TransformerEncoderLayer on our layers; residuals and the activation on their rules, too."""
+    """torch.nn.TransformerEncoderLayer on our layers: attention by `mb.rules.Heads`, residuals by Add."""
 
     def forward(
         self,
@@ -42,7 +42,7 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
 
 @of_our_parts
 class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
-    """torch.nn.TransformerDecoderLayer on our layers; residuals and the activation on their rules, too."""
+    """torch.nn.TransformerDecoderLayer on our layers: attention by `mb.rules.Heads`, residuals by Add."""
 
     def forward(
         self,
@@ -71,17 +71,17 @@ class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
 
 @of_our_parts
 class TransformerEncoder(torch.nn.TransformerEncoder):
-    """torch.nn.TransformerEncoder: its layers in turn, and in evaluation nested tensors where torch makes them."""
+    """torch.nn.TransformerEncoder: its layers in turn (`mb.rules.Heads` ...), nested tensors where torch makes them."""
 
 
 @of_our_parts
 class TransformerDecoder(torch.nn.TransformerDecoder):
-    """torch.nn.TransformerDecoder: its layers in turn."""
+    """torch.nn.TransformerDecoder: its layers in turn (rules: `mb.rules.Heads` ...)."""
 
 
 @of_our_parts
 class Transformer(torch.nn.Transformer):
-    """torch.nn.Transformer of our encoder and decoder; a custom one is called as it is."""
+    """torch.nn.Transformer of our encoder and decoder (`mb.rules.Heads` ...); a custom one stays as it is."""
 
 
 def activated(activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class BatchNorm(Rule):
         dtype, derivatives = delta.dtype, choose(BatchNorm.derivatives)
         needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         saved = [delta, *ctx.saved_tensors]
-        once = needs_input and hasattr(derivatives, "rounds_once")  # a kernel
+        once = needs_input and not torch.compiler.is_compiling() and hasattr(derivatives, "rounds_once")  # a kernel
         delta, input, mean, invstd, weight = saved if once else widen(*saved)
         delta_input: Any = None
         if needs_input or needs_weight:
