@@ -54,14 +54,23 @@ class Conv(Rule):
     def backward(ctx: Any, delta: Tensor) -> tuple:
         input, weight = ctx.saved_tensors
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        delta_input: Tensor | None = None
+        grad_weight: Tensor | None = None
+        if needs_input and needs_weight:
+            delta_input, grad_weight = choose(Conv.derivatives)(delta, input, weight, *ctx.options)
+        elif needs_input:
+            delta_input = choose(Conv.delta_input)(delta, weight, ctx.input_shape, *ctx.options)
+        elif needs_weight:
+            grad_weight = choose(Conv.grad_weight)(delta, input, ctx.weight_shape, *ctx.options)
+        grad_bias = choose(Conv.grad_bias)(delta, len(ctx.weight_shape) - 2) if needs_bias else None
+        return delta_input, grad_weight, grad_bias, None, None, None, None
+
+    @staticmethod
+    def derivatives(delta: Tensor, input: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+        """delta_input and grad_weight."""
         return (
-            choose(Conv.delta_input)(delta, weight, ctx.input_shape, *ctx.options) if needs_input else None,
-            choose(Conv.grad_weight)(delta, input, ctx.weight_shape, *ctx.options) if needs_weight else None,
-            choose(Conv.grad_bias)(delta, len(ctx.weight_shape) - 2) if needs_bias else None,
-            None,
-            None,
-            None,
-            None,
+            Conv.delta_input(delta, weight, input.shape, *options),
+            Conv.grad_weight(delta, input, weight.shape, *options),
         )
 
     @staticmethod
