@@ -1,4 +1,4 @@
-"""The three products of a Linear in float32: ATen's BLAS against oneDNN's forward operation, which kernels/matmul.py calls.
+"""The three products of a Linear in float32: ATen's BLAS against oneDNN's forward operation (kernels/matmul.py).
 
 python -m benchmarks.matmul [--rounds 60]      (half a minute)
 """
