@@ -110,6 +110,24 @@ def test_batch_norm_forward(shape: Any, memory_format: Any, threads: int, monkey
     assert names == ["batch_norm_normalized_float"] * 3
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_batch_norm_is_made_again_from_its_statistics(memory_format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    input = (torch.randn(32, 9, 24, 23) * 3 + 100).contiguous(memory_format=memory_format)
+    weight, bias = torch.randn(2, 9)
+    output, *statistics = KERNELS[BatchNorm.normalized](input, weight, bias, None, None, 0.3, 1e-5)
+    names = calls(monkeypatch)
+    assert torch.equal(KERNELS[BatchNorm.scaled](input, weight, bias, *statistics, 1e-5), output)
+    assert names == ["batch_norm_scaled_float"]
+    small = input[:2]
+    output, *statistics = BatchNorm.forward(small, weight, bias, None, None, 0.3, 1e-5)
+    assert torch.equal(KERNELS[BatchNorm.scaled](small, weight, bias, *statistics, 1e-5), output)
+    assert len(names) == 1
+    net = mb.nn.Sequential(mb.nn.Conv2d(9, 9, 1), mb.nn.BatchNorm2d(9), mb.nn.Conv2d(9, 1, 1))
+    with mb.saving("exact"):
+        net(input).sum().backward()
+    assert names.count("batch_norm_scaled_float") == 2  # the second convolution's input
+
+
 def test_small_batches_keep_atens_forward_and_wrong_vectors_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     names = calls(monkeypatch)
     x = torch.randn(64, 8, 15, 17)

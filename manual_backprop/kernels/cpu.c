@@ -200,26 +200,15 @@ static void F(moments_last)(double *mean, double *squares, const REAL *x, I rows
     free(parts), free(seen), free(blocks);
 }
 
-/* batchnorm.BatchNorm.normalized: y = a x + b with a = w invstd, b = bias - a mean, and the running statistics moved.
-   weight, bias and the running statistics may be NULL; momentum and eps come by address. */
-void F(batch_norm_normalized)(REAL *out, REAL *mean, REAL *invstd, const REAL *x, const REAL *weight, const REAL *bias,
-                              REAL *running_mean, REAL *running_var, const double *momentum, const double *eps, I batch,
-                              I channels, I positions, I last, I threads) {
+/* batchnorm.BatchNorm.scaled: y = a x + b with a = w invstd, b = bias - a mean. weight and bias may be NULL. */
+void F(batch_norm_scaled)(REAL *out, const REAL *x, const REAL *weight, const REAL *bias, const REAL *mean,
+                          const REAL *invstd, I batch, I channels, I positions, I last, I threads) {
     const I count = batch * positions;
     if (count * channels <= GRAIN) threads = 1;
-    double *means = malloc((size_t)(2 * channels) * sizeof(double)), *squares = means + channels;
     REAL *a = malloc((size_t)(2 * channels) * sizeof(REAL)), *b = a + channels;
-    if (last)
-        F(moments_last)(means, squares, x, count, channels, threads);
-    else
-        F(moments_first)(means, squares, x, batch, channels, positions, threads);
     for (I c = 0; c < channels; c++) {
-        const double inverse = 1 / sqrt(squares[c] / count + *eps), scale = (weight ? weight[c] : 1) * inverse;
-        mean[c] = (REAL)means[c], invstd[c] = (REAL)inverse;
-        a[c] = (REAL)scale, b[c] = (REAL)((bias ? bias[c] : 0) - means[c] * scale);
-        if (running_mean) running_mean[c] = (REAL)(*momentum * means[c] + (1 - *momentum) * running_mean[c]);
-        if (running_var)
-            running_var[c] = (REAL)(*momentum * squares[c] / (count - 1) + (1 - *momentum) * running_var[c]);
+        const double scale = (weight ? weight[c] : 1) * (double)invstd[c];
+        a[c] = (REAL)scale, b[c] = (REAL)((bias ? bias[c] : 0) - mean[c] * scale);
     }
     if (last) {
 #pragma omp parallel for schedule(static) num_threads((int)threads)
@@ -234,7 +223,28 @@ void F(batch_norm_normalized)(REAL *out, REAL *mean, REAL *invstd, const REAL *x
             for (I i = 0; i < positions; i++) out[r * positions + i] = ac * x[r * positions + i] + bc;
         }
     }
-    free(means), free(a);
+    free(a);
+}
+
+/* batchnorm.BatchNorm.normalized: the same by the batch's own statistics, and the running statistics moved.
+   weight, bias and the running statistics may be NULL; momentum and eps come by address. */
+void F(batch_norm_normalized)(REAL *out, REAL *mean, REAL *invstd, const REAL *x, const REAL *weight, const REAL *bias,
+                              REAL *running_mean, REAL *running_var, const double *momentum, const double *eps, I batch,
+                              I channels, I positions, I last, I threads) {
+    const I count = batch * positions, split = count * channels <= GRAIN ? 1 : threads;
+    double *means = malloc((size_t)(2 * channels) * sizeof(double)), *squares = means + channels;
+    if (last)
+        F(moments_last)(means, squares, x, count, channels, split);
+    else
+        F(moments_first)(means, squares, x, batch, channels, positions, split);
+    for (I c = 0; c < channels; c++) {
+        mean[c] = (REAL)means[c], invstd[c] = (REAL)(1 / sqrt(squares[c] / count + *eps));
+        if (running_mean) running_mean[c] = (REAL)(*momentum * means[c] + (1 - *momentum) * running_mean[c]);
+        if (running_var)
+            running_var[c] = (REAL)(*momentum * squares[c] / (count - 1) + (1 - *momentum) * running_var[c]);
+    }
+    F(batch_norm_scaled)(out, x, weight, bias, mean, invstd, batch, channels, positions, last, threads);
+    free(means);
 }
 
 #endif

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..rules import BatchNorm, MaxPool
 from ..rules._rule import KERNELS
-from . import layout, native
+from . import layout, memory, native
 
 Axes = tuple[int, ...]
 
@@ -33,13 +33,25 @@ def batch_norm_normalized(
     if input.numel() < WORTHWHILE or input.dtype != torch.float32 or (shape := _channels((input,), *vectors)) is None:
         return BatchNorm.normalized(input, *vectors, momentum, eps)
     mean, invstd = input.new_empty(2, shape[1])
-    output, options = torch.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
+    output, options = memory.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
     at = ctypes.addressof(options)
     native.call(
         "batch_norm_normalized_float", *_addresses(output, mean, invstd, input, *vectors),
         at, at + ctypes.sizeof(ctypes.c_double), *shape,
     )  # fmt: skip
     return output, mean, invstd
+
+
+def batch_norm_scaled(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
+) -> Tensor:
+    """`BatchNorm.scaled`, where `batch_norm_normalized` made the output, too."""
+    shape = _channels((input,), weight, bias)
+    if input.numel() < WORTHWHILE or input.dtype != torch.float32 or shape is None:
+        return BatchNorm.scaled(input, weight, bias, mean, invstd, eps)
+    output = memory.empty_like(input)
+    native.call("batch_norm_scaled_float", *_addresses(output, input, weight, bias, mean, invstd), *shape)
+    return output
 
 
 def batch_norm_derivatives(
@@ -159,6 +171,7 @@ def _like(tensor: Tensor, other: Tensor) -> Tensor:
 KERNELS.update(
     {
         BatchNorm.normalized: batch_norm_normalized,
+        BatchNorm.scaled: batch_norm_scaled,
         BatchNorm.derivatives: batch_norm_derivatives,
         MaxPool.winners: max_pool_winners,
         MaxPool.delta_input: max_pool_delta_input,
