@@ -8,6 +8,7 @@ once. As forward operations the first costs 1.2 to 20 times as much. Each entry 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) 
     return torch.ops.aten.convolution_backward(delta, input, weight, None, *options, [False, True, False])[1]
 
 
-TABLE = {
+TABLE: dict[Callable[..., Any], Callable[..., Any]] = {
     Conv.derivatives: conv_derivatives,
     Conv.grad_weight: conv_grad_weight,
     ConvTranspose.grad_weight: conv_transpose_grad_weight,
