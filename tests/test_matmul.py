@@ -7,27 +7,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop as mb
 from manual_backprop.kernels import matmul
 from manual_backprop.rules import Linear
 
+from .test_vendor import Called
+
 ONEDNN = "mkldnn::_linear_pointwise"
 # float32 sums of n terms in any order: n roundings of the sum of their sizes at most, and far fewer at random
 EPS = torch.finfo(torch.float32).eps
-
-
-class Called(TorchDispatchMode):
-    """The names of all operators that run inside."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        self.names.add(func.name())
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(autouse=True)

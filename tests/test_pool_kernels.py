@@ -76,6 +76,8 @@ def test_means(axes: int, dtype: torch.dtype, threads: int, monkeypatch: pytest.
             facts = x.shape[-axes:], *sizes, padded, divisor
             close(KERNELS[AvgPool.delta_input](delta, *facts), AvgPool.delta_input(delta.double(), *facts))
         assert len(names) == 3 * count
+    with pytest.raises(AssertionError):
+        close(output * (1 + 4 * ROUNDINGS * torch.finfo(dtype).eps), AvgPool.output(x.double(), *options))
 
 
 @DTYPES

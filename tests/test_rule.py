@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -48,3 +49,20 @@ def test_without_any_delta_there_are_no_derivatives() -> None:
     # what gradcheck uses: hands on undefined deltas
     torch._C._functions.UndefinedGrad()(mb.functional.dropout(x)).sum().backward()
     assert x.grad is None
+
+
+def test_what_is_wrapped_around_a_backward_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, written = [], mb.rules.Tanh.backward
+
+    @functools.wraps(written)
+    def noted(ctx: Any, *deltas: Any) -> Any:
+        seen.append(len(deltas))
+        return 2 * written(ctx, *deltas)
+
+    monkeypatch.setattr(mb.rules.Tanh, "backward", staticmethod(noted))
+    x = torch.randn(3, requires_grad=True)
+    mb.functional.tanh(x).sum().backward()
+    torch.testing.assert_close(x.grad, 2 * (1 - x.detach().tanh().square()))
+    with torch.autocast("cpu"):
+        mb.functional.tanh(x).sum().backward()
+    assert seen == [1, 1]

@@ -51,6 +51,13 @@ def test_grad_weight(
     delta = torch.randn_like(getattr(F, f"conv{n}d")(input, weight, None, stride, padding, dilation, groups))
     arguments = delta, input, weight.shape, stride, padding, dilation, groups
     equal(vendor.TABLE[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
+    with Called() as called:
+        both = vendor.TABLE[Conv.derivatives](delta, input, weight, stride, padding, dilation, groups)
+    assert "aten::convolution_backward" in called.names
+    for found, expected in zip(
+        both, Conv.derivatives(delta, input, weight, stride, padding, dilation, groups), strict=True
+    ):
+        equal(found, expected)
 
     (weight,) = tensors((4, 6 // groups, *(3, 2, 3)[:n]))
     options = stride, padding, output_padding, groups, dilation
@@ -64,6 +71,9 @@ def test_complex_numbers_are_left_to_the_formula() -> None:
     delta = torch.randn_like(F.conv2d(input, weight))
     arguments = delta, input, weight.shape, (1, 1), (0, 0), (1, 1), 1
     equal(vendor.TABLE[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
+    both = vendor.TABLE[Conv.derivatives](delta, input, weight, (1, 1), (0, 0), (1, 1), 1)
+    for found, expected in zip(both, Conv.derivatives(delta, input, weight, (1, 1), (0, 0), (1, 1), 1), strict=True):
+        equal(found, expected)
 
 
 class Called(TorchDispatchMode):

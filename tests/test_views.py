@@ -21,6 +21,14 @@ TWINS = {
 }
 
 
+@pytest.mark.parametrize(("shape", "dims"), [((2, 3), (0, 2)), ((2, 3), (-3, 1)), ((), (0, 1))])
+def test_transpose_names_the_axis_that_there_is_not(shape: tuple[int, ...], dims: tuple[int, int]) -> None:
+    x = torch.zeros(shape)
+    for transpose in (torch.transpose, mb.functional.transpose):
+        with pytest.raises(IndexError, match=r"out of range"):
+            transpose(x, *dims)
+
+
 @pytest.mark.parametrize("name", TWINS)
 def test_a_view_where_the_twin_returns_one_and_a_copy_where_not(name: str) -> None:
     ours, twin = TWINS[name]

@@ -40,6 +40,9 @@ def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged, a view, as torch.transpose; rule: `mb.rules.Permute`."""
     dims = list(range(input.dim()))
+    for dim in (dim0, dim1):
+        if not -max(len(dims), 1) <= dim < max(len(dims), 1):
+            raise IndexError(f"transpose: dim {dim} is out of range for an input with {len(dims)} axes")
     if dims:
         dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
     return permute(input, dims)

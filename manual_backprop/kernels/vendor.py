@@ -35,10 +35,14 @@ def conv_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> tuple[Tensor, Tensor]:
     """`Conv.derivatives`."""
-    if delta.is_complex() or input.dim() < weight.dim():
+    if delta.is_complex():
         return Conv.derivatives(delta, input, weight, stride, padding, dilation, groups)
-    options = stride, padding, dilation, False, [0] * len(stride), groups
-    return torch.ops.aten.convolution_backward(delta, input, weight, None, *options, [True, True, False])[:2]
+    if input.dim() < weight.dim():
+        options = stride, padding, dilation, groups
+        delta_input, grad_weight = conv_derivatives(delta.unsqueeze(0), input.unsqueeze(0), weight, *options)
+        return delta_input.squeeze(0), grad_weight
+    arguments = stride, padding, dilation, False, [0] * len(stride), groups
+    return torch.ops.aten.convolution_backward(delta, input, weight, None, *arguments, [True, True, False])[:2]
 
 
 def conv_transpose_grad_weight(

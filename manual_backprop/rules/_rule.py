@@ -37,6 +37,10 @@ LOWER = {"cpu": "lower", "cuda": "lower"}
 AUTOCAST: dict[Callable[..., Any], dict[str, str]] = {}
 """`Rule.autocast` by forward function: torch.compile cannot read attributes of a Function."""
 
+UNGUARDED: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""The guarded backward of a rule -> the one that was written; by the function itself, since what someone wraps around
+it has its attributes, too."""
+
 TRACES_LOOKUP = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
 """Whether torch.compile can look a static method up in a dict; older versions trace the formulas."""
 
@@ -115,6 +119,7 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return backward(ctx, *deltas)
 
+    UNGUARDED[run] = backward
     return run
 
 
@@ -123,7 +128,7 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     there is nothing to guard it from."""
     backward = ctx._forward_cls.backward
     if delta is not None and not torch._C._is_any_autocast_enabled():
-        backward = getattr(backward, "__wrapped__", backward)
+        backward = UNGUARDED.get(backward, backward)
     return backward(ctx, delta, *others)
 
 
@@ -183,6 +188,11 @@ def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
     return type(rule.__name__, (rule,), {**members, "__doc__": rule.__doc__, "__module__": rule.__module__})
 
 
+def _chosen(formula: Callable[..., Any], *args: Any) -> Any:
+    """A formula or its kernel, whichever made the tensor that is made again."""
+    return choose(formula)(*args)
+
+
 @functools.cache
 def plain(rule: type[Rule]) -> type[Rule]:
     """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
@@ -202,6 +212,8 @@ def plain(rule: type[Rule]) -> type[Rule]:
         value = output[rule.made_again] if type(output) is tuple else output
         large = type(value) is Tensor and value.numel() >= _saving.LARGE
         recipe = rule.again(args, output) if large else None
+        if recipe is not None:
+            recipe = functools.partial(_chosen, recipe[0]), recipe[1]
         noted = recipe is not None and remember(value, *recipe, before)
         rule.setup_context(ctx, args, output)
         economize(ctx, args)

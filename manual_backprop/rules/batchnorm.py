@@ -45,11 +45,7 @@ class BatchNorm(Rule):
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         input, weight, bias, *_, eps = inputs
-        return BatchNorm.once_more, (input, weight, bias, *output[1:], eps)
-
-    @staticmethod
-    def once_more(*args: Any) -> Tensor:
-        return choose(BatchNorm.scaled)(*args)
+        return BatchNorm.scaled, (input, weight, bias, *output[1:], eps)
 
     @staticmethod
     def scaled(

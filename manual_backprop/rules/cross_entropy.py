@@ -87,8 +87,8 @@ class NLLLoss(Rule):
     ) -> Tensor:
         axis = class_axis(len(shape))
         labels, _, at_label = per_row(delta, target, weight, ignore_index, reduction)
-        classes = along_classes(torch.arange(shape[axis], device=delta.device), len(shape))
-        return torch.where(labels.unsqueeze(axis) == classes, -at_label.unsqueeze(axis), 0.0)
+        zeros = at_label.new_zeros(()).expand(shape)
+        return zeros.scatter(axis, labels.unsqueeze(axis), -at_label.unsqueeze(axis))
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
@@ -150,7 +150,12 @@ class CrossEntropyLoss(Rule):
 
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:
-        return torch.log_softmax, (inputs[0], class_axis(inputs[0].dim()))
+        return CrossEntropyLoss.log_probs, inputs
+
+    @staticmethod
+    def log_probs(*args: Any) -> Tensor:
+        """The logarithms of the softmax alone, made as in the forward."""
+        return CrossEntropyLoss.forward(*args)[1]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:

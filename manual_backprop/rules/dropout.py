@@ -71,7 +71,7 @@ class Dropout(Rule):
 
     @staticmethod
     def kept(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
-        return delta * mask * noise
+        return delta * (mask * noise)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:

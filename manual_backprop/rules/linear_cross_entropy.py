@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ._rule import LOWER, Rule, choose, differentiated_again, in_opmath, total
 from .cross_entropy import CrossEntropyLoss, hints_for_labels, wide
+from .linear import Linear
 
 ELEMENTS = 2**23
 """Logits that are in memory at a time, at most (32 MiB of float32); never less than one row."""
@@ -57,7 +58,7 @@ class LinearCrossEntropyLoss(Rule):
         weight = None if weight is None else weight.to(dtype)
         losses = []
         for run in runs(len(input), len(linear_weight)):
-            logits = F.linear(input[run], linear_weight, linear_bias)
+            logits = choose(Linear.output)(input[run], linear_weight, linear_bias)
             formula = choose(LinearCrossEntropyLoss.losses)
             losses.append(formula(logits, target[run], weight, ignore_index, smoothing, dtype))
         loss = torch.cat(losses) if losses else input.new_zeros(0, dtype=dtype)
@@ -96,11 +97,11 @@ class LinearCrossEntropyLoss(Rule):
         # a second weight in memory is needed only where a derivative or a batch axis may look at the sums
         apart = differentiated_again() or torch._C._are_functorch_transforms_active()
         for run in runs(len(input), len(linear_weight)):
-            logits = F.linear(input[run], linear_weight, linear_bias)
+            logits = choose(Linear.output)(input[run], linear_weight, linear_bias)
             formula = choose(LinearCrossEntropyLoss.delta_logits)
             delta_logits = formula(delta[run], logits, target[run], weight, ignore_index, smoothing, dtype)
             if needs_input:
-                deltas.append(delta_logits @ linear_weight)
+                deltas.append(choose(Linear.delta_input)(delta_logits, linear_weight))
             if needs_weight:
                 if apart or sums != input.dtype:
                     grad_weight = grad_weight + delta_logits.T @ input[run]
