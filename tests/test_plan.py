@@ -128,14 +128,13 @@ def test_options_of_the_model_the_loss_and_the_mode(capsys: pytest.CaptureFixtur
     assert "width" in capsys.readouterr().err
 
 
-def test_the_decoder_on_a_device_keeps_no_more_than_planned_and_learns_from_the_past_alone() -> None:
+def test_the_decoder_on_a_device_keeps_what_was_planned_and_learns_from_the_past_alone() -> None:
     torch.manual_seed(0)
     net, tokens = Decoder(1024, 64, 2, 2), torch.randint(1024, (4, 128))
     planned = Decoder(1024, 64, 2, 2).to("meta")
     found = mb.saved_bytes(planned, tokens.to("meta"))
     real = mb.saved_bytes(net, tokens)
-    # the fused attention of the CPU lays its output out so that the reshape behind it is a view; the plan counts a copy
-    assert found.ours == real.ours + 2 * 4 * 128 * 64 * 4
+    assert found.ours == real.ours
     assert found.ours < 0.7 * found.twin
     assert net.head.weight is net.embedding.weight
     later = tokens.clone()
@@ -144,3 +143,7 @@ def test_the_decoder_on_a_device_keeps_no_more_than_planned_and_learns_from_the_
     assert before.shape == (4, 128, 1024)
     torch.testing.assert_close(before[:, :64], after[:, :64])
     assert not torch.allclose(before[:, 64:], after[:, 64:])
+
+
+def test_the_decoder_is_explicit_throughout() -> None:
+    assert mb.audit(Decoder(50, 16, 2, 4), torch.randint(50, (2, 5))).autograd == 0

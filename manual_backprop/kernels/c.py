@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from .printer import Dialect, Kind, Loop
+from .printer import OPERATORS, Dialect, Kind, Loop
 
 HEADERS = [Path(__file__).with_name(name) for name in ("pointwise.h", "elementary.h")]
 TYPES = {torch.float32: ("float", "float"), torch.float64: ("double", "double"), torch.bfloat16: ("bfloat16", "float")}
@@ -22,21 +22,9 @@ class C(Dialect):
     """C, with the functions of pointwise.h."""
 
     templates: ClassVar[dict[str, str]] = {
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
-        "div": "{0} / {1}",
-        "neg": "-{0}",
+        **OPERATORS,
         "clamp_min": "{0} < {1} ? {1} : {0}",  # NaN passes
         "clamp_max": "{0} > {1} ? {1} : {0}",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "gt": "{0} > {1}",
-        "ge": "{0} >= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "not": "!{0}",
         "where": "{0} ? {1} : {2}",
         **{name: name + "_{real}({0})" for name in FUNCTIONS},

@@ -36,7 +36,7 @@ def batch_norm_normalized(
     output, options = memory.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
     at = ctypes.addressof(options)
     native.call(
-        "batch_norm_normalized_float", *_addresses(output, mean, invstd, input, *vectors),
+        "batch_norm_normalized_float", *native.addresses(output, mean, invstd, input, *vectors),
         at, at + ctypes.sizeof(ctypes.c_double), *shape,
     )  # fmt: skip
     return output, mean, invstd
@@ -50,7 +50,7 @@ def batch_norm_scaled(
     if input.numel() < WORTHWHILE or input.dtype != torch.float32 or shape is None:
         return BatchNorm.scaled(input, weight, bias, mean, invstd, eps)
     output = memory.empty_like(input)
-    native.call("batch_norm_scaled_float", *_addresses(output, input, weight, bias, mean, invstd), *shape)
+    native.call("batch_norm_scaled_float", *native.addresses(output, input, weight, bias, mean, invstd), *shape)
     return output
 
 
@@ -61,9 +61,9 @@ def batch_norm_derivatives(
     real = REAL.get(input.dtype)
     if real is None or (shape := _channels((input, delta), weight, mean, invstd)) is None:
         return BatchNorm.derivatives(delta, input, weight, mean, invstd)
-    delta = _like(input, delta)
+    delta = memory.laid_as(delta, input)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
-    pointers = _addresses(*results, delta, input, weight, mean, invstd)
+    pointers = native.addresses(*results, delta, input, weight, mean, invstd)
     native.call(f"batch_norm_derivatives_{real}", *pointers, *shape)
     return results
 
@@ -80,10 +80,6 @@ def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int
     if any([t.dtype != input.dtype for t in (*tensors, *given)]) or input.numel() <= channels:
         return None
     return batch, channels, math.prod(positions), last
-
-
-def _addresses(*tensors: Tensor | None) -> list[int | None]:
-    return [None if t is None else t.data_ptr() for t in tensors]
 
 
 def max_pool_winners(
@@ -161,11 +157,6 @@ def _last(tensor: Tensor) -> int | None:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     known = formats.get(tensor.dim())
     return 1 if known is not None and tensor.is_contiguous(memory_format=known) else None
-
-
-def _like(tensor: Tensor, other: Tensor) -> Tensor:
-    """`other` laid in memory as `tensor` is."""
-    return other if other.stride() == tensor.stride() else torch.empty_like(tensor).copy_(other)
 
 
 KERNELS.update(

@@ -1,4 +1,4 @@
-"""Memory for what kernels write: large results lie on huge pages.
+"""Memory of what kernels read and write: large results lie on huge pages.
 
 Fresh memory is handed out by the page, and the first write to each costs about as much as writing it twice: for a
 result of tens of MiB the faults take longer than the arithmetic. On Linux a page can be 2 MiB in place of 4 KiB where a
@@ -34,6 +34,11 @@ def on_huge_pages(tensor: Tensor) -> Tensor:
             first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
             advise(first, (begin + size - first) // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
     return tensor
+
+
+def laid_as(tensor: Tensor, like: Tensor) -> Tensor:
+    """`tensor` with the strides of `like`, of the same shape."""
+    return tensor if tensor.stride() == like.stride() else torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
 
 
 @functools.cache

@@ -56,6 +56,11 @@ def call(name: str, *arguments: Any) -> None:
     function(*arguments, torch.get_num_threads())
 
 
+def addresses(*tensors: Tensor | None) -> list[int | None]:
+    """Where tensors lie, as `call` takes them."""
+    return [None if t is None else t.data_ptr() for t in tensors]
+
+
 @functools.cache
 def library() -> Any:
     """The compiled C files, or None where it cannot be had."""

@@ -71,7 +71,7 @@ def kernel(
             other = tensors[i]
             if other.dtype != (torch.bool if mask else dtype) or other.shape != model.shape:
                 return otherwise(*args)
-            laid[i] = other if other.stride() == model.stride() else _like(model, other)
+            laid[i] = memory.laid_as(other, model)
         output = model if in_place else memory.empty_like(model)
         pointers = [tensor.data_ptr() for tensor in laid]
         try:
@@ -104,10 +104,6 @@ def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False
 def dense(tensor: Tensor) -> bool:
     """Whether the tensor fills one piece of memory, without overlap, in whatever order of axes."""
     return tensor.is_contiguous() or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
-
-
-def _like(model: Tensor, other: Tensor) -> Tensor:
-    return torch.empty_like(model, dtype=other.dtype).copy_(other)
 
 
 def single(run: Callable[..., Any], formula: Callable[..., Any]) -> Callable[..., Any]:

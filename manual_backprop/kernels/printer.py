@@ -137,6 +137,20 @@ def _kind(operation: str, arguments: tuple[Value, ...], formula: Any) -> Kind:
     raise TypeError(f"{formula.__qualname__} cannot be printed: {operation} of {', '.join(kinds)}")
 
 
+OPERATORS = {
+    "neg": "-{0}",
+    **{
+        name: f"{{0}} {sign} {{1}}"
+        for name, sign in zip(
+            ("add", "sub", "mul", "div", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"),
+            ["+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!=", "&", "|"],
+            strict=True,
+        )
+    },
+}
+"""What is written alike in the languages of all dialects."""
+
+
 class Dialect:
     """How the steps of a Loop are written in a language: one template for each operation, {0} its first argument.
 

@@ -90,7 +90,7 @@ def _rms_norm(
     input, weight = input.contiguous(), vector(weight)
     number = ctypes.c_double(torch.finfo(input.dtype).eps if eps is None else eps)
     native.call(
-        f"rms_norm_{REAL[input.dtype]}", *addresses(output, invrms, input, weight), ctypes.addressof(number),
+        f"rms_norm_{REAL[input.dtype]}", *native.addresses(output, invrms, input, weight), ctypes.addressof(number),
         input.numel() // n, n,
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def _norm(
     grad_weight, grad_bias = (invstd.new_empty(shape) if needed else None for needed in (needs_weight, needs_bias))
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
-        *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
+        *native.addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
         invstd.numel(), shape.numel(),
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
@@ -130,7 +130,7 @@ def group_norm_derivatives(
     grad_weight, grad_bias = (invstd.new_empty(channels) if needed else None for needed in needs[1:])
     native.call(
         f"group_norm_derivatives_{REAL[input.dtype]}",
-        *addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
+        *native.addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
         batch, channels, input.numel() // (batch * channels), mean.shape[1],
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
@@ -146,10 +146,6 @@ def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
         if t.dtype != dtype or not t.numel():
             return False
     return native.serves(*given) if labels is None else native.serves(*given, labels)
-
-
-def addresses(*tensors: Tensor | None) -> list[int | None]:
-    return [None if t is None else t.data_ptr() for t in tensors]
 
 
 KERNELS.update(

@@ -15,7 +15,7 @@ from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ..rules._rule import KERNELS
 from . import native
 from .memory import empty_like
-from .rows import REAL, addresses, takes, vector
+from .rows import REAL, takes, vector
 
 WORTHWHILE = {torch.float32: 2**20, torch.float64: 2**14}
 """Elements from which a forward gains from its kernel; else ATen's is taken, equal to the last bit."""
@@ -49,7 +49,7 @@ def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
 
 def _output(name: str, input: Tensor, *options: int) -> Tensor:
     output, n = empty_like(input), input.shape[-1]
-    native.call(f"{name}_{REAL[input.dtype]}", *addresses(output, input), input.numel() // n, n, *options)
+    native.call(f"{name}_{REAL[input.dtype]}", *native.addresses(output, input), input.numel() // n, n, *options)
     return output
 
 
@@ -106,8 +106,9 @@ def cross_entropy_output(
     target, weight = target.to(torch.int64).contiguous(), vector(weight)
     wrong, e = ctypes.c_int64(), ctypes.c_double(smoothing)
     native.call(
-        f"cross_entropy_{REAL[input.dtype]}", *addresses(log_probs, loss), ctypes.addressof(wrong),
-        *addresses(input, target, weight), ctypes.addressof(e), ignore_index, REDUCTIONS[reduction], *input.shape,
+        f"cross_entropy_{REAL[input.dtype]}", *native.addresses(log_probs, loss), ctypes.addressof(wrong),
+        *native.addresses(input, target, weight), ctypes.addressof(e), ignore_index, REDUCTIONS[reduction],
+        *input.shape,
     )  # fmt: skip
     return (loss, log_probs) if not wrong.value else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
 
@@ -127,7 +128,7 @@ def cross_entropy_delta_input(
     delta_input, e = empty_like(log_probs), ctypes.c_double(smoothing)
     native.call(
         f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",
-        *addresses(delta_input, delta, log_probs, target, weight), ctypes.addressof(e),
+        *native.addresses(delta_input, delta, log_probs, target, weight), ctypes.addressof(e),
         ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
     )  # fmt: skip
     return delta_input

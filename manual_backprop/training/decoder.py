@@ -6,6 +6,7 @@ from torch import Tensor
 
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
+from manual_backprop import rules
 
 
 class Block(nn.Module):
@@ -21,11 +22,10 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(self.norms[0](x)).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        qkv = F.transpose(self.qkv(self.norms[0](x)), 0, 1)
+        query, key, value = F.call(rules.Heads, qkv, 3, self.heads)
         y = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = F.add(x, self.out(y.transpose(1, 2).reshape(batch, tokens, width)))
+        x = F.add(x, self.out(F.reshape(F.transpose(y, 1, 2), x.shape)))
         return F.add(x, self.mlp(self.norms[1](x)))
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...rules import BatchNorm, GroupNorm
 from ...rules._rule import widen
-from .launch import block, channels_last, dense, laid_as, launch, parallel, takes
+from ..memory import laid_as
+from .launch import block, channels_last, dense, launch, parallel, takes
 
 
 @triton.jit

@@ -80,8 +80,3 @@ def channels_last(tensor: Tensor) -> bool | None:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     known = formats.get(tensor.dim())
     return True if known is not None and tensor.is_contiguous(memory_format=known) else None
-
-
-def laid_as(tensor: Tensor, like: Tensor) -> Tensor:
-    """`tensor` with the strides of `like`, of the same shape."""
-    return tensor if tensor.stride() == like.stride() else torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)

@@ -21,8 +21,9 @@ from torch import Tensor
 from ... import rules
 from ...rules._rule import in_opmath
 from .. import native, printer
+from ..memory import laid_as
 from . import SERVED
-from .launch import laid_as, launch, takes
+from .launch import launch, takes
 
 LANES = 1024
 
@@ -34,21 +35,9 @@ class Triton(printer.Dialect):
     """Triton's language; all real numbers are float32."""
 
     templates: ClassVar[dict[str, str]] = {
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
-        "div": "{0} / {1}",
-        "neg": "-{0}",
+        **printer.OPERATORS,
         "clamp_min": "tl.where({0} < {1}, {1}, {0})",  # NaN passes
         "clamp_max": "tl.where({0} > {1}, {1}, {0})",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "gt": "{0} > {1}",
-        "ge": "{0} >= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "not": "~{0}",
         "where": "tl.where({0}, {1}, {2})",
         **{name: f"tl.{name}({{0}})" for name in ("abs", "sqrt", "exp", "log", "erf")},

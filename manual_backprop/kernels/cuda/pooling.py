@@ -12,7 +12,8 @@ from torch import Tensor
 from ...rules import AvgPool, MaxPool
 from ...rules._rule import in_opmath
 from .. import layout
-from .launch import channels_last, laid_as, launch, takes
+from ..memory import laid_as
+from .launch import channels_last, launch, takes
 
 Axes = tuple[int, ...]
 
