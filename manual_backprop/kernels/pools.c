@@ -91,42 +91,12 @@ static void F(mean_first)(STORED *out, const STORED *x, const Axis *axes, I divi
     }
 }
 
-static void F(mean_last)(STORED *out, const STORED *x, const Axis *axes, I divisor, I batch, I channels, I threads) {
-    const Axis *a = axes, *b = axes + 1, *w = axes + 2;
-#pragma omp parallel for collapse(3) schedule(static) num_threads((int)threads)
-    for (I n = 0; n < batch; n++)
-        for (I p = 0; p < a->outputs; p++)
-            for (I q = 0; q < b->outputs; q++)
-                for (I t = 0; t < w->outputs; t++) {
-                    const I counted = divisor ? divisor : a->count[p] * b->count[q] * w->count[t];
-                    STORED *o = out + (((n * a->outputs + p) * b->outputs + q) * w->outputs + t) * channels;
-                    for (I c = 0; c < channels; c += LANES) {
-                        const int lanes = channels - c < LANES ? (int)(channels - c) : LANES;
-                        REAL sum[LANES] = {0};
-                        for (I i = a->begin[p]; i < a->end[p]; i++)
-                            for (I j = b->begin[q]; j < b->end[q]; j++)
-                                for (I k = w->begin[t]; k < w->end[t]; k++) {
-                                    const STORED *v =
-                                        x + (((n * a->inputs + i) * b->inputs + j) * w->inputs + k) * channels + c;
-                                    if (lanes == LANES)
-#pragma omp simd
-                                        for (int l = 0; l < LANES; l++) sum[l] += V(v[l]);
-                                    else
-                                        for (int l = 0; l < lanes; l++) sum[l] += V(v[l]);
-                                }
-                        for (int l = 0; l < LANES; l++) sum[l] /= (REAL)counted;
-                        for (int l = 0; l < lanes; l++) o[c + l] = S(sum[l]);
-                    }
-                }
-}
-
-/* pooling.AvgPool.output and AdaptiveAvgPool.output of (planes, *), or with channels > 0 of (planes, *, channels). */
-void F(mean_pool)(STORED *out, const STORED *x, const I *plan, I planes, I channels, I threads) {
+/* pooling.AvgPool.output and AdaptiveAvgPool.output of (planes, *). */
+void F(mean_pool)(STORED *out, const STORED *x, const I *plan, I planes, I threads) {
     Axis axes[3];
     read_plan(axes, plan);
-    if (planes * larger(channels, 1) * axes[0].inputs * axes[1].inputs * axes[2].inputs <= GRAIN) threads = 1;
-    if (channels) F(mean_last)(out, x, axes, plan[0], planes, channels, threads);
-    else F(mean_first)(out, x, axes, plan[0], planes, threads);
+    if (planes * axes[0].inputs * axes[1].inputs * axes[2].inputs <= GRAIN) threads = 1;
+    F(mean_first)(out, x, axes, plan[0], planes, threads);
 }
 
 /* out[i] = sum of the windows that i lies in; from = the deltas with `before` zeros before and enough of them behind */

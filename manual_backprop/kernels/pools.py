@@ -1,6 +1,7 @@
 """Means over windows as C (pools.c): AvgPool and AdaptiveAvgPool, in one pass over what they read.
 
-Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors; the
+forwards also tensors with their channels last, on which ATen's own are faster.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def avg_pool_output(
 ) -> Tensor:  # fmt: skip
     """`AvgPool.output`."""
     options = kernel_size, stride, padding
-    if input.numel() >= WORTHWHILE and divisor_override != 0 and (where := _where(input, len(stride))) is not None:
+    if divisor_override != 0 and _worth(input, len(stride)):
         size = tuple(input.shape[-len(stride) :])
         outputs = _outputs(size, *options, ceil_mode)
         if outputs is not None:
             plan = _averaged(size, outputs, *options, count_include_pad, divisor_override)
-            return _run("mean_pool", input, outputs, plan, *where)
+            return _run("mean_pool", input, outputs, plan)
     return AvgPool.output(input, *options, ceil_mode, count_include_pad, divisor_override)
 
 
@@ -52,18 +53,14 @@ def avg_pool_delta_input(
         return layout.avg_pool_delta_input(delta, size, *options)
     delta, where = found
     plan = _averaged(tuple(size), tuple(delta.shape[-len(size) :]), *options)
-    return _run("mean_pool_delta_input", delta, size, plan, *where)
+    return _run("mean_pool_delta_input", delta, size, plan, where)
 
 
 def adaptive_avg_pool_output(input: Tensor, output_size: Axes) -> Tensor:
     """`AdaptiveAvgPool.output`."""
-    if (
-        input.numel() >= WORTHWHILE
-        and math.prod(output_size) > 1
-        and (where := _where(input, len(output_size))) is not None
-    ):
+    if math.prod(output_size) > 1 and _worth(input, len(output_size)):
         plan = _adapted(tuple(input.shape[-len(output_size) :]), tuple(output_size))
-        return _run("mean_pool", input, output_size, plan, *where)
+        return _run("mean_pool", input, output_size, plan)
     return AdaptiveAvgPool.output(input, output_size)
 
 
@@ -73,7 +70,12 @@ def adaptive_avg_pool_delta_input(delta: Tensor, size: Axes) -> Tensor:
     if math.prod(outputs) == 1 or not math.prod(size) or (found := _dense(delta, len(size))) is None:
         return layout.adaptive_avg_pool_delta_input(delta, size)
     delta, where = found
-    return _run("mean_pool_delta_input", delta, size, _adapted(tuple(size), outputs), *where)
+    return _run("mean_pool_delta_input", delta, size, _adapted(tuple(size), outputs), where)
+
+
+def _worth(input: Tensor, axes: int) -> bool:
+    """Whether a forward takes its kernel."""
+    return input.numel() >= WORTHWHILE and input.is_contiguous() and _where(input, axes) is not None
 
 
 def _where(tensor: Tensor, axes: int) -> tuple[int, int] | None:
@@ -102,11 +104,12 @@ def _dense(delta: Tensor, axes: int) -> tuple[Tensor, tuple[int, int]] | None:
     return None if where is None else (delta, where)
 
 
-def _run(name: str, given: Tensor, size: Axes, plan: Any, planes: int, channels: int) -> Tensor:
+def _run(name: str, given: Tensor, size: Axes, plan: Any, where: tuple[int, int] | None = None) -> Tensor:
     shape = (*given.shape[: given.dim() - len(size)], *size)
-    memory_format = torch.channels_last if channels else torch.contiguous_format
+    memory_format = torch.channels_last if where and where[1] else torch.contiguous_format
     result = on_huge_pages(torch.empty(shape, dtype=given.dtype, memory_format=memory_format))
-    native.call(f"{name}_{REAL[given.dtype]}", result.data_ptr(), given.data_ptr(), plan, planes, channels)
+    planes = where or (math.prod(given.shape[: given.dim() - len(size)]),)
+    native.call(f"{name}_{REAL[given.dtype]}", result.data_ptr(), given.data_ptr(), plan, *planes)
     return result
 
 
