@@ -219,3 +219,15 @@ def test_torch_s_random_stream_on_cuda(name: str) -> None:
     outputs = [run(values(*SHAPES[name]).cuda().requires_grad_()) for run in pair(name, p=0.3)]
     # torch's fused dropout multiplies by a float32 reciprocal, one rounding apart
     torch.testing.assert_close(*outputs, rtol=1e-6, atol=1e-6)
+
+
+def test_float64_stays_so_without_a_compiler_and_under_vmap(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manual_backprop.kernels import native, pointwise
+
+    delta, mask = torch.randn(4, 5, dtype=torch.float64), torch.rand(4, 5) < 0.7
+    expected = mb.rules.Dropout.delta_input(delta, mask, 0.3)
+    batched = torch.func.vmap(lambda d, m: pointwise.dropout_delta_input(d, m, 0.3))
+    assert torch.equal(batched(delta, mask), expected)
+    monkeypatch.setattr(native, "loaded", lambda *_: None)
+    monkeypatch.setattr(pointwise, "_kept", pointwise.kernel(pointwise._dropped, like=0))
+    assert torch.equal(pointwise.dropout_delta_input(delta, mask, 0.3), expected)

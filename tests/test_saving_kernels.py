@@ -57,14 +57,17 @@ def test_log_probabilities(norm: bool, again: bool) -> None:
 
 
 def test_another_function_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def formula_alone(formula: Any, *args: Any) -> Any:
-        with mb.backend("formula"):
-            return formula(*args)
+    def formula_alone(formula: Any) -> Any:
+        def run(*args: Any) -> Any:
+            with mb.backend("formula"):
+                return formula(*args)
+
+        return run
 
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Linear(64, 512), nn.Mish(), nn.Linear(512, 8)), torch.randn(256, 64)
     with mb.saving("off"):
         expected = gradients(net, x)
-    monkeypatch.setattr(_rule, "_chosen", formula_alone)
+    monkeypatch.setattr(_rule, "chosen", formula_alone)
     with mb.saving("exact"):
         assert not same(gradients(net, x), expected)

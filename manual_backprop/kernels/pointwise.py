@@ -152,6 +152,10 @@ def _noise(p: float, dtype: torch.dtype) -> float:
     return (torch.ones((), dtype=dtype) / (1 - p)).item()
 
 
+def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
+    return delta * mask * noise  # a number times a mask alone would be float32
+
+
 def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
     """`Dropout.delta_input`, equal to the last bit."""
     if torch.compiler.is_compiling() or p == 1 or delta.dtype not in EXACT or mask.shape != delta.shape:
@@ -160,7 +164,7 @@ def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
 
 
 EXACT = torch.float32, torch.float64
-_kept = kernel(rules.Dropout.kept, like=0)
+_kept = kernel(_dropped, like=0)
 glu_delta_input.rounds_once = True  # type: ignore[attr-defined]
 
 FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {

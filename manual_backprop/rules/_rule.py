@@ -188,9 +188,15 @@ def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
     return type(rule.__name__, (rule,), {**members, "__doc__": rule.__doc__, "__module__": rule.__module__})
 
 
-def _chosen(formula: Callable[..., Any], *args: Any) -> Any:
+@functools.cache
+def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     """A formula or its kernel, whichever made the tensor that is made again."""
-    return choose(formula)(*args)
+
+    @functools.wraps(formula)
+    def run(*args: Any) -> Any:
+        return choose(formula)(*args)
+
+    return run
 
 
 @functools.cache
@@ -213,7 +219,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         large = type(value) is Tensor and value.numel() >= _saving.LARGE
         recipe = rule.again(args, output) if large else None
         if recipe is not None:
-            recipe = functools.partial(_chosen, recipe[0]), recipe[1]
+            recipe = chosen(recipe[0]), recipe[1]
         noted = recipe is not None and remember(value, *recipe, before)
         rule.setup_context(ctx, args, output)
         economize(ctx, args)

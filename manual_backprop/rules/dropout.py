@@ -67,11 +67,7 @@ class Dropout(Rule):
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
         if p == 1:
             return delta * 0.0
-        return Dropout.kept(delta, mask, delta.new_ones(()) / (1 - p))  # type: ignore[arg-type]
-
-    @staticmethod
-    def kept(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
-        return delta * (mask * noise)
+        return delta * (mask * (delta.new_ones(()) / (1 - p)))
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
