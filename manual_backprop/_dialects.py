@@ -72,8 +72,11 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def _in_shape_of(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A change of shape alone: torch says which."""
+    sizes = theirs in (Tensor.view, Tensor.reshape)
 
     def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if sizes and args and type(args[0]) is int and not kwargs and input.is_contiguous():
+            return F.reshape(input, args)
         if any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values())):
             return theirs(input, *args, **kwargs)  # view(dtype): the same bits, other numbers
         with torch.no_grad():

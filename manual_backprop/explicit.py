@@ -33,15 +33,17 @@ class _Explicit(TorchFunctionMode):
     leads_to_rules = True
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = lost_arguments(func, kwargs or {})
+        kwargs = kwargs or {}
         ours = TABLE.get(func)
-        # torch switches the mode off in here: what ours calls, and backward, run as they are
-        if ours is None or _suspended or not _plain(types) or not _recorded((*args, *kwargs.values())):
+        if ours is None:
             return func(*args, **kwargs)
-        kwargs = {NUMPY.get(name, name): value for name, value in kwargs.items()}
-        try:
-            SIGNATURES[ours].bind(*args, **kwargs)
-        except TypeError:  # an overload of torch's that ours does not have, such as out=
+        kwargs = lost_arguments(func, kwargs)
+        # torch switches the mode off in here: what ours calls, and backward, run as they are
+        if _suspended or not _plain(types) or not _recorded((*args, *kwargs.values())):
+            return func(*args, **kwargs)
+        if kwargs:
+            kwargs = {NUMPY.get(name, name): value for name, value in kwargs.items()}
+        if not _takes(ours, args, kwargs):
             return func(*args, **kwargs)
         return ours(*args, **kwargs)
 
@@ -77,7 +79,24 @@ def suspended() -> Iterator[None]:
 
 def _plain(types: Sequence[type]) -> bool:
     """Tensor subclasses bring their own meaning of a call."""
-    return all(cls in (Tensor, torch.nn.Parameter) for cls in types)
+    for cls in types:
+        if cls is not Tensor and cls is not torch.nn.Parameter:
+            return False
+    return True
+
+
+def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether ours has the overload of torch's that is called: some it does not have, such as out=."""
+    call = (ours, len(args), *kwargs)
+    if torch.compiler.is_compiling() or (known := _taken.get(call)) is None:
+        try:
+            SIGNATURES[ours].bind(*args, **kwargs)
+            known = True
+        except TypeError:
+            known = False
+        if not torch.compiler.is_compiling():  # which would have to guard what it reads
+            _taken[call] = known
+    return known
 
 
 def _recorded(values: Sequence[Any]) -> bool:
@@ -122,3 +141,6 @@ TABLE = _table()
 """torch's function or method -> ours."""
 
 SIGNATURES = {ours: inspect.signature(ours) for ours in TABLE.values()}
+
+_taken: dict[tuple, bool] = {}
+"""Function of ours, how many arguments come by place, and the names of the others -> whether it takes them so."""

@@ -10,7 +10,7 @@ import torch
 
 from .printer import OPERATORS, Dialect, Kind, Loop
 
-HEADERS = [Path(__file__).with_name(name) for name in ("pointwise.h", "elementary.h")]
+HEADERS = [Path(__file__).with_name(name) for name in ("pointwise.h", "elementary.h", "stream.h")]
 TYPES = {torch.float32: ("float", "float"), torch.float64: ("double", "double"), torch.bfloat16: ("bfloat16", "float")}
 """By dtype: the type in memory and the one to compute in."""
 
@@ -27,7 +27,7 @@ class C(Dialect):
         "clamp_max": "{0} > {1} ? {1} : {0}",
         "not": "!{0}",
         "where": "{0} ? {1} : {2}",
-        **{name: name + "_{real}({0})" for name in FUNCTIONS},
+        **{name: name + "_{real}({0})" for name in (*FUNCTIONS, "decay")},
     }
 
     def constant(self, value: float) -> str:
@@ -46,10 +46,11 @@ def _named(value: float) -> str:
 
 
 def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
-    """A C function `kernel`: pointers to results and tensors, the numbers, how many elements, how many threads.
+    """A C function `kernel`: pointers to results and tensors, the numbers, how many elements, whether the results go
+    around the caches (stream.h), how many threads.
 
-    rows: it takes how many rows there are before the elements of one, and for each pointer, after the threads, how many
-    elements further a row begins.
+    rows: in place of going around it takes how many rows there are, before the elements of one, and for each pointer,
+    after the threads, how many elements further a row begins.
     """
     memory, real = TYPES[dtype]
     dialect = C(real)
@@ -57,25 +58,58 @@ def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
     tensors = [(f"{t.text}_", f"const {'uint8_t' if t.kind == 'mask' else memory} *") for t in loop.tensors]
     pointers = results + tensors
     given = [kind + name + "0" * rows for name, kind in pointers] + [f"double {n.text}" for n in loop.numbers]
-    given += ["I rows"] * rows + ["I n", "I threads"] + [f"I {name}s" for name, _ in pointers] * rows
+    given += ["I rows", "I n"] if rows else ["I n", "I around"]
+    given += ["I threads"] + [f"I {name}s" for name, _ in pointers] * rows
     loads = [
         dialect.declared(t.text, t.kind, f"{t.text}_[i]" if t.kind == "mask" else f"load_{memory}({t.text}_[i])")
         for t in loop.tensors
     ]
-    stores = [f"out{i}[i] = store_{memory}({text});" for i, text in enumerate(dialect.results(loop))]
-    count = "rows * n" if rows else "n"
-    split = f"schedule(static) num_threads({count} > GRAIN ? (int)threads : 1)"
-    row = [f"        {kind}{name} = {name}0 + row * {name}s;" for name, kind in pointers]
-    lines = [
+    stores = [f"to{i} = store_{memory}({text});" for i, text in enumerate(dialect.results(loop))]
+    element = [*loads, *dialect.lines(loop, ("real", "mask")), *stores]
+    places = ", ".join(f"to{i}" for i in range(len(results)))
+    written = ", ".join(f"{name}[j]" for name, _ in results)
+    return "\n".join([
         '#include "pointwise.h"',
         f"/* {loop.name} */",
+        f"#define ELEMENT(at, {places}) {{ \\",
+        "    const I i = at; \\",
+        *(f"    {line} \\" for line in element),
+        "}",
         f"void kernel({', '.join(given)}) {{",
         *(f"    {line}" for line in dialect.lines(loop, ("number",))),
-        f"#pragma omp parallel for {split}" if rows else f"#pragma omp parallel for simd {split}",
-        *(["    for (I row = 0; row < rows; row++) {", *row, "#pragma omp simd"] if rows else []),
-        "    for (I i = 0; i < n; i++) {",
-        *(f"        {line}" for line in loads + dialect.lines(loop, ("real", "mask")) + stores),
-        "    }" + "}" * rows,
+        *(_each_row(pointers, written) if rows else _each(results, memory, written)),
         "}",
+    ]) + "\n"  # fmt: skip
+
+
+def _each(results: list[tuple[str, str]], memory: str, written: str) -> list[str]:
+    parts = [f"{name}_part" for name, _ in results]
+    aligned = " && ".join(f"(uintptr_t){name} % PART == 0" for name, _ in results)
+    return [
+        f"    const I whole = around && {aligned} ? n / PART * PART : 0;",
+        "    if (whole)",
+        "#pragma omp parallel num_threads((int)threads)",
+        "    {",
+        *(f"        {memory} {part}[PART] __attribute__((aligned(PART)));" for part in parts),
+        "#pragma omp for schedule(static)",
+        "        for (I first = 0; first < whole; first += PART) {",
+        "#pragma omp simd",
+        f"            for (int k = 0; k < PART; k++) ELEMENT(first + k, {', '.join(f'{part}[k]' for part in parts)})",
+        *(f"            stream({part[:-5]} + first, {part}, sizeof {part});" for part in parts),
+        "        }",
+        "        streamed();",
+        "    }",
+        "#pragma omp parallel for simd schedule(static) num_threads(n - whole > GRAIN ? (int)threads : 1)",
+        f"    for (I j = whole; j < n; j++) ELEMENT(j, {written})",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _each_row(pointers: list[tuple[str, str]], written: str) -> list[str]:
+    return [
+        "#pragma omp parallel for schedule(static) num_threads(rows * n > GRAIN ? (int)threads : 1)",
+        "    for (I row = 0; row < rows; row++) {",
+        *(f"        {kind}{name} = {name}0 + row * {name}s;" for name, kind in pointers),
+        "#pragma omp simd",
+        f"        for (I j = 0; j < n; j++) ELEMENT(j, {written})",
+        "    }",
+    ]

@@ -14,6 +14,29 @@
 
 typedef int64_t I;
 
+#include "stream.h"
+
+I largest_cache = 32 << 20; /* in bytes */
+void know_cache(I bytes) { largest_cache = bytes; }
+
+/* Whether all runs of n numbers at `out` go around the caches (stream.h), which do not hold `count` read and written. */
+#define AROUND(out, n, count) \
+    ((n) % PART == 0 && (uintptr_t)(out) % PART == 0 && 2 * (count) * (I)sizeof(REAL) >= largest_cache)
+
+/* out[i] = f for 0 <= i < n */
+#define RUN(out, n, around, f)                                                  \
+    if (around)                                                                 \
+        for (I first = 0; first < (n); first += PART) {                         \
+            REAL part[PART] __attribute__((aligned(PART)));                     \
+            _Pragma("omp simd") for (int k_ = 0; k_ < PART; k_++) {             \
+                const I i = first + k_;                                         \
+                part[k_] = f;                                                   \
+            }                                                                   \
+            stream((out) + first, part, sizeof part);                           \
+        }                                                                       \
+    else                                                                        \
+        _Pragma("omp simd") for (I i = 0; i < (n); i++)(out)[i] = f;
+
 /* Sums over one run of numbers: floats in blocks, blocks in double, so that long sums stay as exact as pairwise ones. */
 #define BLOCK 256
 
@@ -118,23 +141,22 @@ void F(batch_norm_derivatives)(REAL *out, REAL *grad_weight, REAL *grad_bias, co
         grad_bias[k] = (REAL)sums[k], grad_weight[k] = (REAL)gradient;
         a[k] = (REAL)scale, b[k] = (REAL)slope, c[k] = (REAL)(-scale * sums[k] / count - slope * mean[k]);
     }
-    if (last) {
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-        for (I r = 0; r < count; r++) {
-            REAL *o = out + r * channels;
-            const REAL *d = delta + r * channels, *v = x + r * channels;
-#pragma omp simd
-            for (I k = 0; k < channels; k++) o[k] = a[k] * d[k] + (b[k] * v[k] + c[k]);
-        }
-    } else {
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-        for (I r = 0; r < batch * channels; r++) {
-            REAL *o = out + r * positions;
-            const REAL *d = delta + r * positions, *v = x + r * positions;
+    const I run = last ? channels : positions, runs = last ? count : batch * channels;
+    const int around = AROUND(out, run, count * channels);
+#pragma omp parallel num_threads((int)threads)
+    {
+#pragma omp for schedule(static)
+        for (I r = 0; r < runs; r++) {
+            REAL *o = out + r * run;
+            const REAL *d = delta + r * run, *v = x + r * run;
             const REAL ak = a[r % channels], bk = b[r % channels], ck = c[r % channels];
-#pragma omp simd
-            for (I i = 0; i < positions; i++) o[i] = ak * d[i] + (bk * v[i] + ck);
+            if (last) {
+                RUN(o, run, around, a[i] * d[i] + (b[i] * v[i] + c[i]))
+            } else {
+                RUN(o, run, around, ak * d[i] + (bk * v[i] + ck))
+            }
         }
+        streamed();
     }
     free(sums), free(a);
 }
@@ -210,18 +232,22 @@ void F(batch_norm_scaled)(REAL *out, const REAL *x, const REAL *weight, const RE
         const double scale = (weight ? weight[c] : 1) * (double)invstd[c];
         a[c] = (REAL)scale, b[c] = (REAL)((bias ? bias[c] : 0) - mean[c] * scale);
     }
-    if (last) {
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-        for (I r = 0; r < count; r++)
-#pragma omp simd
-            for (I c = 0; c < channels; c++) out[r * channels + c] = a[c] * x[r * channels + c] + b[c];
-    } else {
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-        for (I r = 0; r < batch * channels; r++) {
+    const I run = last ? channels : positions, runs = last ? count : batch * channels;
+    const int around = AROUND(out, run, count * channels);
+#pragma omp parallel num_threads((int)threads)
+    {
+#pragma omp for schedule(static)
+        for (I r = 0; r < runs; r++) {
+            REAL *o = out + r * run;
+            const REAL *v = x + r * run;
             const REAL ac = a[r % channels], bc = b[r % channels];
-#pragma omp simd
-            for (I i = 0; i < positions; i++) out[r * positions + i] = ac * x[r * positions + i] + bc;
+            if (last) {
+                RUN(o, run, around, a[i] * v[i] + b[i])
+            } else {
+                RUN(o, run, around, ac * v[i] + bc)
+            }
         }
+        streamed();
     }
     free(a);
 }

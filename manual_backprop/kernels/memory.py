@@ -3,6 +3,8 @@
 Fresh memory is handed out by the page, and the first write to each costs about as much as writing it twice: for a
 result of tens of MiB the faults take longer than the arithmetic. On Linux a page can be 2 MiB in place of 4 KiB where a
 program asks for it, as is done here. Elsewhere nothing is asked.
+
+A result that is too large for the caches is written around them (stream.h): its lines need not be read before.
 """
 
 from __future__ import annotations
@@ -10,14 +12,19 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-LARGE = 2**22
-"""Bytes from which a tensor gains from huge pages."""
+LARGE = 2**25
+"""Bytes from which memory is fresh at every call: glibc keeps what is smaller after a while, and then asking again, a
+call of the system, cost 50 us a tensor."""
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def empty_like(tensor: Tensor, **options: Any) -> Tensor:
@@ -39,6 +46,24 @@ def on_huge_pages(tensor: Tensor) -> Tensor:
 def laid_as(tensor: Tensor, like: Tensor) -> Tensor:
     """`tensor` with the strides of `like`, of the same shape."""
     return tensor if tensor.stride() == like.stride() else torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+
+
+@functools.cache
+def largest_cache() -> int:
+    """Bytes of the processor's last cache; where that is not known, as many as are usual."""
+    sizes = [32 * 2**20]
+    for path in CACHES.glob("index*/size"):
+        if found := re.fullmatch(r"(\d+)K", path.read_text().strip()):
+            sizes.append(int(found[1]) * 2**10)
+    return max(sizes[1:] or sizes)
+
+
+def around(*tensors: Tensor) -> bool:
+    """Whether the last of them, a result, is better written around the caches, which do not hold them all."""
+    size = 0
+    for tensor in tensors:
+        size += tensor.nbytes
+    return size >= largest_cache()
 
 
 @functools.cache

@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .memory import largest_cache
+
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
@@ -64,7 +66,10 @@ def addresses(*tensors: Tensor | None) -> list[int | None]:
 @functools.cache
 def library() -> Any:
     """The compiled C files, or None where it cannot be had."""
-    return loaded("cpu", SOURCES, HEADERS)
+    found = loaded("cpu", SOURCES, HEADERS)
+    if found is not None:
+        found.know_cache(ctypes.c_int64(largest_cache()))
+    return found
 
 
 def loaded(name: str, sources: Sequence[Path], headers: Sequence[Path] = (), program: str = "", *flags: str) -> Any:

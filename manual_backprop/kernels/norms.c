@@ -40,16 +40,19 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
     if (rows * n <= GRAIN) threads = 1;
     double *parts = total ? calloc((size_t)(2 * threads * n), sizeof(double)) : NULL;
     REAL *blocks = total ? malloc((size_t)(2 * threads * n) * sizeof(REAL)) : NULL;
+    const I bytes = n * (I)sizeof(STORED);
+    const int around = out && AROUND(out, rows, bytes);
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I t = 0; t < threads; t++) {
         REAL *sum = blocks + 2 * t * n, *dot = sum + n;
+        STORED *part = around ? room(bytes) : NULL;
         const I stop = rows * (t + 1) / threads;
         for (I from = rows * t / threads; from < stop; from += ROWS) {
             const I to = from + ROWS < stop ? from + ROWS : stop;
             if (total) memset(sum, 0, (size_t)(2 * n) * sizeof(REAL));
             for (I r = from; r < to; r++) {
                 const STORED *d = delta + r * n, *v = x + r * n;
-                STORED *o = out + r * n;
+                STORED *o = around ? part : out + r * n;
                 const REAL middle = mean ? mean[r] : 0, scale = invstd[r];
                 double along_one = 0, along_x = 0;
                 REAL a = 0, b = 0, c = 0;
@@ -69,10 +72,13 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
                 else if (out) ROW(1, 0, 0);
                 else if (total) ROW(0, 0, 1);
 #undef ROW
+                if (around) stream(out + r * n, part, (size_t)bytes);
             }
             if (total)
                 for (I k = 0; k < 2 * n; k++) parts[2 * t * n + k] += sum[k];
         }
+        streamed();
+        free(part);
     }
     if (sums) F(add_parts)(sums, parts, n, 2 * n, threads);
     if (dots) F(add_parts)(dots, parts + n, n, 2 * n, threads);

@@ -14,6 +14,8 @@ typedef uint16_t bfloat16;
 #define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
 #define INLINE static inline __attribute__((always_inline))
 
+#include "stream.h"
+
 INLINE float load_float(float x) { return x; }
 INLINE float store_float(float x) { return x; }
 INLINE double load_double(double x) { return x; }

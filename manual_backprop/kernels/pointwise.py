@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,15 +28,24 @@ WORTHWHILE = 2**14
 ALONE = "-ffp-contract=off"
 """An element's value depends on the element alone: no sum and product become one unless the text says so."""
 
+NARROW = ("-mprefer-vector-width=256",) if platform.machine() in ("x86_64", "AMD64") else ()
+"""Where memory takes the time: of a choice between vectors of 512 bits gcc makes masked loads, which take 1.15 times
+as long."""
+
+COSTLY = {*c.FUNCTIONS, "decay"} - {"abs", "sqrt"}
+"""Operations beside which memory takes little time."""
+
 
 def kernel(
-    formula: Callable[..., Any], like: int = -1, aten: Callable[..., Any] | None = None, in_place: bool = False
-) -> Callable[..., Any]:
+    formula: Callable[..., Any], like: int = -1, aten: Callable[..., Any] | None = None, in_place: bool = False,
+    huge: bool = False,
+) -> Callable[..., Any]:  # fmt: skip
     """The formula as a printed loop, with the formula's own signature.
 
     like: which of its tensors has the memory format of the result.
     aten: for a forward, the function of ATen that runs instead where the loop does not.
     in_place: the result is written over the first tensor.
+    huge: ATen's function runs, too, for what the caches can hold.
     """
     names, _ = printer.parameters(formula)
     count = len(names)
@@ -55,7 +65,7 @@ def kernel(
             return otherwise(*args)
         model = tensors[model_at]
         dtype, n = model.dtype, model.numel()
-        if aten is not None and n < WORTHWHILE:
+        if aten is not None and (n < WORTHWHILE or (huge and not memory.around(*tensors, model))):
             return otherwise(*args)
         if (function := loops.get(dtype)) is None:
             if dtype not in loops:
@@ -75,7 +85,8 @@ def kernel(
         output = model if in_place else memory.empty_like(model)
         pointers = [tensor.data_ptr() for tensor in laid]
         try:
-            function(output.data_ptr(), *pointers, *args[count:], n, torch.get_num_threads())
+            around = n >= WORTHWHILE and not in_place and memory.around(*laid, output)
+            function(output.data_ptr(), *pointers, *args[count:], n, around, torch.get_num_threads())
         except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)
         return output
@@ -90,12 +101,13 @@ def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False
         return None
     loop = printer.read(formula)
     text = c.printed(loop, dtype, rows)
-    library = native.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE)
+    flags = () if any(step.operation in COSTLY for step in loop.steps) else NARROW
+    library = native.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE, *flags)
     if library is None:
         return None
     function = library.kernel
     pointers, numbers = len(loop.outputs) + len(loop.tensors), len(loop.numbers)
-    whole = 2 + (1 + pointers) * rows
+    whole = 3 + pointers * rows
     function.argtypes = (ctypes.c_void_p,) * pointers + (ctypes.c_double,) * numbers + (ctypes.c_int64,) * whole
     function.restype = None
     return function
@@ -180,6 +192,21 @@ FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 """Forwards in which a loop of ours is faster than ATen's function."""
 
+HUGE: dict[Callable[..., Any], Callable[..., Any]] = {
+    rules.ReLU.output: torch.relu,
+    rules.Threshold.output: F.threshold,
+    rules.LeakyReLU.output: F.leaky_relu,
+    rules.Hardtanh.output: F.hardtanh,
+    rules.Hardshrink.output: F.hardshrink,
+    rules.Softshrink.output: F.softshrink,
+    rules.Hardsigmoid.output: F.hardsigmoid,
+    rules.Hardswish.output: F.hardswish,
+    rules.Sigmoid.output: torch.sigmoid,
+    rules.SiLU.output: F.silu,
+}
+"""Forwards in which memory takes the time: a loop of ours is faster where the caches do not hold what it reads and
+writes."""
+
 IN_PLACE: dict[Callable[..., Any], tuple[Callable[..., Any], Callable[..., Any]]] = {
     rules.ELU.output_: (rules.ELU.output, F.elu_),
     rules.CELU.output_: (rules.CELU.output, torch.celu_),
@@ -206,6 +233,7 @@ _log_sigmoid = kernel(rules.LogSigmoid.output, aten=F.logsigmoid)
 log_sigmoid.rounds_once = True  # type: ignore[attr-defined]
 
 KERNELS.update({formula: kernel(formula, aten=aten) for formula, aten in FORWARD.items()})
+KERNELS.update({formula: kernel(formula, aten=aten, huge=True) for formula, aten in HUGE.items()})
 KERNELS.update({name: kernel(formula, aten=aten, in_place=True) for name, (formula, aten) in IN_PLACE.items()})
 KERNELS.update({formula: kernel(formula) for formula in BACKWARD})
 KERNELS.update(

@@ -2,7 +2,8 @@
 
 `read` records the formula with torch.fx and makes a `Loop` of it, steps that each give one value from those before. A
 `Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use OPERATIONS on
-tensors of one shape and on numbers; a tensor that is called mask holds truth values.
+tensors of one shape and on numbers; a tensor that is called mask holds truth values. The exponential of minus a square
+is read as `decay`, which is e^x for x <= 0: of those that erfc has inside, the compiler computes one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Kind = Literal["real", "mask", "number"]
 """What changes from element to element is real or a truth value; a number is the same for all of them."""
 
 ARITHMETIC = {"add", "sub", "mul", "div", "neg"}
-ELEMENTARY = {"abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "erfc", "clamp_min", "clamp_max"}
+ELEMENTARY = {"abs", "exp", "decay", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "erfc", "clamp_min", "clamp_max"}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 LOGIC = {"and", "or", "not"}
 OPERATIONS = {*ARITHMETIC, *ELEMENTARY, *COMPARISONS, *LOGIC, "where"}
@@ -92,10 +93,21 @@ def read(formula: Callable[..., Any]) -> Loop:
             for operation, arguments in _spelled_out(called, node.args, node.kwargs, formula):
                 # of a clamp's two steps the second takes the first one's result
                 values = tuple(known[node] if a is ... else _value(a, known, formula) for a in arguments)
+                if operation == "exp" and _not_positive(values[0], steps):
+                    operation = "decay"
                 known[node] = Value(f"v{len(steps)}", _kind(operation, values, formula))
                 steps.append(Step(known[node], operation, values))
     tensors = tuple(v for v in known.values() if v.text in names)
     return Loop(name, tensors, tuple(v for v in known.values() if v.text in numbers), tuple(steps), outputs)
+
+
+def _not_positive(value: Value, steps: list[Step]) -> bool:
+    """Whether a value is minus a square."""
+    by_name = {step.result: step for step in steps}
+    step = by_name.get(value)
+    if step is None or step.operation != "neg" or (square := by_name.get(step.arguments[0])) is None:
+        return False
+    return square.operation == "mul" and square.arguments[0] == square.arguments[1]
 
 
 def _spelled_out(called: str, args: tuple, kwargs: Mapping[str, Any], formula: Any) -> list[tuple[str, tuple]]:

@@ -14,6 +14,11 @@ typedef uint16_t bfloat16;
 #define LANES 16
 
 #define INLINE static inline __attribute__((always_inline))
+
+#include "stream.h"
+
+extern I largest_cache; /* in bytes; cpu.c has it */
+#define ROOM 262144     /* bytes of a row that is made in a cache and goes out at once */
 #define JOIN(a, b) a##_##b
 #define NAMED(a, b) JOIN(a, b)
 
@@ -108,18 +113,29 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
+/* Whether rows of `bytes` at `out` go around the caches, which do not hold them and what they are made of. */
+#define AROUND(out, rows, bytes) \
+    ((bytes) <= ROOM && (bytes) % 32 == 0 && (uintptr_t)(out) % 32 == 0 && 2 * (rows) * (bytes) >= largest_cache)
+
+INLINE void *room(I bytes) { return aligned_alloc(64, (size_t)((bytes + 63) / 64 * 64)); }
+
 /* What is done for every row r of n numbers, whose results go to o; `row` has room for as many REALs. */
 #define EACH_ROW(rows, n, ...)                                             \
     {                                                                      \
         if ((rows) * (n) <= GRAIN) threads = 1;                            \
+        const I bytes_ = (n) * (I)sizeof(STORED);                          \
+        const int around_ = AROUND(out, rows, bytes_);                     \
         _Pragma("omp parallel num_threads((int)threads)")                  \
         {                                                                  \
             REAL *row = malloc((size_t)(n) * sizeof(REAL));                \
+            STORED *part = around_ ? room(bytes_) : NULL;                  \
             _Pragma("omp for schedule(static)")                            \
             for (I r = 0; r < (rows); r++) {                               \
-                STORED *o = out + r * (n);                                 \
+                STORED *o = around_ ? part : out + r * (n);                \
                 __VA_ARGS__                                                \
+                if (around_) stream(out + r * (n), part, (size_t)bytes_);  \
             }                                                              \
-            free(row);                                                     \
+            streamed();                                                    \
+            free(row), free(part);                                         \
         }                                                                  \
     }

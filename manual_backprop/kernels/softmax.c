@@ -115,6 +115,35 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
     })
 }
 
+/* The two deltas above of (outer, n, inner), along n: with `logs` 0 Softmax's or (sign -1) Softmin's, else LogSoftmax's.
+   Neighbours along `inner` are taken together. */
+void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORED *y, I outer, I n, I inner, I sign,
+                                   I logs, I threads) {
+    const I blocks = (inner + ROWS - 1) / ROWS;
+    const REAL factor = (REAL)sign;
+    if (outer * n * inner <= GRAIN) threads = 1;
+#pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
+    for (I o = 0; o < outer; o++)
+        for (I b = 0; b < blocks; b++) {
+            const I at = o * n * inner + b * ROWS, lanes = inner - b * ROWS < ROWS ? inner - b * ROWS : ROWS;
+            double total[ROWS] = {0};
+            for (I i = 0; i < n; i++) {
+                const STORED *d = delta + at + i * inner, *p = y + at + i * inner;
+#pragma omp simd
+                for (I k = 0; k < lanes; k++) total[k] += logs ? V(d[k]) : V(p[k]) * V(d[k]);
+            }
+            for (I i = 0; i < n; i++) {
+                const STORED *d = delta + at + i * inner, *p = y + at + i * inner;
+                STORED *to = out + at + i * inner;
+#pragma omp simd
+                for (I k = 0; k < lanes; k++) {
+                    const REAL all = (REAL)total[k];
+                    to[k] = S(logs ? V(d[k]) - R(exp)(V(p[k])) * all : factor * V(p[k]) * (V(d[k]) - all));
+                }
+            }
+        }
+}
+
 /* cross_entropy.CrossEntropyLoss.output of rows of n classes: the logarithms of the softmax, and the losses reduced
    (0 not at all, 1 to the mean, 2 to the sum). weight may be NULL; smoothing comes by address. Returns in *wrong how
    many labels are none. */

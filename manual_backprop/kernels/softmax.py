@@ -55,35 +55,39 @@ def _output(name: str, input: Tensor, *options: int) -> Tensor:
 
 def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`Softmax.delta_input`."""
-    if not _rows(delta, output, dim):
+    if not _dense(delta, output):
         return Softmax.delta_input(delta, output, dim)
-    return _along_rows("softmax_delta_input", delta, output, 1)
+    return _along("softmax", delta, output, dim, 1)
 
 
 def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`Softmin.delta_input`."""
-    if not _rows(delta, output, dim):
+    if not _dense(delta, output):
         return Softmin.delta_input(delta, output, dim)
-    return _along_rows("softmax_delta_input", delta, output, -1)
+    return _along("softmax", delta, output, dim, -1)
 
 
 def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`LogSoftmax.delta_input`."""
-    if not _rows(delta, output, dim):
+    if not _dense(delta, output):
         return LogSoftmax.delta_input(delta, output, dim)
-    return _along_rows("log_softmax_delta_input", delta, output)
+    return _along("log_softmax", delta, output, dim)
 
 
-def _rows(delta: Tensor, output: Tensor, dim: int) -> bool:
-    """Whether dim is the last axis, of rows that lie dense in memory."""
-    rank = output.dim()
-    return rank > 0 and dim in (-1, rank - 1) and output.is_contiguous() and takes(delta, output)
+def _dense(delta: Tensor, output: Tensor) -> bool:
+    return output.dim() > 0 and output.is_contiguous() and takes(delta, output)
 
 
-def _along_rows(name: str, delta: Tensor, output: Tensor, *options: int) -> Tensor:
-    delta, delta_input, n = delta.contiguous(), empty_like(output), output.shape[-1]
-    pointers = delta_input.data_ptr(), delta.data_ptr(), output.data_ptr()
-    native.call(f"{name}_{REAL[output.dtype]}", *pointers, output.numel() // n, n, *options)
+def _along(name: str, delta: Tensor, output: Tensor, dim: int, *sign: int) -> Tensor:
+    delta, delta_input = delta.contiguous(), empty_like(output)
+    pointers, real = native.addresses(delta_input, delta, output), REAL[output.dtype]
+    shape = output.shape
+    n, inner = shape[dim], math.prod(shape[dim % len(shape) + 1 :])
+    outer = output.numel() // (n * inner)
+    if inner == 1:
+        native.call(f"{name}_delta_input_{real}", *pointers, outer, n, *sign)
+    else:
+        native.call(f"softmax_delta_input_across_{real}", *pointers, outer, n, inner, *sign or (1,), not sign)
     return delta_input
 
 

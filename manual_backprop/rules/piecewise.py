@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -31,7 +30,11 @@ class Hardtanh(Rule):
 
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
-        return F.hardtanh(input, min_val, max_val)
+        return in_opmath(choose(Hardtanh.output), input, min_val, max_val)
+
+    @staticmethod
+    def output(input: Tensor, min_val: float, max_val: float) -> Tensor:
+        return input.clamp(min_val, max_val)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -65,7 +68,11 @@ class Hardshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return F.hardshrink(input, lambd)
+        return in_opmath(choose(Hardshrink.output), input, lambd)
+
+    @staticmethod
+    def output(input: Tensor, lambd: float) -> Tensor:
+        return torch.where((input >= -lambd) & (input <= lambd), 0, input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -99,7 +106,11 @@ class Softshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return F.softshrink(input, lambd)
+        return in_opmath(choose(Softshrink.output), input, lambd)
+
+    @staticmethod
+    def output(input: Tensor, lambd: float) -> Tensor:
+        return torch.where(input > lambd, input - lambd, torch.where(input < -lambd, input + lambd, input * 0))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -134,7 +145,11 @@ class Hardsigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.hardsigmoid(input)
+        return in_opmath(choose(Hardsigmoid.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return (input + 3).clamp(0, 6) / 6
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -167,7 +182,11 @@ class Hardswish(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.hardswish(input)
+        return in_opmath(choose(Hardswish.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input * (input + 3).clamp(0, 6) / 6
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

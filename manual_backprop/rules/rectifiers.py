@@ -40,7 +40,11 @@ class ReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return torch.relu(input)
+        return in_opmath(choose(ReLU.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return torch.where(input <= 0, 0, input)
 
     @staticmethod
     def forward_(input: Tensor) -> Tensor:
@@ -77,7 +81,11 @@ class Threshold(Rule):
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
-        return F.threshold(input, threshold, value)
+        return in_opmath(choose(Threshold.output), input, threshold, value)
+
+    @staticmethod
+    def output(input: Tensor, threshold: float, value: float) -> Tensor:
+        return torch.where(input <= threshold, value, input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -112,7 +120,11 @@ class LeakyReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
-        return F.leaky_relu(input, negative_slope)
+        return in_opmath(choose(LeakyReLU.output), input, negative_slope)
+
+    @staticmethod
+    def output(input: Tensor, negative_slope: float) -> Tensor:
+        return torch.where(input > 0, input, input * negative_slope)
 
     @staticmethod
     def forward_(input: Tensor, negative_slope: float) -> Tensor:

@@ -43,6 +43,10 @@ class Sigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
+        return choose(Sigmoid.output)(input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
         return torch.sigmoid(input)
 
     @staticmethod
@@ -276,7 +280,11 @@ class SiLU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return F.silu(input)
+        return in_opmath(choose(SiLU.output), input)
+
+    @staticmethod
+    def output(input: Tensor) -> Tensor:
+        return input * torch.sigmoid(input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -41,6 +41,7 @@ class Triton(printer.Dialect):
         "not": "~{0}",
         "where": "tl.where({0}, {1}, {2})",
         **{name: f"tl.{name}({{0}})" for name in ("abs", "sqrt", "exp", "log", "erf")},
+        "decay": "tl.exp({0})",
         **{name: f"{name}({{0}})" for name in OWN},
     }
 
