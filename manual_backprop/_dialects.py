@@ -29,8 +29,8 @@ ALIASES = {
 
 
 def lost_arguments(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords, with the weight that torch's l1_loss forgets to hand on to any mode: its own frame has it still."""
-    if function is not torch.nn.functional.l1_loss or torch.compiler.is_compiling():
+    """The keywords of l1_loss, with the weight that torch's l1_loss forgets to hand on to any mode: its own frame has it still."""
+    if torch.compiler.is_compiling():
         return kwargs
     frame = inspect.currentframe()
     while frame is not None and frame.f_code is not function.__code__:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,10 +37,14 @@ class _Explicit(TorchFunctionMode):
         ours = TABLE.get(func)
         if ours is None:
             return func(*args, **kwargs)
-        kwargs = lost_arguments(func, kwargs)
+        if func is torch.nn.functional.l1_loss:
+            kwargs = lost_arguments(func, kwargs)
         # torch switches the mode off in here: what ours calls, and backward, run as they are
-        if _suspended or not _plain(types) or not _recorded((*args, *kwargs.values())):
+        if _suspended or not _recorded((*args, *kwargs.values())):
             return func(*args, **kwargs)
+        for cls in types:  # subclasses bring their own meaning of a call
+            if cls is not Tensor and cls is not torch.nn.Parameter:
+                return func(*args, **kwargs)
         if kwargs:
             kwargs = {NUMPY.get(name, name): value for name, value in kwargs.items()}
         if not _takes(ours, args, kwargs):
@@ -75,14 +79,6 @@ def suspended() -> Iterator[None]:
         yield
     finally:
         _suspended = previous
-
-
-def _plain(types: Sequence[type]) -> bool:
-    """Tensor subclasses bring their own meaning of a call."""
-    for cls in types:
-        if cls is not Tensor and cls is not torch.nn.Parameter:
-            return False
-    return True
 
 
 def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:

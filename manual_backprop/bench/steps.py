@@ -31,7 +31,7 @@ CONTESTANTS = ("eager", "exact", "off", "checkpoint")
 """Those that run at no cost before the first step; "compile" and the peers can be asked for besides."""
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
-BUDGET = 8.0
+BUDGET = 16.0
 """Seconds for the contestants of one network together, if it does not have so many rounds."""
 
 HEAD = ("contestant", "step", "over eager (quartiles)", "saved bytes", "over eager's")
@@ -117,7 +117,7 @@ class Checkpointed(nn.Module):
 
 def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: int | None = None,
             budget: float = BUDGET, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Step:  # fmt: skip
-    """Time the contestants, "eager" among them, in turns (see `timing.turns`) and count bytes.
+    """Time the contestants, "eager" among them, in turns (see `timing.turns`), the second of two steps, and count bytes.
 
     Peers run after the others, one by one: their idle threads would take the others' cores.
     """
@@ -143,11 +143,11 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
             steps["compile"], bytes["compile"] = step(compiled, x, y, F.cross_entropy), kept(compiled, x, y)
         except Exception as error:  # whatever a compiler raises
             missing["compile"] = f"torch.compile failed: {type(error).__name__}"
-    seconds = interleaved(steps, rounds, budget)
+    seconds = interleaved(steps, rounds, budget, lead=1)
     for name in [name for name in PEERS if name in contestants]:
         try:
             with limited():
-                seconds |= interleaved({name: PEERS[name](model, x, y)}, len(seconds["eager"]), budget)
+                seconds |= interleaved({name: PEERS[name](model, x, y)}, len(seconds["eager"]), budget, lead=1)
         except NotImplementedError:
             continue  # no contestant for such a network
         except ImportError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import platform
 import statistics
@@ -25,17 +27,40 @@ BUSY = 2.0
 """A spread beyond which something else was computing."""
 
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""glibc's numbers for the bytes from which memory that is freed goes back to the system: at the end of what the process
+has, and each piece by itself."""
+
+
+@functools.cache
+def keep_freed() -> bool:
+    """Lets the process keep up to 1 GiB of memory that it has freed; False where the C library cannot do so.
+
+    Else some of it goes back to the system and comes again as fresh pages, more or less of them from run to run and at
+    the cost of whichever contestant asks: at times a quarter of a step's time.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, 2**30)) and bool(mallopt(TRIM_THRESHOLD, 2**30))
+
+
 def turns(
     steps: Mapping[str, Callable[[], _Result]],
     rounds: int | None = None,
     budget: float = 1.0,
     warm_up: int | None = None,
+    lead: int = 0,
 ) -> dict[str, list[_Result]]:
     """What every call gave, the contestants taking turns so that a noisy moment hits all of them alike.
 
     rounds: how many; None for as many as fit into `budget` seconds, at least `LEAST`. Each turns the order around.
     warm_up: rounds before them that do not count; None for two, or for as many as fit into a fifth of the budget.
+    lead: calls before each that do not count: it then finds its own code and data in the caches and not the last
+    contestant's, as a step of a training run does.
     """
+    keep_freed()
     found: dict[str, list[_Result]] = {name: [] for name in steps}
     order = list(steps.items())
     for _ in _rounds(warm_up, budget / 5 if rounds is None else 0.0, 2):
@@ -43,6 +68,8 @@ def turns(
             step()
     for i in _rounds(rounds, budget, LEAST):
         for name, step in order if i % 2 else reversed(order):
+            for _ in range(lead):
+                step()
             found[name].append(step())
     return found
 
@@ -59,6 +86,7 @@ def interleaved(
     rounds: int | None = None,
     budget: float = 1.0,
     warm_up: int | None = None,
+    lead: int = 0,
 ) -> dict[str, list[float]]:
     """Seconds of every call; see `turns`."""
 
@@ -70,7 +98,7 @@ def interleaved(
 
         return run
 
-    return turns({name: timed(step) for name, step in steps.items()}, rounds, budget, warm_up)
+    return turns({name: timed(step) for name, step in steps.items()}, rounds, budget, warm_up, lead)
 
 
 def now() -> float:

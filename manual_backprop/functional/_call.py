@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, overrides
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, plain
@@ -16,14 +16,40 @@ from ._autocast import cast_arguments
 from ._errors import EXPLAINED, explained
 
 
-def call(rule: type[Rule], *args: Any) -> Any:
+def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     """Apply a rule, one of the package's or your own, to its positional arguments, as torch would apply the twin.
 
     Beyond `rule.apply` it follows `rule.autocast`, forward mode (`rule.tangent`) and inference, and the errors that
     torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
     """
-    if not torch.compiler.is_compiling() and not torch._C._is_any_autocast_enabled():
-        return _apply(rule, args)
+    # one function for all of this: between products of matrices each costs 4 us, so cold are its instructions
+    if _cast and (torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled()):
+        return _under_autocast(rule, args)
+    mode = None
+    if depth := torch._C._len_torch_function_stack():
+        mode = torch._C._get_function_stack_at(depth - 1)
+        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
+            torch._C._pop_torch_function_stack()
+        else:
+            mode = None
+    try:
+        if forward_ad._current_level >= 0:
+            return forward_mode(rule).apply(*args)
+        if torch._C._are_functorch_transforms_active():
+            return rule.apply(*args)
+        if not torch.is_grad_enabled():
+            return rule.forward(*args)
+        return plain(rule).apply(*args)
+    except EXPLAINED as error:
+        if type(error) not in EXPLAINED or getattr(error, "explained", False):
+            raise
+        raise explained(error, rule, args) from error
+    finally:
+        if mode is not None:
+            torch._C._push_on_torch_function_stack(mode)
+
+
+def _under_autocast(rule: type[Rule], args: tuple) -> Any:
     for arg in args:
         if isinstance(arg, Tensor):
             device = arg.device.type
@@ -95,27 +121,4 @@ def _distinct(args: tuple) -> list[Any]:
 
 
 def apply(rule: type[Rule], args: tuple) -> Any:
-    return rule.apply(*_distinct(args)) if torch.compiler.is_compiling() else _apply(rule, args)
-
-
-def _apply(rule: type[Rule], args: tuple) -> Any:
-    if torch._C._len_torch_function_stack():
-        mode = overrides._get_current_function_mode()
-        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
-            overrides._pop_mode()
-            try:
-                return _apply(rule, args)
-            finally:
-                overrides._push_mode(mode)
-    try:
-        if forward_ad._current_level >= 0:
-            return forward_mode(rule).apply(*args)
-        if torch._C._are_functorch_transforms_active():
-            return rule.apply(*args)
-        if not torch.is_grad_enabled():
-            return rule.forward(*args)
-        return plain(rule).apply(*args)
-    except EXPLAINED as error:
-        if type(error) not in EXPLAINED or getattr(error, "explained", False):
-            raise
-        raise explained(error, rule, args) from error
+    return rule.apply(*_distinct(args)) if torch.compiler.is_compiling() else call(rule, *args, _cast=False)

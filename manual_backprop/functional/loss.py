@@ -13,16 +13,20 @@ from ._call import call
 from ._errors import check_tensors
 from .arithmetic import div, mean, mul, sum
 
+REDUCTIONS = "none", "mean", "sum"
+
 
 def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
     """ "none", "mean" or "sum"; torch's deprecated arguments decide where given, and warn as there.
 
     ValueError for another name.
     """
+    if size_average is None and reduce is None and reduction in REDUCTIONS:
+        return reduction
     if size_average is not None or reduce is not None:
         reduction = legacy.legacy_get_string(size_average, reduce, emit_warning=not torch.compiler.is_compiling())
     try:
-        return ("none", "mean", "sum")[legacy.get_enum(reduction)]
+        return REDUCTIONS[legacy.get_enum(reduction)]
     except ValueError as error:
         raise ValueError(
             f'{reduction!r} is not a valid value for reduction, expected "none", "mean" or "sum"'

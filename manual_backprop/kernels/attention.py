@@ -1,6 +1,7 @@
 """Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
 
-Plain torch operations, so for every device. Traced and transformed tensors go to the formulas.
+Plain torch operations, so for every device; on the CPU what is done to each pair is C (softmax.c). Traced and transformed
+tensors go to the formulas.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Tensor
 from ..rules import ScaledDotProductAttention
 from ..rules._rule import KERNELS, widen
 from ..rules.attention import Wanted, above_diagonal
+from . import native
+from .rows import REAL, takes
 
 BLOCK = 2**19
 """Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
@@ -62,17 +65,20 @@ def deltas(
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
     for heads, rows, seen, first in pairs.blocks():
         weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
-        weights = weights.sub_(z[heads, rows]).exp_()
         keeping = None if pairs.kept is None else pairs.kept_at(heads, rows, seen).to(weights.dtype)
+        if v is None or dots is None:
+            scores = None
+            weights.sub_(z[heads, rows]).exp_()
+        else:
+            scores = torch.bmm(louder[heads, rows], v[heads, seen].mT)
+            if keeping is not None:
+                scores.mul_(keeping)
+            _pairs_(weights, scores, z[heads, rows], dots[heads, rows])
         if delta_value is not None:
             dropped = weights if keeping is None else weights * keeping
             _add(delta_value[heads, seen], dropped.mT, louder[heads, rows], first)
-        if v is None or dots is None:
+        if scores is None:
             continue
-        scores = torch.bmm(louder[heads, rows], v[heads, seen].mT)  # delta_scores, in the end
-        if keeping is not None:
-            scores.mul_(keeping)
-        scores.sub_(dots[heads, rows]).mul_(weights)
         if delta_query is not None:
             _add(delta_query[heads, rows], scores, k[heads, seen], True)
         if delta_key is not None:
@@ -85,6 +91,17 @@ def deltas(
         None if delta_value is None else delta_value.reshape(*key.shape[:-1], d.shape[-1]),
         None if delta_mask is None or mask is None else delta_mask.reshape(mask.shape),
     )
+
+
+def _pairs_(scores: Tensor, deltas: Tensor, lse: Tensor, dots: Tensor) -> None:
+    """Scores become weights, and the deltas of the weights those of the scores, written over."""
+    if takes(scores, deltas, lse, dots) and scores.dtype != torch.bfloat16:
+        rows, n = scores.shape[:-1].numel(), scores.shape[-1]
+        lse, dots = lse.contiguous(), dots.contiguous()
+        pointers = native.addresses(scores, deltas, lse, dots)
+        native.call(f"attention_pairs_{REAL[scores.dtype]}", *pointers, rows, n)
+    else:
+        deltas.sub_(dots).mul_(scores.sub_(lse).exp_())
 
 
 def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,20 +12,21 @@ import platform
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..rules import Linear
 from ..rules._rule import KERNELS
 from . import native
 
-WORTHWHILE = 2**22
-"""Multiplications from which oneDNN's own start is made up for; below, the forward is ATen's to the last bit."""
+WORTHWHILE = 2**26
+"""Multiplications from which whole training steps gain; below, the forward is ATen's to the last bit."""
 
 
 def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`Linear.output`."""
-    if not _serves(input, weight, len(weight)) or not (bias is None or native.plain(bias)):
-        return Linear.output(input, weight, bias)
+    if input.numel() * weight.shape[0] < WORTHWHILE or not _serves(input, weight, bias):
+        return Linear.output(input, weight, bias) if input.dim() > 2 else F.linear(input, weight, bias)
     output = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     # in a view that a rule returns no one may write
     return torch.ops.aten._unsafe_view(output, output.shape) if output._is_view() else output
@@ -33,21 +34,21 @@ def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
     """`Linear.delta_input`."""
-    if not _serves(delta, weight, weight.shape[-1]):
+    if delta.numel() * weight.shape[-1] < WORTHWHILE or not _serves(delta, weight, None):
         return Linear.delta_input(delta, weight)
     return torch.ops.mkldnn._linear_pointwise(delta, weight.T, None, "none", [], "")
 
 
-def _serves(input: Tensor, weight: Tensor, outputs: int) -> bool:
+def _serves(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         type(input) is Tensor
         and weight.dim() == 2
-        and input.numel() * outputs >= WORTHWHILE
         and input.dtype == weight.dtype == torch.float32
         and input.is_contiguous()
         and weight.is_contiguous()
         and faster()
         and native.plain(input, weight)
+        and (bias is None or native.plain(bias))
     )
 
 

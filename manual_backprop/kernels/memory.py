@@ -34,12 +34,10 @@ def empty_like(tensor: Tensor, **options: Any) -> Tensor:
 
 def on_huge_pages(tensor: Tensor) -> Tensor:
     """The tensor itself, which no one has written to yet, after asking for huge pages."""
-    size = tensor.nbytes
-    if size >= LARGE and tensor.is_cpu:
-        advise, begin = _advise(), tensor.data_ptr()
-        if advise is not None:
-            first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
-            advise(first, (begin + size - first) // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
+    if (size := tensor.nbytes) >= LARGE and tensor.is_cpu and (advise := _advise()) is not None:
+        begin = tensor.data_ptr()
+        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        advise(first, (begin + size - first) // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
     return tensor
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
 from .memory import largest_cache
 
@@ -47,7 +48,9 @@ def plain(*tensors: Tensor) -> bool:
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
             return False
-    return not any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # autograd.grad(is_grads_batched=True)
+        if is_legacy_batchedtensor(t):  # of autograd.grad(is_grads_batched=True)
+            return False
+    return True
 
 
 def call(name: str, *arguments: Any) -> None:

@@ -40,19 +40,18 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
     if (rows * n <= GRAIN) threads = 1;
     double *parts = total ? calloc((size_t)(2 * threads * n), sizeof(double)) : NULL;
     REAL *blocks = total ? malloc((size_t)(2 * threads * n) * sizeof(REAL)) : NULL;
-    const I bytes = n * (I)sizeof(STORED);
-    const int around = out && AROUND(out, rows, bytes);
+    const int around = out && AROUND(out, n, rows * n);
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I t = 0; t < threads; t++) {
         REAL *sum = blocks + 2 * t * n, *dot = sum + n;
-        STORED *part = around ? room(bytes) : NULL;
+        STORED part[PART] __attribute__((aligned(PART)));
         const I stop = rows * (t + 1) / threads;
         for (I from = rows * t / threads; from < stop; from += ROWS) {
             const I to = from + ROWS < stop ? from + ROWS : stop;
             if (total) memset(sum, 0, (size_t)(2 * n) * sizeof(REAL));
             for (I r = from; r < to; r++) {
                 const STORED *d = delta + r * n, *v = x + r * n;
-                STORED *o = around ? part : out + r * n;
+                STORED *o = out + r * n;
                 const REAL middle = mean ? mean[r] : 0, scale = invstd[r];
                 double along_one = 0, along_x = 0;
                 REAL a = 0, b = 0, c = 0;
@@ -64,21 +63,26 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
                     const double slope = -(double)scale * scale * scale * along_x / n;
                     a = scale, b = (REAL)slope, c = (REAL)(mean ? -scale * along_one / n : 0);
                 }
-#define ROW(moved, weighted, summed) \
-    F(norm_row)(o, sum, dot, d, v, weight, a, b, c, middle, scale, n, moved, weighted, summed)
-                if (out && weight && total) ROW(1, 1, 1);
-                else if (out && weight) ROW(1, 1, 0);
-                else if (out && total) ROW(1, 0, 1);
-                else if (out) ROW(1, 0, 0);
-                else if (total) ROW(0, 0, 1);
+#define ROW(moved, weighted, summed)                                                                              \
+    if (moved && around)                                                                                          \
+        for (I at = 0; at < n; at += PART) {                                                                      \
+            F(norm_row)(part, (summed) ? sum + at : NULL, (summed) ? dot + at : NULL, d + at, v + at,             \
+                        (weighted) ? weight + at : NULL, a, b, c, middle, scale, PART, moved, weighted, summed);  \
+            stream(o + at, part, sizeof part);                                                                    \
+        }                                                                                                         \
+    else                                                                                                          \
+        F(norm_row)(o, sum, dot, d, v, weight, a, b, c, middle, scale, n, moved, weighted, summed)
+                if (out && weight && total) { ROW(1, 1, 1); }
+                else if (out && weight) { ROW(1, 1, 0); }
+                else if (out && total) { ROW(1, 0, 1); }
+                else if (out) { ROW(1, 0, 0); }
+                else if (total) { ROW(0, 0, 1); }
 #undef ROW
-                if (around) stream(out + r * n, part, (size_t)bytes);
             }
             if (total)
                 for (I k = 0; k < 2 * n; k++) parts[2 * t * n + k] += sum[k];
         }
         streamed();
-        free(part);
     }
     if (sums) F(add_parts)(sums, parts, n, 2 * n, threads);
     if (dots) F(add_parts)(dots, parts + n, n, 2 * n, threads);
@@ -97,8 +101,8 @@ void F(rms_norm)(STORED *out, REAL *invrms, const STORED *x, const REAL *weight,
         const REAL scale = (REAL)(1 / sqrt(square / n + *eps));
         if (invrms) invrms[r] = scale;
         if (!asked) continue;
-        if (weight) EACH(n, o[i] = S(V(v[i]) * scale * weight[i]))
-        else EACH(n, o[i] = S(V(v[i]) * scale))
+        if (weight) OUT(o, n, around, S(V(v[i]) * scale * weight[i]))
+        else OUT(o, n, around, S(V(v[i]) * scale))
     })
 }
 
@@ -108,7 +112,7 @@ void F(group_norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED
                                const REAL *weight, const REAL *mean, const REAL *invstd, I batch, I channels,
                                I positions, I groups, I threads) {
     const I each = channels / groups, size = each * positions;
-    const int asked = out != NULL;
+    const int asked = out != NULL, runs = AROUND(out, positions, batch * channels * positions);
     double *parts = malloc((size_t)(2 * batch * channels) * sizeof(double));
     EACH_ROW(batch * groups, size, {
         const I first = r / groups * channels + r % groups * each; /* of the rows of this group */
@@ -130,7 +134,7 @@ void F(group_norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED
             const STORED *d = delta + (first + c) * positions, *v = x + (first + c) * positions;
             const REAL a = w ? w[c] * scale : scale;
             STORED *at = o + c * positions;
-            EACH(positions, at[i] = S(a * V(d[i]) + (b * (V(v[i]) - middle) + shift)))
+            OUT(at, positions, runs, S(a * V(d[i]) + (b * (V(v[i]) - middle) + shift)))
         }
     })
     if (sums) F(add_parts)(sums, parts, channels, 2 * channels, batch);

@@ -25,6 +25,9 @@ from . import c, memory, native, printer
 WORTHWHILE = 2**14
 """Elements from which a forward gains; below, ATen's is taken. Backward gains always: formulas are several calls."""
 
+HUGE_FROM = 2**18
+"""Elements that the caches of any processor hold."""
+
 ALONE = "-ffp-contract=off"
 """An element's value depends on the element alone: no sum and product become one unless the text says so."""
 
@@ -52,6 +55,7 @@ def kernel(
     masks = [name == "mask" for name in names]
     model_at = like % count
     others = [(i, mask) for i, mask in enumerate(masks) if i != model_at]
+    least = 0 if aten is None else HUGE_FROM if huge else WORTHWHILE
     loops: dict[torch.dtype, Any] = {}
 
     def otherwise(*args: Any) -> Any:
@@ -60,12 +64,14 @@ def kernel(
     def run(*args: Any) -> Any:
         if torch.compiler.is_compiling():
             return formula(*args)
+        if args[model_at].numel() < least:
+            return otherwise(*args)
         tensors = args[:count]
         if not native.plain(*tensors):
             return otherwise(*args)
         model = tensors[model_at]
         dtype, n = model.dtype, model.numel()
-        if aten is not None and (n < WORTHWHILE or (huge and not memory.around(*tensors, model))):
+        if huge and not memory.around(*tensors, model):
             return otherwise(*args)
         if (function := loops.get(dtype)) is None:
             if dtype not in loops:
@@ -83,9 +89,9 @@ def kernel(
                 return otherwise(*args)
             laid[i] = memory.laid_as(other, model)
         output = model if in_place else memory.empty_like(model)
+        around = n >= HUGE_FROM and not in_place and memory.around(*laid, output)
         pointers = [tensor.data_ptr() for tensor in laid]
         try:
-            around = n >= WORTHWHILE and not in_place and memory.around(*laid, output)
             function(output.data_ptr(), *pointers, *args[count:], n, around, torch.get_num_threads())
         except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)

@@ -20,7 +20,21 @@ Kind = Literal["real", "mask", "number"]
 """What changes from element to element is real or a truth value; a number is the same for all of them."""
 
 ARITHMETIC = {"add", "sub", "mul", "div", "neg"}
-ELEMENTARY = {"abs", "exp", "decay", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "erfc", "clamp_min", "clamp_max"}
+ELEMENTARY = {
+    "abs",
+    "exp",
+    "decay",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "erfc",
+    "clamp_min",
+    "clamp_max",
+}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 LOGIC = {"and", "or", "not"}
 OPERATIONS = {*ARITHMETIC, *ELEMENTARY, *COMPARISONS, *LOGIC, "where"}

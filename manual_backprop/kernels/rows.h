@@ -18,7 +18,6 @@ typedef uint16_t bfloat16;
 #include "stream.h"
 
 extern I largest_cache; /* in bytes; cpu.c has it */
-#define ROOM 262144     /* bytes of a row that is made in a cache and goes out at once */
 #define JOIN(a, b) a##_##b
 #define NAMED(a, b) JOIN(a, b)
 
@@ -113,29 +112,40 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
-/* Whether rows of `bytes` at `out` go around the caches, which do not hold them and what they are made of. */
-#define AROUND(out, rows, bytes) \
-    ((bytes) <= ROOM && (bytes) % 32 == 0 && (uintptr_t)(out) % 32 == 0 && 2 * (rows) * (bytes) >= largest_cache)
+/* Whether rows of n numbers at `out` go around the caches (stream.h), which do not hold `count` read and written. */
+#define AROUND(out, n, count) \
+    ((n) % PART == 0 && (uintptr_t)(out) % PART == 0 && 2 * (count) * (I)sizeof(STORED) >= largest_cache)
 
-INLINE void *room(I bytes) { return aligned_alloc(64, (size_t)((bytes + 63) / 64 * 64)); }
+/* to[i] = f for 0 <= i < n, of which one may be computed twice. A little at a time goes around the caches, beside the
+   computing: a whole row at once took longer than through them. */
+#define OUT(to, n, around, f)                                              \
+    if (around)                                                            \
+        for (I first = 0; first < (n); first += PART) {                    \
+            STORED part_[PART] __attribute__((aligned(PART)));             \
+            _Pragma("omp simd")                                            \
+            for (int k_ = 0; k_ < PART; k_++) {                            \
+                const I i = first + k_;                                    \
+                part_[k_] = f;                                             \
+            }                                                              \
+            stream((to) + first, part_, sizeof part_);                     \
+        }                                                                  \
+    else                                                                   \
+        EACH(n, (to)[i] = f)
 
 /* What is done for every row r of n numbers, whose results go to o; `row` has room for as many REALs. */
 #define EACH_ROW(rows, n, ...)                                             \
     {                                                                      \
         if ((rows) * (n) <= GRAIN) threads = 1;                            \
-        const I bytes_ = (n) * (I)sizeof(STORED);                          \
-        const int around_ = AROUND(out, rows, bytes_);                     \
+        const int around = AROUND(out, n, (rows) * (n));                   \
         _Pragma("omp parallel num_threads((int)threads)")                  \
         {                                                                  \
             REAL *row = malloc((size_t)(n) * sizeof(REAL));                \
-            STORED *part = around_ ? room(bytes_) : NULL;                  \
             _Pragma("omp for schedule(static)")                            \
             for (I r = 0; r < (rows); r++) {                               \
-                STORED *o = around_ ? part : out + r * (n);                \
+                STORED *o = out + r * (n);                                 \
                 __VA_ARGS__                                                \
-                if (around_) stream(out + r * (n), part, (size_t)bytes_);  \
             }                                                              \
             streamed();                                                    \
-            free(row), free(part);                                         \
+            free(row);                                                     \
         }                                                                  \
     }

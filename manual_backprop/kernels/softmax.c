@@ -76,7 +76,7 @@ void F(softmax)(STORED *out, const STORED *x, I rows, I n, I sign, I threads) {
         const STORED *v = x + r * n;
         const REAL top = F(largest)(v, (REAL)sign, n);
         const REAL share = (REAL)(1 / F(exponentials)(row, v, (REAL)sign, top, n));
-        EACH(n, o[i] = S(row[i] * share))
+        OUT(o, n, around, S(row[i] * share))
     })
 }
 
@@ -86,7 +86,7 @@ void F(log_softmax)(STORED *out, const STORED *x, I rows, I n, I threads) {
         const STORED *v = x + r * n;
         const REAL top = F(largest)(v, 1, n);
         const REAL rest = (REAL)log(F(exponentials)(NULL, v, 1, top, n));
-        EACH(n, o[i] = S(V(v[i]) - top - rest))
+        OUT(o, n, around, S(V(v[i]) - top - rest))
     })
 }
 
@@ -99,7 +99,7 @@ void F(softmax_delta_input)(STORED *out, const STORED *delta, const STORED *y, I
         SUM(total, n, V(p[i]) * V(d[i]))
         const REAL all = (REAL)total;
         const REAL factor = (REAL)sign;
-        EACH(n, o[i] = S(factor * V(p[i]) * (V(d[i]) - all)))
+        OUT(o, n, around, S(factor * V(p[i]) * (V(d[i]) - all)))
     })
 }
 
@@ -111,7 +111,7 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
         double total = 0;
         SUM(total, n, V(d[i]))
         const REAL all = (REAL)total;
-        EACH(n, o[i] = S(V(d[i]) - R(exp)(V(l[i])) * all))
+        OUT(o, n, around, S(V(d[i]) - R(exp)(V(l[i])) * all))
     })
 }
 
@@ -144,6 +144,22 @@ void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORE
         }
 }
 
+/* attention.ScaledDotProductAttention.deltas, what is done to each pair: `scores` become the weights e^(score - lse),
+   `deltas` of the weights those of the scores, weight (delta - dot). lse and dots are of rows. */
+void F(attention_pairs)(STORED *scores, STORED *deltas, const REAL *lse, const REAL *dots, I rows, I n, I threads) {
+    if (rows * n <= GRAIN) threads = 1;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I r = 0; r < rows; r++) {
+        STORED *s = scores + r * n, *d = deltas + r * n;
+        const REAL rest = lse[r], dot = dots[r];
+#pragma omp simd
+        for (I i = 0; i < n; i++) {
+            const REAL weight = R(exp)(V(s[i]) - rest);
+            s[i] = S(weight), d[i] = S(weight * (V(d[i]) - dot));
+        }
+    }
+}
+
 /* cross_entropy.CrossEntropyLoss.output of rows of n classes: the logarithms of the softmax, and the losses reduced
    (0 not at all, 1 to the mean, 2 to the sum). weight may be NULL; smoothing comes by address. Returns in *wrong how
    many labels are none. */
@@ -163,7 +179,7 @@ void F(cross_entropy)(STORED *out, STORED *loss, I *wrong, const STORED *x, cons
             const I label = target[r];
             const REAL top = F(largest)(v, 1, n);
             const REAL rest = (REAL)log(F(exponentials)(NULL, v, 1, top, n));
-            EACH(n, o[i] = S(V(v[i]) - top - rest))
+            OUT(o, n, around, S(V(v[i]) - top - rest))
             losses[r] = 0;
             if (label != ignored) {
                 losses[r] = -(1 - e) * (V(v[label]) - top - rest) * (weight ? weight[label] : 1);

@@ -216,15 +216,16 @@ def plain(rule: type[Rule]) -> type[Rule]:
         before = note_of(args[0]) if overwritten else None
         output = rule.forward(*args)
         value = output[rule.made_again] if type(output) is tuple else output
-        large = type(value) is Tensor and value.numel() >= _saving.LARGE
-        recipe = rule.again(args, output) if large else None
-        if recipe is not None:
-            recipe = chosen(recipe[0]), recipe[1]
-        noted = recipe is not None and remember(value, *recipe, before)
+        if type(value) is not Tensor or value.numel() < _saving.LARGE or (recipe := rule.again(args, output)) is None:
+            rule.setup_context(ctx, args, output)
+            economize(ctx, args)
+            return output
+        function, arguments = chosen(recipe[0]), recipe[1]
+        noted = remember(value, function, arguments, before)
         rule.setup_context(ctx, args, output)
         economize(ctx, args)
-        if recipe is not None and not noted:
-            remember(value, *recipe, before)  # from what was saved just now
+        if not noted:
+            remember(value, function, arguments, before)  # from what was saved just now
         return output
 
     variant = _variant(
@@ -269,7 +270,12 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
 
     While backward runs with `create_graph=True` the formula is taken: it is differentiable again.
     """
-    if _backend == "formula" or differentiated_again() or (not TRACES_LOOKUP and torch.compiler.is_compiling()):
+    if (
+        torch.is_grad_enabled()
+        or forward_ad._current_level >= 0
+        or _backend == "formula"
+        or (not TRACES_LOOKUP and torch.compiler.is_dynamo_compiling())
+    ):
         return formula
     return KERNELS.get(formula, formula)
 

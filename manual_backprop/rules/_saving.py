@@ -31,7 +31,8 @@ SMALL = 16
 
 _notes: dict[int, Note] = {}
 _mode = "exact"
-_logits = False
+logits = False
+"""Whether a product of matrices may be computed twice where its result is many times as large as its factors."""
 
 
 def saving(mode: str, *, logits_again: bool = False) -> Any:
@@ -46,26 +47,34 @@ def saving(mode: str, *, logits_again: bool = False) -> Any:
     weight: one more product of matrices, for nothing of the size (N, V) between forward and backward.
     Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
     """
-    global _mode, _logits
+    global _mode, logits
     if mode not in MODES:
         raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
-    previous = _mode, _logits
-    _mode, _logits = mode, logits_again
+    previous = _mode, logits
+    _mode, logits = mode, logits_again
     return _restore(*previous)
 
 
 @contextmanager
-def _restore(mode: str, logits: bool) -> Iterator[None]:
-    global _mode, _logits
+def _restore(mode: str, again: bool) -> Iterator[None]:
+    global _mode, logits
     try:
         yield
     finally:
-        _mode, _logits = mode, logits
+        _mode, logits = mode, again
 
 
-def logits_again() -> bool:
-    """Whether a product of matrices may be computed twice where its result is many times as large as its factors."""
-    return _logits
+class _Reference(weakref.ref):
+    """To a tensor that has a note."""
+
+    __slots__ = ("address",)
+    address: int
+
+
+def _forget(tensor: Any) -> None:
+    note = _notes.get(tensor.address)
+    if note is not None and note.tensor is tensor:
+        del _notes[tensor.address]
 
 
 class Note:
@@ -74,19 +83,13 @@ class Note:
     __slots__ = ("arguments", "depth", "function", "saved", "short", "taken", "tensor", "value", "version")
 
     def __init__(self, tensor: Tensor, function: Callable[..., Any] | None, arguments: tuple, depth: int) -> None:
-        address = id(tensor)
-
-        def forget(tensor: Any) -> None:
-            note = _notes.get(address)
-            if note is not None and note.tensor is tensor:
-                del _notes[address]
-
-        self.tensor, self.version = weakref.ref(tensor, forget), tensor._version
+        self.tensor, self.version = _Reference(tensor, _forget), tensor._version
+        self.tensor.address = id(tensor)
         self.function, self.arguments, self.depth = function, arguments, depth
         self.saved = self.taken = 0  # by how many nodes, and how often they have asked for it
         self.value: Tensor | None = None  # between the first node that asks and the last
         self.short: tuple | None = None  # code and references to its parts
-        _notes[address] = self
+        _notes[id(tensor)] = self
 
     def original(self) -> Tensor | None:
         """The tensor itself where someone else keeps it alive, unchanged."""
@@ -245,17 +248,23 @@ def economize(ctx: Any, given: tuple) -> None:
     tensors = ctx.to_save
     if tensors is None or _mode == "off":
         return
+    large, stay = False, _mode == "exact"
     for tensor in tensors:
         if tensor is not None and tensor.numel() >= LARGE:
-            break
-    else:
+            large = True
+            if type(tensor) is Tensor:
+                note = _notes.get(id(tensor))
+                if note is None or note.tensor() is not tensor or note.version != tensor._version:
+                    note = Note(tensor, None, (), 0)
+                stay = stay and note.function is None and note.short is None and tensor.dtype != torch.bool
+    if not large or stay:
         return
     saved: list[Any] = []
     plan: list[Any] = []
     replaced = False
     for tensor in tensors:
         if type(tensor) is Tensor and tensor.numel() >= LARGE:
-            note = note_of(tensor) or Note(tensor, None, (), 0)
+            note = _notes[id(tensor)]
             if note.function is not None:
                 count = len(saved)
                 again = _plan(note, saved)

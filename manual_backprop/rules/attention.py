@@ -81,8 +81,11 @@ class ScaledDotProductAttention(Rule):
             mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -math.inf)
         if mask is not None and mask.dim() == 3:
             mask = mask.unsqueeze(0)
+        attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+        if query.dim() == 4:
+            output, lse = attention(query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale)
+            return output, lse
         q, k, v = (tensor.reshape((1,) * (4 - query.dim()) + tensor.shape) for tensor in (query, key, value))
-        attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         output, lse = attention(q, k, v, 0.0, is_causal, attn_mask=mask, scale=scale)
         return output.reshape(query.shape), lse.reshape(query.shape[:-1])
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import _saving
 from ._rule import LOWER, Rule, choose, flat, total
-from ._saving import logits_again
 
 WIDER = 16
 """An output so many times as large as the input are the logits of a large vocabulary."""
@@ -38,7 +38,7 @@ class Linear(Rule):
     @classmethod
     def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
         """Of logits, where `saving` was asked for it; any other product is not cheap."""
-        return (Linear.forward, inputs) if logits_again() and output.numel() >= WIDER * inputs[0].numel() else None
+        return (Linear.forward, inputs) if _saving.logits and output.numel() >= WIDER * inputs[0].numel() else None
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -60,7 +60,7 @@ class Linear(Rule):
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = F.linear(input, weight, bias)
         if input.dim() > 2 and not torch.compiler.is_compiling() and output._is_view():
-            return torch.ops.aten._unsafe_view(output, output.shape)  # of a matrix, before torch 2.15
+            return torch.ops.aten._unsafe_view.default(output, output.shape)  # of a matrix, before torch 2.15
         return output
 
     @staticmethod

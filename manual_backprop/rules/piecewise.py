@@ -30,7 +30,7 @@ class Hardtanh(Rule):
 
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
-        return in_opmath(choose(Hardtanh.output), input, min_val, max_val)
+        return choose(Hardtanh.output)(input, min_val, max_val)
 
     @staticmethod
     def output(input: Tensor, min_val: float, max_val: float) -> Tensor:
@@ -68,7 +68,7 @@ class Hardshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return in_opmath(choose(Hardshrink.output), input, lambd)
+        return choose(Hardshrink.output)(input, lambd)
 
     @staticmethod
     def output(input: Tensor, lambd: float) -> Tensor:
@@ -106,7 +106,7 @@ class Softshrink(Rule):
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return in_opmath(choose(Softshrink.output), input, lambd)
+        return choose(Softshrink.output)(input, lambd)
 
     @staticmethod
     def output(input: Tensor, lambd: float) -> Tensor:

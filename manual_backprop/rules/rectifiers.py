@@ -40,7 +40,7 @@ class ReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return in_opmath(choose(ReLU.output), input)
+        return choose(ReLU.output)(input)
 
     @staticmethod
     def output(input: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Threshold(Rule):
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
-        return in_opmath(choose(Threshold.output), input, threshold, value)
+        return choose(Threshold.output)(input, threshold, value)
 
     @staticmethod
     def output(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -120,7 +120,7 @@ class LeakyReLU(Rule):
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
-        return in_opmath(choose(LeakyReLU.output), input, negative_slope)
+        return choose(LeakyReLU.output)(input, negative_slope)
 
     @staticmethod
     def output(input: Tensor, negative_slope: float) -> Tensor:
