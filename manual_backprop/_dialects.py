@@ -29,7 +29,7 @@ ALIASES = {
 
 
 def lost_arguments(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of l1_loss, with the weight that torch's l1_loss forgets to hand on to any mode: its own frame has it still."""
+    """The keywords of l1_loss, with the weight that it forgets to hand on to any mode: its own frame has it still."""
     if torch.compiler.is_compiling():
         return kwargs
     frame = inspect.currentframe()

@@ -1,8 +1,9 @@
 """`make mutants`: run the checks against wrong versions of every formula; a survivor must be explained.
 
 A mutant meets the checks that pass without it, on the rows that run its rule, cheap ones first, until one catches it.
-Kernels are off: a mutant is a wrong formula. Survivors that are equivalent mathematics stand in `equivalent.txt`, each
-with its reason. Any other fails the run, and so does a reason that no survivor needs.
+Rows of many rules (whole transformers) serve those rules alone that no smaller row runs: they ask how rules are put
+together, not what is in one. Kernels are off: a mutant is a wrong formula. Survivors that are equivalent mathematics
+stand in `equivalent.txt`, each with its reason. Any other fails the run, and so does a reason that no survivor needs.
 """
 
 from __future__ import annotations
@@ -39,9 +40,13 @@ SECONDS_PER_CHECK = 60  # none takes 5 without a mutant
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 
 
+NODES = 12
+"""A row whose graph has more of them is one of many rules."""
+
+
 def rules_of_rows() -> dict[str, list[int]]:
-    """Rule name -> the rows whose graph it is part of, with or without autocast."""
-    found: dict[str, list[int]] = {}
+    """Rule name -> the rows whose graph it is part of, with or without autocast; large ones for lack of others."""
+    found: dict[str, dict[int, int]] = {}
     for i, case in enumerate(CASES):
         subject = Subject(case)
         if subject.refused:
@@ -52,10 +57,12 @@ def rules_of_rows() -> dict[str, list[int]]:
                 outputs, refused = outcome(lambda p=problem: p.ours(*p.leaves()))  # type: ignore[misc]
             nodes = [] if refused else graph(*differentiable(outputs))
             for name in {node._forward_cls.__name__ for node in nodes if is_rule(node)}:
-                rows = found.setdefault(name, [])
-                if i not in rows:
-                    rows.append(i)
-    return found
+                rows = found.setdefault(name, {})
+                rows[i] = max(rows.get(i, 0), len(nodes))
+    return {
+        name: [i for i, nodes in rows.items() if nodes <= max(NODES, min(rows.values()))]
+        for name, rows in found.items()
+    }
 
 
 @functools.cache

@@ -13,7 +13,17 @@ import torch
 import benchmarks.layers
 import manual_backprop as mb
 from manual_backprop.bench import layers, rows, steps
-from manual_backprop.bench.timing import Ratio, disturbed, duration, interleaved, ratio, spread, threads, turns
+from manual_backprop.bench.timing import (
+    Ratio,
+    disturbed,
+    duration,
+    interleaved,
+    keep_freed,
+    ratio,
+    spread,
+    threads,
+    turns,
+)
 from manual_backprop.cli import main
 
 WITHOUT_ROW = {
@@ -51,6 +61,28 @@ def test_contestants_take_turns_and_the_order_turns_around() -> None:
     found = turns({"a": contestant("a"), "b": contestant("b")}, rounds=4, warm_up=1)
     assert "".join(calls) == "ab" + "ba" + "ab" + "ba" + "ab"
     assert found == {"a": [4, 5, 8, 9], "b": [3, 6, 7, 10]}
+
+
+def test_a_contestant_may_lead_itself_in() -> None:
+    calls: list[str] = []
+    found = turns({n: lambda n=n: calls.append(n) or len(calls) for n in "ab"}, rounds=2, warm_up=0, lead=1)
+    assert "".join(calls) == "bbaa" + "aabb"
+    assert found == {"a": [4, 6], "b": [2, 8]}
+
+
+def test_memory_that_is_freed_stays() -> None:
+    """Written to again, it costs no page faults; where the C library is not glibc nothing is promised."""
+    if not keep_freed():
+        pytest.skip("no mallopt")
+    import resource
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults()
+    assert faults() < 100, "64 MiB are 16,384 pages"
 
 
 def test_rounds_fill_the_budget_but_are_never_too_few() -> None:

@@ -50,6 +50,20 @@ def test_the_advice_stays_inside_of_the_tensor(monkeypatch: pytest.MonkeyPatch) 
     assert len(given) == 1
 
 
+def test_the_largest_cache_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "CACHES", tmp_path)
+    memory.largest_cache.cache_clear()
+    assert memory.largest_cache() == 32 * 2**20, "not known: as many as are usual"
+    for i, size in enumerate(("32K", "1024K", "8192K")):
+        (tmp_path / f"index{i}").mkdir()
+        (tmp_path / f"index{i}" / "size").write_text(f"{size}\n")
+    memory.largest_cache.cache_clear()
+    assert memory.largest_cache() == 8 * 2**20
+    assert memory.around(*torch.empty(2, 2**20))
+    assert not memory.around(*torch.empty(2, 2**20 - 1))
+    memory.largest_cache.cache_clear()
+
+
 def test_without_a_system_that_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_advise", lambda: None)
     like = torch.empty(2, 3, 1024, 1024).contiguous(memory_format=torch.channels_last)

@@ -16,13 +16,21 @@ from torch import Tensor
 
 import manual_backprop as mb
 from manual_backprop import rules
-from manual_backprop.kernels import c, native, pointwise, printer
+from manual_backprop.kernels import c, memory, native, pointwise, printer
 from manual_backprop.rules._rule import KERNELS, in_opmath
 
-FORMULAS = [*pointwise.FORWARD, rules.LogSigmoid.output, *pointwise.BACKWARD, rules.LogSigmoid.delta_input,
-            rules.RReLU.delta_input]  # fmt: skip
+FORMULAS = [*pointwise.FORWARD, *pointwise.HUGE, *pointwise.BACKWARD, rules.LogSigmoid.output,
+            rules.LogSigmoid.delta_input, rules.RReLU.delta_input]  # fmt: skip
 NUMBERS = {"alpha": 0.7, "beta": 1.5, "threshold": 3.0, "negative_slope": 0.1, "lambd": 0.5, "min_val": -1.0,
-           "max_val": 2.0}  # fmt: skip
+           "max_val": 2.0, "value": -7.0}  # fmt: skip
+ROUNDED = (
+    rules.Sigmoid.output,
+    rules.SiLU.output,
+    rules.LeakyReLU.output,
+    rules.Hardswish.output,
+    rules.Hardsigmoid.output,
+)
+"""Forwards that round; the others of pointwise.HUGE choose, and so equal ATen's to the last bit."""
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 88.5, -88.5, 120.0, -120.0, torch.inf, -torch.inf, torch.nan]
 BESIDE = {torch.float32: [1e-40, -1e-40, 3e38, -3e38], torch.float64: [1e-310, -1e-310, 1e308, -1e308],
           torch.bfloat16: [1e-40, -1e-40, 3e38, -3e38]}  # fmt: skip
@@ -36,6 +44,8 @@ def a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler on this machine")
     monkeypatch.setattr(pointwise, "WORTHWHILE", 0)
+    monkeypatch.setattr(pointwise, "HUGE_FROM", 0)
+    monkeypatch.setattr(memory, "around", lambda *_: True)
     torch.manual_seed(0)
 
 
@@ -95,6 +105,27 @@ def test_values(formula: Any, dtype: torch.dtype, threads: int, monkeypatch: pyt
         assert found.dtype == dtype
         close(found, formula, args, ROUNDINGS[dtype])
         assert all(torch.equal(v, k) for v, k in zip(args, kept, strict=True) if isinstance(v, Tensor))
+
+
+@pytest.mark.parametrize("dtype", c.TYPES)
+@pytest.mark.parametrize("formula", FORMULAS, ids=lambda f: f.__qualname__)
+def test_around_the_caches_and_through_them_is_the_same(
+    formula: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes that are whole parts, one less and one more; results that begin within a part go through the caches."""
+    for size in (64, 127, 65, 40_001):
+        args = arguments(formula, *torch.randn(2, size).to(dtype))
+        around = KERNELS[formula](*args)
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "around", lambda *_: False)
+            if formula in pointwise.HUGE:  # ATen's own
+                close(around, lambda *v: KERNELS[formula](*v), args, ROUNDINGS[dtype])
+                assert torch.equal(around, KERNELS[formula](*args)) or formula in ROUNDED
+            else:
+                assert torch.equal(around, KERNELS[formula](*args))
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "empty_like", lambda v: torch.empty(v.numel() + 1, dtype=v.dtype)[1:].view(v.shape))
+            assert torch.equal(around, KERNELS[formula](*args))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

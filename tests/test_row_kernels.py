@@ -302,10 +302,59 @@ def test_what_the_kernels_do_not_take_goes_to_the_formula(
     assert len(names) in (1, 2)
 
 
-def test_softmax_along_another_axis_or_of_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+@THREADS
+@DTYPES
+@pytest.mark.parametrize(("shape", "dim"), [((4, 6), 0), ((3, 5, 70), 1), ((2, 300, 129), -2), ((2, 3, 4, 5), 0)])
+def test_softmax_along_another_axis(
+    shape: Any, dim: int, dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     names = calls(monkeypatch)
-    delta, output = torch.randn(4, 6), torch.randn(4, 6).softmax(0)
-    assert torch.equal(KERNELS[Softmax.delta_input](delta, output, 0), Softmax.delta_input(delta, output, 0))
+    x = torch.randn(shape, dtype=dtype)
+    for delta in kinds(shape, dtype):
+        for rule, output in ((Softmax, x.softmax(dim)), (Softmin, x.softmax(dim)), (LogSoftmax, x.log_softmax(dim))):
+            exact(rule.delta_input, delta, output, dim, scale=float(delta.abs().max()))  # alike, they cancel
+    assert names == [f"softmax_delta_input_across_{rows.REAL[dtype]}"] * 12
+
+
+def once(formula: Callable[..., Any], *args: Any, scale: float = 1.0) -> None:
+    """bfloat16 is computed with as float32, sums along a row in double, and rounded once: half a unit in the last
+    place beside the formula in float64, and a few roundings of float32 of terms of the size of `scale`."""
+    found, truth = KERNELS[formula](*args), formula(*map(double, args))
+    for ours, value in zip(*((v,) if isinstance(v, Tensor) else v for v in (found, truth)), strict=True):
+        half = EPS[torch.bfloat16] / 2 if ours.dtype == torch.bfloat16 else 0.0
+        bound = 1.01 * half * value.abs() + ROUNDINGS * EPS[torch.float32] * max(scale, float(value.abs().max()))
+        assert bool(((ours.double() - value).abs() <= bound).all())
+
+
+@pytest.mark.parametrize("shape", [(5, 33), (70, 128), (3, 2000)])
+def test_backwards_in_bfloat16_round_once(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls(monkeypatch)
+    x, delta = (torch.randn(2, *shape) * 2).bfloat16()
+    for rule, output in ((Softmax, x.softmax(-1)), (Softmin, x.softmax(-1)), (LogSoftmax, x.log_softmax(-1))):
+        once(rule.delta_input, delta, output, 1)
+    once(Softmax.delta_input, delta, x.softmax(0), 0)
+    labels = torch.randint(shape[1], shape[:1])
+    facts = labels, None, -100, "mean", 0.1
+    once(CrossEntropyLoss.delta_input, torch.tensor(1.5).bfloat16(), x.log_softmax(-1), *facts)
+    last, every = torch.Size(shape[1:]), (True, True, True)
+    weight = torch.randn(shape[1])
+    _, mean, invstd = torch.native_layer_norm(x.float(), last, None, None, 1e-5)
+    for w in (weight, weight.bfloat16(), None):
+        size = term(delta.float(), invstd, w) * shape[0] ** 0.5
+        once(LayerNorm.derivatives, delta, x, w, mean, invstd, last, every, scale=size)
+        once(RMSNorm.derivatives, delta, x, w, invstd, last, (True, True), scale=size)
+    images = x.reshape(shape[0], 1, -1).repeat(1, 4, 1)
+    _, mean, invstd = torch.native_group_norm(images.float(), None, None, shape[0], 4, shape[1], 2, 1e-5)
+    weight, size = torch.randn(4), term(delta.float(), invstd, None) * (4 * shape[0] * shape[1]) ** 0.5
+    once(GroupNorm.derivatives, images.flip(0), images, weight, mean, invstd, every, scale=size)
+    assert len(names) == 12
+    assert all(name.endswith("_bfloat16") for name in names)
+
+
+def test_softmax_of_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls(monkeypatch)
+    delta = torch.randn(4, 6)
     apart = torch.randn(4, 12).softmax(-1)[:, ::2]
     assert torch.equal(KERNELS[Softmax.delta_input](delta, apart, 1), Softmax.delta_input(delta, apart, 1))
     assert names == []

@@ -117,7 +117,7 @@ class Checkpointed(nn.Module):
 
 def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: int | None = None,
             budget: float = BUDGET, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Step:  # fmt: skip
-    """Time the contestants, "eager" among them, in turns (see `timing.turns`), the second of two steps, and count bytes.
+    """Time the contestants, "eager" among them, in turns, the second of two steps (see `timing.turns`); count bytes.
 
     Peers run after the others, one by one: their idle threads would take the others' cores.
     """

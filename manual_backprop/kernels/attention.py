@@ -1,7 +1,7 @@
 """Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
 
-Plain torch operations, so for every device; on the CPU what is done to each pair is C (softmax.c). Traced and transformed
-tensors go to the formulas.
+Plain torch operations, so for every device; on the CPU what is done to each pair is C (softmax.c). Traced and
+transformed tensors go to the formulas.
 """
 
 from __future__ import annotations

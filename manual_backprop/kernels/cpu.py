@@ -87,6 +87,10 @@ def max_pool_winners(
 ) -> tuple[Tensor, Tensor]:
     """`MaxPool.winners`."""
     options = kernel_size, stride, padding, dilation, ceil_mode
+    if input.dim() == 3 and len(stride) == 1:
+        along = (1, *kernel_size), (1, *stride), (0, *padding), (1, *dilation), ceil_mode
+        output, winner = max_pool_winners(input.unsqueeze(2), *along)
+        return output.squeeze(2), winner.squeeze(2)
     if (
         not native.serves(input)
         or input.dim() != 4
@@ -106,6 +110,9 @@ def max_pool_winners(
 
 def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
     """`MaxPool.delta_input`."""
+    if winner.dim() == 3 and len(size) == 1:
+        along = (1, *size), (1, *stride), (0, *padding)
+        return max_pool_delta_input(delta.unsqueeze(2), winner.unsqueeze(2), *along).squeeze(2)
     if (
         not native.serves(delta, winner)
         or delta.dim() != 4

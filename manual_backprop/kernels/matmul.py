@@ -12,7 +12,6 @@ import platform
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..rules import Linear
@@ -25,8 +24,8 @@ WORTHWHILE = 2**26
 
 def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`Linear.output`."""
-    if input.numel() * weight.shape[0] < WORTHWHILE or not _serves(input, weight, bias):
-        return Linear.output(input, weight, bias) if input.dim() > 2 else F.linear(input, weight, bias)
+    if not _serves(input, weight, 0, bias):
+        return Linear.output(input, weight, bias)
     output = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     # in a view that a rule returns no one may write
     return torch.ops.aten._unsafe_view(output, output.shape) if output._is_view() else output
@@ -34,15 +33,17 @@ def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
     """`Linear.delta_input`."""
-    if delta.numel() * weight.shape[-1] < WORTHWHILE or not _serves(delta, weight, None):
+    if not _serves(delta, weight, 1):
         return Linear.delta_input(delta, weight)
     return torch.ops.mkldnn._linear_pointwise(delta, weight.T, None, "none", [], "")
 
 
-def _serves(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _serves(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:
+    """outputs: which axis of the weight they are."""
     return (
         type(input) is Tensor
         and weight.dim() == 2
+        and input.numel() * weight.shape[outputs] >= WORTHWHILE
         and input.dtype == weight.dtype == torch.float32
         and input.is_contiguous()
         and weight.is_contiguous()

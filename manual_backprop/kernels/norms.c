@@ -89,6 +89,25 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
     free(parts), free(blocks);
 }
 
+/* normalization.LayerNorm.normalized of rows of n numbers: two passes, so nothing cancels. weight and bias may be NULL;
+   eps comes by address. */
+void F(layer_norm)(STORED *out, REAL *mean, REAL *invstd, const STORED *x, const REAL *weight, const REAL *bias,
+                   const double *eps, I rows, I n, I threads) {
+    EACH_ROW(rows, n, {
+        const STORED *v = x + r * n;
+        double sum = 0, square = 0;
+        SUM(sum, n, V(v[i]))
+        const REAL middle = (REAL)(sum / n);
+        SUM(square, n, (V(v[i]) - middle) * (V(v[i]) - middle))
+        const REAL scale = (REAL)(1 / sqrt(square / n + *eps));
+        mean[r] = middle, invstd[r] = scale;
+        if (weight && bias) OUT(o, n, around, S((V(v[i]) - middle) * scale * weight[i] + bias[i]))
+        else if (weight) OUT(o, n, around, S((V(v[i]) - middle) * scale * weight[i]))
+        else if (bias) OUT(o, n, around, S((V(v[i]) - middle) * scale + bias[i]))
+        else OUT(o, n, around, S((V(v[i]) - middle) * scale))
+    })
+}
+
 /* normalization.RMSNorm.normalized and .invrms of rows of n numbers: out or invrms NULL where it is not asked for,
    weight where there is none. eps comes by address. */
 void F(rms_norm)(STORED *out, REAL *invrms, const STORED *x, const REAL *weight, const double *eps, I rows, I n,

@@ -55,7 +55,6 @@ def kernel(
     masks = [name == "mask" for name in names]
     model_at = like % count
     others = [(i, mask) for i, mask in enumerate(masks) if i != model_at]
-    least = 0 if aten is None else HUGE_FROM if huge else WORTHWHILE
     loops: dict[torch.dtype, Any] = {}
 
     def otherwise(*args: Any) -> Any:
@@ -64,14 +63,14 @@ def kernel(
     def run(*args: Any) -> Any:
         if torch.compiler.is_compiling():
             return formula(*args)
-        if args[model_at].numel() < least:
-            return otherwise(*args)
         tensors = args[:count]
         if not native.plain(*tensors):
             return otherwise(*args)
         model = tensors[model_at]
         dtype, n = model.dtype, model.numel()
-        if huge and not memory.around(*tensors, model):
+        if aten is not None and (
+            n < (HUGE_FROM if huge else WORTHWHILE) or (huge and not memory.around(*tensors, model))
+        ):
             return otherwise(*args)
         if (function := loops.get(dtype)) is None:
             if dtype not in loops:

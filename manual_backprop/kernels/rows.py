@@ -15,7 +15,7 @@ from torch import Tensor
 from ..rules import GroupNorm, LayerNorm, RMSNorm
 from ..rules._rule import KERNELS
 from . import native
-from .memory import empty_like
+from .memory import around, empty_like
 
 REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 """How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
@@ -42,6 +42,29 @@ def vector(tensor: Tensor | None) -> Tensor | None:
     if tensor is None:
         return None
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous()
+
+
+def layer_norm_normalized(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`LayerNorm.normalized`, where the caches do not hold input and output; else ATen's is as fast."""
+    shape = tuple(normalized_shape)
+    if (
+        not around(input, input)
+        or input.dtype == torch.bfloat16
+        or not input.is_contiguous()
+        or not _worth(input, shape, weight)
+        or not _worth(input, shape, bias)
+    ):
+        return LayerNorm.normalized(input, normalized_shape, weight, bias, eps)
+    rows = *input.shape[: -len(shape)], *[1] * len(shape)
+    output, mean, invstd = empty_like(input), input.new_empty(rows), input.new_empty(rows)
+    number, weight, bias = ctypes.c_double(eps), vector(weight), vector(bias)
+    native.call(
+        f"layer_norm_{REAL[input.dtype]}", *native.addresses(output, mean, invstd, input, weight, bias),
+        ctypes.addressof(number), mean.numel(), math.prod(shape),
+    )  # fmt: skip
+    return output, mean, invstd
 
 
 def layer_norm_derivatives(
@@ -150,6 +173,7 @@ def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
 
 KERNELS.update(
     {
+        LayerNorm.normalized: layer_norm_normalized,
         LayerNorm.derivatives: layer_norm_derivatives,
         RMSNorm.normalized: rms_norm_normalized,
         RMSNorm.invrms: rms_norm_invrms,

@@ -55,8 +55,12 @@ class BCELoss(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+        return BCELoss.scaled(input, target, weighed(delta, weight, reduction, input.numel()))
+
+    @staticmethod
+    def scaled(input: Tensor, target: Tensor, factor: float) -> Tensor:
         variance = ((1 - input) * input).clamp(min=1e-12)
-        return (input - target) / variance * weighed(delta, weight, reduction, input.numel())
+        return (input - target) / variance * factor
 
     @staticmethod
     def delta_target(delta: Tensor, input: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -138,11 +142,14 @@ class BCEWithLogitsLoss(Rule):
     def delta_input(
         delta: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
     ) -> Tensor:
+        factor = weighed(delta, weight, reduction, input.numel())
         if pos_weight is None:
-            error = input.sigmoid() - target
-        else:
-            error = (1 + (pos_weight - 1) * target) * input.sigmoid() - pos_weight * target
-        return error * weighed(delta, weight, reduction, input.numel())
+            return BCEWithLogitsLoss.scaled(input, target, factor)
+        return ((1 + (pos_weight - 1) * target) * input.sigmoid() - pos_weight * target) * factor
+
+    @staticmethod
+    def scaled(input: Tensor, target: Tensor, factor: float) -> Tensor:
+        return (input.sigmoid() - target) * factor
 
     @staticmethod
     def delta_target(

@@ -71,7 +71,11 @@ class MSELoss(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        return (input - target) * (2 * per_loss(delta, reduction, input.numel()))
+        return MSELoss.scaled(input, target, 2 * per_loss(delta, reduction, input.numel()))
+
+    @staticmethod
+    def scaled(input: Tensor, target: Tensor, factor: float) -> Tensor:
+        return (input - target) * factor
 
     @staticmethod
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -176,7 +180,7 @@ class SmoothL1Loss(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
-        return (input - target).clamp(-beta, beta) * (per_loss(delta, reduction, input.numel()) / beta)
+        return HuberLoss.scaled(input, target, beta, per_loss(delta, reduction, input.numel()) / beta)
 
     @staticmethod
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
@@ -230,7 +234,11 @@ class HuberLoss(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, reduction: str, bound: float) -> Tensor:
-        return (input - target).clamp(-bound, bound) * per_loss(delta, reduction, input.numel())
+        return HuberLoss.scaled(input, target, bound, per_loss(delta, reduction, input.numel()))
+
+    @staticmethod
+    def scaled(input: Tensor, target: Tensor, bound: float, factor: float) -> Tensor:
+        return (input - target).clamp(-bound, bound) * factor
 
     @staticmethod
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str, bound: float) -> Tensor:

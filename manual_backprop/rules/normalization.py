@@ -85,6 +85,12 @@ class LayerNorm(Rule):
     def forward(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
+        return choose(LayerNorm.normalized)(input, normalized_shape, weight, bias, eps)
+
+    @staticmethod
+    def normalized(
+        input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
 
     @staticmethod

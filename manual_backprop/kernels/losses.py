@@ -1,0 +1,70 @@
+"""Losses of two tensors: where the delta is one number, of a mean or a sum, the deltas of all elements in one pass.
+
+The loops are printed from the formulas (pointwise.py). Other deltas, weights for each element, traced and transformed
+tensors go to the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
+from ..rules._rule import KERNELS, in_opmath, widen
+from ..rules.loss import per_loss
+from . import native
+from .pointwise import kernel
+
+
+def along(formula: Callable[..., Any], scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel for `formula`(delta, input, target, *options) from the loop of `scaled`(input, target, *numbers).
+
+    facts(delta of each element, *options): the numbers, the last of them still a tensor, or None for the formula.
+    """
+    run = kernel(scaled, like=0)
+
+    def delta_input(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
+        if not delta.dim() and native.plain(delta, input, target):
+            *_, reduction = [option for option in options if isinstance(option, str)]
+            found = facts(per_loss(widen(delta)[0], reduction, input.numel()), *options)
+            if found is not None:
+                *numbers, factor = found
+                return run(input, target, *numbers, factor.item())
+        return in_opmath(formula, delta, input, target, *options)
+
+    delta_input.rounds_once = True  # type: ignore[attr-defined]
+    return delta_input
+
+
+def turned(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Of a loss that input and target may change places in, the kernel for the target."""
+
+    def delta_target(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
+        return run(delta, target, input, *options)
+
+    delta_target.rounds_once = True  # type: ignore[attr-defined]
+    return delta_target
+
+
+def _unweighted(delta: Tensor, *weights_and_reduction: Any) -> tuple[Tensor] | None:
+    return (delta,) if all(weight is None for weight in weights_and_reduction[:-1]) else None
+
+
+_mse = along(MSELoss.delta_input, MSELoss.scaled, lambda delta, _: (2 * delta,))
+_smooth_l1 = along(SmoothL1Loss.delta_input, HuberLoss.scaled, lambda delta, _, beta: (beta, delta / beta))
+_huber = along(HuberLoss.delta_input, HuberLoss.scaled, lambda delta, _, bound: (bound, delta))
+
+KERNELS.update(
+    {
+        MSELoss.delta_input: _mse,
+        MSELoss.delta_target: turned(_mse),
+        SmoothL1Loss.delta_input: _smooth_l1,
+        SmoothL1Loss.delta_target: turned(_smooth_l1),
+        HuberLoss.delta_input: _huber,
+        HuberLoss.delta_target: turned(_huber),
+        BCELoss.delta_input: along(BCELoss.delta_input, BCELoss.scaled, _unweighted),
+        BCEWithLogitsLoss.delta_input: along(BCEWithLogitsLoss.delta_input, BCEWithLogitsLoss.scaled, _unweighted),
+    }
+)
