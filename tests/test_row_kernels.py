@@ -19,6 +19,7 @@ from manual_backprop.rules import (
     GroupNorm,
     LayerNorm,
     LogSoftmax,
+    PReLU,
     RMSNorm,
     Softmax,
     Softmin,
@@ -315,6 +316,35 @@ def test_softmax_along_another_axis(
         for rule, output in ((Softmax, x.softmax(dim)), (Softmin, x.softmax(dim)), (LogSoftmax, x.log_softmax(dim))):
             exact(rule.delta_input, delta, output, dim, scale=float(delta.abs().max()))  # alike, they cancel
     assert names == [f"softmax_delta_input_across_{rows.REAL[dtype]}"] * 12
+
+
+@THREADS
+@DTYPES
+@pytest.mark.parametrize(("shape", "weights"), [((7,), 1), ((50, 33), 1), ((3, 4, 9000), 4), ((2, 3, 5, 7), 3)])
+def test_prelu(shape: Any, weights: int, dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    names, x, weight = calls(monkeypatch), torch.randn(shape, dtype=dtype), torch.randn(weights, dtype=dtype)
+    x.view(-1)[:4] = torch.tensor([0.0, -0.0, INF, 1.0], dtype=dtype)
+    for delta in kinds(shape, dtype):
+        scale = float(delta.abs().max()) * x.numel() ** 0.5  # of the terms of the sum, which cancel
+        delta_input, grad_weight = KERNELS[PReLU.derivatives](delta, x, weight)
+        assert torch.equal(delta_input, PReLU.delta_input(delta, x, weight))
+        truth = PReLU.grad_weight(delta.double(), x.double(), weight.double())
+        assert float((grad_weight - truth).abs().max()) <= ROUNDINGS * EPS[dtype] * scale
+    assert names == [f"prelu_derivatives_{rows.REAL[dtype]}"] * 4
+    x.view(-1)[0] = NAN
+    found = KERNELS[PReLU.derivatives](delta, x, weight)
+    assert torch.equal(found[1].isnan(), PReLU.grad_weight(delta, x, weight).isnan())
+
+
+def test_prelu_that_goes_to_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight for each of the numbers that lie next to each other, channels last, bfloat16."""
+    names = calls(monkeypatch)
+    last = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    for x in (torch.randn(5, 3), last, torch.randn(2, 3, 4).bfloat16()):
+        arguments = torch.randn_like(x), x, torch.randn(3, dtype=x.dtype)
+        assert all(map(torch.equal, KERNELS[PReLU.derivatives](*arguments), PReLU.derivatives(*arguments)))
+    assert names == []
 
 
 def once(formula: Callable[..., Any], *args: Any, scale: float = 1.0) -> None:

@@ -74,12 +74,16 @@ class Loop:
     outputs: tuple[Value, ...]
 
 
+NUMBERS = "float", "int", float, int, "float | Tensor"
+"""Annotations of what is one number for all elements, the last for a formula that takes it as a tensor, too."""
+
+
 def parameters(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of a formula's tensors, which come first, and of its numbers."""
     given = inspect.signature(formula).parameters.values()
     tensors = tuple(p.name for p in given if p.annotation in ("Tensor", torch.Tensor))
     names = tuple(p.name for p in given)
-    unknown = [str(p) for p in given if p.name not in tensors and p.annotation not in ("float", "int", float, int)]
+    unknown = [str(p) for p in given if p.name not in tensors and p.annotation not in NUMBERS]
     if unknown or names[: len(tensors)] != tensors or not tensors:
         raise TypeError(
             f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, "

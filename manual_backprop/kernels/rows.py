@@ -1,4 +1,4 @@
-"""Normalizations of each sample as C (norms.c), in one pass where torch makes several.
+"""Normalizations of each sample as C (norms.c), and PReLU (prelu.c), in one pass where torch makes several.
 
 Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..rules import GroupNorm, LayerNorm, RMSNorm
+from ..rules import GroupNorm, LayerNorm, PReLU, RMSNorm
 from ..rules._rule import KERNELS
 from . import native
 from .memory import around, empty_like
@@ -56,7 +56,7 @@ def layer_norm_normalized(
         or not _worth(input, shape, weight)
         or not _worth(input, shape, bias)
     ):
-        return LayerNorm.normalized(input, normalized_shape, weight, bias, eps)
+        return LayerNorm.normalized(input, shape, weight, bias, eps)
     rows = *input.shape[: -len(shape)], *[1] * len(shape)
     output, mean, invstd = empty_like(input), input.new_empty(rows), input.new_empty(rows)
     number, weight, bias = ctypes.c_double(eps), vector(weight), vector(bias)
@@ -159,6 +159,23 @@ def group_norm_derivatives(
     return delta_input, grad_weight, grad_bias
 
 
+def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """`PReLU.derivatives`, of one weight, or of channels whose positions are next to each other."""
+    single, dims = weight.numel() == 1, input.dim()
+    if (
+        not input.is_contiguous()
+        or input.dtype == torch.bfloat16
+        or not (single or (dims > 2 and weight.numel() == input.shape[1]))
+        or not takes(delta, input, weight)
+    ):
+        return PReLU.derivatives(delta, input, weight)
+    delta, grad_weight, delta_input = delta.contiguous(), torch.empty_like(weight), empty_like(input)
+    sizes = (1, 1, input.numel()) if single else (*input.shape[:2], math.prod(input.shape[2:]))
+    pointers = native.addresses(delta_input, grad_weight, delta, input, weight.contiguous())
+    native.call(f"prelu_derivatives_{REAL[input.dtype]}", *pointers, *sizes)
+    return delta_input, grad_weight
+
+
 def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
     """Whether the C can read such tensors: floats or doubles, not empty, where kernels may be called at all."""
     given = [t for t in tensors if t is not None]
@@ -179,5 +196,6 @@ KERNELS.update(
         RMSNorm.invrms: rms_norm_invrms,
         RMSNorm.derivatives: rms_norm_derivatives,
         GroupNorm.derivatives: group_norm_derivatives,
+        PReLU.derivatives: prelu_derivatives,
     }
 )

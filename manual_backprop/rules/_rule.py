@@ -41,6 +41,9 @@ UNGUARDED: dict[Callable[..., Any], Callable[..., Any]] = {}
 """The guarded backward of a rule -> the one that was written; by the function itself, since what someone wraps around
 it has its attributes, too."""
 
+OVER: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""`forward` -> `forward_`, which writes the same over its input."""
+
 TRACES_LOOKUP = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
 """Whether torch.compile can look a static method up in a dict; older versions trace the formulas."""
 
@@ -73,6 +76,8 @@ class Rule(torch.autograd.Function):
         # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
         AUTOCAST[cls.forward] = cls.autocast
+        if "forward_" in vars(cls):
+            OVER[cls.forward] = cls.forward_  # type: ignore[attr-defined]
         if "backward" in vars(cls):
             cls.backward = staticmethod(_guarded(cls.backward))  # type: ignore[method-assign]
             if cls.__module__.startswith(f"{__package__}."):
@@ -196,6 +201,7 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
         return choose(formula)(*args)
 
+    run.over = OVER.get(formula)  # type: ignore[attr-defined]
     return run
 
 

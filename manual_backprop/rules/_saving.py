@@ -254,7 +254,7 @@ def economize(ctx: Any, given: tuple) -> None:
             large = True
             if type(tensor) is Tensor:
                 note = _notes.get(id(tensor))
-                if note is None or note.tensor() is not tensor or note.version != tensor._version:
+                if note is None or note.version != tensor._version or note.tensor() is not tensor:
                     note = Note(tensor, None, (), 0)
                 stay = stay and note.function is None and note.short is None and tensor.dtype != torch.bool
     if not large or stay:
@@ -318,14 +318,28 @@ def _made(again: _Again, saved: list[Tensor]) -> Tensor:
     if tensor is None:
         tensor = note.value
         if tensor is None or torch.is_grad_enabled():
+            first = again.arguments[0] if again.arguments else None
+            fresh = isinstance(first, _Again) and first.note.value is None and first.note.original() is None
             arguments = [
                 saved[part] if isinstance(part, _Slot) else _made(part, saved) if isinstance(part, _Again) else part
                 for part in again.arguments
             ]
-            assert note.function is not None
-            made = note.function(*arguments)
+            function: Any = note.function
+            over = getattr(function, "over", None)
+            if over is not None and fresh and not torch.is_grad_enabled() and not _shared(arguments[0], saved):
+                function = over
+            made = function(*arguments)
             tensor = made[0] if isinstance(made, tuple) else made
     return tensor
+
+
+def _shared(tensor: Tensor, others: list[Tensor]) -> bool:
+    """Whether a tensor may lie in the memory of one of the others, as a view does."""
+    plain = (Tensor, torch.nn.Parameter)
+    if type(tensor) is not Tensor or any([type(other) not in plain for other in others]):
+        return True
+    address = tensor.untyped_storage().data_ptr()
+    return any([other.untyped_storage().data_ptr() == address for other in others])
 
 
 class Saving:

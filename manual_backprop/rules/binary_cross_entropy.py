@@ -58,7 +58,7 @@ class BCELoss(Rule):
         return BCELoss.scaled(input, target, weighed(delta, weight, reduction, input.numel()))
 
     @staticmethod
-    def scaled(input: Tensor, target: Tensor, factor: float) -> Tensor:
+    def scaled(input: Tensor, target: Tensor, factor: float | Tensor) -> Tensor:
         variance = ((1 - input) * input).clamp(min=1e-12)
         return (input - target) / variance * factor
 
@@ -148,7 +148,7 @@ class BCEWithLogitsLoss(Rule):
         return ((1 + (pos_weight - 1) * target) * input.sigmoid() - pos_weight * target) * factor
 
     @staticmethod
-    def scaled(input: Tensor, target: Tensor, factor: float) -> Tensor:
+    def scaled(input: Tensor, target: Tensor, factor: float | Tensor) -> Tensor:
         return (input.sigmoid() - target) * factor
 
     @staticmethod

@@ -74,7 +74,7 @@ class MSELoss(Rule):
         return MSELoss.scaled(input, target, 2 * per_loss(delta, reduction, input.numel()))
 
     @staticmethod
-    def scaled(input: Tensor, target: Tensor, factor: float) -> Tensor:
+    def scaled(input: Tensor, target: Tensor, factor: float | Tensor) -> Tensor:
         return (input - target) * factor
 
     @staticmethod
@@ -237,7 +237,7 @@ class HuberLoss(Rule):
         return HuberLoss.scaled(input, target, bound, per_loss(delta, reduction, input.numel()))
 
     @staticmethod
-    def scaled(input: Tensor, target: Tensor, bound: float, factor: float) -> Tensor:
+    def scaled(input: Tensor, target: Tensor, bound: float, factor: float | Tensor) -> Tensor:
         return (input - target).clamp(-bound, bound) * factor
 
     @staticmethod

@@ -176,6 +176,8 @@ class PReLU(Rule):
     def backward(ctx: Any, delta: Tensor) -> tuple:
         input, weight = ctx.saved_tensors
         needs_input, needs_weight = ctx.needs_input_grad
+        if needs_input and needs_weight:
+            return choose(PReLU.derivatives)(delta, input, weight)
         return (
             choose(PReLU.delta_input)(delta, input, weight) if needs_input else None,
             in_opmath(choose(PReLU.grad_weight), delta, input, weight) if needs_weight else None,
@@ -184,6 +186,12 @@ class PReLU(Rule):
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, weight: Tensor) -> Tensor:
         return torch.where(input > 0, delta, delta * PReLU.per_channel(weight, input))
+
+    @staticmethod
+    def derivatives(delta: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """delta_input and grad_weight."""
+        grad_weight = in_opmath(choose(PReLU.grad_weight), delta, input, weight)
+        return choose(PReLU.delta_input)(delta, input, weight), grad_weight
 
     @staticmethod
     def grad_weight(delta: Tensor, input: Tensor, weight: Tensor) -> Tensor:

@@ -138,7 +138,9 @@ class Permute(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
-        back = sorted(range(len(dims)), key=lambda axis: dims[axis] % len(dims))
+        back = list(dims)
+        for axis, of in enumerate(dims):
+            back[of] = axis  # a negative one counts from the end, as in dims
         return delta.permute(back)
 
     @staticmethod
