@@ -26,11 +26,11 @@ check: $(READY)  ## the table of layers x checks
 mutants: $(READY)  ## wrong versions of every formula against the checks
 	$(BIN)/python -m tests.mutants
 
-bench: $(READY)  ## every layer and six training steps against torch.nn: tables and plots in benchmarks/results (7 minutes)
+bench: $(READY)  ## every layer and six training steps against torch.nn: tables and plots in benchmarks/results (9 minutes)
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.steps
 
-bench-all: $(READY)  ## the same with torch.compile, cost over growth, and MNIST, which lies in DATA (20 minutes)
+bench-all: $(READY)  ## the same with torch.compile, cost over growth, and MNIST, which lies in DATA (25 minutes)
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.steps --compile
 	$(BIN)/python -m benchmarks.growth --compile
