@@ -20,7 +20,6 @@ from manual_backprop.bench.timing import (
     disturbed,
     duration,
     interleaved,
-    keep_freed,
     ratio,
     spread,
     threads,
