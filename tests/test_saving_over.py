@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop import rules
-from manual_backprop.rules import _rule
+from manual_backprop.kernels import cpu
+from manual_backprop.rules import _rule, _saving
 
 N = 256
 
@@ -74,6 +76,31 @@ def test_gradients_are_the_same_to_the_last_bit(
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     if over is not None:
         assert bool(written) is over
+
+
+def test_a_rectified_batch_norm_is_made_again_in_one_pass(
+    written: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, in both layouts, by kernels and by formulas; the step does not know the difference."""
+    passes: list[str] = []
+    key = (rules.ReLU.forward, rules.BatchNorm.scaled)
+    fused = _saving.FUSED[key]
+    monkeypatch.setitem(_saving.FUSED, key, lambda *args: passes.append("one") or fused(*args))
+    monkeypatch.setattr(cpu, "WORTHWHILE", 0)
+    layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 4, 3))
+    for memory_format, backend in itertools.product(
+        (torch.contiguous_format, torch.channels_last), ("auto", "formula")
+    ):
+        x = torch.randn(2, 3, 24, 24).contiguous(memory_format=memory_format)
+        found = []
+        for mode in ("off", "exact"):
+            with mb.backend(backend), mb.saving(mode):
+                loss = layers(x).square().sum()
+                found.append(torch.autograd.grad(loss, list(layers.parameters())))
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        assert passes == ["one"]
+        passes.clear()
+    assert not written
 
 
 def test_the_tensor_itself_is_left_alone_while_someone_holds_it(written: list[Tensor]) -> None:

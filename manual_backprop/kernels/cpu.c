@@ -222,9 +222,11 @@ static void F(moments_last)(double *mean, double *squares, const REAL *x, I rows
     free(parts), free(seen), free(blocks);
 }
 
-/* batchnorm.BatchNorm.scaled: y = a x + b with a = w invstd, b = bias - a mean. weight and bias may be NULL. */
+/* batchnorm.BatchNorm.scaled: y = a x + b with a = w invstd, b = bias - a mean. weight and bias may be NULL. rectified:
+   max(0, y) of it. */
 void F(batch_norm_scaled)(REAL *out, const REAL *x, const REAL *weight, const REAL *bias, const REAL *mean,
-                          const REAL *invstd, I batch, I channels, I positions, I last, I threads) {
+                          const REAL *invstd, I rectified, I batch, I channels, I positions, I last, I threads) {
+#define RECTIFIED(y) ((y) <= 0 ? 0 : (y))
     const I count = batch * positions;
     if (count * channels <= GRAIN) threads = 1;
     REAL *a = malloc((size_t)(2 * channels) * sizeof(REAL)), *b = a + channels;
@@ -241,8 +243,12 @@ void F(batch_norm_scaled)(REAL *out, const REAL *x, const REAL *weight, const RE
             REAL *o = out + r * run;
             const REAL *v = x + r * run;
             const REAL ac = a[r % channels], bc = b[r % channels];
-            if (last) {
+            if (last && rectified) {
+                RUN(o, run, around, RECTIFIED(a[i] * v[i] + b[i]))
+            } else if (last) {
                 RUN(o, run, around, a[i] * v[i] + b[i])
+            } else if (rectified) {
+                RUN(o, run, around, RECTIFIED(ac * v[i] + bc))
             } else {
                 RUN(o, run, around, ac * v[i] + bc)
             }
@@ -250,6 +256,7 @@ void F(batch_norm_scaled)(REAL *out, const REAL *x, const REAL *weight, const RE
         streamed();
     }
     free(a);
+#undef RECTIFIED
 }
 
 /* batchnorm.BatchNorm.normalized: the same by the batch's own statistics, and the running statistics moved.
@@ -269,7 +276,7 @@ void F(batch_norm_normalized)(REAL *out, REAL *mean, REAL *invstd, const REAL *x
         if (running_var)
             running_var[c] = (REAL)(*momentum * squares[c] / (count - 1) + (1 - *momentum) * running_var[c]);
     }
-    F(batch_norm_scaled)(out, x, weight, bias, mean, invstd, batch, channels, positions, last, threads);
+    F(batch_norm_scaled)(out, x, weight, bias, mean, invstd, 0, batch, channels, positions, last, threads);
     free(means);
 }
 

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..rules import BatchNorm, MaxPool
-from ..rules._rule import KERNELS
+from ..rules import BatchNorm, MaxPool, ReLU
+from ..rules._rule import KERNELS, choose
+from ..rules._saving import FUSED
 from . import layout, memory, native
 
 Axes = tuple[int, ...]
@@ -46,11 +47,28 @@ def batch_norm_scaled(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
 ) -> Tensor:
     """`BatchNorm.scaled`, where `batch_norm_normalized` made the output, too."""
+    found = _scaled(input, weight, bias, mean, invstd, rectified=False)
+    return BatchNorm.scaled(input, weight, bias, mean, invstd, eps) if found is None else found
+
+
+def batch_norm_rectified(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
+) -> Tensor:
+    """`ReLU.forward` of `BatchNorm.scaled`."""
+    scaled = choose(BatchNorm.scaled)
+    found = None if scaled is BatchNorm.scaled else _scaled(input, weight, bias, mean, invstd, rectified=True)
+    return torch.relu_(scaled(input, weight, bias, mean, invstd, eps)) if found is None else found
+
+
+def _scaled(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, rectified: bool
+) -> Tensor | None:
     shape = _channels((input,), weight, bias)
     if input.numel() < WORTHWHILE or input.dtype != torch.float32 or shape is None:
-        return BatchNorm.scaled(input, weight, bias, mean, invstd, eps)
+        return None
     output = memory.empty_like(input)
-    native.call("batch_norm_scaled_float", *native.addresses(output, input, weight, bias, mean, invstd), *shape)
+    pointers = native.addresses(output, input, weight, bias, mean, invstd)
+    native.call("batch_norm_scaled_float", *pointers, rectified, *shape)
     return output
 
 
@@ -166,6 +184,7 @@ def _last(tensor: Tensor) -> int | None:
     return 1 if known is not None and tensor.is_contiguous(memory_format=known) else None
 
 
+FUSED[ReLU.forward, BatchNorm.scaled] = batch_norm_rectified
 KERNELS.update(
     {
         BatchNorm.normalized: batch_norm_normalized,

@@ -29,6 +29,10 @@ DEPTH = 4
 SMALL = 16
 """An argument with this many times fewer elements than the output may be saved for its sake (weights, statistics)."""
 
+FUSED: dict[tuple[Callable[..., Any], Callable[..., Any]], Callable[..., Any]] = {}
+"""Two functions of notes, f and g -> f(g(...)) in one pass, where that is all that g's result is made again for; filled
+by `manual_backprop.kernels`."""
+
 _notes: dict[int, Note] = {}
 _mode = "exact"
 logits = False
@@ -318,19 +322,32 @@ def _made(again: _Again, saved: list[Tensor]) -> Tensor:
     if tensor is None:
         tensor = note.value
         if tensor is None or torch.is_grad_enabled():
-            first = again.arguments[0] if again.arguments else None
-            fresh = isinstance(first, _Again) and first.note.value is None and first.note.original() is None
-            arguments = [
-                saved[part] if isinstance(part, _Slot) else _made(part, saved) if isinstance(part, _Again) else part
-                for part in again.arguments
-            ]
-            function: Any = note.function
-            over = getattr(function, "over", None)
-            if over is not None and fresh and not torch.is_grad_enabled() and not _shared(arguments[0], saved):
-                function = over
-            made = function(*arguments)
+            made = _computed(again, saved)
             tensor = made[0] if isinstance(made, tuple) else made
     return tensor
+
+
+def _computed(again: _Again, saved: list[Tensor]) -> Any:
+    """What a note's function gives. A tensor that is made for this alone need not stand by itself: both functions run
+    as one, or the second writes over what the first has made."""
+    function: Any = again.note.function
+    first = again.arguments[0] if again.arguments else None
+    if not isinstance(first, _Again) or first.note.value is not None or first.note.original() is not None:
+        return function(*_arguments(again, saved))
+    if torch.is_grad_enabled():
+        return function(*_arguments(again, saved))
+    formulas: Any = tuple([getattr(f, "__wrapped__", f) for f in (function, first.note.function)])
+    if (fused := FUSED.get(formulas)) is not None:
+        return fused(*_arguments(first, saved), *_arguments(again, saved, 1))
+    arguments, over = _arguments(again, saved), getattr(function, "over", None)
+    return (function if over is None or _shared(arguments[0], saved) else over)(*arguments)
+
+
+def _arguments(again: _Again, saved: list[Tensor], begin: int = 0) -> list[Any]:
+    return [
+        saved[part] if isinstance(part, _Slot) else _made(part, saved) if isinstance(part, _Again) else part
+        for part in again.arguments[begin:]
+    ]
 
 
 def _shared(tensor: Tensor, others: list[Tensor]) -> bool:
