@@ -26,16 +26,16 @@ def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`Linear.output`."""
     if not _serves(input, weight, 0, bias):
         return Linear.output(input, weight, bias)
-    output = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    output = torch.ops.mkldnn._linear_pointwise.default(input, weight, bias, "none", [], "")
     # in a view that a rule returns no one may write
-    return torch.ops.aten._unsafe_view(output, output.shape) if output._is_view() else output
+    return torch.ops.aten._unsafe_view.default(output, output.shape) if output._is_view() else output
 
 
 def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
     """`Linear.delta_input`."""
     if not _serves(delta, weight, 1):
         return Linear.delta_input(delta, weight)
-    return torch.ops.mkldnn._linear_pointwise(delta, weight.T, None, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise.default(delta, weight.T, None, "none", [], "")
 
 
 def _serves(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:

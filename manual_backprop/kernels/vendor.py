@@ -42,7 +42,7 @@ def conv_derivatives(
         delta_input, grad_weight = conv_derivatives(delta.unsqueeze(0), input.unsqueeze(0), weight, *options)
         return delta_input.squeeze(0), grad_weight
     arguments = stride, padding, dilation, False, [0] * len(stride), groups
-    return torch.ops.aten.convolution_backward(delta, input, weight, None, *arguments, [True, True, False])[:2]
+    return torch.ops.aten.convolution_backward.default(delta, input, weight, None, *arguments, [True, True, False])[:2]
 
 
 def conv_transpose_grad_weight(
@@ -70,7 +70,7 @@ def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) 
     # asked by strides, which vmap knows, too
     if last and ((delta.stride(1) == 1 < delta.stride(-1)) or (input.stride(1) == 1 < input.stride(-1))):
         weight = torch.empty_like(weight, memory_format=last)
-    return torch.ops.aten.convolution_backward(delta, input, weight, None, *options, [False, True, False])[1]
+    return torch.ops.aten.convolution_backward.default(delta, input, weight, None, *options, [False, True, False])[1]
 
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {

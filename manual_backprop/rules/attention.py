@@ -82,12 +82,12 @@ class ScaledDotProductAttention(Rule):
         if mask is not None and mask.dim() == 3:
             mask = mask.unsqueeze(0)
         attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+        options = 0.0, is_causal
         if query.dim() == 4:
-            output, lse = attention(query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale)
-            return output, lse
-        q, k, v = (tensor.reshape((1,) * (4 - query.dim()) + tensor.shape) for tensor in (query, key, value))
-        output, lse = attention(q, k, v, 0.0, is_causal, attn_mask=mask, scale=scale)
-        return output.reshape(query.shape), lse.reshape(query.shape[:-1])
+            return attention(query, key, value, *options, attn_mask=mask, scale=scale)
+        q, k, v = (tensor.unsqueeze(0) for tensor in (query, key, value))  # of three axes, which torch fuses, too
+        output, lse = attention(q, k, v, *options, attn_mask=mask, scale=scale)
+        return output.squeeze(0), lse.squeeze(0)
 
     @staticmethod
     def attended(
