@@ -14,7 +14,7 @@ def table() -> torch.Tensor:
     return torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("padding_idx", [None, 1, -1])
+@pytest.mark.parametrize("padding_idx", [None, 0, 1, -1])
 def test_a_sparse_gradient_is_torchs_entry_by_entry(padding_idx: int | None) -> None:
     found = []
     for embedding in (mb.functional.embedding, torch.nn.functional.embedding):

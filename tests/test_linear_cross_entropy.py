@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop as mb
+import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop.nn.loss_linear import Former
 from manual_backprop.rules import linear_cross_entropy
@@ -39,6 +41,40 @@ def test_the_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     with Largest() as seen:
         nn.CrossEntropyLoss()(nn.Linear(4, 500)(x), target).backward()
     assert seen.elements == 64 * 500, "the tool sees whole logits"
+
+
+@pytest.mark.parametrize("backend", ["auto", "formula"])
+@pytest.mark.parametrize("elements", [1, 13, 5 * 6, 10**6])
+def test_runs_of_rows_add_up(elements: int, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows one by one, some at a time with fewer at the end, all at once: the same within roundings of float64."""
+    monkeypatch.setattr(linear_cross_entropy, "ELEMENTS", elements)
+    x, weight, bias = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((17, 4), (6, 4), (6,))
+    )
+    target, classes = torch.arange(17) % 6, torch.rand(6, dtype=torch.float64)
+    options = {"weight": classes, "ignore_index": 2, "label_smoothing": 0.1}
+    with mb.backend(backend):
+        loss = F.linear_cross_entropy(x, weight, target, linear_bias=bias, **options)
+        found = torch.autograd.grad(loss, (x, weight, bias))
+    expected = torch.nn.functional.cross_entropy(torch.nn.functional.linear(x, weight, bias), target, **options)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(found, torch.autograd.grad(expected, (x, weight, bias)))
+
+
+@pytest.mark.parametrize("moving", [0, 1, 2])
+def test_one_tangent_at_a_time(moving: int) -> None:
+    values = [torch.randn(*shape, dtype=torch.float64) for shape in ((5, 4), (6, 4), (6,))]
+    target, tangent = torch.arange(5), torch.randn_like(values[moving])
+
+    def along(function: Any) -> Any:
+        with forward_ad.dual_level():
+            given = [forward_ad.make_dual(v, tangent) if i == moving else v for i, v in enumerate(values)]
+            return forward_ad.unpack_dual(function(*given)).tangent
+
+    found = along(lambda x, w, b: F.linear_cross_entropy(x, w, target, linear_bias=b))
+    torch.testing.assert_close(
+        found, along(lambda x, w, b: torch.nn.functional.cross_entropy(torch.nn.functional.linear(x, w, b), target))
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,3 +107,15 @@ def test_only_where_it_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch
         assert torch.equal(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
     finally:
         matmul.faster.cache_clear()
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (2, 3, 7), (2, 3, 4, 7)])
+def test_an_output_of_any_number_of_axes_may_be_written_over(shape: tuple[int, ...]) -> None:
+    layer, x = mb.nn.Linear(7, 5), torch.randn(shape)
+    with mb.explicit():
+        output = layer(x)
+        output += 1.0
+    output.square().sum().backward()
+    expected = torch.nn.functional.linear(x, layer.weight, layer.bias) + 1
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(layer.bias.grad, 2 * expected.reshape(-1, 5).sum(0).detach())

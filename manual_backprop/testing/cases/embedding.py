@@ -25,6 +25,7 @@ CASES = [
     layer("Embedding", 5, 3, inputs=(index(5),), tag="scalar"),
     layer("Embedding", 5, 3, 1, inputs=PADDED, row=PADDING),
     layer("Embedding", 5, 3, -3, inputs=PADDED, row=PADDING),
+    layer("Embedding", 5, 3, 0, inputs=PADDED, row=PADDING),
     layer("Embedding", 5, 3, inputs=PADDED, scale_grad_by_freq=True, row=MEAN),
     layer("Embedding", 5, 3, inputs=PADDED, max_norm=0.9, row=RENORM),
     layer("Embedding", 5, 3, inputs=PADDED, max_norm=1.5, norm_type=1.0, row=RENORM),
