@@ -41,7 +41,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 
 
 NODES = 12
-"""A row whose graph has more of them is one of many rules; it still serves those whose smallest row has half as many."""
+"""A row whose graph has more of them is one of many rules; it serves rules whose smallest row has half as many."""
 
 
 def rules_of_rows() -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
-from manual_backprop.rules import _saving
+from manual_backprop.rules import _again, _saving
 
 pytestmark = pytest.mark.distributed
 
@@ -89,8 +89,8 @@ def work(rank: int, folder: Path, wrap: Callable, checkpointed: bool, copies: bo
             single(x.flatten(0, 1)).square().sum().backward()
         net = wrap(network(checkpointed))
         again: list[str] = []
-        made = _saving._made
-        _saving._made = lambda part, saved: again.append(part.note.function.__qualname__) or made(part, saved)
+        made = _again._made
+        _again._made = lambda part, saved: again.append(part.note.function.__qualname__) or made(part, saved)
         for _ in range(2):  # the second time with what the first one has left
             net.zero_grad()
             net(x[rank]).square().sum().mul(2).backward()  # both ways take the mean over the processes

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..rules import BatchNorm, MaxPool, ReLU
+from ..rules._again import FUSED
 from ..rules._rule import KERNELS, choose
-from ..rules._saving import FUSED
 from . import layout, memory, native
 
 Axes = tuple[int, ...]

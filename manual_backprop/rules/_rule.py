@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import _saving
-from ._saving import Saving, economize, note_of, remember
+from ._again import Saving
+from ._saving import economize, note_of, remember
 
 RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
