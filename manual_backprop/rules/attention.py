@@ -87,7 +87,7 @@ class ScaledDotProductAttention(Rule):
             return attention(query, key, value, *options, attn_mask=mask, scale=scale)
         q, k, v = (tensor.unsqueeze(0) for tensor in (query, key, value))  # of three axes, which torch fuses, too
         output, lse = attention(q, k, v, *options, attn_mask=mask, scale=scale)
-        return output.squeeze(0), lse.squeeze(0)
+        return output[0], lse[0]
 
     @staticmethod
     def attended(

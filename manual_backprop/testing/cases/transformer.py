@@ -110,6 +110,7 @@ CASES = [
     attention(*HEADS, finite(2, 5), NO, tag="added-padding", row=SAME),
     attention(*HEADS, finite(2, 5), constant(True), finite(4, 3, 5), tag="added-masks"),
     attention(*HEADS, finite(2, 5), NO, finite(3, 5), tag="added-masks-no-weights", row=SAME),
+    attention(*HEADS, NONE, constant(True), finite(3, 5), tag="added-mask"),
     attention(QUERY, QUERY, QUERY, NONE, NO, LATER, constant(True), constant(True), tag="causal"),
     attention(QUERY, QUERY, QUERY, NONE, constant(True), LATER, constant(True), constant(True), tag="causal-weights"),
     attention(*LINES, constant(torch.tensor([False, True, False, False, False])), tag="unbatched"),
