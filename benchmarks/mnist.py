@@ -124,7 +124,7 @@ def step_times(root: str, rounds: int) -> dict[str, list[float]]:
         "ours": step(net.train(), mb.nn.CrossEntropyLoss(label_smoothing=smoothing)),
         "torch": step(theirs.train(), nn.CrossEntropyLoss(label_smoothing=smoothing)),
     }
-    return interleaved(contestants, rounds)
+    return interleaved(contestants, rounds, lead=1)
 
 
 def report_step(times: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:

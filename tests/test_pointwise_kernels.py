@@ -24,8 +24,6 @@ FORMULAS = [*pointwise.FORWARD, *pointwise.HUGE, *pointwise.BACKWARD, rules.LogS
 NUMBERS = {"alpha": 0.7, "beta": 1.5, "threshold": 3.0, "negative_slope": 0.1, "lambd": 0.5, "min_val": -1.0,
            "max_val": 2.0, "value": -7.0}  # fmt: skip
 ROUNDED = (
-    rules.Sigmoid.output,
-    rules.SiLU.output,
     rules.LeakyReLU.output,
     rules.Hardswish.output,
     rules.Hardsigmoid.output,

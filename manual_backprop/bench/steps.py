@@ -157,8 +157,8 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
 
 @contextmanager
 def from_nothing() -> Iterator[None]:
-    """torch.compile finds nothing of earlier runs on the disk, as the first time; and it compiles in this process: others
-    that it starts for that would take the cores of who is measured next."""
+    """torch.compile finds nothing of earlier runs on the disk, as the first time. It compiles in this process: those
+    that it starts by default take the cores of who is measured next."""
     from torch._inductor import config
 
     with config.patch(force_disable_caches=True, compile_threads=1):

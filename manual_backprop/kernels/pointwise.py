@@ -206,8 +206,6 @@ HUGE: dict[Callable[..., Any], Callable[..., Any]] = {
     rules.Softshrink.output: F.softshrink,
     rules.Hardsigmoid.output: F.hardsigmoid,
     rules.Hardswish.output: F.hardswish,
-    rules.Sigmoid.output: torch.sigmoid,
-    rules.SiLU.output: F.silu,
 }
 """Forwards in which memory takes the time: a loop of ours is faster where the caches do not hold what it reads and
 writes."""

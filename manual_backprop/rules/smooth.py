@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath
@@ -42,10 +43,6 @@ class Sigmoid(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return choose(Sigmoid.output)(input)
-
-    @staticmethod
-    def output(input: Tensor) -> Tensor:
         return torch.sigmoid(input)
 
     @staticmethod
@@ -279,11 +276,7 @@ class SiLU(Rule):
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
-        return in_opmath(choose(SiLU.output), input)
-
-    @staticmethod
-    def output(input: Tensor) -> Tensor:
-        return input * torch.sigmoid(input)
+        return F.silu(input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
