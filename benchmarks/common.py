@@ -35,8 +35,9 @@ def draw(name: str, figure: Any) -> None:
     write_atomically(RESULTS / f"{name}.png", buffer.getvalue())
 
 
-def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str) -> None:
-    """A panel of bars for each size, from 1 to the left where slower and to the right where faster, on a log axis."""
+def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str, alike: bool = False) -> None:
+    """Panels of bars, from 1 to the left where slower and to the right where faster, on a log axis; alike: one scale
+    for all panels, with a tick at every tenth."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -44,7 +45,7 @@ def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str) -> No
         height = 1.2 + 0.17 * max(map(len, panels.values()))
         figure = Figure(figsize=(3.3 * len(panels) + 0.5, height), layout="constrained", facecolor="white")
         for axes, (title, values) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+            figure.subplots(1, len(panels), squeeze=False, sharex=alike)[0], panels.items(), strict=True
         ):
             places, numbers = range(len(values)), list(values.values())
             axes.barh(
@@ -56,6 +57,9 @@ def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str) -> No
             low, high = min(*numbers, 1), max(*numbers, 1)
             base = 2 if high / low < 40 else 4 if high / low < 1600 else 16
             ticks = [t for i in range(-8, 9) if low / base <= (t := base**i) <= high * base]
+            if alike:
+                every = [v for values in panels.values() for v in values.values()]
+                ticks = [k / 10 for k in range(1, 100) if min(*every, 1) - 0.1 <= k / 10 <= max(*every, 1) + 0.1]
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.minorticks_off()
             for place, value in zip(places, numbers, strict=True):

@@ -104,7 +104,8 @@ def main() -> None:
               {name: found.json() for name, found in results.items()})  # fmt: skip
         shown = ("exact", "off", "checkpoint", "compile")
         speeds = {n: {k: 1 / r.ratio(n).value for k, r in results.items() if n in r.seconds} for n in shown}
-        bars("steps", {name: values for name, values in speeds.items() if values}, "times as fast as eager torch.nn")
+        bars("steps", {name: values for name, values in speeds.items() if values}, "times as fast as eager torch.nn",
+             alike=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -19,23 +19,29 @@ typedef int64_t I;
 I largest_cache = 32 << 20; /* in bytes */
 void know_cache(I bytes) { largest_cache = bytes; }
 
-/* Whether all runs of n numbers at `out` go around the caches (stream.h), which do not hold `count` read and written. */
-#define AROUND(out, n, count) \
-    ((n) % PART == 0 && (uintptr_t)(out) % PART == 0 && 2 * (count) * (I)sizeof(REAL) >= largest_cache)
-
 /* out[i] = f for 0 <= i < n */
-#define RUN(out, n, around, f)                                                  \
-    if (around)                                                                 \
-        for (I first = 0; first < (n); first += PART) {                         \
-            REAL part[PART] __attribute__((aligned(PART)));                     \
-            _Pragma("omp simd") for (int k_ = 0; k_ < PART; k_++) {             \
-                const I i = first + k_;                                         \
-                part[k_] = f;                                                   \
-            }                                                                   \
-            stream((out) + first, part, sizeof part);                           \
-        }                                                                       \
-    else                                                                        \
+#define RUN(out, n, around, f)                    \
+    if (around)                                   \
+        PARTS(REAL, out, n, f)                    \
+    else                                          \
         _Pragma("omp simd") for (I i = 0; i < (n); i++)(out)[i] = f;
+
+/* For each run r of n numbers that lie together, of the channel r % channels or (last) one of each channel, out of
+   (N, C, positions) in either layout: what is done to the run that begins at `at`. */
+#define EACH_RUN(...)                                                                      \
+    {                                                                                      \
+        const I n = last ? channels : positions, runs = batch * channels * positions / n;  \
+        const int around = AROUND(REAL, out, n, runs * n);                                 \
+        _Pragma("omp parallel num_threads((int)threads)")                                  \
+        {                                                                                  \
+            _Pragma("omp for schedule(static)")                                            \
+            for (I r = 0; r < runs; r++) {                                                 \
+                const I at = r * n;                                                        \
+                __VA_ARGS__                                                                \
+            }                                                                              \
+            streamed();                                                                    \
+        }                                                                                  \
+    }
 
 /* Sums over one run of numbers: floats in blocks, blocks in double, so that long sums stay as exact as pairwise ones. */
 #define BLOCK 256
@@ -141,23 +147,15 @@ void F(batch_norm_derivatives)(REAL *out, REAL *grad_weight, REAL *grad_bias, co
         grad_bias[k] = (REAL)sums[k], grad_weight[k] = (REAL)gradient;
         a[k] = (REAL)scale, b[k] = (REAL)slope, c[k] = (REAL)(-scale * sums[k] / count - slope * mean[k]);
     }
-    const I run = last ? channels : positions, runs = last ? count : batch * channels;
-    const int around = AROUND(out, run, count * channels);
-#pragma omp parallel num_threads((int)threads)
-    {
-#pragma omp for schedule(static)
-        for (I r = 0; r < runs; r++) {
-            REAL *o = out + r * run;
-            const REAL *d = delta + r * run, *v = x + r * run;
-            const REAL ak = a[r % channels], bk = b[r % channels], ck = c[r % channels];
-            if (last) {
-                RUN(o, run, around, a[i] * d[i] + (b[i] * v[i] + c[i]))
-            } else {
-                RUN(o, run, around, ak * d[i] + (bk * v[i] + ck))
-            }
+    EACH_RUN({
+        const REAL *d = delta + at, *v = x + at;
+        const REAL ak = a[r % channels], bk = b[r % channels], ck = c[r % channels];
+        if (last) {
+            RUN(out + at, n, around, a[i] * d[i] + (b[i] * v[i] + c[i]))
+        } else {
+            RUN(out + at, n, around, ak * d[i] + (bk * v[i] + ck))
         }
-        streamed();
-    }
+    })
     free(sums), free(a);
 }
 
@@ -234,27 +232,18 @@ void F(batch_norm_scaled)(REAL *out, const REAL *x, const REAL *weight, const RE
         const double scale = (weight ? weight[c] : 1) * (double)invstd[c];
         a[c] = (REAL)scale, b[c] = (REAL)((bias ? bias[c] : 0) - mean[c] * scale);
     }
-    const I run = last ? channels : positions, runs = last ? count : batch * channels;
-    const int around = AROUND(out, run, count * channels);
-#pragma omp parallel num_threads((int)threads)
-    {
-#pragma omp for schedule(static)
-        for (I r = 0; r < runs; r++) {
-            REAL *o = out + r * run;
-            const REAL *v = x + r * run;
-            const REAL ac = a[r % channels], bc = b[r % channels];
-            if (last && rectified) {
-                RUN(o, run, around, RECTIFIED(a[i] * v[i] + b[i]))
-            } else if (last) {
-                RUN(o, run, around, a[i] * v[i] + b[i])
-            } else if (rectified) {
-                RUN(o, run, around, RECTIFIED(ac * v[i] + bc))
-            } else {
-                RUN(o, run, around, ac * v[i] + bc)
-            }
+    EACH_RUN({
+        const REAL *v = x + at, ac = a[r % channels], bc = b[r % channels];
+        if (last && rectified) {
+            RUN(out + at, n, around, RECTIFIED(a[i] * v[i] + b[i]))
+        } else if (last) {
+            RUN(out + at, n, around, a[i] * v[i] + b[i])
+        } else if (rectified) {
+            RUN(out + at, n, around, RECTIFIED(ac * v[i] + bc))
+        } else {
+            RUN(out + at, n, around, ac * v[i] + bc)
         }
-        streamed();
-    }
+    })
     free(a);
 #undef RECTIFIED
 }

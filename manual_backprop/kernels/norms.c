@@ -40,7 +40,7 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
     if (rows * n <= GRAIN) threads = 1;
     double *parts = total ? calloc((size_t)(2 * threads * n), sizeof(double)) : NULL;
     REAL *blocks = total ? malloc((size_t)(2 * threads * n) * sizeof(REAL)) : NULL;
-    const int around = out && AROUND(out, n, rows * n);
+    const int around = out && AROUND(STORED, out, n, rows * n);
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I t = 0; t < threads; t++) {
         REAL *sum = blocks + 2 * t * n, *dot = sum + n;
@@ -131,7 +131,7 @@ void F(group_norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED
                                const REAL *weight, const REAL *mean, const REAL *invstd, I batch, I channels,
                                I positions, I groups, I threads) {
     const I each = channels / groups, size = each * positions;
-    const int asked = out != NULL, runs = AROUND(out, positions, batch * channels * positions);
+    const int asked = out != NULL, runs = AROUND(STORED, out, positions, batch * channels * positions);
     double *parts = malloc((size_t)(2 * batch * channels) * sizeof(double));
     EACH_ROW(batch * groups, size, {
         const I first = r / groups * channels + r % groups * each; /* of the rows of this group */

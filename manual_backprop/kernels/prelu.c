@@ -17,7 +17,7 @@
 void F(prelu_derivatives)(STORED *out, REAL *grad, const STORED *delta, const STORED *x, const REAL *weight, I batch,
                           I channels, I inner, I threads) {
     const I blocks = (inner + SIZE - 1) / SIZE, runs = batch * channels;
-    const int around = AROUND(out, inner, runs * inner);
+    const int around = AROUND(STORED, out, inner, runs * inner);
     double *parts = malloc((size_t)(runs * blocks) * sizeof(double));
     if (runs * inner <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)

@@ -17,7 +17,6 @@ typedef uint16_t bfloat16;
 
 #include "stream.h"
 
-extern I largest_cache; /* in bytes; cpu.c has it */
 #define JOIN(a, b) a##_##b
 #define NAMED(a, b) JOIN(a, b)
 
@@ -112,23 +111,10 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
-/* Whether rows of n numbers at `out` go around the caches (stream.h), which do not hold `count` read and written. */
-#define AROUND(out, n, count) \
-    ((n) % PART == 0 && (uintptr_t)(out) % PART == 0 && 2 * (count) * (I)sizeof(STORED) >= largest_cache)
-
-/* to[i] = f for 0 <= i < n, of which one may be computed twice. A little at a time goes around the caches, beside the
-   computing: a whole row at once took longer than through them. */
+/* to[i] = f for 0 <= i < n, of which one may be computed twice. */
 #define OUT(to, n, around, f)                                              \
     if (around)                                                            \
-        for (I first = 0; first < (n); first += PART) {                    \
-            STORED part_[PART] __attribute__((aligned(PART)));             \
-            _Pragma("omp simd")                                            \
-            for (int k_ = 0; k_ < PART; k_++) {                            \
-                const I i = first + k_;                                    \
-                part_[k_] = f;                                             \
-            }                                                              \
-            stream((to) + first, part_, sizeof part_);                     \
-        }                                                                  \
+        PARTS(STORED, to, n, f)                                            \
     else                                                                   \
         EACH(n, (to)[i] = f)
 
@@ -136,7 +122,7 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define EACH_ROW(rows, n, ...)                                             \
     {                                                                      \
         if ((rows) * (n) <= GRAIN) threads = 1;                            \
-        const int around = AROUND(out, n, (rows) * (n));                   \
+        const int around = AROUND(STORED, out, n, (rows) * (n));           \
         _Pragma("omp parallel num_threads((int)threads)")                  \
         {                                                                  \
             REAL *row = malloc((size_t)(n) * sizeof(REAL));                \

@@ -17,3 +17,22 @@ static inline void streamed(void) { _mm_sfence(); }
 static inline void stream(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
 static inline void streamed(void) {}
 #endif
+
+extern int64_t largest_cache; /* in bytes; cpu.c has it */
+
+/* Whether runs of n numbers at `out` go around the caches, which do not hold `count` read and written. */
+#define AROUND(TYPE, out, n, count) \
+    ((n) % PART == 0 && (uintptr_t)(out) % PART == 0 && 2 * (count) * (int64_t)sizeof(TYPE) >= largest_cache)
+
+/* to[i] = f for 0 <= i < n, a multiple of PART. A little at a time, beside the computing: a whole row at once took longer
+   than through the caches. */
+#define PARTS(TYPE, to, n, f)                                  \
+    for (int64_t first_ = 0; first_ < (n); first_ += PART) {   \
+        TYPE part_[PART] __attribute__((aligned(PART)));       \
+        _Pragma("omp simd")                                    \
+        for (int k_ = 0; k_ < PART; k_++) {                    \
+            const int64_t i = first_ + k_;                     \
+            part_[k_] = f;                                     \
+        }                                                      \
+        stream((to) + first_, part_, sizeof part_);            \
+    }
