@@ -15,7 +15,7 @@ from manual_backprop.kernels import native, pools
 from manual_backprop.rules import AdaptiveAvgPool, AvgPool
 from manual_backprop.rules._rule import KERNELS
 
-from .test_cpu_kernels import calls
+from .test_native import calls
 
 SHAPES = {1: (3, 5, 19), 2: (2, 18, 11, 13), 3: (2, 3, 6, 7, 9)}
 AXES = pytest.mark.parametrize("axes", SHAPES)

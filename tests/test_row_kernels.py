@@ -26,7 +26,7 @@ from manual_backprop.rules import (
 )  # fmt: skip
 from manual_backprop.rules._rule import KERNELS
 
-from .test_cpu_kernels import calls
+from .test_native import calls
 
 EPS = {dtype: torch.finfo(dtype).eps for dtype in rows.REAL}
 ROUNDINGS = 60  # seen: 35, in sums of 1,200 x̂ that cancel; 12 elsewhere

@@ -9,7 +9,7 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop import nn
-from manual_backprop.kernels import cpu, native, pointwise, pools, rows, softmax
+from manual_backprop.kernels import batchnorm, native, pointwise, pools, rows, softmax
 from manual_backprop.rules import _rule, _saving
 
 from .test_saving_modes import NETS, gradients, made, same
@@ -19,7 +19,7 @@ from .test_saving_modes import NETS, gradients, made, same
 def kernels_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     if native.library() is None:
         pytest.skip("no C compiler on this machine")
-    for module in (cpu, pointwise, pools, rows):
+    for module in (batchnorm, pointwise, pools, rows):
         monkeypatch.setattr(module, "WORTHWHILE", 0)
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(softmax.WORTHWHILE, 0))
     monkeypatch.setattr(_saving, "LARGE", 1)

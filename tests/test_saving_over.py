@@ -14,7 +14,7 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop import rules
-from manual_backprop.kernels import cpu
+from manual_backprop.kernels import batchnorm
 from manual_backprop.rules import _again, _rule
 
 N = 256
@@ -86,7 +86,7 @@ def test_a_rectified_batch_norm_is_made_again_in_one_pass(
     key = (rules.ReLU.forward, rules.BatchNorm.scaled)
     fused = _again.FUSED[key]
     monkeypatch.setitem(_again.FUSED, key, lambda *args: passes.append("one") or fused(*args))
-    monkeypatch.setattr(cpu, "WORTHWHILE", 0)
+    monkeypatch.setattr(batchnorm, "WORTHWHILE", 0)
     layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 4, 3))
     for memory_format, backend in itertools.product(
         (torch.contiguous_format, torch.channels_last), ("auto", "formula")

@@ -16,7 +16,7 @@ from manual_backprop.kernels import native, softmax
 from manual_backprop.rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from manual_backprop.rules._rule import KERNELS
 
-from .test_cpu_kernels import calls
+from .test_native import calls
 
 INF, NAN = float("inf"), float("nan")
 ANY = [torch.float32, torch.float64, torch.bfloat16]

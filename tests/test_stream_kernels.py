@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from manual_backprop.kernels import cpu, memory, native, rows, softmax
+from manual_backprop.kernels import batchnorm, memory, native, rows, softmax
 from manual_backprop.rules import BatchNorm, CrossEntropyLoss, GroupNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax
 from manual_backprop.rules._rule import KERNELS
 
@@ -24,7 +24,7 @@ def caches_that_hold_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.skip("no C compiler on this machine")
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(rows.REAL, 0))
     monkeypatch.setattr(rows, "WORTHWHILE", 0)
-    monkeypatch.setattr(cpu, "WORTHWHILE", 0)
+    monkeypatch.setattr(batchnorm, "WORTHWHILE", 0)
     monkeypatch.setattr(rows, "around", lambda *_: True)
     torch.manual_seed(0)
     yield

@@ -94,7 +94,7 @@ def test_norms_of_channels_and_pools(compiled: list[str]) -> None:
     for y in (x.bfloat16(), x.contiguous(memory_format=torch.channels_last)):
         kernel_of(rules.BatchNorm.derivatives)(y, y, vector, vector, vector)
         output, winner = kernel_of(rules.MaxPool.winners)(y, (3, 3), (2, 2), (1, 1), (1, 1), False)
-        kernel_of(rules.MaxPool.delta_input)(output, winner, (14, 14), (2, 2), (1, 1))
+        kernel_of(rules.MaxPool.delta_input)(output, winner, (14, 14), (3, 3), (2, 2), (1, 1), (1, 1))
         kernel_of(rules.AvgPool.delta_input)(output, (14, 14), (3, 3), (2, 2), (1, 1), True, None)
     pools = ["_max_pool_winners", "_max_pool_delta", "_avg_pool_delta"]
     first, last = ["_row_sums", "_affine", *pools], ["_column_sums", "_affine", *pools]

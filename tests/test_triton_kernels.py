@@ -250,7 +250,7 @@ def test_max_pool(
         assert winner.dtype == expected.dtype
         assert found.is_contiguous(memory_format=memory_format)
     for delta in kinds(tuple(output.shape), dtype):
-        exact(rules.MaxPool.delta_input, delta, winner, shape[2:], stride, padding, scale=float(delta.abs().max()))
+        exact(rules.MaxPool.delta_input, delta, winner, shape[2:], *options[:4], scale=float(delta.abs().max()))
     assert launches == ["_max_pool_winners"] * 4 + ["_max_pool_delta"] * 4
 
 

@@ -136,7 +136,7 @@ def test_max_pool_in_either_layout(options: tuple, channels: int) -> None:
         assert largest.stride() == found[0].stride()
         value, winner = MaxPool.forward(x, *options, "winner")
         delta = torch.randn_like(value)
-        arguments = delta, winner, (9, 8), options[1], options[2]
+        arguments = delta, winner, (9, 8), *options[:4]
         equal(KERNELS[MaxPool.delta_input](*arguments), MaxPool.delta_input(*arguments))
 
 

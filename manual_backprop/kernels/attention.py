@@ -16,7 +16,8 @@ from ..rules import ScaledDotProductAttention
 from ..rules._rule import KERNELS, widen
 from ..rules.attention import Wanted, above_diagonal
 from . import native
-from .rows import REAL, takes
+from .native import REAL
+from .rows import takes
 
 BLOCK = 2**19
 """Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""

@@ -60,14 +60,17 @@ def max_pool_windows(
     return output.contiguous(), indices.contiguous()
 
 
-def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+def max_pool_delta_input(
+    delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+) -> Tensor:
     """`MaxPool.delta_input`."""
+    options = size, kernel_size, stride, padding, dilation
     axes = len(size)
     if not channels_last(winner, axes):
-        return MaxPool.delta_input(delta, winner, size, stride, padding)
+        return MaxPool.delta_input(delta, winner, *options)
     batch, channels = delta.shape[:2]
     outputs = batch, math.prod(delta.shape[2:]), channels
-    indices = MaxPool.indices(winner, size, stride, padding).movedim(1, -1).reshape(outputs)
+    indices = MaxPool.indices(winner, *options).movedim(1, -1).reshape(outputs)
     zeros = delta.new_zeros(()).expand(batch, math.prod(size), channels)
     placed = zeros.scatter_add(1, indices, delta.movedim(1, -1).reshape(outputs))
     return placed.reshape(batch, *size, channels).movedim(-1, 1)

@@ -24,6 +24,9 @@ LARGE = 2**25
 """Bytes from which memory is fresh at every call: glibc keeps what is smaller after a while, and then asking again, a
 call of the system, cost 50 us a tensor."""
 
+LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Memory formats with channels last, by the number of axes of a batch."""
+
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -44,6 +47,17 @@ def on_huge_pages(tensor: Tensor) -> Tensor:
 def laid_as(tensor: Tensor, like: Tensor) -> Tensor:
     """`tensor` with the strides of `like`, of the same shape."""
     return tensor if tensor.stride() == like.stride() else torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+
+
+def arranged(tensor: Tensor, axes: int) -> int | None:
+    """How (N, C, *) or (C, *) with that many axes * lies in memory: 1 channels last, 0 channels first, None for what is
+    not dense or has other axes."""
+    if not axes < tensor.dim() < axes + 3:
+        return None
+    if tensor.is_contiguous():
+        return 0
+    last = LAST.get(axes + 2)
+    return 1 if last and tensor.dim() == axes + 2 and tensor.is_contiguous(memory_format=last) else None
 
 
 @functools.cache

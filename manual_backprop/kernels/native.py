@@ -32,6 +32,9 @@ HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 
+REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+"""How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
+
 _log = logging.getLogger("manual_backprop")
 _PLAIN = (Tensor, torch.nn.Parameter)
 

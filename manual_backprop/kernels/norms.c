@@ -1,6 +1,6 @@
 /* Normalizations of each sample on the CPU, forward and backward: a row in cache for all that it needs.
 
-   As in cpu.c the number of threads comes last; the file is read once for itself and once for each type (types.h).
+   The number of threads comes last; the file is read once for itself and once for each type (types.h).
    Weights, statistics and gradients by weights are REAL whatever is stored. */
 
 #ifndef STORED

@@ -166,7 +166,7 @@ def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
 @functools.cache
 def _noise(p: float, dtype: torch.dtype) -> float:
     """1 / (1 - p), rounded as the formula's quotient of tensors is."""
-    return (torch.ones((), dtype=dtype) / (1 - p)).item()
+    return (torch.ones((), dtype=dtype, device="cpu") / (1 - p)).item()
 
 
 def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:

@@ -1,6 +1,6 @@
 /* Means over windows on the CPU: AvgPool and AdaptiveAvgPool in up to three axes, forward and backward.
 
-   As in cpu.c the number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
 
 #ifndef STORED
 

@@ -19,10 +19,10 @@ from ..rules import AdaptiveAvgPool, AvgPool
 from ..rules._rule import KERNELS
 from . import layout, native
 from .memory import on_huge_pages
+from .native import REAL
 
 Axes = tuple[int, ...]
 
-REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 WORTHWHILE = 2**14
 """Elements from which the forward takes a kernel; below, ATen's is taken, equal to the last bit."""
 
@@ -107,7 +107,7 @@ def _dense(delta: Tensor, axes: int) -> tuple[Tensor, tuple[int, int]] | None:
 def _run(name: str, given: Tensor, size: Axes, plan: Any, where: tuple[int, int] | None = None) -> Tensor:
     shape = (*given.shape[: given.dim() - len(size)], *size)
     memory_format = torch.channels_last if where and where[1] else torch.contiguous_format
-    result = on_huge_pages(torch.empty(shape, dtype=given.dtype, memory_format=memory_format))
+    result = on_huge_pages(torch.empty(shape, dtype=given.dtype, device=given.device, memory_format=memory_format))
     planes = where or (math.prod(given.shape[: given.dim() - len(size)]),)
     native.call(f"{name}_{REAL[given.dtype]}", result.data_ptr(), given.data_ptr(), plan, *planes)
     return result

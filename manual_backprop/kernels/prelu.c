@@ -1,6 +1,6 @@
 /* PReLU backward on the CPU: both derivatives in one pass.
 
-   As in cpu.c the number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
 
 #ifndef STORED
 

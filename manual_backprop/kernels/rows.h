@@ -123,6 +123,7 @@ INLINE bfloat16 store_bfloat16(float x) {
     {                                                                      \
         if ((rows) * (n) <= GRAIN) threads = 1;                            \
         const int around = AROUND(STORED, out, n, (rows) * (n));           \
+        (void)around;                                                      \
         _Pragma("omp parallel num_threads((int)threads)")                  \
         {                                                                  \
             REAL *row = malloc((size_t)(n) * sizeof(REAL));                \

@@ -16,9 +16,8 @@ from ..rules import GroupNorm, LayerNorm, PReLU, RMSNorm
 from ..rules._rule import KERNELS
 from . import native
 from .memory import around, empty_like
+from .native import REAL
 
-REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
-"""How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
 WORTHWHILE = 2**14
 """Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
 

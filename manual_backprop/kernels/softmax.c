@@ -1,6 +1,6 @@
 /* Softmax, log-softmax and cross-entropy on the CPU, forward and backward: a row in cache for all that it needs.
 
-   As in cpu.c the number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
 
 #ifndef STORED
 

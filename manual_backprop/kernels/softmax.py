@@ -15,7 +15,8 @@ from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ..rules._rule import KERNELS
 from . import native
 from .memory import empty_like
-from .rows import REAL, takes, vector
+from .native import REAL
+from .rows import takes, vector
 
 WORTHWHILE = {torch.float32: 2**20, torch.float64: 2**14}
 """Elements from which a forward gains from its kernel; else ATen's is taken, equal to the last bit."""

@@ -18,7 +18,7 @@ static inline void stream(void *to, const void *from, size_t bytes) { memcpy(to,
 static inline void streamed(void) {}
 #endif
 
-extern int64_t largest_cache; /* in bytes; cpu.c has it */
+extern int64_t largest_cache; /* in bytes */
 
 /* Whether runs of n numbers at `out` go around the caches, which do not hold `count` read and written. */
 #define AROUND(TYPE, out, n, count) \

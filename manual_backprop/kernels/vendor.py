@@ -16,10 +16,9 @@ from torch import Tensor
 
 from ..rules import Conv, ConvTranspose
 from ..rules._rule import KERNELS
+from .memory import LAST
 
 Axes = tuple[int, ...]
-
-LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def conv_grad_weight(

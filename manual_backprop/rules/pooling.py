@@ -36,8 +36,8 @@ class MaxPool(Rule):
 
     delta_input[n, c, i] = sum over p whose window x[n, c, i] has won of delta[n, c, p]
 
-    The first of several largest wins; NaN counts as largest, the last of several. Kept is the winner alone: how far its
-    index among all positions lies behind the first of its window, in the smallest integers that hold it.
+    The first of several largest wins; NaN counts as largest, the last of several. Kept is the winner alone: which place
+    of its window it has, row by row, in the smallest integers that hold it (one byte up to 256 places).
 
     Source: Weng, Ahuja, Huang 1993, "Learning recognition and segmentation of 3-D objects from 2-D images"; Scherer,
     Müller, Behnke 2010, "Evaluation of pooling operations in convolutional architectures for object recognition".
@@ -76,19 +76,22 @@ class MaxPool(Rule):
         """The largest value of each window, and the winner as it is kept."""
         output, indices = choose(MaxPool.windows)(input, kernel_size, stride, padding, dilation, ceil_mode)
         size = input.shape[-len(stride) :]
-        reach = MaxPool.reach(size, kernel_size, dilation)
-        dtype = torch.uint8 if reach < 2**8 else torch.int16 if reach < 2**15 else torch.int32
-        return output, (indices - MaxPool.begins(indices, size, stride, padding)).to(dtype)
+        return output, MaxPool.places(indices, size, kernel_size, stride, padding, dilation)
 
     @staticmethod
-    def reach(size: Axes, kernel_size: Axes, dilation: Axes) -> int:
-        """How far the index of a window's last place lies behind that of its first."""
-        return sum(d * (k - 1) * step for d, k, step in zip(dilation, kernel_size, _steps(size), strict=True))
+    def places(indices: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
+        """Which place of its window each index among all positions is."""
+        begins, positions = MaxPool.begins(indices, stride, padding), torch.unravel_index(indices, size)
+        places = torch.zeros_like(indices)
+        for position, begin, k, d in zip(positions, begins, kernel_size, dilation, strict=True):
+            places = places * k + (position - begin) // d
+        most = math.prod(kernel_size)
+        return places.to(torch.uint8 if most <= 2**8 else torch.int16 if most <= 2**15 else torch.int32)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, _, ctx.stride, ctx.padding, *_ = inputs
-        ctx.size = input.shape[-len(ctx.stride) :]
+        input, *options, _, _ = inputs
+        ctx.options = input.shape[-len(options[0]) :], *options
         winner = output[1]
         if winner is not None:
             beside(ctx, winner)
@@ -97,44 +100,46 @@ class MaxPool(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor, _: Any) -> tuple:
         (winner,) = ctx.saved_tensors
-        delta_input = choose(MaxPool.delta_input)(delta, winner, ctx.size, ctx.stride, ctx.padding)
+        delta_input = in_opmath(choose(MaxPool.delta_input), delta, winner, *ctx.options)
         return delta_input, None, None, None, None, None, None
 
     @staticmethod
-    def delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
-        """size: the sizes of x along *"""
+    def delta_input(
+        delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+    ) -> Tensor:
+        """size: the sizes of x along *   winner: places, or (int64) indices among all positions"""
         channels, outputs = delta.shape[: -len(size)], math.prod(delta.shape[-len(size) :])
-        indices = MaxPool.indices(winner, size, stride, padding).reshape(*channels, outputs)
+        indices = MaxPool.indices(winner, size, kernel_size, stride, padding, dilation).reshape(*channels, outputs)
         zeros = delta.new_zeros(()).expand(*channels, math.prod(size))
         return zeros.scatter_add(-1, indices, delta.reshape(*channels, outputs)).reshape(*channels, *size)
 
     @staticmethod
-    def indices(winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+    def indices(winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
         """The winners' indices among all positions."""
-        return winner if winner.dtype == torch.int64 else winner + MaxPool.begins(winner, size, stride, padding)
+        if winner.dtype == torch.int64:
+            return winner
+        begins, places = MaxPool.begins(winner, stride, padding), torch.unravel_index(winner.long(), kernel_size)
+        indices = torch.zeros_like(winner, dtype=torch.int64)
+        for place, begin, n, d in zip(places, begins, size, dilation, strict=True):
+            indices = indices * n + begin + d * place
+        return indices
 
     @staticmethod
-    def begins(winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
-        """The index among all positions at which each window begins (before the first where it begins in padding)."""
-        outputs = winner.shape[-len(size) :]
-        begins = [
-            (torch.arange(n, device=winner.device) * s - p) * step
-            for n, s, p, step in zip(outputs, stride, padding, _steps(size), strict=True)
+    def begins(outputs: Tensor, stride: Axes, padding: Axes) -> list[Tensor]:
+        """For each axis where its windows begin, to be broadcast with the outputs."""
+        sizes, device = outputs.shape[-len(stride) :], outputs.device
+        return [
+            (torch.arange(n, device=device) * s - p).reshape(-1, *[1] * (len(stride) - 1 - axis))
+            for axis, (n, s, p) in enumerate(zip(sizes, stride, padding, strict=True))
         ]
-        return reduce(lambda total, axis: total.unsqueeze(-1) + axis, begins)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        input, _, stride, padding, *_ = inputs
-        n = len(stride)
+        input, *options, _, _ = inputs
+        n = len(options[0])
         value, winner = output
-        indices = MaxPool.indices(winner, input.shape[-n:], stride, padding).flatten(-n)
+        indices = MaxPool.indices(winner, input.shape[-n:], *options).flatten(-n)
         return tangents[0].flatten(-n).gather(-1, indices).unflatten(-1, value.shape[-n:]), None
-
-
-def _steps(size: Axes) -> list[int]:
-    """By how much the index among all positions grows with a step along each axis."""
-    return [math.prod(size[axis + 1 :]) for axis in range(len(size))]
 
 
 class AvgPool(Rule):

@@ -48,8 +48,8 @@ def _max_pool_winners(
     out, winner, input, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w,
     KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, LAST: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """The first largest of each window (NaN counts as largest, the last of several) and how far its index lies behind
-    that of the window's first place."""
+    """The first largest of each window (NaN counts as largest, the last of several) and which place of the window it
+    has."""
     i = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = i < count
     plane, p, q = _place(i, C, P, Q, LAST)
@@ -63,23 +63,26 @@ def _max_pool_winners(
             x = tl.load(input + _at(plane, h, w, C, H, W, LAST), mask=there, other=float("-inf")).to(tl.float32)
             wins = there & ((x > best) | (x != x) | (won < 0))
             best = tl.where(wins, x, best)
-            won = tl.where(wins, a * dilation_h * W + b * dilation_w, won)
+            won = tl.where(wins, a * KERNEL_W + b, won)
     tl.store(out + i, best, mask=inside)
     tl.store(winner + i, won, mask=inside)
 
 
 @triton.jit
 def _max_pool_delta(
-    out, delta, winner, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, LAST: tl.constexpr, LANES: tl.constexpr
+    out, delta, winner, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w,
+    KERNEL_W: tl.constexpr, LAST: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """Every delta added to the place that has won its window."""
     i = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = i < count
     plane, p, q = _place(i, C, P, Q, LAST)
-    index = (p * stride_h - pad_h) * W + q * stride_w - pad_w + tl.load(winner + i, mask=inside, other=0).to(tl.int32)
-    there = inside & (index >= 0) & (index < H * W)
+    place = tl.load(winner + i, mask=inside, other=0).to(tl.int32)
+    h = p * stride_h - pad_h + place // KERNEL_W * dilation_h
+    w = q * stride_w - pad_w + place % KERNEL_W * dilation_w
+    there = inside & (h >= 0) & (h < H) & (w >= 0) & (w < W)
     d = tl.load(delta + i, mask=inside, other=0.0).to(tl.float32)
-    tl.atomic_add(out + _at(plane, index // W, index % W, C, H, W, LAST), d, mask=there)
+    tl.atomic_add(out + _at(plane, h, w, C, H, W, LAST), d, mask=there)
 
 
 @triton.jit
@@ -123,7 +126,7 @@ def max_pool_winners(
     if (
         not _planes(input)
         or len(stride) != 2
-        or MaxPool.reach(input.shape[2:], kernel_size, dilation) >= 2**8
+        or math.prod(kernel_size) > 2**8
         or any(p and d > n for n, p, d in zip(input.shape[2:], padding, dilation, strict=True))  # windows of nothing
     ):
         return MaxPool.winners(input, *options)
@@ -141,9 +144,11 @@ def max_pool_winners(
     return out, winner
 
 
-def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes, padding: Axes) -> Tensor:
+def max_pool_delta_input(
+    delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+) -> Tensor:
     """`MaxPool.delta_input`."""
-    options = size, stride, padding
+    options = size, kernel_size, stride, padding, dilation
     if (
         len(size) != 2
         or not _planes(winner, delta)
@@ -158,7 +163,7 @@ def max_pool_delta_input(delta: Tensor, winner: Tensor, size: Axes, stride: Axes
     out = torch.empty(shape, dtype=torch.float32, device=delta.device, memory_format=memory_format).zero_()
     launch(
         _max_pool_delta, triton.cdiv(delta.numel(), LANES), out, out, delta, winner, delta.numel(), *shape[1:],
-        *delta.shape[2:], *stride, *padding, LAST=last, LANES=LANES,
+        *delta.shape[2:], *stride, *padding, *dilation, KERNEL_W=kernel_size[1], LAST=last, LANES=LANES,
     )  # fmt: skip
     return out.to(delta.dtype)
 

@@ -28,12 +28,12 @@ MAX = [
     layer("MaxPool1d", 4, stride=3, ceil_mode=True, inputs=(normal(2, 3, 9),), row={"larger": (normal(4, 8, 64),)}),
     layer("MaxPool2d", (3, 2), stride=(1, 2), padding=(1, 0), dilation=(2, 3), inputs=(normal(2, 3, 7, 8),)),
     layer("MaxPool2d", 2, stride=3, ceil_mode=True, inputs=(normal(2, 3, 7, 5),), row={"larger": (normal(2, 8, 16, 15),)}),
-    # 8 bits hold how far the winner lies behind the first of its window, not where either lies
+    # a byte holds which place of its window the winner has, not where either lies
     layer("MaxPool2d", (1, 2), inputs=(normal(2, 3, 4, 5),), row={"larger": (normal(2, 2, 3, 600),)}),
     layer("MaxPool2d", 3, stride=2, padding=1, inputs=(normal(1, 17, 3, 4),), tag="many-channels"),
-    # the winner lies up to 2^8 or 2^15 places behind the first of its window: one more than 8 and 15 bits hold
-    *(layer("MaxPool2d", (3, 1), stride=1, dilation=(2, 1), inputs=(normal(1, 1, 6, width),), tag=f"wide-{width}", row=WIDE)
-      for width in (64, 8192)),
+    # windows of one place more than 8 and 15 bits hold
+    *(layer("MaxPool1d", places, stride=1, inputs=(normal(1, 1, places + 3),), tag=f"wide-{places}", row=WIDE)
+      for places in (2**8 + 1, 2**15 + 1)),
     layer("MaxPool2d", 2, return_indices=True, ceil_mode=True, inputs=(normal(3, 5, 7),), tag="unbatched"),
     layer("MaxPool3d", (2, 1, 3), stride=(1, 2, 2), inputs=(normal(1, 2, 3, 3, 5),)),
     *(function(f"max_pool{n}d", (images(n),), kernel_size=3, stride=2) for n in D),

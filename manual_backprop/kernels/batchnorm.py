@@ -1,0 +1,119 @@
+"""BatchNorm as C (batchnorm.c), whose torch operations pass over memory several times as often.
+
+Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import torch
+from torch import Tensor
+
+from ..rules import BatchNorm, ReLU
+from ..rules._again import FUSED
+from ..rules._rule import KERNELS, choose, widen
+from . import memory, native
+from .native import REAL
+
+WORTHWHILE = 2**17
+"""Elements from which the forward gains from one pass less; below, ATen's is taken, equal to the last bit."""
+SINGLE = torch.float32, torch.bfloat16
+"""Dtypes that are computed with in float32; in float64 ATen's forward stays, equal to the last bit."""
+
+
+def batch_norm_normalized(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, momentum: float, eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """`BatchNorm.normalized`; the statistics are float32 in any case."""
+    vectors = weight, bias, running_mean, running_var
+    if (
+        input.numel() < WORTHWHILE
+        or input.dtype not in SINGLE
+        or (shape := _channels((input,), *vectors)) is None
+        or len({v.dtype for v in vectors if v is not None}) > 1  # which torch refuses
+    ):
+        return BatchNorm.normalized(input, *vectors, momentum, eps)
+    mean, invstd = input.new_empty(2, shape[1], dtype=torch.float32)
+    output, options = memory.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
+    at = ctypes.addressof(options)
+    wide = widen(*vectors)
+    native.call(
+        f"batch_norm_normalized_{REAL[input.dtype]}",
+        *native.addresses(output, mean, invstd, input, *wide), at, at + ctypes.sizeof(ctypes.c_double), *shape,
+    )  # fmt: skip
+    for running, moved in zip(vectors[2:], wide[2:], strict=True):
+        if running is not moved and running is not None:
+            running.copy_(moved)
+    return output, mean, invstd
+
+
+def batch_norm_scaled(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
+) -> Tensor:
+    """`BatchNorm.scaled`, where `batch_norm_normalized` made the output, too."""
+    found = _scaled(input, weight, bias, mean, invstd, rectified=False)
+    return BatchNorm.scaled(input, weight, bias, mean, invstd, eps) if found is None else found
+
+
+def batch_norm_rectified(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
+) -> Tensor:
+    """`ReLU.forward` of `BatchNorm.scaled`."""
+    scaled = choose(BatchNorm.scaled)
+    found = None if scaled is BatchNorm.scaled else _scaled(input, weight, bias, mean, invstd, rectified=True)
+    return torch.relu_(scaled(input, weight, bias, mean, invstd, eps)) if found is None else found
+
+
+def _scaled(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, rectified: bool
+) -> Tensor | None:
+    shape = _channels((input,), weight, bias)
+    if input.numel() < WORTHWHILE or input.dtype not in SINGLE or mean.dtype != torch.float32 or shape is None:
+        return None
+    output = memory.empty_like(input)
+    pointers = native.addresses(output, input, *widen(weight, bias), mean, invstd)
+    native.call(f"batch_norm_scaled_{REAL[input.dtype]}", *pointers, rectified, *shape)
+    return output
+
+
+def batch_norm_derivatives(
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`BatchNorm.derivatives`."""
+    real = REAL.get(input.dtype)
+    if real is None or (shape := _channels((input, delta), weight, mean, invstd)) is None:
+        return BatchNorm.derivatives(*widen(delta, input, weight, mean, invstd))
+    delta, (weight, mean, invstd) = memory.laid_as(delta, input), widen(weight, mean, invstd)
+    results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
+    pointers = native.addresses(*results, delta, input, weight, mean, invstd)
+    native.call(f"batch_norm_derivatives_{real}", *pointers, *shape)
+    return results
+
+
+def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int, int, int, int] | None:
+    """N, C, positions and whether channels lie last in the first tensor; None for what the C does not take."""
+    given, input = [v for v in vectors if v is not None], tensors[0]
+    if input.dim() < 2 or not native.serves(*tensors, *given):
+        return None
+    batch, channels, *positions = input.shape
+    last = 1 if not positions and input.is_contiguous() else memory.arranged(input, len(positions))
+    dtypes = (input.dtype, torch.float32) if input.dtype == torch.bfloat16 else (input.dtype,)
+    if last is None or input.numel() <= channels or any([t.dtype != input.dtype for t in tensors]):
+        return None
+    if any([v.shape != (channels,) or v.dtype not in dtypes or not v.is_contiguous() for v in given]):
+        return None
+    return batch, channels, math.prod(positions), last
+
+
+batch_norm_derivatives.rounds_once = True  # type: ignore[attr-defined]
+FUSED[ReLU.forward, BatchNorm.scaled] = batch_norm_rectified
+KERNELS.update(
+    {
+        BatchNorm.normalized: batch_norm_normalized,
+        BatchNorm.scaled: batch_norm_scaled,
+        BatchNorm.derivatives: batch_norm_derivatives,
+    }
+)

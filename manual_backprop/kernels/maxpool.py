@@ -1,0 +1,104 @@
+"""MaxPool as C (maxpool.c), in up to three axes: one pass over what is read, and one byte kept for each window.
+
+Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors, windows of
+more than 256 places.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..rules import MaxPool
+from ..rules._rule import KERNELS, in_opmath
+from . import layout, memory, native
+from .native import REAL
+
+Axes = tuple[int, ...]
+
+PLACES = 2**8
+"""How many places of a window a byte tells apart."""
+
+
+def max_pool_winners(
+    input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> tuple[Tensor, Tensor]:
+    """`MaxPool.winners`."""
+    options = kernel_size, stride, padding, dilation
+    if (
+        input.dtype not in REAL
+        or not native.serves(input)
+        or (last := memory.arranged(input, len(stride))) is None
+        or (outputs := _outputs(input.shape[-len(stride) :], *options, ceil_mode)) is None
+        or not input.numel()
+    ):
+        return MaxPool.winners(input, *options, ceil_mode)
+    output, winner = _empty(input, outputs, input.dtype), _empty(input, outputs, torch.uint8)
+    windows = _windows(output.shape, input.shape[-len(stride) :], *options)
+    native.call(f"max_pool_winners_{REAL[input.dtype]}", *native.addresses(output, winner, input), windows, last)
+    return output, winner
+
+
+def max_pool_delta_input(
+    delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+) -> Tensor:
+    """`MaxPool.delta_input`."""
+    options = kernel_size, stride, padding, dilation
+    if (
+        delta.dtype not in REAL
+        or winner.dtype != torch.uint8
+        or not native.serves(delta, winner)
+        or (last := memory.arranged(winner, len(size))) is None
+        or not delta.numel()
+    ):
+        return in_opmath(layout.max_pool_delta_input, delta, winner, size, *options)
+    delta, delta_input = memory.laid_as(delta, winner), _empty(winner, size, delta.dtype)
+    windows = _windows(delta.shape, size, *options)
+    pointers = native.addresses(delta_input, delta, winner)
+    native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", *pointers, windows, last)
+    return delta_input
+
+
+def _empty(like: Tensor, size: Axes, dtype: torch.dtype) -> Tensor:
+    """Of the channels of `like`, laid as it is, which is dense."""
+    shape = *like.shape[: like.dim() - len(size)], *size
+    memory_format = torch.contiguous_format if like.is_contiguous() else memory.LAST[like.dim()]
+    return memory.on_huge_pages(torch.empty(shape, dtype=dtype, device=like.device, memory_format=memory_format))
+
+
+@functools.lru_cache(256)
+def _outputs(
+    size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> Axes | None:
+    """The sizes of the output; None for what the C does not take or torch refuses."""
+    found = []
+    if math.prod(kernel_size) > PLACES:
+        return None
+    for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation, strict=True):
+        # a step longer than x can jump from the padding before x to beyond it: such a window holds nothing
+        if min(k, s, d) < 1 or not 0 <= p <= k // 2 or (p and d > n):
+            return None
+        windows = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
+        found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
+    return tuple(found) if min(found) > 0 else None
+
+
+@functools.lru_cache(256)
+def _windows(outputs: Axes, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Any:
+    """The struct Windows of maxpool.c: axes that are not there, before those that are, have one place."""
+    missing = 3 - len(size)
+    *planes, channels = outputs[: len(outputs) - len(size)]
+    axes = (outputs[-len(size) :], 1), (size, 1), (kernel_size, 1), (stride, 1), (padding, 0), (dilation, 1)
+    numbers = [math.prod(planes), channels]
+    for along, otherwise in axes:
+        numbers += [*[otherwise] * missing, *along]
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+max_pool_delta_input.rounds_once = True  # type: ignore[attr-defined]
+KERNELS.update({MaxPool.winners: max_pool_winners, MaxPool.delta_input: max_pool_delta_input})
