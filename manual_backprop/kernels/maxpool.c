@@ -12,16 +12,32 @@ typedef struct {
     I batch, channels, outputs[3], inputs[3], window[3], stride[3], padding[3], dilation[3];
 } Windows;
 
+#define PLACES 256 /* of a window, at most */
+
 /* Where a window begins along an axis, and the first and the last of its steps that lie inside the input. */
 typedef struct {
     I begin, first, last;
 } Steps;
 
-INLINE Steps steps(const Windows *w, int axis, I p) {
-    const I begin = p * w->stride[axis] - w->padding[axis], by = w->dilation[axis];
-    const I room = (w->inputs[axis] - 1 - begin) / by, most = w->window[axis] - 1;
-    return (Steps){begin, begin >= 0 ? 0 : (-begin + by - 1) / by, room < most ? room : most};
+/* Those of all windows, axis after axis; axes[k] is where an axis begins. */
+static Steps *all_steps(const Windows *w, const Steps **axes) {
+    Steps *all = malloc((size_t)(w->outputs[0] + w->outputs[1] + w->outputs[2]) * sizeof(Steps)), *to = all;
+    for (int k = 0; k < 3; k++) {
+        axes[k] = to;
+        for (I p = 0; p < w->outputs[k]; p++, to++) {
+            const I begin = p * w->stride[k] - w->padding[k], by = w->dilation[k];
+            const I room = (w->inputs[k] - 1 - begin) / by, most = w->window[k] - 1;
+            *to = (Steps){begin, begin >= 0 ? 0 : (-begin + by - 1) / by, room < most ? room : most};
+        }
+    }
+    return all;
 }
+
+/* From a place of a window to the next one along each axis: how much further it lies in memory, and in the window. */
+typedef struct {
+    I far[3];
+    int count[3];
+} Next;
 
 #define SOURCE "maxpool.c"
 #include "types.h"
@@ -30,22 +46,23 @@ INLINE Steps steps(const Windows *w, int axis, I p) {
 
 /* The largest of a window in neighbouring channels, or (C = 1) of windows `apart` from each other along a row, and which
    place of the window it has. x: where the window begins, maybe before the input. */
-INLINE void F(largest)(STORED *out, uint8_t *winner, const STORED *x, const Windows *w, Steps a, Steps b, Steps c, I C,
-                       I apart, int lanes) {
+INLINE void F(largest)(STORED *out, uint8_t *winner, const STORED *x, Next next, Steps a, Steps b, Steps c, I apart,
+                       int lanes) {
     REAL best[LANES];
     int won[LANES]; /* as wide as a float: compares and selects of both stay in the same registers */
-    const I right = w->dilation[2] * C, down = w->dilation[1] * w->inputs[2] * C;
-    const I deep = w->dilation[0] * w->inputs[1] * w->inputs[2] * C;
-    const STORED *begin = x + a.first * deep + b.first * down + c.first * right;
-    const int place = (int)((a.first * w->window[1] + b.first) * w->window[2] + c.first);
+    const I right = next.far[2];
+    x += a.first * next.far[0] + b.first * next.far[1] + c.first * right;
+    int place = (int)a.first * next.count[0] + (int)b.first * next.count[1] + (int)c.first;
 #pragma omp simd
-    for (int l = 0; l < lanes; l++) best[l] = V(begin[l * apart]), won[l] = place;
-    for (I i = a.first; i <= a.last; i++)
-        for (I j = b.first; j <= b.last; j++) {
-            const int first = i == a.first && j == b.first;
-            for (I k = c.first + first; k <= c.last; k++) {
-                const STORED *v = x + i * deep + j * down + k * right;
-                const int here = (int)((i * w->window[1] + j) * w->window[2] + k);
+    for (int l = 0; l < lanes; l++) best[l] = V(x[l * apart]), won[l] = place;
+    I first = 1;
+    for (I i = a.first; i <= a.last; i++, x += next.far[0], place += next.count[0]) {
+        const STORED *row = x;
+        int before = place;
+        for (I j = b.first; j <= b.last; j++, row += next.far[1], before += next.count[1], first = 0) {
+            const STORED *v = row + first * right;
+            int here = before + (int)first;
+            for (I k = c.first + first; k <= c.last; k++, v += right, here++) {
 #pragma omp simd
                 for (int l = 0; l < lanes; l++) {
                     const REAL y = V(v[l * apart]);
@@ -56,44 +73,48 @@ INLINE void F(largest)(STORED *out, uint8_t *winner, const STORED *x, const Wind
                 }
             }
         }
+    }
 #pragma omp simd
     for (int l = 0; l < lanes; l++) out[l] = S(best[l]), winner[l] = (uint8_t)won[l];
 }
 
 /* pooling.MaxPool.winners: the largest of each window: NaN counts as largest, the last of several; else the first. */
 void F(max_pool_winners)(STORED *out, uint8_t *winner, const STORED *x, const Windows *w, I last, I threads) {
-    const I *outputs = w->outputs, *inputs = w->inputs;
+    const I *outputs = w->outputs, *inputs = w->inputs, most = w->window[2] - 1;
     const I width = inputs[2], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
     if (planes * C * inputs[0] * inputs[1] * width <= GRAIN) threads = 1;
     /* Windows that lie inside the row from end to end are taken many at a time where channels are not. */
-    const I room = width - 1 - (w->window[2] - 1) * w->dilation[2] + w->padding[2];
-    I inside[2] = {(w->padding[2] + w->stride[2] - 1) / w->stride[2], room < 0 ? 0 : room / w->stride[2] + 1};
-    if (inside[1] > outputs[2]) inside[1] = outputs[2];
-    const I count = C > 1 ? 0 : inside[1] - inside[0];
+    const I room = width - 1 - most * w->dilation[2] + w->padding[2];
+    I whole[2] = {(w->padding[2] + w->stride[2] - 1) / w->stride[2], room < 0 ? 0 : room / w->stride[2] + 1};
+    if (whole[1] > outputs[2]) whole[1] = outputs[2];
+    const I count = whole[1] - whole[0];
     const I lanes = count >= LANES ? LANES : count >= LANES / 2 ? LANES / 2 : LANES / 4;
-    if (count < lanes) inside[1] = inside[0];
+    const int along = C == 1 && count >= lanes;
 #define ALONG(lanes)                                                                                             \
     {                                                                                                            \
         if (w->stride[2] == 1)                                                                                   \
-            F(largest)(out + at, winner + at, window, w, a, b, c, 1, 1, lanes);                                  \
+            F(largest)(out + at, winner + at, window, next, a, b, c, 1, lanes);                                        \
         else if (w->stride[2] == 2)                                                                              \
-            F(largest)(out + at, winner + at, window, w, a, b, c, 1, 2, lanes);                                  \
+            F(largest)(out + at, winner + at, window, next, a, b, c, 2, lanes);                                        \
         else                                                                                                     \
-            F(largest)(out + at, winner + at, window, w, a, b, c, 1, w->stride[2], lanes);                       \
+            F(largest)(out + at, winner + at, window, next, a, b, c, w->stride[2], lanes);                             \
     }
+    const Steps *axes[3], *all = all_steps(w, axes);
+    const Next next = {{w->dilation[0] * inputs[1] * width * C, w->dilation[1] * width * C, w->dilation[2] * C},
+                       {(int)(w->window[1] * w->window[2]), (int)w->window[2], 1}};
 #pragma omp parallel for collapse(3) schedule(static) num_threads((int)threads)
     for (I n = 0; n < planes; n++)
         for (I o = 0; o < outputs[0]; o++)
             for (I p = 0; p < outputs[1]; p++) {
-                const Steps a = steps(w, 0, o), b = steps(w, 1, p);
-                const STORED *row = x + ((n * inputs[0] + a.begin) * inputs[1] + b.begin) * width * C;
+                const Steps a = axes[0][o], b = axes[1][p];
                 for (I q = 0; q < outputs[2]; q++) {
-                    const int whole = q >= inside[0] && q < inside[1];
-                    if (whole && q > inside[1] - lanes) q = inside[1] - lanes; /* the last overlap those before */
-                    const Steps c = steps(w, 2, q);
+                    const int inside = q >= whole[0] && q < whole[1];
+                    if (along && inside && q > whole[1] - lanes) q = whole[1] - lanes; /* overlap those before */
+                    const Steps c = axes[2][q];
                     const I at = (((n * outputs[0] + o) * outputs[1] + p) * outputs[2] + q) * C;
-                    const STORED *window = row + c.begin * C;
-                    if (whole) {
+                    const STORED *window =
+                        x + (((n * inputs[0] + a.begin) * inputs[1] + b.begin) * width + c.begin) * C;
+                    if (along && inside) {
                         if (lanes == LANES) ALONG(LANES)
                         else if (lanes == LANES / 2) ALONG(LANES / 2)
                         else ALONG(LANES / 4)
@@ -101,16 +122,30 @@ void F(max_pool_winners)(STORED *out, uint8_t *winner, const STORED *x, const Wi
                         continue;
                     }
                     if (C == 1) {
-                        F(largest)(out + at, winner + at, window, w, a, b, c, 1, 1, 1);
+                        F(largest)(out + at, winner + at, window, next, a, b, c, 1, 1);
                         continue;
                     }
                     I k = 0;
                     for (; k + LANES <= C; k += LANES)
-                        F(largest)(out + at + k, winner + at + k, window + k, w, a, b, c, C, 1, LANES);
-                    if (k < C) F(largest)(out + at + k, winner + at + k, window + k, w, a, b, c, C, 1, (int)(C - k));
+                        F(largest)(out + at + k, winner + at + k, window + k, next, a, b, c, 1, LANES);
+                    if (k < C) F(largest)(out + at + k, winner + at + k, window + k, next, a, b, c, 1, (int)(C - k));
                 }
             }
+    free((void *)all);
 #undef ALONG
+}
+
+/* The deltas of one row of windows to the places that have won. along: the steps of its windows, or NULL where each of
+   them holds something. */
+INLINE void F(hand_on)(REAL *restrict plane, const STORED *d, const uint8_t *won, const I *jumps, const Steps *along,
+                       I begin, I step, I columns, I C, I size) {
+    for (I q = 0; q < columns; q++, begin += step, d += C, won += C) {
+        if (along && along[q].first > along[q].last) continue;
+        for (I k = 0; k < C; k++) {
+            const uint64_t i = (uint64_t)(begin + jumps[won[k]]);
+            if (i < (uint64_t)size) plane[i + (uint64_t)k] += V(d[k]);
+        }
+    }
 }
 
 /* pooling.MaxPool.delta_input: every delta goes to the place that has won its window. */
@@ -118,15 +153,17 @@ void F(max_pool_delta_input)(STORED *out, const STORED *delta, const uint8_t *wi
                              I threads) {
     const I *outputs = w->outputs, *inputs = w->inputs, *window = w->window;
     const I C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
-    const I places = inputs[0] * inputs[1] * inputs[2], size = places * C;
+    const I size = inputs[0] * inputs[1] * inputs[2] * C, columns = outputs[2], step = w->stride[2] * C;
     const int wide = sizeof(STORED) != sizeof(REAL); /* sums are rounded once */
-    I jumps[256]; /* from where a window begins to each of its places; elsewhere, out of the input */
-    for (I k = 0; k < 256; k++) {
+    I jumps[PLACES]; /* from where a window begins to each of its places; from others out of the input */
+    for (I k = 0; k < PLACES; k++) {
         const I right = k % window[2] * w->dilation[2], row = k / window[2];
         const I down = row % window[1] * w->dilation[1], deep = row / window[1] * w->dilation[0];
-        jumps[k] = row < window[0] * window[1] ? (deep * inputs[1] + down) * inputs[2] + right : places;
+        jumps[k] = row < window[0] * window[1] ? ((deep * inputs[1] + down) * inputs[2] + right) * C : INT64_MAX / 2;
     }
     if (planes * size <= GRAIN) threads = 1;
+    const Steps *axes[3], *all = all_steps(w, axes);
+    const Steps *along = w->dilation[2] > inputs[2] ? axes[2] : NULL; /* a step may jump over the whole input */
 #pragma omp parallel num_threads((int)threads)
     {
         REAL *sums = wide ? malloc((size_t)size * sizeof(REAL)) : NULL;
@@ -135,23 +172,23 @@ void F(max_pool_delta_input)(STORED *out, const STORED *delta, const uint8_t *wi
             STORED *to = out + n * size;
             REAL *restrict plane = wide ? sums : (REAL *)to;
             memset(plane, 0, (size_t)size * sizeof(REAL));
-            for (I o = 0, at = n * outputs[0] * outputs[1] * outputs[2] * C; o < outputs[0]; o++)
-                for (I p = 0; p < outputs[1]; p++)
-                    for (I q = 0; q < outputs[2]; q++, at += C) {
-                        const Steps a = steps(w, 0, o), b = steps(w, 1, p), c = steps(w, 2, q);
-                        if (a.first > a.last || b.first > b.last || c.first > c.last) continue; /* it holds nothing */
-                        const I begin = (a.begin * inputs[1] + b.begin) * inputs[2] + c.begin;
-                        for (I k = 0; k < C; k++) {
-                            const uint64_t i = (uint64_t)(begin + jumps[winner[at + k]]);
-                            if (i < (uint64_t)places) plane[(I)i * C + k] += V(delta[at + k]);
-                        }
-                    }
+            for (I o = 0, at = n * outputs[0] * outputs[1] * columns * C; o < outputs[0]; o++)
+                for (I p = 0; p < outputs[1]; p++, at += columns * C) {
+                    const Steps a = axes[0][o], b = axes[1][p];
+                    if (a.first > a.last || b.first > b.last) continue; /* these windows hold nothing */
+                    const I begin = ((a.begin * inputs[1] + b.begin) * inputs[2] - w->padding[2]) * C;
+                    if (C == 1)
+                        F(hand_on)(plane, delta + at, winner + at, jumps, along, begin, step, columns, 1, size);
+                    else
+                        F(hand_on)(plane, delta + at, winner + at, jumps, along, begin, step, columns, C, size);
+                }
             if (wide)
 #pragma omp simd
                 for (I i = 0; i < size; i++) to[i] = S(sums[i]);
         }
         free(sums);
     }
+    free((void *)all);
 }
 
 #endif
