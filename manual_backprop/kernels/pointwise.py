@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 from .. import rules
 from ..rules._rule import KERNELS, in_opmath
@@ -64,34 +64,38 @@ def kernel(
         if torch.compiler.is_compiling():
             return formula(*args)
         tensors = args[:count]
+        model = tensors[model_at]
+        if aten is not None and isinstance(model, Tensor) and model.numel() < (HUGE_FROM if huge else WORTHWHILE):
+            return aten(*args)
         if not native.plain(*tensors):
             return otherwise(*args)
-        model = tensors[model_at]
         dtype, n = model.dtype, model.numel()
-        if aten is not None and (
-            n < (HUGE_FROM if huge else WORTHWHILE) or (huge and not memory.around(*tensors, model))
-        ):
+        if huge and not memory.around(*tensors, model):
             return otherwise(*args)
         if (function := loops.get(dtype)) is None:
             if dtype not in loops:
                 loops[dtype] = compiled(formula, dtype)
             if (function := loops[dtype]) is None:
                 return otherwise(*args)
-        if not dense(model):
+        if not (model.is_contiguous() or dense(model)):
             if in_place:
                 return args[0].copy_(run(torch.empty_like(model).copy_(model), *args[1:]))
             model = torch.empty_like(model).copy_(model)
         laid = [model] * count
+        shape, strides = model.shape, model.stride()
         for i, mask in others:
             other = tensors[i]
-            if other.dtype != (torch.bool if mask else dtype) or other.shape != model.shape:
+            if other.dtype is not (torch.bool if mask else dtype) or other.shape != shape:
                 return otherwise(*args)
-            laid[i] = memory.laid_as(other, model)
-        output = model if in_place else memory.empty_like(model)
-        around = n >= HUGE_FROM and not in_place and memory.around(*laid, output)
+            laid[i] = other if other.stride() == strides else memory.laid_as(other, model)
+        if n < HUGE_FROM:
+            output, around = model if in_place else torch.empty_like(model), False
+        else:
+            output = model if in_place else memory.empty_like(model)
+            around = not in_place and memory.around(*laid, output)
         pointers = [tensor.data_ptr() for tensor in laid]
         try:
-            function(output.data_ptr(), *pointers, *args[count:], n, around, torch.get_num_threads())
+            function(output.data_ptr(), *pointers, *args[count:], n, around, get_num_threads())
         except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)
         return output
