@@ -181,12 +181,12 @@ def test_norms_of_rows(shape: Any, axes: int, dtype: torch.dtype, launches: list
     assert launches == ["_norm_derivatives"] * (16 + 6)
     del launches[:]
     for eps in (1e-3, None):
-        exact(rules.RMSNorm.invrms, input, normalized, eps or EPS[dtype])
-        exact(rules.RMSNorm.normalized, input, normalized, weight.to(dtype), eps or EPS[dtype])
+        exact(rules.RMSNorm.invrms, input, normalized, eps or rules.RMSNorm.least(dtype))
+        exact(rules.RMSNorm.normalized, input, normalized, weight.to(dtype), eps or rules.RMSNorm.least(dtype))
     assert launches == ["_rms_norm"] * 4
     assert torch.equal(
         kernel_of(rules.RMSNorm.invrms)(input, normalized, None),
-        kernel_of(rules.RMSNorm.invrms)(input, normalized, EPS[dtype]),
+        kernel_of(rules.RMSNorm.invrms)(input, normalized, rules.RMSNorm.least(dtype)),
     )
 
 

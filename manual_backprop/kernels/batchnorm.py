@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..rules import BatchNorm, ReLU
 from ..rules._again import FUSED
-from ..rules._rule import KERNELS, choose, widen
+from ..rules._rule import KERNELS, choose, rounds_once, widen
 from . import memory, native
 from .native import REAL
 
@@ -79,6 +79,7 @@ def _scaled(
     return output
 
 
+@rounds_once
 def batch_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +109,6 @@ def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int
     return batch, channels, math.prod(positions), last
 
 
-batch_norm_derivatives.rounds_once = True  # type: ignore[attr-defined]
 FUSED[ReLU.forward, BatchNorm.scaled] = batch_norm_rectified
 KERNELS.update(
     {

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
-from ..rules._rule import KERNELS, in_opmath, widen
+from ..rules._rule import KERNELS, in_opmath, rounds_once, widen
 from ..rules.loss import per_loss
 from . import native
 from .pointwise import kernel
@@ -34,8 +34,7 @@ def along(formula: Callable[..., Any], scaled: Callable[..., Any], facts: Callab
                 return run(input, target, *numbers, factor.item())
         return in_opmath(formula, delta, input, target, *options)
 
-    delta_input.rounds_once = True  # type: ignore[attr-defined]
-    return delta_input
+    return rounds_once(delta_input)
 
 
 def turned(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,8 +43,7 @@ def turned(run: Callable[..., Any]) -> Callable[..., Any]:
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
         return run(delta, target, input, *options)
 
-    delta_target.rounds_once = True  # type: ignore[attr-defined]
-    return delta_target
+    return rounds_once(delta_target)
 
 
 def _unweighted(delta: Tensor, *weights_and_reduction: Any) -> tuple[Tensor] | None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..rules import MaxPool
-from ..rules._rule import KERNELS, in_opmath
+from ..rules._rule import KERNELS, in_opmath, rounds_once
 from . import layout, memory, native
 from .native import REAL
 
@@ -44,6 +44,7 @@ def max_pool_winners(
     return output, winner
 
 
+@rounds_once
 def max_pool_delta_input(
     delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
@@ -100,5 +101,4 @@ def _windows(outputs: Axes, size: Axes, kernel_size: Axes, stride: Axes, padding
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
-max_pool_delta_input.rounds_once = True  # type: ignore[attr-defined]
 KERNELS.update({MaxPool.winners: max_pool_winners, MaxPool.delta_input: max_pool_delta_input})

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, get_num_threads
 
 from .. import rules
-from ..rules._rule import KERNELS, in_opmath
+from ..rules._rule import KERNELS, in_opmath, rounds_once
 from . import c, memory, native, printer
 
 WORTHWHILE = 2**14
@@ -100,8 +100,7 @@ def kernel(
             return otherwise(*args)
         return output
 
-    run.rounds_once = True  # type: ignore[attr-defined]
-    return run
+    return rounds_once(run)
 
 
 def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False) -> Any:
@@ -144,6 +143,7 @@ def _halves(dtype: torch.dtype) -> Any:
     return compiled(rules.GLU.delta_halves, dtype, rows=True)
 
 
+@rounds_once
 def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
     """`GLU.delta_input`: the halves are runs of memory, as many as there are places before `dim`."""
     if torch.compiler.is_compiling():
@@ -179,14 +179,12 @@ def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
 
 def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
     """`Dropout.delta_input`, equal to the last bit."""
-    if torch.compiler.is_compiling() or p == 1 or delta.dtype not in EXACT or mask.shape != delta.shape:
+    if torch.compiler.is_compiling() or p == 1 or delta.dtype not in c.TYPES or mask.shape != delta.shape:
         return rules.Dropout.delta_input(delta, mask, p)
     return _kept(delta, mask, _noise(p, delta.dtype))
 
 
-EXACT = torch.float32, torch.float64
 _kept = kernel(_dropped, like=0)
-glu_delta_input.rounds_once = True  # type: ignore[attr-defined]
 
 FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {
     rules.ELU.output: F.elu,
@@ -231,13 +229,13 @@ BACKWARD: Sequence[Callable[..., Any]] = (
 )  # fmt: skip
 
 
+@rounds_once
 def log_sigmoid(input: Tensor) -> Tensor:
     """`LogSigmoid.output`, contiguous as ATen's."""
     return _log_sigmoid(input.contiguous() if isinstance(input, Tensor) else input)
 
 
 _log_sigmoid = kernel(rules.LogSigmoid.output, aten=F.logsigmoid)
-log_sigmoid.rounds_once = True  # type: ignore[attr-defined]
 
 KERNELS.update({formula: kernel(formula, aten=aten) for formula, aten in FORWARD.items()})
 KERNELS.update({formula: kernel(formula, aten=aten, huge=True) for formula, aten in HUGE.items()})

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..rules import GroupNorm, LayerNorm, PReLU, RMSNorm
-from ..rules._rule import KERNELS
+from ..rules._rule import KERNELS, rounds_once, widen, widened
 from . import native
 from .memory import around, empty_like
 from .native import REAL
@@ -50,14 +51,14 @@ def layer_norm_normalized(
     shape = tuple(normalized_shape)
     if (
         not around(input, input)
-        or input.dtype == torch.bfloat16
         or not input.is_contiguous()
         or not _worth(input, shape, weight)
         or not _worth(input, shape, bias)
     ):
         return LayerNorm.normalized(input, shape, weight, bias, eps)
     rows = *input.shape[: -len(shape)], *[1] * len(shape)
-    output, mean, invstd = empty_like(input), input.new_empty(rows), input.new_empty(rows)
+    output, like = empty_like(input), _opmath(input)
+    mean, invstd = like.new_empty(rows), like.new_empty(rows)
     number, weight, bias = ctypes.c_double(eps), vector(weight), vector(bias)
     native.call(
         f"layer_norm_{REAL[input.dtype]}", *native.addresses(output, mean, invstd, input, weight, bias),
@@ -66,22 +67,25 @@ def layer_norm_normalized(
     return output, mean, invstd
 
 
+@rounds_once
 def layer_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size,
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
     """`LayerNorm.derivatives`."""
+    mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd):
-        return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
+        return widened(LayerNorm.derivatives, delta, input, weight, mean, invstd, shape, needs)
     return _norm(delta, input, weight, mean, invstd, shape, *needs)
 
 
+@rounds_once
 def rms_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size, needs: tuple[bool, bool]
 ) -> tuple:
     """`RMSNorm.derivatives`."""
     if not _derived(delta, input, weight, invrms):
-        return RMSNorm.derivatives(delta, input, weight, invrms, shape, needs)
+        return widened(RMSNorm.derivatives, delta, input, weight, invrms, shape, needs)
     return _norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
@@ -97,10 +101,11 @@ def rms_norm_normalized(
     return output
 
 
+@rounds_once
 def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
     """`RMSNorm.invrms`."""
     if not takes(input):
-        return RMSNorm.invrms(input, shape, eps)
+        return widened(RMSNorm.invrms, input, shape, eps)
     invrms = _opmath(input).new_empty((*input.shape[: -len(shape)], *[1] * len(shape)))
     _rms_norm(None, invrms, input, None, shape.numel(), eps)
     return invrms
@@ -110,7 +115,7 @@ def _rms_norm(
     output: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None
 ) -> None:
     input, weight = input.contiguous(), vector(weight)
-    number = ctypes.c_double(torch.finfo(input.dtype).eps if eps is None else eps)
+    number = ctypes.c_double(RMSNorm.least(input.dtype) if eps is None else eps)
     native.call(
         f"rms_norm_{REAL[input.dtype]}", *native.addresses(output, invrms, input, weight), ctypes.addressof(number),
         input.numel() // n, n,
@@ -140,12 +145,14 @@ def _norm(
     return delta_input, grad_weight, grad_bias
 
 
+@rounds_once
 def group_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
     """`GroupNorm.derivatives`."""
+    mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
-        return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
+        return widened(GroupNorm.derivatives, delta, input, weight, mean, invstd, needs)
     delta, weight = delta.contiguous(), vector(weight)
     batch, channels = input.shape[:2]
     delta_input = empty_like(input) if needs[0] else None
@@ -163,16 +170,16 @@ def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor) -> tuple[Ten
     single, dims = weight.numel() == 1, input.dim()
     if (
         not input.is_contiguous()
-        or input.dtype == torch.bfloat16
         or not (single or (dims > 2 and weight.numel() == input.shape[1]))
         or not takes(delta, input, weight)
     ):
         return PReLU.derivatives(delta, input, weight)
-    delta, grad_weight, delta_input = delta.contiguous(), torch.empty_like(weight), empty_like(input)
+    weights: Any = vector(weight)
+    delta, delta_input, grad_weight = delta.contiguous(), empty_like(input), torch.empty_like(weights)
     sizes = (1, 1, input.numel()) if single else (*input.shape[:2], math.prod(input.shape[2:]))
-    pointers = native.addresses(delta_input, grad_weight, delta, input, weight.contiguous())
+    pointers = native.addresses(delta_input, grad_weight, delta, input, weights)
     native.call(f"prelu_derivatives_{REAL[input.dtype]}", *pointers, *sizes)
-    return delta_input, grad_weight
+    return delta_input, grad_weight.to(weight.dtype)
 
 
 def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:

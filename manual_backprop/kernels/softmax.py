@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
-from ..rules._rule import KERNELS
+from ..rules._rule import KERNELS, in_opmath, rounds_once
 from . import native
 from .memory import empty_like
 from .native import REAL
@@ -54,24 +54,27 @@ def _output(name: str, input: Tensor, *options: int) -> Tensor:
     return output
 
 
+@rounds_once
 def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`Softmax.delta_input`."""
     if not _dense(delta, output):
-        return Softmax.delta_input(delta, output, dim)
+        return in_opmath(Softmax.delta_input, delta, output, dim)
     return _along("softmax", delta, output, dim, 1)
 
 
+@rounds_once
 def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`Softmin.delta_input`."""
     if not _dense(delta, output):
-        return Softmin.delta_input(delta, output, dim)
+        return in_opmath(Softmin.delta_input, delta, output, dim)
     return _along("softmax", delta, output, dim, -1)
 
 
+@rounds_once
 def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`LogSoftmax.delta_input`."""
     if not _dense(delta, output):
-        return LogSoftmax.delta_input(delta, output, dim)
+        return in_opmath(LogSoftmax.delta_input, delta, output, dim)
     return _along("log_softmax", delta, output, dim)
 
 
@@ -118,13 +121,15 @@ def cross_entropy_output(
     return (loss, log_probs) if not wrong.value else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
 
 
+@rounds_once
 def cross_entropy_delta_input(
     delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
     smoothing: float,
 ) -> Tensor:  # fmt: skip
     """`CrossEntropyLoss.delta_input`."""
     if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, labels=target):
-        return CrossEntropyLoss.delta_input(delta, log_probs, target, weight, ignore_index, reduction, smoothing)
+        facts = log_probs, target, weight, ignore_index, reduction, smoothing
+        return in_opmath(CrossEntropyLoss.delta_input, delta, *facts)
     shape = log_probs.shape if log_probs.dim() > 1 else (1, *log_probs.shape)
     batch, classes = shape[:2]
     each = reduction == "none"

@@ -332,8 +332,21 @@ def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:
     return formula(*widen(delta, *args)).to(delta.dtype)
 
 
+def rounds_once(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a kernel that reads 16 bits as they are, computes in float32 and rounds its results once."""
+    kernel.rounds_once = True  # type: ignore[attr-defined]
+    return kernel
+
+
+def widened(formula: Callable[..., Any], *args: Any) -> Any:
+    """`in_opmath` for a formula with several results, whose dtypes its rule knows: they stay as they come."""
+    if not torch.compiler.is_compiling() and hasattr(formula, "rounds_once"):
+        return formula(*args)
+    return formula(*widen(*args))
+
+
 def widen(*tensors: Any) -> list[Any]:
-    """bfloat16 and float16 tensors as float32, where a formula's results have several dtypes; the rest as it is."""
+    """bfloat16 and float16 tensors as float32; the rest as it is."""
     return [v.float() if isinstance(v, Tensor) and v.dtype in LOW else v for v in tensors]
 
 

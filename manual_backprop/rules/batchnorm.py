@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, beside, choose, differentiated_again, widen
+from ._rule import Rule, beside, choose, differentiated_again, widen, widened
 from .normalization import affine_tangent, dtype_of, over_positions, spread, standardized, statistics
 
 
@@ -66,25 +66,25 @@ class BatchNorm(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
-        dtype, derivatives = delta.dtype, choose(BatchNorm.derivatives)
-        needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        saved = [delta, *ctx.saved_tensors]
-        once = needs_input and not torch.compiler.is_compiling() and hasattr(derivatives, "rounds_once")  # a kernel
-        delta, input, mean, invstd, weight = saved if once else widen(*saved)
+        dtype = delta.dtype
         delta_input: Any = None
+        input, mean, invstd, weight = ctx.saved_tensors
+        needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         if needs_input or needs_weight:
             if not input.numel():  # torch keeps no statistics of an empty batch, and lets no NaN out of it
                 mean = invstd = input.new_zeros(input.shape[1])
             elif differentiated_again():
-                mean, invstd = BatchNorm.statistics(input, ctx.eps)
+                mean, invstd = BatchNorm.statistics(widen(input)[0], ctx.eps)
         if needs_input:
-            delta_input, grad_weight, grad_bias = derivatives(delta, input, weight, mean, invstd)
-            delta_input = delta_input.to(dtype)
+            found = widened(choose(BatchNorm.derivatives), delta, input, weight, mean, invstd)
+            delta_input, grad_weight, grad_bias = found
         else:
-            grad_weight = choose(BatchNorm.grad_weight)(delta, input, mean, invstd) if needs_weight else None
-            grad_bias = choose(BatchNorm.grad_bias)(delta) if needs_bias else None
+            grad_weight = None
+            if needs_weight:
+                grad_weight = widened(choose(BatchNorm.grad_weight), delta, input, mean, invstd)
+            grad_bias = widened(choose(BatchNorm.grad_bias), delta) if needs_bias else None
         return (
-            delta_input,
+            delta_input.to(dtype) if needs_input else None,
             grad_weight.to(ctx.dtype) if needs_weight else None,
             grad_bias.to(ctx.dtype) if needs_bias else None,
             None, None, None, None,

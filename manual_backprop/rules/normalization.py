@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from ._rule import Rule, beside, choose, differentiated_again, sum_to, total, widen
+from ._rule import LOW, Rule, beside, choose, differentiated_again, sum_to, total, widen, widened
 
 FLOAT32 = {"cuda": "float32"}
 # torch's autocast knows rms_norm in newer versions only; before, the output kept the dtype of the input
@@ -106,13 +106,13 @@ class LayerNorm(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
-        delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
+        input, mean, invstd, weight = ctx.saved_tensors
         needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
         if input is not None and differentiated_again():
-            mean, invstd = statistics(input, tuple(range(-len(shape), 0)), ctx.eps)
-        delta_input, grad_weight, grad_bias = choose(LayerNorm.derivatives)(
-            delta, input, weight, mean, invstd, shape, (needs_input, needs_weight, needs_bias)
-        )
+            mean, invstd = statistics(widen(input)[0], tuple(range(-len(shape), 0)), ctx.eps)
+        needs, derivatives = (needs_input, needs_weight, needs_bias), choose(LayerNorm.derivatives)
+        found = widened(derivatives, delta, input, weight, mean, invstd, shape, needs)
+        delta_input, grad_weight, grad_bias = found
         return (
             delta_input.to(dtype) if needs_input else None,
             None,
@@ -195,12 +195,11 @@ class RMSNorm(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
         dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
-        delta, input, weight = widen(delta, *ctx.saved_tensors)
+        input, weight = ctx.saved_tensors
         needs_input, _, needs_weight, _ = ctx.needs_input_grad
-        invrms = choose(RMSNorm.invrms)(input, shape, ctx.eps)
-        delta_input, grad_weight = choose(RMSNorm.derivatives)(
-            delta, input, weight, invrms, shape, (needs_input, needs_weight)
-        )
+        invrms = widened(choose(RMSNorm.invrms), input, shape, ctx.eps)
+        needs, derivatives = (needs_input, needs_weight), choose(RMSNorm.derivatives)
+        delta_input, grad_weight = widened(derivatives, delta, input, weight, invrms, shape, needs)
         return (
             delta_input.to(dtype) if needs_input else None,
             None,
@@ -223,8 +222,13 @@ class RMSNorm(Rule):
     @staticmethod
     def invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
         axes = tuple(range(-len(shape), 0))
-        eps = torch.finfo(input.dtype).eps if eps is None else eps
+        eps = RMSNorm.least(input.dtype) if eps is None else eps
         return (input.square().mean(axes, keepdim=True) + eps).rsqrt()
+
+    @staticmethod
+    def least(dtype: torch.dtype) -> float:
+        """What torch takes for an eps of None: that of the dtype in which it computes."""
+        return torch.finfo(torch.float32 if dtype in LOW else dtype).eps
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size) -> Tensor:
@@ -290,13 +294,13 @@ class GroupNorm(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         dtype = delta.dtype
-        delta, input, mean, invstd, weight = widen(delta, *ctx.saved_tensors)
+        input, mean, invstd, weight = ctx.saved_tensors
         needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
         if input is not None and differentiated_again():
-            mean, invstd = GroupNorm.statistics(input, ctx.num_groups, ctx.eps)
-        delta_input, grad_weight, grad_bias = choose(GroupNorm.derivatives)(
-            delta, input, weight, mean, invstd, (needs_input, needs_weight, needs_bias)
-        )
+            mean, invstd = GroupNorm.statistics(widen(input)[0], ctx.num_groups, ctx.eps)
+        needs, derivatives = (needs_input, needs_weight, needs_bias), choose(GroupNorm.derivatives)
+        found = widened(derivatives, delta, input, weight, mean, invstd, needs)
+        delta_input, grad_weight, grad_bias = found
         return (
             delta_input.to(dtype) if needs_input else None,
             None,

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ... import rules
-from ...rules._rule import KERNELS, in_opmath, widen
+from ...rules._rule import KERNELS, in_opmath, rounds_once, widened
 from ..pointwise import BACKWARD
 
 Function = Callable[..., Any]
@@ -99,17 +99,11 @@ def switch(name: str, formula: Function, elsewhere: Function) -> Function:
             on_gpu = elsewhere
             return result
 
-    if widening:
-        run.rounds_once = True  # type: ignore[attr-defined]
-    return run
-
-
-def widened(formula: Function, *args: Any) -> Any:
-    return formula(*widen(*args))
+    return rounds_once(run) if widening else run
 
 
 WIDENING: dict[str, Function] = dict.fromkeys(("delta_input", "delta_input_tanh", "delta_input_in_place"), in_opmath)
-WIDENING["derivatives"] = widened
+WIDENING.update(derivatives=widened, invrms=widened)
 """How a formula takes 16 bits, by its name; its kernel reads them as they are, and its rule need not widen them."""
 
 

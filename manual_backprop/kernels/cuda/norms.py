@@ -153,7 +153,7 @@ def _rms(
     out: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None
 ) -> None:
     rows, tile = input.numel() // n, block(n)
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    eps = RMSNorm.least(input.dtype) if eps is None else eps
     launch(
         _rms_norm, triton.cdiv(rows, tile["ROWS"]), input, input if out is None else out,
         input if invrms is None else invrms, dense(input), input if weight is None else dense(weight), rows, n, eps,
