@@ -131,12 +131,3 @@ def test_the_eps_of_rms_norm_is_torchs(dtype: torch.dtype) -> None:
         for ours, theirs in zip(*results, strict=True):
             largest = float(theirs.abs().max())
             assert float((ours - theirs).abs().max()) <= 8 * torch.finfo(dtype).eps * largest  # seen: 2
-
-
-def test_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Printed loops do not go through `native.call`: the formula must not be asked."""
-    mask, delta = torch.rand(40, 31) > 0.3, torch.randn(40, 31).bfloat16()
-    expected = mb.rules.Dropout.delta_input(delta, mask, 0.3)
-    monkeypatch.setattr(mb.rules.Dropout, "delta_input", None)
-    found: Tensor = KERNELS[next(f for f in KERNELS if f.__qualname__ == "Dropout.delta_input")](delta, mask, 0.3)
-    assert torch.equal(found, expected)

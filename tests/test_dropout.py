@@ -222,12 +222,12 @@ def test_torch_s_random_stream_on_cuda(name: str) -> None:
 
 
 def test_float64_stays_so_without_a_compiler_and_under_vmap(monkeypatch: pytest.MonkeyPatch) -> None:
-    from manual_backprop.kernels import native, pointwise
+    from manual_backprop.kernels import dropout, native, pointwise
 
     delta, mask = torch.randn(4, 5, dtype=torch.float64), torch.rand(4, 5) < 0.7
     expected = mb.rules.Dropout.delta_input(delta, mask, 0.3)
-    batched = torch.func.vmap(lambda d, m: pointwise.dropout_delta_input(d, m, 0.3))
+    batched = torch.func.vmap(lambda d, m: dropout.dropout_delta_input(d, m, 0.3))
     assert torch.equal(batched(delta, mask), expected)
     monkeypatch.setattr(native, "loaded", lambda *_: None)
-    monkeypatch.setattr(pointwise, "_kept", pointwise.kernel(pointwise._dropped, like=0))
-    assert torch.equal(pointwise.dropout_delta_input(delta, mask, 0.3), expected)
+    monkeypatch.setattr(dropout, "_kept", pointwise.kernel(dropout._dropped, like=0))
+    assert torch.equal(dropout.dropout_delta_input(delta, mask, 0.3), expected)

@@ -270,23 +270,6 @@ def test_the_backend_decides(loops: list[str]) -> None:
         assert loops == ["ReLU.output torch.float32", "ReLU.delta_input torch.float32"]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_dropout_is_the_formula_to_the_last_bit(dtype: torch.dtype) -> None:
-    mask = torch.rand(40, 31) > 0.3
-    for delta in (torch.randn(40, 31).to(dtype), torch.randn(31, 40).to(dtype).T, torch.ones(1, 31).to(dtype)):
-        delta = delta.expand(40, 31)
-        for p in (0.1, 0.3, 1.0):
-            found, expected = (
-                f(delta, mask, p) for f in (KERNELS[rules.Dropout.delta_input], rules.Dropout.delta_input)
-            )
-            assert torch.equal(found.view(WORDS[dtype]), expected.view(WORDS[dtype]))
-    x, outputs = torch.randn(300, 200), []
-    for nn in (mb.nn, torch.nn):
-        torch.manual_seed(5)
-        outputs.append(nn.Dropout(0.1)(x))
-    assert torch.equal(*outputs)
-
-
 def test_gradients_of_gradients_take_the_formula(loops: list[str]) -> None:
     x = torch.randn(20, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(mb.nn.Mish(), x)

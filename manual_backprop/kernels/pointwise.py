@@ -1,4 +1,4 @@
-"""Kernels printed from the formulas that act on each element alone: activations, forward and backward, and dropout.
+"""Kernels printed from the formulas that act on each element alone: activations, forward and backward.
 
 Each is compiled for one dtype when it is first asked for. What a kernel does not take goes to the formula, and in the
 forward, where ATen's own function is equal to the twin's to the last bit, to that: small tensors, other dtypes, traced
@@ -167,25 +167,6 @@ def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
     return delta_input
 
 
-@functools.cache
-def _noise(p: float, dtype: torch.dtype) -> float:
-    """1 / (1 - p), rounded as the formula's quotient of tensors is."""
-    return (torch.ones((), dtype=dtype, device="cpu") / (1 - p)).item()
-
-
-def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
-    return delta * mask * noise  # a number times a mask alone would be float32
-
-
-def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`Dropout.delta_input`, equal to the last bit."""
-    if torch.compiler.is_compiling() or p == 1 or delta.dtype not in c.TYPES or mask.shape != delta.shape:
-        return rules.Dropout.delta_input(delta, mask, p)
-    return _kept(delta, mask, _noise(p, delta.dtype))
-
-
-_kept = kernel(_dropped, like=0)
-
 FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {
     rules.ELU.output: F.elu,
     rules.CELU.output: torch.celu,
@@ -248,6 +229,5 @@ KERNELS.update(
         rules.RReLU.delta_input: kernel(rules.RReLU.delta_input, like=0),
         rules.PReLU.delta_input: single(KERNELS[rules.LeakyReLU.delta_input], rules.PReLU.delta_input),
         rules.GLU.delta_input: glu_delta_input,
-        rules.Dropout.delta_input: dropout_delta_input,
     }
 )

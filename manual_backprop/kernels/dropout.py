@@ -1,0 +1,54 @@
+"""Dropout's product of delta, mask and noise in one pass, equal to the formulas to the last bit.
+
+A mask of elements is read in a printed loop; one of whole channels is a few numbers, made ready before the product.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from ..rules import AlphaDropout, Dropout
+from ..rules._rule import KERNELS
+from ..rules.dropout import alpha_scale
+from . import c, native
+from .pointwise import kernel
+
+
+def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
+    """`Dropout.delta_input`."""
+    found = None if p == 1 else _times(delta, mask, 1 - p, divided=True)
+    return Dropout.delta_input(delta, mask, p) if found is None else found
+
+
+def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
+    """`AlphaDropout.delta_input`."""
+    found = _times(delta, mask, alpha_scale(p), divided=False)
+    return AlphaDropout.delta_input(delta, mask, p) if found is None else found
+
+
+def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor | None:
+    """delta mask noise; None for what is not taken."""
+    if torch.compiler.is_compiling() or delta.dtype not in c.TYPES or not native.plain(delta, mask):
+        return None
+    noise = _noise(number, divided, delta.dtype)
+    if mask.shape == delta.shape:
+        return _kept(delta, mask, noise)
+    return delta * mask.to(delta.dtype).mul_(noise)
+
+
+@functools.cache
+def _noise(number: float, divided: bool, dtype: torch.dtype) -> float:
+    """The number, or 1 over it, rounded as the formula's tensor is."""
+    one = torch.ones((), dtype=dtype, device="cpu")
+    return (one / number if divided else one * number).item()
+
+
+def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
+    return delta * mask * noise  # a number times a mask alone would be float32
+
+
+_kept = kernel(_dropped, like=0)
+KERNELS.update({Dropout.delta_input: dropout_delta_input, AlphaDropout.delta_input: alpha_dropout_delta_input})
