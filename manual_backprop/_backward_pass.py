@@ -23,7 +23,8 @@ class Seen:
 
     `nodes` are the backward nodes that it made outside of its children's forwards. `deltas` has an entry per
     differentiable output: the derivative of the loss by it, by way of everything that uses it; None where the loss
-    does not depend on it. `dead` is the share of units at rest, for ReLU and its like.
+    does not depend on it. `dead` is the share of units at rest, for ReLU and its like. `parameters` are those that
+    `nodes` hand gradients to.
     """
 
     module: Any
@@ -34,13 +35,7 @@ class Seen:
     dead: float | None = None
     deltas: list[Tensor | None] = field(default_factory=list)
     nodes: list[Any] = field(default_factory=list)
-
-    @property
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """Those that its nodes hand gradients to."""
-        behind = (parent for node in self.nodes for parent, _ in node.next_functions if parent is not None)
-        found = dict.fromkeys(node.variable for node in behind if is_leaf(node))
-        return [leaf for leaf in found if isinstance(leaf, torch.nn.Parameter)]
+    parameters: list[torch.nn.Parameter] = field(default_factory=list)
 
 
 @dataclass
@@ -96,6 +91,8 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
                 call = LOSS if node._sequence_nr() >= start else watch.owner(node)
                 if call in seen:
                     seen[call].nodes.append(node)
+            for entry in seen.values():  # now: before torch 2.10 nodes know their parents only while the graph lives
+                entry.parameters = _handed_to(entry.nodes)
             arrive = graph_leaves([value])
             gradients = dict(zip(arrive, torch.autograd.grad(value, arrive), strict=True))
         finally:
@@ -103,6 +100,12 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
                 handle.remove()
     own = sorted((c for c in seen if seen[c].nodes and c != LOSS), key=lambda c: seen[c].nodes[-1]._sequence_nr())
     return Pass(float(value.detach()), {call: seen[call] for call in (*own, LOSS)}, seen, gradients)
+
+
+def _handed_to(nodes: list[Any]) -> list[torch.nn.Parameter]:
+    behind = (parent for node in nodes for parent, _ in node.next_functions if parent is not None)
+    found = dict.fromkeys(node.variable for node in behind if is_leaf(node))
+    return [leaf for leaf in found if isinstance(leaf, torch.nn.Parameter)]
 
 
 def _keep(deltas: list[Tensor | None], index: int) -> Callable[[Tensor], None]:

@@ -9,7 +9,7 @@ Axes = tuple[int, ...]
 
 def axes(value: Any, count: int, message: str) -> Axes:
     """An int repeated for each axis, or the given tuple or list; RuntimeError(message) where it has another length."""
-    if not isinstance(value, tuple | list):
+    if not isinstance(value, (tuple, list)):
         return (value,) * count
     if len(value) == 1:
         return tuple(value) * count

@@ -191,7 +191,7 @@ def _avg_pool(
 def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
     if output_size is None:
         raise TypeError(f"adaptive_avg_pool{n}d: output_size must be a number or {n}, None keeping an axis, not None")
-    if isinstance(output_size, tuple | list):
+    if isinstance(output_size, (tuple, list)):
         if input.dim() <= len(output_size):
             raise ValueError(f"Input dimension should be at least {len(output_size) + 1}, but got {input.dim()}")
         kept = input.shape[-len(output_size) :]

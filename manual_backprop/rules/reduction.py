@@ -129,9 +129,9 @@ class Mean(Rule):
 
 def axes(dim: Any, rank: int) -> list[int]:
     """The axes of a reduction, counted from the front; None and () mean all."""
-    if dim is None or (isinstance(dim, tuple | list) and not dim):
+    if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return list(range(rank))
-    return sorted(axis % rank for axis in (dim if isinstance(dim, tuple | list) else (dim,))) if rank else []
+    return sorted(axis % rank for axis in (dim if isinstance(dim, (tuple, list)) else (dim,))) if rank else []
 
 
 def spread(delta: Tensor, dim: Any, keepdim: bool, shape: torch.Size) -> Tensor:

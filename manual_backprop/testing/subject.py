@@ -141,7 +141,7 @@ class Subject:
                 leaves[i] = tensor.clone() if in_place else tensor
             args = tree_unflatten(leaves, tree)
             if isinstance(layer, torch.nn.Module):
-                state = dict(zip(names, tensors[len(where) :], strict=True))
+                state = dict(zip(names, tensors[len(where) :], strict=False))
                 state.update({name: value.clone() for name, value in buffers.items()})
                 return functional_call(layer, state, tuple(args))
             return layer(*args)
@@ -187,10 +187,10 @@ def rule_formulas(run: Callable[..., Any], leaves: list[Tensor]) -> str:
 
     seen: dict[str, str] = {}
     try:
-        stack = [o.grad_fn for o in differentiable(run(*leaves)) if o.grad_fn is not None]
+        outputs = differentiable(run(*leaves))  # alive to the end: the graph is theirs
     except Exception:
         return ""
-    visited = set()
+    visited, stack = set(), [o.grad_fn for o in outputs if o.grad_fn is not None]
     while stack:
         node = stack.pop()
         if node in visited:
