@@ -111,7 +111,7 @@ def test_the_count_sees_what_a_wrong_rule_keeps(monkeypatch: pytest.MonkeyPatch)
     ("layer", "shape", "bytes_"),
     [
         (nn.MaxPool2d(2), (4, 8, 64, 64), 4 * 8 * 32 * 32),  # a byte for each window
-        (nn.MaxPool3d(2), (2, 8, 16, 32, 32), 2 * (2 * 8 * 8 * 16 * 16)),  # its reach is more than 255 places
+        (nn.MaxPool3d(2), (2, 8, 16, 32, 32), 2 * 8 * 8 * 16 * 16),  # of whatever width
         (nn.Dropout(0.3), (64, 4096), 64 * 4096 // 8),  # a bit for each element
         (nn.AlphaDropout(0.3), (64, 4096), 64 * 4096 // 8),
         (nn.Dropout2d(0.3), (64, 32, 16, 16), 64 * 32),  # a byte for each channel: a small mask is not packed

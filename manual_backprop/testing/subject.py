@@ -137,11 +137,11 @@ class Subject:
 
         def run(*tensors: Tensor) -> Any:
             leaves = list(flat)
-            for i, tensor in zip(where, tensors, strict=False):
-                leaves[i] = tensor.clone() if in_place else tensor
+            for i, place in enumerate(where):
+                leaves[place] = tensors[i].clone() if in_place else tensors[i]
             args = tree_unflatten(leaves, tree)
             if isinstance(layer, torch.nn.Module):
-                state = dict(zip(names, tensors[len(where) :], strict=False))
+                state = {name: tensors[len(where) + i] for i, name in enumerate(names)}  # dynamo of 2.9 cannot zip
                 state.update({name: value.clone() for name, value in buffers.items()})
                 return functional_call(layer, state, tuple(args))
             return layer(*args)
