@@ -12,11 +12,14 @@ INLINE WORD F(to_bits)(REAL x) {
     return bits;
 }
 
+INLINE REAL F(fma)(REAL a, REAL b, REAL c) { return FMA(a, b, c); }
 INLINE REAL F(abs)(REAL x) { return ABS(x); }
 INLINE REAL F(sqrt)(REAL x) { return SQRT(x); }
 
 /* 2^(n + more) for n = magic - MAGIC, within the exponents of normal numbers: the low bits of `magic` are n. */
-INLINE REAL F(power)(REAL magic, SIGNED more) { return F(from_bits)((F(to_bits)(magic) + (WORD)(BIAS + more)) << MANTISSA); }
+INLINE REAL F(power)(REAL magic, SIGNED more) {
+    return F(from_bits)((F(to_bits)(magic) + (WORD)(BIAS + more)) << MANTISSA);
+}
 
 /* x = n ln 2 + r + rest, the rest too small for r; n + MAGIC is returned. */
 INLINE REAL F(reduced)(REAL x, REAL *r, REAL *rest) {
@@ -33,15 +36,14 @@ INLINE REAL F(series)(REAL r, REAL rest, REAL *low) {
     return high;
 }
 
-/* Scaled in two steps, so that subnormal results are rounded once. */
+/* Scaled beyond its exponent and back, so that subnormal results are rounded once, and large ones do not overflow. */
 INLINE REAL F(exp)(REAL x) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXP_LEAST ? EXP_LEAST : x;
     REAL r, rest;
-    const REAL magic = F(reduced)(bounded, &r, &rest), n = magic - MAGIC;
-    const REAL first = FMA(n, (REAL)0.5, MAGIC), second = n - (first - MAGIC) + MAGIC;
+    const REAL magic = F(reduced)(bounded, &r, &rest);
     const REAL small = FMA(r * r, FMA(EXP_POLYNOMIAL(r), r, (REAL)0.5), rest);
     const REAL high = 1 + r, y = high + (1 - high + r + small);
-    return y * F(power)(first, 0) * F(power)(second, 0);
+    return y * F(power)(magic, x < 0 ? 64 : -64) * (x < 0 ? (REAL)0x1p-64 : (REAL)0x1p64);
 }
 
 /* e^x for x <= 0, within an ulp. Scaled by 2^64 and back, so that subnormal results are rounded once. */
@@ -62,10 +64,12 @@ INLINE REAL F(expm1)(REAL x) {
     return ABS(x) < (REAL)0x1p-60 ? x : y;
 }
 
-/* k ln 2 + log(1 + f + rest), 1 + f between sqrt(1/2) and sqrt 2: f - f^2 / 2, added up with what is lost, and a tail. */
+/* k ln 2 + log(1 + f + rest), 1 + f between sqrt(1/2) and sqrt 2, s = f / (f + 2).
+   k ln 2 + f - f^2 / 2 with what its roundings lose, and a tail; rest / (1 + f) is nearly rest (1 - s)^2. */
 INLINE REAL F(log_of)(REAL k, REAL f, REAL rest) {
     const REAL s = f / (f + 2), z = s * s, half = (REAL)0.5 * f, square = half * f, lost = FMA(half, f, -square);
-    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), square), FMA(k, LN2_LOW, FMA(-f, rest, rest) - lost));
+    const REAL part = FMA(-s, rest, rest), small = FMA(k, LN2_LOW, FMA(-s, part, part) - lost);
+    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), square), small);
     const REAL first = FMA(k, LN2_HIGH, f), high = first - square;
     return high + (FMA(k, LN2_HIGH, -first) + f + (first - high - square) + tail);
 }
@@ -85,33 +89,38 @@ INLINE REAL F(log)(REAL x) {
     return x > 0 ? (x - x == 0 ? y : x) : x == 0 ? -INFINITY : NAN;
 }
 
-/* f = (1 + x) 2^-k - 1; where 1 is nothing beside x it may be left out. */
+/* Of 1 + x rounded, and what that lost, which beyond 2^64 is nothing. */
 INLINE REAL F(log1p)(REAL x) {
-    const int large = x > HUGE_TO_1;
-    const REAL u = large ? x : 1 + x;
-    const SIGNED k = F(exponent)(u);
-    const REAL scale = F(from_bits)(F(to_bits)((REAL)1) - ((WORD)(large ? 0 : k) << MANTISSA));
-    const REAL f = large ? F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1 : FMA(x, scale, scale - 1);
-    const REAL y = F(log_of)(F(whole)(k), f, large ? 0 : FMA(x, scale, scale - 1 - f));
+    const REAL u = 1 + x, lost = x - (u - 1);
+    const SIGNED k = F(exponent)(u), most = k > 64 ? 64 : k;
+    const REAL f = F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1;
+    const REAL y = F(log_of)(F(whole)(k), f, lost * F(from_bits)(F(to_bits)((REAL)1) - ((WORD)most << MANTISSA)));
     return u > 0 ? (u == 1 || u - u != 0 ? x : y) : u == 0 ? -INFINITY : NAN;
 }
 
-/* 1 / (1 + e^-x), from e^-|x|, which does not overflow. */
+/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: first the smaller share, whose error counts less in the other. */
 INLINE REAL F(sigmoid)(REAL x) {
     const REAL e = F(decay)(-ABS(x)), q = e / (1 + e);
     return x < 0 ? q : 1 - q;
 }
 
-/* (e^2|x| - 1) / (e^2|x| + 1), both times m = 2^-n, e^2|x| = 2^n (1 + w); w, sums and quotient with what rounding lost. */
+/* a / (a + c) for a >= 0, c > 0: q and what it leaves, also of what the sum lost; 1 / (a + c) is nearly (1 - q) / c. */
+INLINE REAL F(share)(REAL a, REAL c) {
+    const REAL d = a + c, lost = a - (d - c), q = a / d;
+    return FMA(FMA(-q, lost, FMA(-q, d, a)), (1 - q) * (1 / c), q);
+}
+
+/* (e^2|x| - 1) / (e^2|x| + 1), e^2|x| = 2^n (1 + w), m = 2^-n: (1 - m + w) / (1 + m + w), each with what its roundings
+   lose. */
 INLINE REAL F(tanh)(REAL x) {
     const REAL a = ABS(x);
     REAL r, rest, low;
     const REAL magic = F(reduced)(2 * (a > TANH_MOST ? TANH_MOST : a), &r, &rest), m = F(power)(2 * MAGIC - magic, 0);
     const REAL high = F(series)(r, rest, &low), w = high + low, w_low = low - (w - high);
-    const REAL minus = 1 - m, plus = 1 + m, n = minus + w, d = plus + w;
-    const REAL n_low = w - (n - minus) + (w_low + (1 - minus - m)), d_low = w - (d - plus) + (w_low + (m - (plus - 1)));
-    const REAL inverse = 1 / d, q = n * inverse;
-    return SIGN_OF(FMA(FMA(-q, d, n) + FMA(-q, d_low, n_low), inverse, q), x);
+    const REAL minus = 1 - m, over = minus + w, over_low = w - (over - minus) + (w_low + (1 - minus - m));
+    const REAL plus = 1 + m, under = plus + w, under_low = w - (under - plus) + (w_low + (m - (plus - 1)));
+    const REAL inverse = 1 / under, q = over * inverse;
+    return SIGN_OF(FMA(FMA(-q, under, over) + FMA(-q, under_low, over_low), inverse, q), x);
 }
 
 /* erfc |x| = e^(-x^2) Q / (|x| + 3), the square with what its rounding lost. */
