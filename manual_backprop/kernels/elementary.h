@@ -98,7 +98,7 @@ INLINE REAL F(log1p)(REAL x) {
     return u > 0 ? (u == 1 || u - u != 0 ? x : y) : u == 0 ? -INFINITY : NAN;
 }
 
-/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: first the smaller share, whose error counts less in the other. */
+/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: first the smaller share: less of its error is in the other. */
 INLINE REAL F(sigmoid)(REAL x) {
     const REAL e = F(decay)(-ABS(x)), q = e / (1 + e);
     return x < 0 ? q : 1 - q;
