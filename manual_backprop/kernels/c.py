@@ -27,7 +27,7 @@ class C(Dialect):
         "clamp_max": "{0} > {1} ? {1} : {0}",
         "not": "!{0}",
         "where": "{0} ? {1} : {2}",
-        **{name: name + "_{real}({0})" for name in (*FUNCTIONS, "decay")},
+        **{name: name + "_{real}({0})" for name in (*FUNCTIONS, "decay", "log1p_exp")},
         "share": "share_{real}({0}, {1})",
         "mul_add": "fma_{real}({0}, {1}, {2})",
         "mul_sub": "fma_{real}({0}, {1}, -{2})",

@@ -36,14 +36,22 @@ INLINE REAL F(series)(REAL r, REAL rest, REAL *low) {
     return high;
 }
 
-/* Scaled beyond its exponent and back, so that subnormal results are rounded once, and large ones do not overflow. */
-INLINE REAL F(exp)(REAL x) {
+/* e^x and what its rounding loses. Scaled beyond its exponent and back, so that subnormal results are rounded once, and
+   large ones do not overflow. */
+INLINE REAL F(exp_parts)(REAL x, REAL *lost) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXP_LEAST ? EXP_LEAST : x;
     REAL r, rest;
     const REAL magic = F(reduced)(bounded, &r, &rest);
     const REAL small = FMA(r * r, FMA(EXP_POLYNOMIAL(r), r, (REAL)0.5), rest);
-    const REAL high = 1 + r, y = high + (1 - high + r + small);
-    return y * F(power)(magic, x < 0 ? 64 : -64) * (x < 0 ? (REAL)0x1p-64 : (REAL)0x1p64);
+    const REAL high = 1 + r, low = 1 - high + r + small, y = high + low;
+    const REAL scale = F(power)(magic, x < 0 ? 64 : -64), back = x < 0 ? (REAL)0x1p-64 : (REAL)0x1p64;
+    *lost = (low - (y - high)) * scale * back;
+    return y * scale * back;
+}
+
+INLINE REAL F(exp)(REAL x) {
+    REAL lost;
+    return F(exp_parts)(x, &lost);
 }
 
 /* e^x for x <= 0, within an ulp. Scaled by 2^64 and back, so that subnormal results are rounded once. */
@@ -89,16 +97,28 @@ INLINE REAL F(log)(REAL x) {
     return x > 0 ? (x - x == 0 ? y : x) : x == 0 ? -INFINITY : NAN;
 }
 
-/* Of 1 + x rounded, and what that lost, which beyond 2^64 is nothing. */
-INLINE REAL F(log1p)(REAL x) {
-    const REAL u = 1 + x, lost = x - (u - 1);
+/* log(1 + x + rest) of 1 + x rounded, and what that lost, which beyond 2^64 is nothing. */
+INLINE REAL F(log1p_of)(REAL x, REAL rest) {
+    const REAL u = 1 + x, lost = x - (u - 1) + rest;
     const SIGNED k = F(exponent)(u), most = k > 64 ? 64 : k;
     const REAL f = F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1;
     const REAL y = F(log_of)(F(whole)(k), f, lost * F(from_bits)(F(to_bits)((REAL)1) - ((WORD)most << MANTISSA)));
-    return u > 0 ? (u == 1 || u - u != 0 ? x : y) : u == 0 ? -INFINITY : NAN;
+    return u == 1 || u - u != 0 ? x : y;
 }
 
-/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: first the smaller share: less of its error is in the other. */
+INLINE REAL F(log1p)(REAL x) {
+    const REAL y = F(log1p_of)(x, 0);
+    return x > -1 ? y : x == -1 ? -INFINITY : NAN;
+}
+
+/* log(1 + e^x), the exponential not rounded in between. */
+INLINE REAL F(log1p_exp)(REAL x) {
+    REAL rest;
+    const REAL e = F(exp_parts)(x, &rest);
+    return F(log1p_of)(e, rest);
+}
+
+/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: the smaller share, whose error is less beside the larger. */
 INLINE REAL F(sigmoid)(REAL x) {
     const REAL e = F(decay)(-ABS(x)), q = e / (1 + e);
     return x < 0 ? q : 1 - q;

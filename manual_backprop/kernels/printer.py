@@ -119,12 +119,12 @@ def read(formula: Callable[..., Any]) -> Loop:
     return Loop(name, tensors, tuple(v for v in known.values() if v.text in numbers), tuple(steps), outputs)
 
 
-CONTRACTED = {"mul_add", "mul_sub", "sub_mul", "share"}
-"""What `contracted` makes: a b + c, a b - c, c - a b and a / (a + c)."""
+CONTRACTED = {"mul_add", "mul_sub", "sub_mul", "share", "log1p_exp"}
+"""What `contracted` makes: a b + c, a b - c, c - a b, a / (a + c) and log(1 + e^a), with no rounding in between."""
 
 
 def contracted(loop: Loop) -> Loop:
-    """The Loop with a product and a sum as one operation, and a / (a + c) too where a is not negative and c positive.
+    """The Loop with two operations as one where that is more exact: `share` where a is not negative and c positive.
 
     Of two products the one without a constant is taken in: times 2 nothing is rounded.
     """
@@ -141,6 +141,8 @@ def contracted(loop: Loop) -> Loop:
             share, beside = total.arguments
             if share == step.arguments[0] and beside.constant and all(_not_negative(v, made) for v in total.arguments):
                 return replace(step, operation="share", arguments=total.arguments)
+        if step.operation == "log1p" and (inner := made.get(step.arguments[0])) and inner.operation == "exp":
+            return replace(step, operation="log1p_exp", arguments=inner.arguments)
         if step.operation in ("add", "sub") and any(map(product, step.arguments)):
             first, second = step.arguments
             if product(first) >= product(second):
