@@ -97,12 +97,13 @@ INLINE REAL F(log)(REAL x) {
     return x > 0 ? (x - x == 0 ? y : x) : x == 0 ? -INFINITY : NAN;
 }
 
-/* log(1 + x + rest) of 1 + x rounded, and what that lost, which beyond 2^64 is nothing. */
+/* log(1 + x + rest) of 1 + x rounded, and what that lost; beside 64 ln 2 either is nothing. */
 INLINE REAL F(log1p_of)(REAL x, REAL rest) {
     const REAL u = 1 + x, lost = x - (u - 1) + rest;
-    const SIGNED k = F(exponent)(u), most = k > 64 ? 64 : k;
+    const SIGNED k = F(exponent)(u);
     const REAL f = F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1;
-    const REAL y = F(log_of)(F(whole)(k), f, lost * F(from_bits)(F(to_bits)((REAL)1) - ((WORD)most << MANTISSA)));
+    const REAL scale = F(from_bits)(k > 64 ? 0 : F(to_bits)((REAL)1) - ((WORD)k << MANTISSA));
+    const REAL y = F(log_of)(F(whole)(k), f, lost * scale);
     return u == 1 || u - u != 0 ? x : y;
 }
 
