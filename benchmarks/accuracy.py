@@ -4,9 +4,9 @@ python -m benchmarks.accuracy [--count 65536]      (about a minute)
 
 A unit in the last place (ulp) is the distance of neighbouring float32 numbers at the true value, which mpmath computes
 with 50 digits from the function's definition, not from our formulas. Inputs are normal with deviation 3; the largest
-errors are also those of inputs about 0, far out, and about the seams of piecewise functions. Deltas are normal. Where an
-output is the difference of nearly equal terms, neither side holds its last digits; the backwards of Sigmoid and Tanh
-begin with the rounded output on both sides.
+errors are also those of inputs about 0, far out, and about the seams of piecewise functions. Deltas are normal. Where
+an output is the difference of nearly equal terms, neither side holds its last digits; the backwards of Sigmoid and
+Tanh begin with the rounded output on both sides.
 """
 
 from __future__ import annotations
