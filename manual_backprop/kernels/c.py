@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from .printer import OPERATORS, Dialect, Kind, Loop
+from .printer import OPERATORS, Dialect, Kind, Loop, contracted
 
 HEADERS = [Path(__file__).with_name(name) for name in ("pointwise.h", "elementary.h", "stream.h")]
 TYPES = {torch.float32: ("float", "float"), torch.float64: ("double", "double"), torch.bfloat16: ("bfloat16", "float")}
@@ -27,7 +27,11 @@ class C(Dialect):
         "clamp_max": "{0} > {1} ? {1} : {0}",
         "not": "!{0}",
         "where": "{0} ? {1} : {2}",
-        **{name: name + "_{real}({0})" for name in (*FUNCTIONS, "decay")},
+        **{name: name + "_{real}({0})" for name in (*FUNCTIONS, "decay", "log1p_exp")},
+        "share": "share_{real}({0}, {1})",
+        "mul_add": "fma_{real}({0}, {1}, {2})",
+        "mul_sub": "fma_{real}({0}, {1}, -{2})",
+        "sub_mul": "fma_{real}(-{0}, {1}, {2})",
     }
 
     def constant(self, value: float) -> str:
@@ -53,7 +57,7 @@ def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
     after the threads, how many elements further a row begins.
     """
     memory, real = TYPES[dtype]
-    dialect = C(real)
+    dialect, loop = C(real), contracted(loop)
     results = [(f"out{i}", f"{memory} *") for i in range(len(loop.outputs))]
     tensors = [(f"{t.text}_", f"const {'uint8_t' if t.kind == 'mask' else memory} *") for t in loop.tensors]
     pointers = results + tensors

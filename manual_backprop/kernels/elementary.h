@@ -12,11 +12,14 @@ INLINE WORD F(to_bits)(REAL x) {
     return bits;
 }
 
+INLINE REAL F(fma)(REAL a, REAL b, REAL c) { return FMA(a, b, c); }
 INLINE REAL F(abs)(REAL x) { return ABS(x); }
 INLINE REAL F(sqrt)(REAL x) { return SQRT(x); }
 
-/* 2^n for n = magic - MAGIC within the exponents of normal numbers: the low bits of `magic` are n. */
-INLINE REAL F(power)(REAL magic) { return F(from_bits)((F(to_bits)(magic) + BIAS) << MANTISSA); }
+/* 2^(n + more) for n = magic - MAGIC, within the exponents of normal numbers: the low bits of `magic` are n. */
+INLINE REAL F(power)(REAL magic, SIGNED more) {
+    return F(from_bits)((F(to_bits)(magic) + (WORD)(BIAS + more)) << MANTISSA);
+}
 
 /* x = n ln 2 + r + rest, the rest too small for r; n + MAGIC is returned. */
 INLINE REAL F(reduced)(REAL x, REAL *r, REAL *rest) {
@@ -26,39 +29,57 @@ INLINE REAL F(reduced)(REAL x, REAL *r, REAL *rest) {
     return magic;
 }
 
-/* Scaled in two steps, so that subnormal results are rounded once. */
-INLINE REAL F(exp)(REAL x) {
+/* e^(r + rest) - 1 = high + low, high = r + r^2 / 2 rounded. */
+INLINE REAL F(series)(REAL r, REAL rest, REAL *low) {
+    const REAL half = (REAL)0.5 * r, high = FMA(half, r, r);
+    *low = FMA(r * r * r, EXP_POLYNOMIAL(r), FMA(half, r, r - high) + rest);
+    return high;
+}
+
+/* e^x and what its rounding loses. Scaled beyond its exponent and back, so that subnormal results are rounded once, and
+   large ones do not overflow. */
+INLINE REAL F(exp_parts)(REAL x, REAL *lost) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXP_LEAST ? EXP_LEAST : x;
     REAL r, rest;
-    const REAL magic = F(reduced)(bounded, &r, &rest), n = magic - MAGIC;
-    const REAL first = FMA(n, (REAL)0.5, MAGIC), second = n - (first - MAGIC) + MAGIC;
-    const REAL high = 1 + r, y = high + (1 - high + r + FMA(r * r, EXP_POLYNOMIAL(r), rest));
-    return y * F(power)(first) * F(power)(second);
+    const REAL magic = F(reduced)(bounded, &r, &rest);
+    const REAL small = FMA(r * r, FMA(EXP_POLYNOMIAL(r), r, (REAL)0.5), rest);
+    const REAL high = 1 + r, low = 1 - high + r + small, y = high + low;
+    const REAL scale = F(power)(magic, x < 0 ? 64 : -64), back = x < 0 ? (REAL)0x1p-64 : (REAL)0x1p64;
+    *lost = (low - (y - high)) * scale * back;
+    return y * scale * back;
+}
+
+INLINE REAL F(exp)(REAL x) {
+    REAL lost;
+    return F(exp_parts)(x, &lost);
 }
 
 /* e^x for x <= 0, within an ulp. Scaled by 2^64 and back, so that subnormal results are rounded once. */
 INLINE REAL F(decay)(REAL x) {
     REAL r, rest;
     const REAL magic = F(reduced)(x < EXP_LEAST ? EXP_LEAST : x, &r, &rest);
-    return FMA(FMA(r, EXP_POLYNOMIAL(r), 1), r, 1) * F(power)(magic + 64) * (REAL)0x1p-64;
+    const REAL y = FMA(FMA(r, FMA(EXP_POLYNOMIAL(r), r, (REAL)0.5), 1), r, 1);
+    return y * F(power)(magic, 64) * (REAL)0x1p-64;
 }
 
 /* 2^n (e^r - 1) + (2^n - 1), the halves of both since 2^n itself may be infinite. */
 INLINE REAL F(expm1)(REAL x) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXPM1_LEAST ? EXPM1_LEAST : x;
-    REAL r, rest;
-    const REAL magic = F(reduced)(bounded, &r, &rest), n = magic - MAGIC;
-    const REAL small = FMA(r * r, EXP_POLYNOMIAL(r), rest), half = F(power)(magic - 1), c = half - (REAL)0.5;
-    const REAL high = FMA(half, r, c), y = 2 * (high + FMA(half, small, FMA(half, r, c - high)));
-    return SIGN_OF(n == 0 ? r + small : y, x);
+    REAL r, rest, low;
+    const REAL magic = F(reduced)(bounded, &r, &rest), half = F(power)(magic, -1), c = half - (REAL)0.5;
+    const REAL w = F(series)(r, rest, &low), high = FMA(half, w, c);
+    const REAL y = 2 * (high + FMA(half, low, FMA(half, w, c - high)));
+    return ABS(x) < (REAL)0x1p-60 ? x : y;
 }
 
-/* k ln 2 + log(1 + f), 1 + f between sqrt(1/2) and sqrt 2. */
-INLINE REAL F(log_of)(REAL k, REAL f) {
-    const REAL s = f / (f + 2), z = s * s, half = (REAL)0.5 * f * f;
-    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), half), k * LN2_LOW);
-    const REAL high = FMA(k, LN2_HIGH, f);
-    return high + (FMA(k, LN2_HIGH, -high) + f - (half - tail));
+/* k ln 2 + log(1 + f + rest), 1 + f between sqrt(1/2) and sqrt 2, s = f / (f + 2).
+   k ln 2 + f - f^2 / 2 with what its roundings lose, and a tail; rest / (1 + f) is nearly rest (1 - s)^2. */
+INLINE REAL F(log_of)(REAL k, REAL f, REAL rest) {
+    const REAL s = f / (f + 2), z = s * s, half = (REAL)0.5 * f, square = half * f, lost = FMA(half, f, -square);
+    const REAL part = FMA(-s, rest, rest), small = FMA(k, LN2_LOW, FMA(-s, part, part) - lost);
+    const REAL tail = FMA(s, FMA(z, LOG_POLYNOMIAL(z), square), small);
+    const REAL first = FMA(k, LN2_HIGH, f), high = first - square;
+    return high + (FMA(k, LN2_HIGH, -first) + f + (first - high - square) + tail);
 }
 
 /* The k of a normal number u = 2^k (1 + f). */
@@ -72,33 +93,55 @@ INLINE REAL F(log)(REAL x) {
     const REAL u = tiny ? x * ((WORD)1 << MANTISSA) : x;
     const SIGNED k = F(exponent)(u);
     const REAL f = F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1;
-    const REAL y = F(log_of)(F(whole)(k) - (tiny ? MANTISSA : 0), f);
+    const REAL y = F(log_of)(F(whole)(k) - (tiny ? MANTISSA : 0), f, 0);
     return x > 0 ? (x - x == 0 ? y : x) : x == 0 ? -INFINITY : NAN;
 }
 
-/* f = (1 + x) 2^-k - 1, rounded once; where 1 is nothing beside x it may be left out. */
-INLINE REAL F(log1p)(REAL x) {
-    const int large = x > HUGE_TO_1;
-    const REAL u = large ? x : 1 + x;
+/* log(1 + x + rest) of 1 + x rounded, and what that lost; beside 64 ln 2 either is nothing. */
+INLINE REAL F(log1p_of)(REAL x, REAL rest) {
+    const REAL u = 1 + x, lost = x - (u - 1) + rest;
     const SIGNED k = F(exponent)(u);
-    const REAL scale = F(from_bits)(F(to_bits)((REAL)1) - ((WORD)(large ? 0 : k) << MANTISSA));
-    const REAL f = large ? F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1 : FMA(x, scale, scale - 1);
-    const REAL y = F(log_of)(F(whole)(k), f);
-    return u > 0 ? (u == 1 || u - u != 0 ? x : y) : u == 0 ? -INFINITY : NAN;
+    const REAL f = F(from_bits)(F(to_bits)(u) - ((WORD)k << MANTISSA)) - 1;
+    const REAL scale = F(from_bits)(k > 64 ? 0 : F(to_bits)((REAL)1) - ((WORD)k << MANTISSA));
+    const REAL y = F(log_of)(F(whole)(k), f, lost * scale);
+    return u == 1 || u - u != 0 ? x : y;
 }
 
-/* 1 / (1 + e^-x), from e^-|x|, which does not overflow. */
+INLINE REAL F(log1p)(REAL x) {
+    const REAL y = F(log1p_of)(x, 0);
+    return x > -1 ? y : x == -1 ? -INFINITY : NAN;
+}
+
+/* log(1 + e^x), the exponential not rounded in between. */
+INLINE REAL F(log1p_exp)(REAL x) {
+    REAL rest;
+    const REAL e = F(exp_parts)(x, &rest);
+    return F(log1p_of)(e, rest);
+}
+
+/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: the smaller share, whose error is less beside the larger. */
 INLINE REAL F(sigmoid)(REAL x) {
-    const REAL e = F(decay)(-ABS(x));
-    return (x < 0 ? e : 1) / (1 + e);
+    const REAL e = F(decay)(-ABS(x)), q = e / (1 + e);
+    return x < 0 ? q : 1 - q;
 }
 
-/* An odd polynomial about 0, else 1 - 2 / (e^2|x| + 1) with what the roundings of sum and quotient lost. */
+/* a / (a + c) for a >= 0, c > 0: q and what it leaves, also of what the sum lost; 1 / (a + c) is nearly (1 - q) / c. */
+INLINE REAL F(share)(REAL a, REAL c) {
+    const REAL d = a + c, lost = a - (d - c), q = a / d;
+    return FMA(FMA(-q, lost, FMA(-q, d, a)), (1 - q) * (1 / c), q);
+}
+
+/* (e^2|x| - 1) / (e^2|x| + 1), e^2|x| = 2^n (1 + w), m = 2^-n: (1 - m + w) / (1 + m + w), each with what its roundings
+   lose. */
 INLINE REAL F(tanh)(REAL x) {
-    const REAL z = x * x, a = ABS(x), near = FMA(a * z, TANH_POLYNOMIAL(z), a);
-    const REAL e = F(exp)(2 * (a > TANH_MOST ? TANH_MOST : a)), d = e + 1, inverse = 1 / d, q = 2 * inverse;
-    const REAL lost = (FMA(-q, d, 2) - q * (e - d + 1)) * inverse, high = 1 - q;
-    return SIGN_OF(a < (REAL)0.625 ? near : high + (1 - high - q - lost), x);
+    const REAL a = ABS(x);
+    REAL r, rest, low;
+    const REAL magic = F(reduced)(2 * (a > TANH_MOST ? TANH_MOST : a), &r, &rest), m = F(power)(2 * MAGIC - magic, 0);
+    const REAL high = F(series)(r, rest, &low), w = high + low, w_low = low - (w - high);
+    const REAL minus = 1 - m, over = minus + w, over_low = w - (over - minus) + (w_low + (1 - minus - m));
+    const REAL plus = 1 + m, under = plus + w, under_low = w - (under - plus) + (w_low + (m - (plus - 1)));
+    const REAL inverse = 1 / under, q = over * inverse;
+    return SIGN_OF(FMA(FMA(-q, under, over) + FMA(-q, under_low, over_low), inverse, q), x);
 }
 
 /* erfc |x| = e^(-x^2) Q / (|x| + 3), the square with what its rounding lost. */
@@ -142,6 +185,5 @@ INLINE REAL F(erf)(REAL x) {
 #undef HUGE_TO_1
 #undef EXP_POLYNOMIAL
 #undef LOG_POLYNOMIAL
-#undef TANH_POLYNOMIAL
 #undef ERF_POLYNOMIAL
 #undef ERFC_POLYNOMIAL

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -117,6 +117,53 @@ def read(formula: Callable[..., Any]) -> Loop:
                 steps.append(Step(known[node], operation, values))
     tensors = tuple(v for v in known.values() if v.text in names)
     return Loop(name, tensors, tuple(v for v in known.values() if v.text in numbers), tuple(steps), outputs)
+
+
+CONTRACTED = {"mul_add", "mul_sub", "sub_mul", "share", "log1p_exp"}
+"""What `contracted` makes: a b + c, a b - c, c - a b, a / (a + c) and log(1 + e^a), with no rounding in between."""
+
+
+def contracted(loop: Loop) -> Loop:
+    """The Loop with two operations as one where that is more exact: `share` where a is not negative and c positive.
+
+    Of two products the one without a constant is taken in: times 2 nothing is rounded.
+    """
+    made = {step.result: step for step in loop.steps}
+
+    def product(value: Value) -> int:
+        step = made.get(value)
+        if step is None or step.operation != "mul" or step.result.kind != "real":
+            return 0
+        return 1 + all(v.constant is None for v in step.arguments)
+
+    def rewritten(step: Step) -> Step:
+        if step.operation == "div" and (total := made.get(step.arguments[1])) and total.operation == "add":
+            share, beside = total.arguments
+            if share == step.arguments[0] and beside.constant and all(_not_negative(v, made) for v in total.arguments):
+                return replace(step, operation="share", arguments=total.arguments)
+        if step.operation == "log1p" and (inner := made.get(step.arguments[0])) and inner.operation == "exp":
+            return replace(step, operation="log1p_exp", arguments=inner.arguments)
+        if step.operation in ("add", "sub") and any(map(product, step.arguments)):
+            first, second = step.arguments
+            if product(first) >= product(second):
+                return replace(step, operation=f"mul_{step.operation}", arguments=(*made[first].arguments, second))
+            operation = "mul_add" if step.operation == "add" else "sub_mul"
+            return replace(step, operation=operation, arguments=(*made[second].arguments, first))
+        return step
+
+    return replace(loop, steps=tuple(map(rewritten, loop.steps)))
+
+
+def _not_negative(value: Value, made: Mapping[Value, Step]) -> bool:
+    """Whether a value is made of exponentials and constants, none below 0, by sums and products."""
+    if value.constant is not None:
+        return value.constant >= 0
+    step = made.get(value)
+    if step is None:
+        return False
+    return step.operation == "exp" or (
+        step.operation in ("add", "mul") and all(_not_negative(v, made) for v in step.arguments)
+    )
 
 
 def _not_positive(value: Value, steps: list[Step]) -> bool:

@@ -298,7 +298,7 @@ class SiLU(Rule):
 
 
 class Mish(Rule):
-    """y = x w,   w = tanh(log(1 + e^x)) = n / (n + 2),   n = e^x (e^x + 2)
+    """y = x w,   w = tanh(log(1 + e^x)) = n / (n + 2),   n = e^2x + 2 e^x
 
     input, output, delta (*)
 
@@ -317,7 +317,7 @@ class Mish(Rule):
     @staticmethod
     def output(input: Tensor) -> Tensor:
         e = torch.exp(input.clamp(max=ALL_OF_MISH))
-        n = e * (e + 2)
+        n = e * e + 2 * e
         return input * (n / (n + 2))
 
     @staticmethod
