@@ -2,7 +2,9 @@
 
 from itertools import product
 
-from ..case import Spec, normal
+import torch
+
+from ..case import Maker, Spec, normal
 from ._make import function, layer
 
 D = {1: (9,), 2: (6, 5), 3: (3, 4, 5)}
@@ -12,6 +14,11 @@ D = {1: (9,), 2: (6, 5), 3: (3, 4, 5)}
 def images(n: int) -> Spec:
     """Two of them, with few elements: each is differentiated numerically."""
     return normal(2, 2 if n < 3 else 1, *D[n])
+
+
+def rising(n: int) -> Maker:
+    """Numbers that grow to the last."""
+    return lambda generator, dtype: torch.linspace(0, 1, n, dtype=torch.float64).to(dtype).reshape(1, 1, n)
 
 
 WIDE = {"without": dict.fromkeys(
@@ -31,8 +38,8 @@ MAX = [
     # a byte holds which place of its window the winner has, not where either lies
     layer("MaxPool2d", (1, 2), inputs=(normal(2, 3, 4, 5),), row={"larger": (normal(2, 2, 3, 600),)}),
     layer("MaxPool2d", 3, stride=2, padding=1, inputs=(normal(1, 17, 3, 4),), tag="many-channels"),
-    # windows of one place more than 8 and 15 bits hold
-    *(layer("MaxPool1d", places, stride=1, inputs=(normal(1, 1, places + 3),), tag=f"wide-{places}", row=WIDE)
+    # windows of one place more than 8 and 15 bits hold, which wins
+    *(layer("MaxPool1d", places, stride=1, inputs=(Spec(rising(places + 3)),), tag=f"wide-{places}", row=WIDE)
       for places in (2**8 + 1, 2**15 + 1)),
     layer("MaxPool2d", 2, return_indices=True, ceil_mode=True, inputs=(normal(3, 5, 7),), tag="unbatched"),
     layer("MaxPool3d", (2, 1, 3), stride=(1, 2, 2), inputs=(normal(1, 2, 3, 3, 5),)),
