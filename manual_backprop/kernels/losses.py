@@ -24,17 +24,16 @@ from .pointwise import kernel
 def along(formula: Callable[..., Any], scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel for `formula`(delta, input, target, *options) from the loop of `scaled`(input, target, *numbers).
 
-    facts(delta of each element, *options): the numbers, the last of them still a tensor, or None for the formula.
+    facts(delta of each element, *options): the numbers, or None for the formula.
     """
     run = kernel(scaled, like=0)
 
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
-        if not delta.dim() and native.plain(delta, input, target):
+        if not delta.dim() and input.numel() and native.plain(delta):
             *_, reduction = [option for option in options if isinstance(option, str)]
-            found = facts(per_loss(widen(delta)[0], reduction, input.numel()), *options)
-            if found is not None:
-                *numbers, factor = found
-                return run(input, target, *numbers, factor.item())
+            numbers = facts(per_loss(delta.item(), reduction, input.numel()), *options)
+            if numbers is not None:
+                return run(input, target, *numbers)
         return in_opmath(formula, delta, input, target, *options)
 
     return rounds_once(delta_input)
@@ -62,7 +61,7 @@ def nll_delta_input(
     return zeros.scatter_(axis, labels.unsqueeze(axis), -at_label.unsqueeze(axis).to(delta.dtype))
 
 
-def _unweighted(delta: Tensor, *weights_and_reduction: Any) -> tuple[Tensor] | None:
+def _unweighted(delta: float, *weights_and_reduction: Any) -> tuple[float] | None:
     return (delta,) if all(weight is None for weight in weights_and_reduction[:-1]) else None
 
 

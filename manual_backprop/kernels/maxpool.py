@@ -29,17 +29,17 @@ def max_pool_winners(
     input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     """`MaxPool.winners`."""
-    options = kernel_size, stride, padding, dilation
+    options = kernel_size, stride, padding, dilation, ceil_mode
     if (
         input.dtype not in REAL
         or not native.serves(input)
         or (last := memory.arranged(input, len(stride))) is None
-        or (outputs := _outputs(input.shape[-len(stride) :], *options, ceil_mode)) is None
+        or (planned := _planned(input.shape, *options)) is None
         or not input.numel()
     ):
-        return MaxPool.winners(input, *options, ceil_mode)
-    output, winner = _empty(input, outputs, input.dtype), _empty(input, outputs, torch.uint8)
-    windows = _windows(output.shape, input.shape[-len(stride) :], *options)
+        return MaxPool.winners(input, *options)
+    shape, windows = planned
+    output, winner = _empty(input, shape, input.dtype), _empty(input, shape, torch.uint8)
     native.call(f"max_pool_winners_{REAL[input.dtype]}", *native.addresses(output, winner, input), windows, last)
     return output, winner
 
@@ -58,26 +58,26 @@ def max_pool_delta_input(
         or not delta.numel()
     ):
         return in_opmath(layout.max_pool_delta_input, delta, winner, size, *options)
-    delta, delta_input = memory.laid_as(delta, winner), _empty(winner, size, delta.dtype)
+    delta = memory.laid_as(delta, winner)
+    delta_input = _empty(winner, (*winner.shape[: winner.dim() - len(size)], *size), delta.dtype)
     windows = _windows(delta.shape, size, *options)
     pointers = native.addresses(delta_input, delta, winner)
     native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", *pointers, windows, last)
     return delta_input
 
 
-def _empty(like: Tensor, size: Axes, dtype: torch.dtype) -> Tensor:
-    """Of the channels of `like`, laid as it is, which is dense."""
-    shape = *like.shape[: like.dim() - len(size)], *size
+def _empty(like: Tensor, shape: Axes, dtype: torch.dtype) -> Tensor:
+    """Laid as `like` is, which is dense."""
     memory_format = torch.contiguous_format if like.is_contiguous() else memory.LAST[like.dim()]
     return memory.on_huge_pages(torch.empty(shape, dtype=dtype, device=like.device, memory_format=memory_format))
 
 
 @functools.lru_cache(256)
-def _outputs(
-    size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
-) -> Axes | None:
-    """The sizes of the output; None for what the C does not take or torch refuses."""
-    found = []
+def _planned(
+    shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
+) -> tuple[Axes, Any] | None:
+    """The shape of the output and its windows; None for what the C does not take or torch refuses."""
+    size, found = shape[len(shape) - len(stride) :], []
     if math.prod(kernel_size) > PLACES:
         return None
     for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation, strict=True):
@@ -86,7 +86,10 @@ def _outputs(
             return None
         windows = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
         found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
-    return tuple(found) if min(found) > 0 else None
+    if min(found) < 1:
+        return None
+    outputs = *shape[: len(shape) - len(stride)], *found
+    return outputs, _windows(outputs, size, kernel_size, stride, padding, dilation)
 
 
 @functools.lru_cache(256)

@@ -58,7 +58,6 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define ERFC_MOST 10.5f
 #define TANH_MOST 10.0f
 #define SMALLEST_NORMAL 0x1p-126f
-#define HUGE_TO_1 0x1p60f
 /* (e^r - 1 - r - r^2 / 2) / r^3, |r| <= ln 2 / 2 */
 #define EXP_POLYNOMIAL(r) \
     FMA(FMA(FMA(FMA(0x1.a124f2p-13f, r, 0x1.6d4324p-10f), r, 0x1.1110ep-7f), r, 0x1.5554eap-5f), r, 0x1.555556p-3f)
@@ -96,7 +95,6 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define ERFC_MOST 27.5
 #define TANH_MOST 20.0
 #define SMALLEST_NORMAL 0x1p-1022
-#define HUGE_TO_1 0x1p60
 #define EXP_POLYNOMIAL(r) \
     FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(FMA(0x1.1f730349868cep-29, r, 0x1.af4de97ca4194p-26), r, \
     0x1.27e4db646b17ep-22), r, 0x1.71de0231960ebp-19), r, 0x1.a01a01a6d889cp-16), r, \

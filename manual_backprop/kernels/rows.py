@@ -124,10 +124,13 @@ def _rms_norm(
 
 def _derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: Tensor) -> bool:
     """Whether a backward of the C takes these; statistics are in the dtype that is computed in."""
-    real = torch.float32 if input.dtype == torch.bfloat16 else input.dtype
-    if weight is not None and (weight.dtype not in (real, input.dtype) or not native.serves(weight)):
+    dtype = input.dtype
+    real = torch.float32 if dtype is torch.bfloat16 else dtype
+    if dtype not in REAL or delta.dtype is not dtype or statistics[0].dtype is not real or not input.numel():
         return False
-    return takes(delta, input) and takes(*statistics) and statistics[0].dtype == real
+    if weight is None:
+        return native.serves(delta, input, *statistics)
+    return weight.dtype in (real, dtype) and native.serves(delta, input, weight, *statistics)
 
 
 def _norm(
@@ -136,7 +139,8 @@ def _norm(
 ) -> tuple:  # fmt: skip
     delta, input, weight = delta.contiguous(), input.contiguous(), vector(weight)
     delta_input = empty_like(input) if needs_input else None
-    grad_weight, grad_bias = (invstd.new_empty(shape) if needed else None for needed in (needs_weight, needs_bias))
+    like = invstd.new_empty(shape) if weight is None else weight
+    grad_weight, grad_bias = (torch.empty_like(like) if needed else None for needed in (needs_weight, needs_bias))
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
         *native.addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),

@@ -18,7 +18,7 @@ from ._rule import Rule, choose, in_opmath, total
 FLOAT32 = {"cpu": "float32", "cuda": "float32"}
 
 
-def per_loss(delta: Tensor, reduction: str, count: int) -> Tensor:
+def per_loss(delta: Any, reduction: str, count: int) -> Any:
     """The delta of every single loss: an n-th of the delta of a mean of n."""
     return delta / count if reduction == "mean" else delta
 

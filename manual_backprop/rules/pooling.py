@@ -29,6 +29,11 @@ ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
 }
 
 
+def along_axes(indices: Tensor, sizes: Axes) -> list[Tensor]:
+    """The place along each axis of what has these indices, row by row; torch.unravel_index waits for a GPU."""
+    return [indices // math.prod(sizes[axis + 1 :]) % n for axis, n in enumerate(sizes)]
+
+
 class MaxPool(Rule):
     """y[n, c, p] = max over k of x[n, c, stride p + dilation k - padding]
 
@@ -81,7 +86,7 @@ class MaxPool(Rule):
     @staticmethod
     def places(indices: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
         """Which place of its window each index among all positions is."""
-        begins, positions = MaxPool.begins(indices, stride, padding), torch.unravel_index(indices, size)
+        begins, positions = MaxPool.begins(indices, stride, padding), along_axes(indices, size)
         places = torch.zeros_like(indices)
         for position, begin, k, d in zip(positions, begins, kernel_size, dilation, strict=True):
             places = places * k + (position - begin) // d
@@ -118,7 +123,7 @@ class MaxPool(Rule):
         """The winners' indices among all positions."""
         if winner.dtype == torch.int64:
             return winner
-        begins, places = MaxPool.begins(winner, stride, padding), torch.unravel_index(winner.long(), kernel_size)
+        begins, places = MaxPool.begins(winner, stride, padding), along_axes(winner.long(), kernel_size)
         indices = torch.zeros_like(winner, dtype=torch.int64)
         for place, begin, n, d in zip(places, begins, size, dilation, strict=True):
             indices = indices * n + begin + d * place
