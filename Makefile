@@ -30,7 +30,7 @@ bench: $(READY)  ## every layer and six training steps against torch.nn: tables 
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.steps
 
-bench-all: $(READY)  ## the same with torch.compile, cost over growth, and MNIST, which lies in DATA (20 minutes)
+bench-all: $(READY)  ## the same with torch.compile, cost over growth, and MNIST, which lies in DATA (30 minutes)
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.steps --compile
 	$(BIN)/python -m benchmarks.growth --compile

@@ -1,7 +1,7 @@
 """One training step (forward, loss, backward) and the bytes it keeps: ours against eager torch.nn.
 
 python -m benchmarks.steps                            every network (about five minutes on two cores)
-python -m benchmarks.steps --compile                  torch.compile besides, and its compile time (two minutes more)
+python -m benchmarks.steps --compile                  torch.compile besides, and its compile time (eight minutes more)
 python -m benchmarks.steps --model gpt --rounds 30    one, without writing results
 
 Contestants take turns in one process; what they are: manual_backprop/bench/steps.py.
