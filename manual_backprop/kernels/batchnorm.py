@@ -73,8 +73,8 @@ def _scaled(
     shape = _channels((input,), weight, bias)
     if input.numel() < WORTHWHILE or input.dtype not in SINGLE or mean.dtype != torch.float32 or shape is None:
         return None
-    output = memory.empty_like(input)
-    pointers = native.addresses(output, input, *widen(weight, bias), mean, invstd)
+    output, (weight, bias) = memory.empty_like(input), widen(weight, bias)
+    pointers = native.addresses(output, input, weight, bias, mean, invstd)
     native.call(f"batch_norm_scaled_{REAL[input.dtype]}", *pointers, rectified, *shape)
     return output
 
