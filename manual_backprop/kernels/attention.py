@@ -99,8 +99,7 @@ def _pairs_(scores: Tensor, deltas: Tensor, lse: Tensor, dots: Tensor) -> None:
     if takes(scores, deltas, lse, dots) and scores.dtype != torch.bfloat16:
         rows, n = scores.shape[:-1].numel(), scores.shape[-1]
         lse, dots = lse.contiguous(), dots.contiguous()
-        pointers = native.addresses(scores, deltas, lse, dots)
-        native.call(f"attention_pairs_{REAL[scores.dtype]}", *pointers, rows, n)
+        native.call(f"attention_pairs_{REAL[scores.dtype]}", scores, deltas, lse, dots, rows, n)
     else:
         deltas.sub_(dots).mul_(scores.sub_(lse).exp_())
 

@@ -42,7 +42,7 @@ def batch_norm_normalized(
     wide = widen(*vectors)
     native.call(
         f"batch_norm_normalized_{REAL[input.dtype]}",
-        *native.addresses(output, mean, invstd, input, *wide), at, at + ctypes.sizeof(ctypes.c_double), *shape,
+        output, mean, invstd, input, *wide, at, at + ctypes.sizeof(ctypes.c_double), *shape,
     )  # fmt: skip
     for running, moved in zip(vectors[2:], wide[2:], strict=True):
         if running is not moved and running is not None:
@@ -74,8 +74,8 @@ def _scaled(
     if input.numel() < WORTHWHILE or input.dtype not in SINGLE or mean.dtype != torch.float32 or shape is None:
         return None
     output, (weight, bias) = memory.empty_like(input), widen(weight, bias)
-    pointers = native.addresses(output, input, weight, bias, mean, invstd)
-    native.call(f"batch_norm_scaled_{REAL[input.dtype]}", *pointers, rectified, *shape)
+    name = f"batch_norm_scaled_{REAL[input.dtype]}"
+    native.call(name, output, input, weight, bias, mean, invstd, rectified, *shape)
     return output
 
 
@@ -89,8 +89,7 @@ def batch_norm_derivatives(
         return BatchNorm.derivatives(*widen(delta, input, weight, mean, invstd))
     delta, (weight, mean, invstd) = memory.laid_as(delta, input), widen(weight, mean, invstd)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
-    pointers = native.addresses(*results, delta, input, weight, mean, invstd)
-    native.call(f"batch_norm_derivatives_{real}", *pointers, *shape)
+    native.call(f"batch_norm_derivatives_{real}", *results, delta, input, weight, mean, invstd, *shape)
     return results
 
 

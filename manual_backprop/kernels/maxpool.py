@@ -40,7 +40,7 @@ def max_pool_winners(
         return MaxPool.winners(input, *options)
     shape, windows = planned
     output, winner = _empty(input, shape, input.dtype), _empty(input, shape, torch.uint8)
-    native.call(f"max_pool_winners_{REAL[input.dtype]}", *native.addresses(output, winner, input), windows, last)
+    native.call(f"max_pool_winners_{REAL[input.dtype]}", output, winner, input, windows, last)
     return output, winner
 
 
@@ -61,8 +61,7 @@ def max_pool_delta_input(
     delta = memory.laid_as(delta, winner)
     delta_input = _empty(winner, (*winner.shape[: winner.dim() - len(size)], *size), delta.dtype)
     windows = _windows(delta.shape, size, *options)
-    pointers = native.addresses(delta_input, delta, winner)
-    native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", *pointers, windows, last)
+    native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", delta_input, delta, winner, windows, last)
     return delta_input
 
 

@@ -57,16 +57,14 @@ def plain(*tensors: Tensor) -> bool:
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Run a C function on addresses (None: NULL) and integers, all of 64 bits; the number of threads last."""
+    """Run a C function on where tensors lie (None: NULL), addresses and integers; the number of threads last.
+
+    It takes the tensors themselves, which live until it returns.
+    """
     function = getattr(library(), name)
     if function.argtypes is None:
         function.argtypes, function.restype = (ctypes.c_void_p,) * (len(arguments) + 1), None
-    function(*arguments, torch.get_num_threads())
-
-
-def addresses(*tensors: Tensor | None) -> list[int | None]:
-    """Where tensors lie, as `call` takes them."""
-    return [None if t is None else t.data_ptr() for t in tensors]
+    function(*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments], torch.get_num_threads())
 
 
 @functools.cache

@@ -109,7 +109,7 @@ def _run(name: str, given: Tensor, size: Axes, plan: Any, where: tuple[int, int]
     memory_format = torch.channels_last if where and where[1] else torch.contiguous_format
     result = on_huge_pages(torch.empty(shape, dtype=given.dtype, device=given.device, memory_format=memory_format))
     planes = where or (math.prod(given.shape[: given.dim() - len(size)]),)
-    native.call(f"{name}_{REAL[given.dtype]}", result.data_ptr(), given.data_ptr(), plan, *planes)
+    native.call(f"{name}_{REAL[given.dtype]}", result, given, plan, *planes)
     return result
 
 

@@ -61,7 +61,7 @@ def layer_norm_normalized(
     mean, invstd = like.new_empty(rows), like.new_empty(rows)
     number, weight, bias = ctypes.c_double(eps), vector(weight), vector(bias)
     native.call(
-        f"layer_norm_{REAL[input.dtype]}", *native.addresses(output, mean, invstd, input, weight, bias),
+        f"layer_norm_{REAL[input.dtype]}", output, mean, invstd, input, weight, bias,
         ctypes.addressof(number), mean.numel(), math.prod(shape),
     )  # fmt: skip
     return output, mean, invstd
@@ -117,7 +117,7 @@ def _rms_norm(
     input, weight = input.contiguous(), vector(weight)
     number = ctypes.c_double(RMSNorm.least(input.dtype) if eps is None else eps)
     native.call(
-        f"rms_norm_{REAL[input.dtype]}", *native.addresses(output, invrms, input, weight), ctypes.addressof(number),
+        f"rms_norm_{REAL[input.dtype]}", output, invrms, input, weight, ctypes.addressof(number),
         input.numel() // n, n,
     )  # fmt: skip
 
@@ -143,7 +143,7 @@ def _norm(
     grad_weight, grad_bias = (torch.empty_like(like) if needed else None for needed in (needs_weight, needs_bias))
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
-        *native.addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
+        delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd,
         invstd.numel(), shape.numel(),
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
@@ -163,7 +163,7 @@ def group_norm_derivatives(
     grad_weight, grad_bias = (invstd.new_empty(channels) if needed else None for needed in needs[1:])
     native.call(
         f"group_norm_derivatives_{REAL[input.dtype]}",
-        *native.addresses(delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd),
+        delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd,
         batch, channels, input.numel() // (batch * channels), mean.shape[1],
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
@@ -181,8 +181,7 @@ def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor) -> tuple[Ten
     weights: Any = vector(weight)
     delta, delta_input, grad_weight = delta.contiguous(), empty_like(input), torch.empty_like(weights)
     sizes = (1, 1, input.numel()) if single else (*input.shape[:2], math.prod(input.shape[2:]))
-    pointers = native.addresses(delta_input, grad_weight, delta, input, weights)
-    native.call(f"prelu_derivatives_{REAL[input.dtype]}", *pointers, *sizes)
+    native.call(f"prelu_derivatives_{REAL[input.dtype]}", delta_input, grad_weight, delta, input, weights, *sizes)
     return delta_input, grad_weight.to(weight.dtype)
 
 

@@ -50,7 +50,7 @@ def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
 
 def _output(name: str, input: Tensor, *options: int) -> Tensor:
     output, n = empty_like(input), input.shape[-1]
-    native.call(f"{name}_{REAL[input.dtype]}", *native.addresses(output, input), input.numel() // n, n, *options)
+    native.call(f"{name}_{REAL[input.dtype]}", output, input, input.numel() // n, n, *options)
     return output
 
 
@@ -84,14 +84,14 @@ def _dense(delta: Tensor, output: Tensor) -> bool:
 
 def _along(name: str, delta: Tensor, output: Tensor, dim: int, *sign: int) -> Tensor:
     delta, delta_input = delta.contiguous(), empty_like(output)
-    pointers, real = native.addresses(delta_input, delta, output), REAL[output.dtype]
+    given, real = (delta_input, delta, output), REAL[output.dtype]
     shape = output.shape
     n, inner = shape[dim], math.prod(shape[dim % len(shape) + 1 :])
     outer = output.numel() // (n * inner)
     if inner == 1:
-        native.call(f"{name}_delta_input_{real}", *pointers, outer, n, *sign)
+        native.call(f"{name}_delta_input_{real}", *given, outer, n, *sign)
     else:
-        native.call(f"softmax_delta_input_across_{real}", *pointers, outer, n, inner, *sign or (1,), not sign)
+        native.call(f"softmax_delta_input_across_{real}", *given, outer, n, inner, *sign or (1,), not sign)
     return delta_input
 
 
@@ -114,8 +114,8 @@ def cross_entropy_output(
     target, weight = target.to(torch.int64).contiguous(), vector(weight)
     wrong, e = ctypes.c_int64(), ctypes.c_double(smoothing)
     native.call(
-        f"cross_entropy_{REAL[input.dtype]}", *native.addresses(log_probs, loss), ctypes.addressof(wrong),
-        *native.addresses(input, target, weight), ctypes.addressof(e), ignore_index, REDUCTIONS[reduction],
+        f"cross_entropy_{REAL[input.dtype]}", log_probs, loss, ctypes.addressof(wrong),
+        input, target, weight, ctypes.addressof(e), ignore_index, REDUCTIONS[reduction],
         *input.shape,
     )  # fmt: skip
     return (loss, log_probs) if not wrong.value else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
@@ -138,7 +138,7 @@ def cross_entropy_delta_input(
     delta_input, e = empty_like(log_probs), ctypes.c_double(smoothing)
     native.call(
         f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",
-        *native.addresses(delta_input, delta, log_probs, target, weight), ctypes.addressof(e),
+        delta_input, delta, log_probs, target, weight, ctypes.addressof(e),
         ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
     )  # fmt: skip
     return delta_input
