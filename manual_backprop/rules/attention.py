@@ -98,7 +98,9 @@ class ScaledDotProductAttention(Rule):
         query, key, value, mask = widen(query, key, value, mask)
         scores = ScaledDotProductAttention.scores(query, key, mask, is_causal, scale)
         weights, lse = ScaledDotProductAttention.weights(scores)
-        return (noisy(weights, kept, p) @ value).to(dtype), lse
+        output = noisy(weights, kept, p) @ value
+        # an output that .to() gives back as it is, torch.compile before torch 2.12 differentiates wrongly
+        return output if output.dtype == dtype else output.to(dtype), lse
 
     @staticmethod
     def scores(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:
