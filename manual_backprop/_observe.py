@@ -64,7 +64,7 @@ def is_leaf(node: Any) -> bool:
 
 def _reachable(outputs: Iterable[Tensor]) -> list[Any]:
     found: dict[Any, None] = {}
-    stack = [torch.autograd.graph.get_gradient_edge(output).node for output in outputs]
+    stack = [output.grad_fn or torch.autograd.graph.get_gradient_edge(output).node for output in outputs]
     while stack:
         node = stack.pop()
         if node not in found:
