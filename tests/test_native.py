@@ -96,3 +96,15 @@ def test_it_is_built_once_and_by_many_at_the_same_time(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert built({"XDG_CACHE_HOME": str(tmp_path / "file")}) == "[0.0, 2.0] True\n"
+
+
+@pytest.mark.parametrize("name", ["MaxPool2d", "AvgPool2d", "BatchNorm2d", "LayerNorm", "Dropout", "Mish", "NLLLoss"])
+def test_results_lie_where_their_inputs_do(name: str) -> None:
+    """Whatever the default device is."""
+    arguments = {"BatchNorm2d": (8,), "LayerNorm": (32,), "Dropout": (0.5,)}.get(name, (2,) if "Pool" in name else ())
+    layer, x = getattr(mb.nn, name)(*arguments), torch.randn(16, 8, 64, 32, requires_grad=True)
+    targets = (torch.randint(8, (16, 64, 32)),) if name == "NLLLoss" else ()
+    with torch.device("meta"):
+        output = layer(x, *targets)
+        output.sum().backward()
+    assert output.device == x.grad.device == torch.device("cpu")
