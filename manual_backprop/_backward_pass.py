@@ -91,7 +91,7 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
                 call = LOSS if node._sequence_nr() >= start else watch.owner(node)
                 if call in seen:
                     seen[call].nodes.append(node)
-            for entry in seen.values():  # now: before torch 2.10 nodes know their parents only while the graph lives
+            for entry in seen.values():  # now: in torch 2.11 nodes know their parents only while the graph lives
                 entry.parameters = _handed_to(entry.nodes)
             arrive = graph_leaves([value])
             gradients = dict(zip(arrive, torch.autograd.grad(value, arrive), strict=True))

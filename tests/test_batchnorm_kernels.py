@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import pytest
@@ -22,12 +21,7 @@ RTOL = {torch.float32: 5e-6, torch.float64: 1e-13, torch.bfloat16: 5e-6}
 ROUNDED = {torch.float32: 0.0, torch.float64: 0.0, torch.bfloat16: 2**-7.99}  # relative to each: half of a last place
 
 
-@pytest.fixture(autouse=True)
-def the_library_is_there() -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    assert native.library() is not None
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("c_kernels")
 
 
 def close(found: Tensor, expected: Tensor, condition: float = 1.0) -> None:

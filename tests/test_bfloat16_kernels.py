@@ -22,10 +22,10 @@ from manual_backprop.rules import (
 )
 from manual_backprop.rules._rule import KERNELS
 
-from .test_native import calls, the_library_is_there
+from .test_native import calls
 from .test_row_kernels import EPS, ROUNDINGS, double, term
 
-__all__ = ["the_library_is_there"]
+pytestmark = pytest.mark.usefixtures("c_kernels")
 
 
 def once(formula: Callable[..., Any], *args: Any, scale: float = 1.0) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.accuracy import LAYERS, exact, ulps
 from manual_backprop import rules
-from manual_backprop.kernels import c, memory, pointwise, printer
+from manual_backprop.kernels import c, pointwise, printer
 from manual_backprop.rules._rule import KERNELS
 
 TRUTH: dict[str, Callable[[Any], Any]] = {
@@ -29,14 +28,7 @@ SINGLE = REACHED | {"expm1": 0.61, "tanh": 0.56}
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 90.0, -90.0, 110.0, -110.0, 750.0, -750.0, torch.inf, -torch.inf, torch.nan]
 
 
-@pytest.fixture(autouse=True)
-def a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    monkeypatch.setattr(pointwise, "WORTHWHILE", 0)
-    monkeypatch.setattr(pointwise, "HUGE_FROM", 0)
-    monkeypatch.setattr(memory, "around", lambda *_: True)
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("loops_at_any_size")
 
 
 def elementary(name: str) -> Callable[[Tensor], Tensor]:

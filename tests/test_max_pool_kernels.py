@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import pytest
@@ -35,12 +34,7 @@ DTYPES = pytest.mark.parametrize("dtype", native.REAL)
 ROUNDINGS = 4  # of the largest; seen: 1.5, in sums of 20 numbers
 
 
-@pytest.fixture(autouse=True)
-def the_library_is_there() -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    assert native.library() is not None
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("c_kernels")
 
 
 def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:

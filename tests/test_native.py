@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +14,7 @@ import torch
 import manual_backprop as mb
 from manual_backprop.kernels import native
 
-
-@pytest.fixture(autouse=True)
-def the_library_is_there() -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    assert native.library() is not None
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("c_kernels")
 
 
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:

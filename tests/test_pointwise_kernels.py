@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,14 +35,7 @@ BESIDE = {torch.float32: [1e-40, -1e-40, 3e38, -3e38], torch.float64: [1e-310, -
 ROUNDINGS = {torch.float32: 12, torch.float64: 12, torch.bfloat16: 0.51}
 
 
-@pytest.fixture(autouse=True)
-def a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    monkeypatch.setattr(pointwise, "WORTHWHILE", 0)
-    monkeypatch.setattr(pointwise, "HUGE_FROM", 0)
-    monkeypatch.setattr(memory, "around", lambda *_: True)
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("loops_at_any_size")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
-from manual_backprop.kernels import native, pools
+from manual_backprop.kernels import pools
 from manual_backprop.rules import AdaptiveAvgPool, AvgPool
 from manual_backprop.rules._rule import KERNELS
 
@@ -34,12 +33,8 @@ ROUNDINGS = 8  # of the largest; seen: 3, in sums of 125 numbers
 
 
 @pytest.fixture(autouse=True)
-def the_kernels_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    assert native.library() is not None
+def at_any_size(c_kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "WORTHWHILE", 0)
-    torch.manual_seed(0)
 
 
 def close(found: Tensor, truth: Tensor, twin: Tensor | None = None) -> None:

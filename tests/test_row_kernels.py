@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import manual_backprop as mb
-from manual_backprop.kernels import native, rows
+from manual_backprop.kernels import rows
 from manual_backprop.rules import (
     CrossEntropyLoss,
     GroupNorm,
@@ -35,12 +34,7 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 THREADS = pytest.mark.parametrize("threads", [1, 2])
 
 
-@pytest.fixture(autouse=True)
-def the_library_is_there() -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
-    assert native.library() is not None
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("c_kernels")
 
 
 def double(value: Any) -> Any:

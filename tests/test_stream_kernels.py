@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,14 +18,11 @@ DTYPES = pytest.mark.parametrize("dtype", rows.REAL)
 
 
 @pytest.fixture(autouse=True)
-def caches_that_hold_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler on this machine")
+def caches_that_hold_nothing(c_kernels: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(rows.REAL, 0))
     monkeypatch.setattr(rows, "WORTHWHILE", 0)
     monkeypatch.setattr(batchnorm, "WORTHWHILE", 0)
     monkeypatch.setattr(rows, "around", lambda *_: True)
-    torch.manual_seed(0)
     yield
     native.library().know_cache(ctypes.c_int64(memory.largest_cache()))
 

@@ -35,7 +35,7 @@ def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 def test_the_kernels_interpreted(which: str) -> None:
     """A process of its own: TRITON_INTERPRET must be set before Triton is imported, and would turn every kernel of this
     one into numpy. numpy warns where the arithmetic of infinities gives NaN, which is what is tested there, and of how
-    Triton's interpreter before 3.7 takes numbers out of arrays."""
+    Triton 3.6's interpreter takes numbers out of arrays."""
     ignored = "-W", "ignore::RuntimeWarning", "-W", "ignore::DeprecationWarning"
     options = "-n0", "-q", "-p", "no:cacheprovider", *ignored, "-k", which
     done = python("-m", "pytest", str(TESTS / "test_triton_kernels.py"), *options, TRITON_INTERPRET="1")

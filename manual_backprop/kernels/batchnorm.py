@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..rules import BatchNorm, ReLU
 from ..rules._again import FUSED
-from ..rules._rule import KERNELS, choose, rounds_once, widen
+from ..rules._rule import KERNELS, choose, rounds_once, widen, widened
 from . import memory, native
 from .native import REAL
 
@@ -86,7 +86,7 @@ def batch_norm_derivatives(
     """`BatchNorm.derivatives`."""
     real = REAL.get(input.dtype)
     if real is None or (shape := _channels((input, delta), weight, mean, invstd)) is None:
-        return BatchNorm.derivatives(*widen(delta, input, weight, mean, invstd))
+        return widened(BatchNorm.derivatives, delta, input, weight, mean, invstd)
     delta, (weight, mean, invstd) = memory.laid_as(delta, input), widen(weight, mean, invstd)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
     native.call(f"batch_norm_derivatives_{real}", *results, delta, input, weight, mean, invstd, *shape)

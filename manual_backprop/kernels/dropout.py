@@ -1,6 +1,6 @@
-"""Dropout's product of delta, mask and noise in one pass, equal to the formulas to the last bit.
+"""Dropout's product of delta, mask and noise in one printed loop, equal to the formulas to the last bit.
 
-A mask of elements is read in a printed loop; one of whole channels is a few numbers, made ready before the product.
+A mask of whole channels goes to the formulas, which take as long.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..rules import AlphaDropout, Dropout
 from ..rules._rule import KERNELS
 from ..rules.dropout import alpha_scale
-from . import c, native
+from . import c
 from .pointwise import kernel
 
 
@@ -31,12 +31,9 @@ def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
 
 def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor | None:
     """delta mask noise; None for what is not taken."""
-    if torch.compiler.is_compiling() or delta.dtype not in c.TYPES or not native.plain(delta, mask):
+    if torch.compiler.is_compiling() or delta.dtype not in c.TYPES or mask.shape != delta.shape:
         return None
-    noise = _noise(number, divided, delta.dtype)
-    if mask.shape == delta.shape:
-        return _kept(delta, mask, noise)
-    return delta * mask.to(delta.dtype).mul_(noise)
+    return _kept(delta, mask, _noise(number, divided, delta.dtype))
 
 
 @functools.cache

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, NLLLoss, SmoothL1Loss
-from ..rules._rule import KERNELS, in_opmath, rounds_once, widen
-from ..rules.cross_entropy import class_axis, per_row
+from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
+from ..rules._rule import KERNELS, in_opmath, rounds_once
 from ..rules.loss import per_loss
 from . import native
-from .memory import on_huge_pages
 from .pointwise import kernel
 
 
@@ -48,19 +45,6 @@ def turned(run: Callable[..., Any]) -> Callable[..., Any]:
     return rounds_once(delta_target)
 
 
-def nll_delta_input(
-    delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, shape: torch.Size
-) -> Tensor:
-    """`NLLLoss.delta_input`, written into fresh zeros, which costs less than a copy of an expanded one."""
-    facts = target, weight, ignore_index, reduction
-    if not native.plain(*[t for t in (delta, target, weight) if t is not None]):
-        return in_opmath(NLLLoss.delta_input, delta, *facts, shape)
-    axis, (wide, weight) = class_axis(len(shape)), widen(delta, weight)
-    labels, _, at_label = per_row(wide, target, weight, ignore_index, reduction)
-    zeros = on_huge_pages(torch.empty(shape, dtype=delta.dtype, device=delta.device)).zero_()
-    return zeros.scatter_(axis, labels.unsqueeze(axis), -at_label.unsqueeze(axis).to(delta.dtype))
-
-
 def _unweighted(delta: float, *weights_and_reduction: Any) -> tuple[float] | None:
     return (delta,) if all(weight is None for weight in weights_and_reduction[:-1]) else None
 
@@ -71,7 +55,6 @@ _huber = along(HuberLoss.delta_input, HuberLoss.scaled, lambda delta, _, bound: 
 
 KERNELS.update(
     {
-        NLLLoss.delta_input: rounds_once(nll_delta_input),
         MSELoss.delta_input: _mse,
         MSELoss.delta_target: turned(_mse),
         SmoothL1Loss.delta_input: _smooth_l1,

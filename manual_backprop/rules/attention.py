@@ -99,7 +99,7 @@ class ScaledDotProductAttention(Rule):
         scores = ScaledDotProductAttention.scores(query, key, mask, is_causal, scale)
         weights, lse = ScaledDotProductAttention.weights(scores)
         output = noisy(weights, kept, p) @ value
-        # an output that .to() gives back as it is, torch.compile before torch 2.12 differentiates wrongly
+        # an output that .to() gives back as it is, torch.compile of torch 2.11 differentiates wrongly
         return output if output.dtype == dtype else output.to(dtype), lse
 
     @staticmethod

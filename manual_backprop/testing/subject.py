@@ -141,7 +141,7 @@ class Subject:
                 leaves[place] = tensors[i].clone() if in_place else tensors[i]
             args = tree_unflatten(leaves, tree)
             if isinstance(layer, torch.nn.Module):
-                state = {name: tensors[len(where) + i] for i, name in enumerate(names)}  # dynamo of 2.9 cannot zip
+                state = {name: tensors[len(where) + i] for i, name in enumerate(names)}  # torch 2.9's dynamo cannot zip
                 state.update({name: value.clone() for name, value in buffers.items()})
                 return functional_call(layer, state, tuple(args))
             return layer(*args)
