@@ -13,7 +13,7 @@ from torch import Tensor
 from ..rules import AlphaDropout, Dropout
 from ..rules._rule import KERNELS
 from ..rules.dropout import alpha_scale
-from . import c
+from . import c, native
 from .pointwise import kernel
 
 
@@ -31,7 +31,7 @@ def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
 
 def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor | None:
     """delta mask noise; None for what is not taken."""
-    if torch.compiler.is_compiling() or delta.dtype not in c.TYPES or mask.shape != delta.shape:
+    if mask.shape != delta.shape or delta.dtype not in c.TYPES or not native.plain(delta, mask):
         return None
     return _kept(delta, mask, _noise(number, divided, delta.dtype))
 
