@@ -45,6 +45,7 @@ from .pooling import (
     max_pool3d_with_indices,
 )
 from .rectifiers import leaky_relu, leaky_relu_, prelu, relu, relu_, rrelu, rrelu_, threshold, threshold_
+from .residual import add_layer_norm, add_rms_norm
 from .shape import flatten, permute, reshape, transpose, unflatten
 from .smooth import logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh, tanhshrink
 from .softmax import log_softmax, softmax, softmin
@@ -54,6 +55,8 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
     "add",
+    "add_layer_norm",
+    "add_rms_norm",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",

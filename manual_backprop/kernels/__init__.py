@@ -1,5 +1,19 @@
 """Faster functions for the formulas: same arguments, same result, chosen by `choose()` in rules/_rule.py."""
 
-from . import attention, batchnorm, dropout, layout, losses, matmul, maxpool, pointwise, pools, rows, softmax, vendor
+from . import (
+    attention,
+    batchnorm,
+    dropout,
+    layout,
+    losses,
+    matmul,
+    maxpool,
+    pointwise,
+    pools,
+    residual,
+    rows,
+    softmax,
+    vendor,
+)
 
 from . import cuda  # isort: skip  # last: it goes before those for the CPU

@@ -20,22 +20,28 @@ static void F(add_parts)(REAL *total, const double *parts, I n, I step, I count)
     }
 }
 
-/* out = a d w + b (x - middle) + c of one row, and sum += d, dot += d (x - middle) scale, where they are asked for */
-INLINE void F(norm_row)(STORED *restrict out, REAL *restrict sum, REAL *restrict dot, const STORED *d, const STORED *x,
-                        const REAL *weight, REAL a, REAL b, REAL c, REAL middle, REAL scale, I n, int moved,
-                        int weighted, int summed) {
+/* out = a d w + b (x - middle) + c, and e besides, of one row, and sum += d, dot += d (x - middle) scale, where they are
+   asked for */
+INLINE void F(norm_row)(STORED *restrict out, REAL *restrict sum, REAL *restrict dot, const STORED *d, const STORED *e,
+                        const STORED *x, const REAL *weight, REAL a, REAL b, REAL c, REAL middle, REAL scale, I n,
+                        int moved, int besides, int weighted, int summed) {
 #pragma omp simd
     for (I i = 0; i < n; i++) {
         const REAL delta = V(d[i]), off = V(x[i]) - middle;
-        if (moved) out[i] = S(a * (weighted ? delta * weight[i] : delta) + (b * off + c));
+        if (moved) {
+            const REAL through = a * (weighted ? delta * weight[i] : delta) + (b * off + c);
+            out[i] = S(besides ? V(e[i]) + through : through);
+        }
         if (summed) sum[i] += delta, dot[i] += delta * (off * scale);
     }
 }
 
 /* normalization.LayerNorm.derivatives, or with mean NULL RMSNorm.derivatives, of rows of n numbers: out NULL, or
-   sums (grad_bias) or dots (grad_weight) NULL where they are not asked for. weight may be NULL. */
-void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delta, const STORED *x, const REAL *weight,
-                         const REAL *mean, const REAL *invstd, I rows, I n, I threads) {
+   sums (grad_bias) or dots (grad_weight) NULL where they are not asked for. weight may be NULL. With `besides` not NULL
+   residual.AddLayerNorm.derivatives and AddRMSNorm.derivatives: it is delta_s. */
+void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delta, const STORED *besides,
+                         const STORED *x, const REAL *weight, const REAL *mean, const REAL *invstd, I rows, I n,
+                         I threads) {
     const int total = sums || dots;
     if (rows * n <= GRAIN) threads = 1;
     double *parts = total ? calloc((size_t)(2 * threads * n), sizeof(double)) : NULL;
@@ -50,7 +56,7 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
             const I to = from + ROWS < stop ? from + ROWS : stop;
             if (total) memset(sum, 0, (size_t)(2 * n) * sizeof(REAL));
             for (I r = from; r < to; r++) {
-                const STORED *d = delta + r * n, *v = x + r * n;
+                const STORED *d = delta + r * n, *e = besides + r * n, *v = x + r * n;
                 STORED *o = out + r * n;
                 const REAL middle = mean ? mean[r] : 0, scale = invstd[r];
                 double along_one = 0, along_x = 0;
@@ -63,20 +69,25 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
                     const double slope = -(double)scale * scale * scale * along_x / n;
                     a = scale, b = (REAL)slope, c = (REAL)(mean ? -scale * along_one / n : 0);
                 }
-#define ROW(moved, weighted, summed)                                                                              \
-    if (moved && around)                                                                                          \
-        for (I at = 0; at < n; at += PART) {                                                                      \
-            F(norm_row)(part, (summed) ? sum + at : NULL, (summed) ? dot + at : NULL, d + at, v + at,             \
-                        (weighted) ? weight + at : NULL, a, b, c, middle, scale, PART, moved, weighted, summed);  \
-            stream(o + at, part, sizeof part);                                                                    \
-        }                                                                                                         \
-    else                                                                                                          \
-        F(norm_row)(o, sum, dot, d, v, weight, a, b, c, middle, scale, n, moved, weighted, summed)
-                if (out && weight && total) { ROW(1, 1, 1); }
-                else if (out && weight) { ROW(1, 1, 0); }
-                else if (out && total) { ROW(1, 0, 1); }
-                else if (out) { ROW(1, 0, 0); }
-                else if (total) { ROW(0, 0, 1); }
+#define ROW(moved, added, weighted, summed)                                                                    \
+    if (moved && around)                                                                                       \
+        for (I at = 0; at < n; at += PART) {                                                                   \
+            F(norm_row)(part, (summed) ? sum + at : NULL, (summed) ? dot + at : NULL, d + at, e + at, v + at,  \
+                        (weighted) ? weight + at : NULL, a, b, c, middle, scale, PART, moved, added, weighted, \
+                        summed);                                                                               \
+            stream(o + at, part, sizeof part);                                                                 \
+        }                                                                                                      \
+    else                                                                                                       \
+        F(norm_row)(o, sum, dot, d, e, v, weight, a, b, c, middle, scale, n, moved, added, weighted, summed)
+#define ROWS_OF(weighted, summed)                            \
+    if (besides) { ROW(1, 1, weighted, summed); }            \
+    else { ROW(1, 0, weighted, summed); }
+                if (out && weight && total) { ROWS_OF(1, 1) }
+                else if (out && weight) { ROWS_OF(1, 0) }
+                else if (out && total) { ROWS_OF(0, 1) }
+                else if (out) { ROWS_OF(0, 0) }
+                else if (total) { ROW(0, 0, 0, 1); }
+#undef ROWS_OF
 #undef ROW
             }
             if (total)
@@ -89,12 +100,22 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
     free(parts), free(blocks);
 }
 
+/* The row to normalize: x, or with `other` not NULL `summed`, of which x + other is made. */
+#define SUMMED                                                                                  \
+    const STORED *v = x + r * n;                                                                \
+    if (other) {                                                                                \
+        const STORED *a = v, *b = other + r * n;                                                \
+        STORED *s = summed + r * n;                                                             \
+        EACH(n, s[i] = S(V(a[i]) + V(b[i])))                                                    \
+        v = s;                                                                                  \
+    }
+
 /* normalization.LayerNorm.normalized of rows of n numbers: two passes, so nothing cancels. weight and bias may be NULL;
-   eps comes by address. */
-void F(layer_norm)(STORED *out, REAL *mean, REAL *invstd, const STORED *x, const REAL *weight, const REAL *bias,
-                   const double *eps, I rows, I n, I threads) {
+   eps comes by address. With `other` residual.AddLayerNorm.outputs. */
+void F(layer_norm)(STORED *out, STORED *summed, REAL *mean, REAL *invstd, const STORED *x, const STORED *other,
+                   const REAL *weight, const REAL *bias, const double *eps, I rows, I n, I threads) {
     EACH_ROW(rows, n, {
-        const STORED *v = x + r * n;
+        SUMMED
         double sum = 0, square = 0;
         SUM(sum, n, V(v[i]))
         const REAL middle = (REAL)(sum / n);
@@ -109,12 +130,12 @@ void F(layer_norm)(STORED *out, REAL *mean, REAL *invstd, const STORED *x, const
 }
 
 /* normalization.RMSNorm.normalized and .invrms of rows of n numbers: out or invrms NULL where it is not asked for,
-   weight where there is none. eps comes by address. */
-void F(rms_norm)(STORED *out, REAL *invrms, const STORED *x, const REAL *weight, const double *eps, I rows, I n,
-                 I threads) {
+   weight where there is none. eps comes by address. With `other` residual.AddRMSNorm.outputs. */
+void F(rms_norm)(STORED *out, STORED *summed, REAL *invrms, const STORED *x, const STORED *other, const REAL *weight,
+                 const double *eps, I rows, I n, I threads) {
     const int asked = out != NULL;
     EACH_ROW(rows, n, {
-        const STORED *v = x + r * n;
+        SUMMED
         double square = 0;
         SUM(square, n, V(v[i]) * V(v[i]))
         const REAL scale = (REAL)(1 / sqrt(square / n + *eps));

@@ -23,8 +23,8 @@ WORTHWHILE = 2**14
 """Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
 
 
-def _worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool:
-    """Whether RMSNorm's forward takes these: many enough, and a weight of the shape over which input is normalized."""
+def worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool:
+    """Whether a forward takes these: many enough, and a weight of the shape over which input is normalized."""
     if input.numel() < WORTHWHILE or not shape or input.shape[-len(shape) :] != shape or not takes(input):
         return False
     if weight is None:
@@ -32,9 +32,10 @@ def _worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool
     return weight.shape == shape and weight.dtype == input.dtype and native.serves(weight)
 
 
-def _opmath(tensor: Tensor) -> Tensor:
-    """A tensor of the dtype that the C computes in."""
-    return tensor if tensor.dtype != torch.bfloat16 else tensor.new_empty((), dtype=torch.float32)
+def statistic(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """Room for a number for each row that is normalized, of the dtype that the C computes in."""
+    rows = *input.shape[: -len(shape)], *[1] * len(shape)
+    return input.new_empty(rows, dtype=torch.float32 if input.dtype == torch.bfloat16 else input.dtype)
 
 
 def vector(tensor: Tensor | None) -> Tensor | None:
@@ -49,19 +50,25 @@ def layer_norm_normalized(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`LayerNorm.normalized`, where the caches do not hold input and output; else ATen's is as fast."""
     shape = tuple(normalized_shape)
-    if (
-        not around(input, input)
-        or not input.is_contiguous()
-        or not _worth(input, shape, weight)
-        or not _worth(input, shape, bias)
-    ):
+    if not around(input, input) or not takes_layer_norm(input, shape, weight, bias):
         return LayerNorm.normalized(input, shape, weight, bias, eps)
-    rows = *input.shape[: -len(shape)], *[1] * len(shape)
-    output, like = empty_like(input), _opmath(input)
-    mean, invstd = like.new_empty(rows), like.new_empty(rows)
+    return layer_norm(input, shape, weight, bias, eps)
+
+
+def takes_layer_norm(input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None) -> bool:
+    """Whether the C normalizes such rows, and is worth it."""
+    return input.is_contiguous() and worth(input, shape, weight) and worth(input, shape, bias)
+
+
+def layer_norm(
+    input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float,
+    other: Tensor | None = None, summed: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Output, mean and invstd of input, or of input + other, which goes to `summed`."""
+    output, mean, invstd = empty_like(input), statistic(input, shape), statistic(input, shape)
     number, weight, bias = ctypes.c_double(eps), vector(weight), vector(bias)
     native.call(
-        f"layer_norm_{REAL[input.dtype]}", output, mean, invstd, input, weight, bias,
+        f"layer_norm_{REAL[input.dtype]}", output, summed, mean, invstd, input, other, weight, bias,
         ctypes.addressof(number), mean.numel(), math.prod(shape),
     )  # fmt: skip
     return output, mean, invstd
@@ -74,9 +81,9 @@ def layer_norm_derivatives(
 ) -> tuple:  # fmt: skip
     """`LayerNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
-    if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd):
+    if not (needs[0] or needs[1]) or not derived(delta, input, weight, mean, invstd):
         return widened(LayerNorm.derivatives, delta, input, weight, mean, invstd, shape, needs)
-    return _norm(delta, input, weight, mean, invstd, shape, *needs)
+    return norm(delta, input, weight, mean, invstd, shape, *needs)
 
 
 @rounds_once
@@ -84,9 +91,9 @@ def rms_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size, needs: tuple[bool, bool]
 ) -> tuple:
     """`RMSNorm.derivatives`."""
-    if not _derived(delta, input, weight, invrms):
+    if not derived(delta, input, weight, invrms):
         return widened(RMSNorm.derivatives, delta, input, weight, invrms, shape, needs)
-    return _norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
+    return norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
 def rms_norm_normalized(
@@ -94,10 +101,10 @@ def rms_norm_normalized(
 ) -> Tensor:
     """`RMSNorm.normalized`."""
     shape = tuple(normalized_shape)
-    if not _worth(input, shape, weight):
+    if not worth(input, shape, weight):
         return RMSNorm.normalized(input, shape, weight, eps)
     output = empty_like(input, memory_format=torch.contiguous_format)
-    _rms_norm(output, None, input, weight, math.prod(shape), eps)
+    rms_norm(output, None, input, weight, math.prod(shape), eps)
     return output
 
 
@@ -106,23 +113,25 @@ def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tens
     """`RMSNorm.invrms`."""
     if not takes(input):
         return widened(RMSNorm.invrms, input, shape, eps)
-    invrms = _opmath(input).new_empty((*input.shape[: -len(shape)], *[1] * len(shape)))
-    _rms_norm(None, invrms, input, None, shape.numel(), eps)
+    invrms = statistic(input, shape)
+    rms_norm(None, invrms, input, None, shape.numel(), eps)
     return invrms
 
 
-def _rms_norm(
-    output: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None
-) -> None:
+def rms_norm(
+    output: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None,
+    other: Tensor | None = None, summed: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Of input, or of input + other, which goes to `summed`."""
     input, weight = input.contiguous(), vector(weight)
     number = ctypes.c_double(RMSNorm.least(input.dtype) if eps is None else eps)
     native.call(
-        f"rms_norm_{REAL[input.dtype]}", output, invrms, input, weight, ctypes.addressof(number),
+        f"rms_norm_{REAL[input.dtype]}", output, summed, invrms, input, other, weight, ctypes.addressof(number),
         input.numel() // n, n,
     )  # fmt: skip
 
 
-def _derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: Tensor) -> bool:
+def derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: Tensor) -> bool:
     """Whether a backward of the C takes these; statistics are in the dtype that is computed in."""
     dtype = input.dtype
     real = torch.float32 if dtype is torch.bfloat16 else dtype
@@ -133,17 +142,19 @@ def _derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: T
     return weight.dtype in (real, dtype) and native.serves(delta, input, weight, *statistics)
 
 
-def _norm(
+def norm(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
-    needs_input: bool, needs_weight: bool, needs_bias: bool,
+    needs_input: bool, needs_weight: bool, needs_bias: bool, besides: Tensor | None = None,
 ) -> tuple:  # fmt: skip
+    """The derivatives; `besides` is added to delta_input."""
     delta, input, weight = delta.contiguous(), input.contiguous(), vector(weight)
+    besides = None if besides is None else besides.contiguous()
     delta_input = empty_like(input) if needs_input else None
     like = invstd.new_empty(shape) if weight is None else weight
     grad_weight, grad_bias = (torch.empty_like(like) if needed else None for needed in (needs_weight, needs_bias))
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
-        delta_input, grad_bias, grad_weight, delta, input, weight, mean, invstd,
+        delta_input, grad_bias, grad_weight, delta, besides, input, weight, mean, invstd,
         invstd.numel(), shape.numel(),
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
@@ -155,7 +166,7 @@ def group_norm_derivatives(
 ) -> tuple:
     """`GroupNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
-    if not (needs[0] or needs[1]) or not _derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
+    if not (needs[0] or needs[1]) or not derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
         return widened(GroupNorm.derivatives, delta, input, weight, mean, invstd, needs)
     delta, weight = delta.contiguous(), vector(weight)
     batch, channels = input.shape[:2]

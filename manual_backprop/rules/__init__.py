@@ -23,6 +23,7 @@ from .piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Softshrink
 from .pooling import AdaptiveAvgPool, AvgPool, MaxPool
 from .rectifiers import LeakyReLU, PReLU, ReLU, RReLU, Threshold
 from .reduction import Cat, Mean, Sum
+from .residual import AddLayerNorm, AddRMSNorm
 from .shape import Expand, Flatten, Permute, Reshape, Split, Unflatten
 from .smooth import LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
 from .softmax import LogSoftmax, Softmax, Softmin
@@ -36,6 +37,8 @@ __all__ = [
     "SELU",
     "AdaptiveAvgPool",
     "Add",
+    "AddLayerNorm",
+    "AddRMSNorm",
     "AlphaDropout",
     "AttentionScores",
     "AvgPool",

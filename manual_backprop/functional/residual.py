@@ -1,0 +1,58 @@
+"""A residual connection and the normalization behind it in one pass; torch.nn.functional has no such functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .. import rules
+from ._call import call
+
+
+def add_layer_norm(
+    input: Tensor,
+    other: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """(y, s): s = input + other, and y = layer_norm(s, ...), in one pass each way; rule: `mb.rules.AddLayerNorm`.
+
+        y, x = mb.functional.add_layer_norm(x, attention, (256,), weight, bias)
+        x = x + mlp(y)
+
+    Raises TypeError for nested tensors and for what is no tensor.
+    """
+    _plain("add_layer_norm", input, other)
+    return call(rules.AddLayerNorm, input, other, normalized_shape, weight, bias, eps)[:2]
+
+
+def add_rms_norm(
+    input: Tensor,
+    other: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(y, s): s = input + other, and y = rms_norm(s, ...), in one pass each way; rule: `mb.rules.AddRMSNorm`.
+
+    Without `eps`, the machine epsilon. Raises TypeError for nested and complex tensors and for what is no tensor.
+    """
+    _plain("add_rms_norm", input, other)
+    if input.is_complex() or other.is_complex():
+        raise TypeError(
+            "add_rms_norm has a rule for real numbers only, got complex ones: pass torch.view_as_real of each"
+        )
+    return call(rules.AddRMSNorm, input, other, normalized_shape, weight, eps)[:2]
+
+
+def _plain(name: str, *operands: Tensor) -> None:
+    for operand in operands:
+        if not isinstance(operand, Tensor):
+            raise TypeError(f"{name} adds two tensors, got {type(operand).__name__}: pass torch.tensor of a number")
+        if operand.is_nested:
+            raise TypeError(
+                f"{name} has a rule for plain tensors only, got a nested one: pass torch.nested.to_padded_tensor of it"
+            )

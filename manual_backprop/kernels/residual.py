@@ -1,0 +1,121 @@
+"""Residual connections and the normalization behind them as C (norms.c), in one pass each way.
+
+What is made again by `normalized` is made by the loop that made it first: whether it is the C is decided by the sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..rules import AddLayerNorm, AddRMSNorm
+from ..rules._rule import KERNELS, rounds_once, widen, widened
+from . import native, rows
+from .memory import empty_like
+
+
+def _alike(input: Tensor, other: Tensor | None) -> bool:
+    """Whether the C can add them."""
+    if other is None or input.dtype is not other.dtype or input.shape != other.shape:
+        return False
+    return input.is_contiguous() and other.is_contiguous() and native.serves(other)
+
+
+def layer_norm_outputs(
+    input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """`AddLayerNorm.outputs`."""
+    shape = tuple(normalized_shape)
+    if _alike(input, other) and rows.takes_layer_norm(input, shape, weight, bias):
+        summed = empty_like(input)
+        output, mean, invstd = rows.layer_norm(input, shape, weight, bias, eps, other, summed)
+    else:
+        summed = input + other
+        output, mean, invstd = layer_norm_normalized(summed, shape, weight, bias, eps)
+    return output, summed, mean, invstd
+
+
+def layer_norm_normalized(
+    summed: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`AddLayerNorm.normalized`."""
+    shape = tuple(normalized_shape)
+    if not rows.takes_layer_norm(summed, shape, weight, bias):
+        return AddLayerNorm.normalized(summed, shape, weight, bias, eps)
+    return rows.layer_norm(summed, shape, weight, bias, eps)
+
+
+@rounds_once
+def layer_norm_derivatives(
+    delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
+    shape: torch.Size, needs: tuple[bool, bool, bool],
+) -> tuple:  # fmt: skip
+    """`AddLayerNorm.derivatives`."""
+    mean, invstd = widen(mean, invstd)
+    if not (needs[0] or needs[1]) or not rows.derived(delta, summed, weight, mean, invstd) or _unlike(delta, delta_sum):
+        return widened(AddLayerNorm.derivatives, delta, delta_sum, summed, weight, mean, invstd, shape, needs)
+    return rows.norm(delta, summed, weight, mean, invstd, shape, *needs, besides=delta_sum)
+
+
+def rms_norm_outputs(
+    input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`AddRMSNorm.outputs`."""
+    shape = tuple(normalized_shape)
+    if _alike(input, other) and rows.worth(input, shape, weight):
+        summed = empty_like(input)
+        output, invrms = _rms_norm(input, shape, weight, eps, other, summed)
+    else:
+        summed = input + other
+        output, invrms = rms_norm_normalized(summed, shape, weight, eps)
+    return output, summed, invrms
+
+
+def rms_norm_normalized(
+    summed: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
+) -> tuple[Tensor, Tensor]:
+    """`AddRMSNorm.normalized`."""
+    shape = tuple(normalized_shape)
+    if not summed.is_contiguous() or not rows.worth(summed, shape, weight):
+        return AddRMSNorm.normalized(summed, shape, weight, eps)
+    return _rms_norm(summed, shape, weight, eps)
+
+
+def _rms_norm(
+    input: Tensor, shape: tuple[int, ...], weight: Tensor | None, eps: float | None, other: Tensor | None = None,
+    summed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    output, invrms = empty_like(input), rows.statistic(input, shape)
+    rows.rms_norm(output, invrms, input, weight, math.prod(shape), eps, other, summed)
+    return output, invrms
+
+
+@rounds_once
+def rms_norm_derivatives(
+    delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size,
+    needs: tuple[bool, bool],
+) -> tuple:  # fmt: skip
+    """`AddRMSNorm.derivatives`."""
+    if not rows.derived(delta, summed, weight, invrms) or _unlike(delta, delta_sum):
+        return widened(AddRMSNorm.derivatives, delta, delta_sum, summed, weight, invrms, shape, needs)
+    return rows.norm(delta, summed, weight, None, invrms, shape, *needs, False, delta_sum)[:2]
+
+
+def _unlike(delta: Tensor, delta_sum: Tensor | None) -> bool:
+    return delta_sum is not None and (delta_sum.dtype is not delta.dtype or not native.serves(delta_sum))
+
+
+KERNELS.update(
+    {
+        AddLayerNorm.outputs: layer_norm_outputs,
+        AddLayerNorm.normalized: layer_norm_normalized,
+        AddLayerNorm.derivatives: layer_norm_derivatives,
+        AddRMSNorm.outputs: rms_norm_outputs,
+        AddRMSNorm.normalized: rms_norm_normalized,
+        AddRMSNorm.derivatives: rms_norm_derivatives,
+    }
+)

@@ -1,0 +1,222 @@
+"""Residual connections together with the normalization behind them: AddLayerNorm, AddRMSNorm.
+
+One rule because both together are one pass over memory: the sum is normalized while it is in the caches, and in the
+backward its own delta, from the next residual connection, is added while the norm's is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._rule import Rule, beside, choose, differentiated_again, total, widen, widened
+from .arithmetic import facts, like
+from .normalization import LayerNorm, RMSNorm, dtype_of, statistics
+
+
+class AddLayerNorm(Rule):
+    """y = w ŝ + b,   s = x + r,   ŝ = (s - mean) invstd,   invstd = 1 / sqrt(var + eps), over the last axes; y and s
+
+    input, other (*, normalized_shape), broadcast to the same   outputs y, s and their deltas (*, normalized_shape)
+    weight, bias (normalized_shape) or None   mean, invstd (*, 1, ...)
+
+    delta_sum    = delta_s + invstd (w delta_y - mean(w delta_y) - ŝ mean(w delta_y ŝ))
+    delta_input  = delta_sum     delta_other = delta_sum     each summed over broadcast axes
+    grad_weight  = sum over * of delta_y ŝ
+    grad_bias    = sum over * of delta_y
+
+    Source: `Add` and `LayerNorm`; where s is used twice, its deltas add up (Griewank, Walther 2008).
+    """
+
+    cheap = True
+
+    @staticmethod
+    def forward(
+        input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        return choose(AddLayerNorm.outputs)(input, other, normalized_shape, weight, bias, eps)
+
+    @staticmethod
+    def outputs(
+        input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        summed = input + other
+        output, mean, invstd = AddLayerNorm.normalized(summed, normalized_shape, weight, bias, eps)
+        return output, summed, mean, invstd
+
+    @staticmethod
+    def normalized(
+        summed: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.native_layer_norm(summed, normalized_shape, weight, bias, eps)
+
+    @classmethod
+    def again(cls, inputs: tuple, output: tuple) -> tuple:
+        return AddLayerNorm.normalized, (output[1], *inputs[2:])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        input, other, ctx.normalized_shape, weight, bias, ctx.eps = inputs
+        _, summed, mean, invstd = output
+        beside(ctx, mean, invstd)
+        ctx.facts = facts(input), facts(other)
+        ctx.dtype = dtype_of(weight, bias)
+        needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        kept = (summed, mean, invstd) if needs_sum or ctx.needs_input_grad[3] else (None, None, None)
+        ctx.save_for_backward(*kept, weight if needs_sum else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, *_: Any) -> tuple:
+        summed, mean, invstd, weight = ctx.saved_tensors
+        needs_input, needs_other, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        if delta is None:  # y was not used
+            return *both(ctx, delta_sum), None, None, None, None
+        shape = torch.Size(ctx.normalized_shape)
+        if summed is not None and differentiated_again():
+            mean, invstd = statistics(widen(summed)[0], tuple(range(-len(shape), 0)), ctx.eps)
+        needs, derivatives = (needs_input or needs_other, needs_weight, needs_bias), choose(AddLayerNorm.derivatives)
+        found = widened(derivatives, delta, delta_sum, summed, weight, mean, invstd, shape, needs)
+        delta_sum, grad_weight, grad_bias = found
+        return (
+            *both(ctx, delta_sum),
+            None,
+            grad_weight.to(ctx.dtype) if needs_weight else None,
+            grad_bias.to(ctx.dtype) if needs_bias else None,
+            None,
+        )
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
+        shape: torch.Size, needs: tuple[bool, bool, bool],
+    ) -> tuple:  # fmt: skip
+        """delta_sum, grad_weight and grad_bias, each None where it is not needed."""
+        needs_sum, needs_weight, needs_bias = needs
+        return (
+            AddLayerNorm.delta_sum(delta, delta_sum, summed, weight, mean, invstd, shape) if needs_sum else None,
+            LayerNorm.grad_weight(delta, summed, mean, invstd, shape) if needs_weight else None,
+            LayerNorm.grad_bias(delta, shape) if needs_bias else None,
+        )
+
+    @staticmethod
+    def delta_sum(
+        delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
+        shape: torch.Size,
+    ) -> Tensor:  # fmt: skip
+        through_norm = LayerNorm.delta_input(delta, summed, weight, mean, invstd, shape)
+        return through_norm if delta_sum is None else delta_sum + through_norm
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        moved = moves(tangents, output[1])
+        after = (output[1], *inputs[2:]), (moved, *tangents[2:]), (output[0], *output[2:])
+        return LayerNorm.tangent(*after)[0], moved, None, None
+
+
+class AddRMSNorm(Rule):
+    """y = w ŝ,   s = x + r,   ŝ = s invrms,   invrms = 1 / sqrt(mean of s² over the last axes + eps); y and s
+
+    input, other (*, normalized_shape), broadcast to the same   outputs y, s and their deltas (*, normalized_shape)
+    weight (normalized_shape) or None   invrms (*, 1, ...)
+
+    delta_sum    = delta_s + invrms (w delta_y - ŝ mean(w delta_y ŝ))
+    delta_input  = delta_sum     delta_other = delta_sum     each summed over broadcast axes
+    grad_weight  = sum over * of delta_y ŝ
+
+    Source: `Add` and `RMSNorm`; where s is used twice, its deltas add up (Griewank, Walther 2008).
+    """
+
+    cheap = True
+
+    @staticmethod
+    def forward(
+        input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return choose(AddRMSNorm.outputs)(input, other, normalized_shape, weight, eps)
+
+    @staticmethod
+    def outputs(
+        input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        summed = input + other
+        output, invrms = AddRMSNorm.normalized(summed, normalized_shape, weight, eps)
+        return output, summed, invrms
+
+    @staticmethod
+    def normalized(
+        summed: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
+    ) -> tuple[Tensor, Tensor]:
+        output = torch.rms_norm(summed, normalized_shape, weight, eps)
+        return output, widened(RMSNorm.invrms, summed, torch.Size(normalized_shape), eps)
+
+    @classmethod
+    def again(cls, inputs: tuple, output: tuple) -> tuple:
+        return AddRMSNorm.normalized, (output[1], *inputs[2:])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        input, other, ctx.normalized_shape, weight, ctx.eps = inputs
+        _, summed, invrms = output
+        beside(ctx, invrms)
+        ctx.facts = facts(input), facts(other)
+        ctx.dtype = dtype_of(weight)
+        needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        ctx.save_for_backward(summed, invrms, weight if needs_sum else None)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, _: Any) -> tuple:
+        summed, invrms, weight = ctx.saved_tensors
+        needs_input, needs_other, _, needs_weight, _ = ctx.needs_input_grad
+        if delta is None:  # y was not used
+            return *both(ctx, delta_sum), None, None, None
+        shape = torch.Size(ctx.normalized_shape)
+        if differentiated_again():
+            invrms = RMSNorm.invrms(widen(summed)[0], shape, ctx.eps)
+        needs, derivatives = (needs_input or needs_other, needs_weight), choose(AddRMSNorm.derivatives)
+        delta_sum, grad_weight = widened(derivatives, delta, delta_sum, summed, weight, invrms, shape, needs)
+        return *both(ctx, delta_sum), None, grad_weight.to(ctx.dtype) if needs_weight else None, None
+
+    @staticmethod
+    def derivatives(
+        delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor,
+        shape: torch.Size, needs: tuple[bool, bool],
+    ) -> tuple:  # fmt: skip
+        """delta_sum and grad_weight, each None where it is not needed."""
+        needs_sum, needs_weight = needs
+        return (
+            AddRMSNorm.delta_sum(delta, delta_sum, summed, weight, invrms, shape) if needs_sum else None,
+            RMSNorm.grad_weight(delta, summed, invrms, shape) if needs_weight else None,
+        )
+
+    @staticmethod
+    def delta_sum(
+        delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor,
+        shape: torch.Size,
+    ) -> Tensor:  # fmt: skip
+        through_norm = RMSNorm.delta_input(delta, summed, weight, invrms, shape)
+        return through_norm if delta_sum is None else delta_sum + through_norm
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        moved = moves(tangents, output[1])
+        after = (output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]
+        return RMSNorm.tangent(*after), moved, None
+
+
+def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """delta_input and delta_other."""
+    deltas = [
+        like(delta_sum, *found) if needed and delta_sum is not None else None
+        for needed, found in zip(ctx.needs_input_grad, ctx.facts, strict=False)
+    ]
+    return deltas[0], deltas[1]
+
+
+def moves(tangents: tuple, summed: Tensor) -> Tensor | None:
+    """How the sum moves; None where it stays."""
+    moved = total(*tangents[:2])
+    return None if moved is None else moved.expand_as(summed).to(summed.dtype)
