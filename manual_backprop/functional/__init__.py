@@ -12,6 +12,7 @@ from ._call import call
 from .arithmetic import add, cat, div, matmul, mean, mul, sub, sum
 from .attention import scaled_dot_product_attention
 from .batchnorm import batch_norm
+from .bias_activation import bias_activation
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .cross_entropy import (
     binary_cross_entropy,
@@ -62,6 +63,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bias_activation",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",

@@ -3,6 +3,7 @@
 from . import (
     attention,
     batchnorm,
+    bias_activation,
     dropout,
     layout,
     losses,

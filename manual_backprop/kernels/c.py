@@ -49,12 +49,13 @@ def _named(value: float) -> str:
     return "NAN" if value != value else "INFINITY" if value > 0 else "-INFINITY"
 
 
-def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
+def printed(loop: Loop, dtype: torch.dtype, rows: bool = False, sums: bool = False) -> str:
     """A C function `kernel`: pointers to results and tensors, the numbers, how many elements, whether the results go
     around the caches (stream.h), how many threads.
 
     rows: in place of going around it takes how many rows there are, before the elements of one, and for each pointer,
     after the threads, how many elements further a row begins.
+    sums: with rows, a pointer behind the results for the sum over all rows of the first of them.
     """
     memory, real = TYPES[dtype]
     dialect, loop = C(real), contracted(loop)
@@ -62,6 +63,7 @@ def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
     tensors = [(f"{t.text}_", f"const {'uint8_t' if t.kind == 'mask' else memory} *") for t in loop.tensors]
     pointers = results + tensors
     given = [kind + name + "0" * rows for name, kind in pointers] + [f"double {n.text}" for n in loop.numbers]
+    given[len(results) : len(results)] = [f"{real} *sums"] * sums
     given += ["I rows", "I n"] if rows else ["I n", "I around"]
     given += ["I threads"] + [f"I {name}s" for name, _ in pointers] * rows
     loads = [
@@ -69,6 +71,7 @@ def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
         for t in loop.tensors
     ]
     stores = [f"to{i} = store_{memory}({text});" for i, text in enumerate(dialect.results(loop))]
+    stores += [f"sum[i] += {dialect.results(loop)[0]};"] * sums
     element = [*loads, *dialect.lines(loop, ("real", "mask")), *stores]
     places = ", ".join(f"to{i}" for i in range(len(results)))
     written = ", ".join(f"{name}[j]" for name, _ in results)
@@ -81,7 +84,8 @@ def printed(loop: Loop, dtype: torch.dtype, rows: bool = False) -> str:
         "}",
         f"void kernel({', '.join(given)}) {{",
         *(f"    {line}" for line in dialect.lines(loop, ("number",))),
-        *(_each_row(pointers, written) if rows else _each(results, memory, written)),
+        *(_summed(pointers, written, real) if sums else _each_row(pointers, written) if rows
+          else _each(results, memory, written)),
         "}",
     ]) + "\n"  # fmt: skip
 
@@ -116,4 +120,34 @@ def _each_row(pointers: list[tuple[str, str]], written: str) -> list[str]:
         "#pragma omp simd",
         f"        for (I j = 0; j < n; j++) ELEMENT(j, {written})",
         "    }",
+    ]
+
+
+def _summed(pointers: list[tuple[str, str]], written: str, real: str) -> list[str]:
+    """Some rows are summed in their own type before double takes over; each thread's sums are added in its order."""
+    return [
+        "    if (rows * n <= GRAIN) threads = 1;",
+        "    double *parts = calloc((size_t)(threads * n), sizeof(double));",
+        f"    {real} *blocks = malloc((size_t)(threads * n) * sizeof({real}));",
+        "#pragma omp parallel for schedule(static) num_threads((int)threads)",
+        "    for (I t = 0; t < threads; t++) {",
+        f"        {real} *sum = blocks + t * n;",
+        "        const I stop = rows * (t + 1) / threads;",
+        "        for (I from = rows * t / threads; from < stop; from += ROWS) {",
+        "            const I to = from + ROWS < stop ? from + ROWS : stop;",
+        "            memset(sum, 0, (size_t)n * sizeof *sum);",
+        "            for (I row = from; row < to; row++) {",
+        *(f"                {kind}{name} = {name}0 + row * {name}s;" for name, kind in pointers),
+        "#pragma omp simd",
+        f"                for (I j = 0; j < n; j++) ELEMENT(j, {written})",
+        "            }",
+        "            for (I k = 0; k < n; k++) parts[t * n + k] += sum[k];",
+        "        }",
+        "    }",
+        "    for (I k = 0; k < n; k++) {",
+        "        double all = 0;",
+        "        for (I t = 0; t < threads; t++) all += parts[t * n + k];",
+        f"        sums[k] = ({real})all;",
+        "    }",
+        "    free(parts), free(blocks);",
     ]

@@ -6,12 +6,14 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef int64_t I;
 typedef uint16_t bfloat16;
 
 #define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
+#define ROWS 64     /* numbers of a column that are summed in their own type before double takes over */
 #define INLINE static inline __attribute__((always_inline))
 
 #include "stream.h"

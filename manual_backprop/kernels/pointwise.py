@@ -107,12 +107,12 @@ def kernel(
     return rounds_once(run)
 
 
-def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False) -> Any:
-    """The formula's C function for a dtype; None where it cannot be had."""
+def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False, sums: bool = False) -> Any:
+    """The formula's C function for a dtype (rows, sums: see `c.printed`); None where it cannot be had."""
     if dtype not in c.TYPES:
         return None
     loop = printer.read(formula)
-    text = c.printed(loop, dtype, rows)
+    text = c.printed(loop, dtype, rows, sums)
     flags = CHOICES if any(step.operation in COSTLY for step in loop.steps) else NARROW
     library = native.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE, *flags)
     if library is None:
@@ -120,7 +120,9 @@ def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False
     function = library.kernel
     pointers, numbers = len(loop.outputs) + len(loop.tensors), len(loop.numbers)
     whole = 3 + pointers * rows
-    function.argtypes = (ctypes.c_void_p,) * pointers + (ctypes.c_double,) * numbers + (ctypes.c_int64,) * whole
+    function.argtypes = (
+        (ctypes.c_void_p,) * (pointers + sums) + (ctypes.c_double,) * numbers + (ctypes.c_int64,) * whole
+    )
     function.restype = None
     return function
 

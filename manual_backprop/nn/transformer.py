@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import _canonical_mask, _none_or_dtype
 
 from .. import functional as F
-from ..explicit import TABLE, explicit
+from ._together import activated_linear, add_norm
 from .attention import left_to_the_twin, of_our_parts
 
 
 @of_our_parts
 class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
-    """torch.nn.TransformerEncoderLayer on our layers: attention by `mb.rules.Heads`, residuals by Add."""
+    """torch.nn.TransformerEncoderLayer on our layers: attention by `mb.rules.Heads`, residuals and norms by
+    AddLayerNorm, the first Linear's bias and activation by BiasActivation."""
 
     def forward(
         self,
@@ -31,18 +30,19 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
         )
         mask = _canonical_mask(src_mask, "src_mask", None, "", src.dtype, check_other=False)
         if self.norm_first:
-            x = F.add(src, self._sa_block(self.norm1(src), mask, padding, is_causal))
-            return F.add(x, self._ff_block(self.norm2(x)))
-        x = self.norm1(F.add(src, self._sa_block(src, mask, padding, is_causal)))
-        return self.norm2(F.add(x, self._ff_block(x)))
+            y, x = add_norm(self.norm2, src, self._sa_block(self.norm1(src), mask, padding, is_causal))
+            return F.add(x, self._ff_block(y))
+        x, _ = add_norm(self.norm1, src, self._sa_block(src, mask, padding, is_causal))
+        return add_norm(self.norm2, x, self._ff_block(x))[0]
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(activated(self.activation, self.linear1(x)))))
+        return self.dropout2(self.linear2(self.dropout(activated_linear(self.linear1, self.activation, x))))
 
 
 @of_our_parts
 class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
-    """torch.nn.TransformerDecoderLayer on our layers: attention by `mb.rules.Heads`, residuals by Add."""
+    """torch.nn.TransformerDecoderLayer on our layers: attention by `mb.rules.Heads`, residuals and norms by
+    AddLayerNorm, the first Linear's bias and activation by BiasActivation."""
 
     def forward(
         self,
@@ -58,15 +58,15 @@ class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
         own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
         cross = memory, memory_mask, memory_key_padding_mask, memory_is_causal
         if self.norm_first:
-            x = F.add(tgt, self._sa_block(self.norm1(tgt), *own))
-            x = F.add(x, self._mha_block(self.norm2(x), *cross))
-            return F.add(x, self._ff_block(self.norm3(x)))
-        x = self.norm1(F.add(tgt, self._sa_block(tgt, *own)))
-        x = self.norm2(F.add(x, self._mha_block(x, *cross)))
-        return self.norm3(F.add(x, self._ff_block(x)))
+            y, x = add_norm(self.norm2, tgt, self._sa_block(self.norm1(tgt), *own))
+            y, x = add_norm(self.norm3, x, self._mha_block(y, *cross))
+            return F.add(x, self._ff_block(y))
+        x, _ = add_norm(self.norm1, tgt, self._sa_block(tgt, *own))
+        x, _ = add_norm(self.norm2, x, self._mha_block(x, *cross))
+        return add_norm(self.norm3, x, self._ff_block(x))[0]
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(activated(self.activation, self.linear1(x)))))
+        return self.dropout3(self.linear2(self.dropout(activated_linear(self.linear1, self.activation, x))))
 
 
 @of_our_parts
@@ -82,11 +82,3 @@ class TransformerDecoder(torch.nn.TransformerDecoder):
 @of_our_parts
 class Transformer(torch.nn.Transformer):
     """torch.nn.Transformer of our encoder and decoder (`mb.rules.Heads` ...); a custom one stays as it is."""
-
-
-def activated(activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    """torch's own function on its rule, any other callable with its torch calls on theirs."""
-    if activation in TABLE:
-        return TABLE[activation](input)
-    with explicit():
-        return activation(input)

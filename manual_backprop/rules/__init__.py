@@ -4,6 +4,7 @@ from ._rule import RULES, Rule, backend
 from .arithmetic import Add, Div, Matmul, Mul, Sub
 from .attention import ScaledDotProductAttention
 from .batchnorm import BatchNorm, BatchNormEval
+from .bias_activation import BiasActivation
 from .binary_cross_entropy import BCELoss, BCEWithLogitsLoss
 from .convolution import Conv, ConvTranspose
 from .copying import Cast, Copy, Write
@@ -46,6 +47,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm",
     "BatchNormEval",
+    "BiasActivation",
     "Bilinear",
     "Cast",
     "Cat",

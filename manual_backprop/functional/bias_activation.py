@@ -1,0 +1,29 @@
+"""A bias and the activation behind it in one pass; torch.nn.functional has no such function."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .. import rules
+from ..rules.bias_activation import ACTIVATIONS
+from ._call import call
+
+
+def bias_activation(input: Tensor, bias: Tensor, activation: str) -> Tensor:
+    """y = f(input + bias), bias along the last axis, in one pass each way; rule: `mb.rules.BiasActivation`.
+
+        y = mb.functional.bias_activation(mb.functional.linear(x, weight), bias, "gelu")
+
+    Raises ValueError for an activation that it does not know, RuntimeError for a bias of another shape than (size of
+    the last axis,), TypeError for complex numbers.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"bias_activation knows {', '.join(map(repr, ACTIVATIONS))}, got {activation!r}")
+    if input.is_complex() or bias.is_complex():
+        raise TypeError("bias_activation has a rule for real numbers only, got complex ones")
+    if bias.shape != input.shape[-1:]:
+        raise RuntimeError(
+            f"bias_activation adds a bias of the size of the last axis: input {tuple(input.shape)}, "
+            f"bias {tuple(bias.shape)}"
+        )
+    return call(rules.BiasActivation, input, bias, activation)

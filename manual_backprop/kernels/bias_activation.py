@@ -1,0 +1,120 @@
+"""A bias and the activation behind it as printed loops over rows: one pass forward, and one backward that also sums
+over the rows what is the gradient of the bias.
+
+Small forwards are ATen's, equal to the twin's to the last bit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, get_num_threads
+
+from ..rules import BiasActivation
+from ..rules._rule import KERNELS, rounds_once, widened
+from ..rules.bias_activation import ACTIVATIONS
+from . import c, native
+from .memory import empty_like
+from .pointwise import compiled
+
+WORTHWHILE = 2**14
+"""Elements from which a forward gains."""
+
+ATEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+    "mish": F.mish,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def forward_formula(activation: str) -> Callable[..., Tensor]:
+    """y of one row, as it is printed."""
+    f = ACTIVATIONS[activation].output
+
+    def output(input: Tensor, bias: Tensor) -> Tensor:
+        return f(input + bias)
+
+    output.__qualname__ = f"bias_{activation}"
+    return output
+
+
+def backward_formula(activation: str) -> Callable[..., Tensor]:
+    """delta_input of one row, as it is printed."""
+    f, by_output = ACTIVATIONS[activation].delta_input, ACTIVATIONS[activation].by_output
+
+    def by_y(delta: Tensor, output: Tensor) -> Tensor:
+        return f(delta, output)
+
+    def by_x(delta: Tensor, input: Tensor, bias: Tensor) -> Tensor:
+        return f(delta, input + bias)
+
+    formula = by_y if by_output else by_x
+    formula.__qualname__ = f"delta_bias_{activation}"
+    return formula
+
+
+@functools.cache
+def _forward(activation: str, dtype: torch.dtype) -> Any:
+    return compiled(forward_formula(activation), dtype, rows=True)
+
+
+@functools.cache
+def _backward(activation: str, dtype: torch.dtype, sums: bool) -> Any:
+    return compiled(backward_formula(activation), dtype, rows=True, sums=sums)
+
+
+def _takes(input: Tensor, *others: Tensor | None) -> bool:
+    """Whether the loops can read such tensors: of one dtype, rows without gaps."""
+    if input.dtype not in c.TYPES or not input.numel() or not input.is_contiguous():
+        return False
+    given = [t for t in others if t is not None]
+    return all(t.dtype is input.dtype and t.is_contiguous() for t in given) and native.plain(input, *given)
+
+
+def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
+    """`BiasActivation.output`."""
+    if torch.compiler.is_compiling():
+        return BiasActivation.output(input, bias, activation)
+    if (
+        input.numel() < WORTHWHILE
+        or bias.shape != input.shape[-1:]
+        or not _takes(input, bias)
+        or (function := _forward(activation, input.dtype)) is None
+    ):
+        return ATEN[activation](input + bias)
+    result, n = empty_like(input), bias.numel()
+    function(result.data_ptr(), input.data_ptr(), bias.data_ptr(), input.numel() // n, n, get_num_threads(), n, n, 0)
+    return result
+
+
+@rounds_once
+def derivatives(
+    delta: Tensor, kept: Tensor, bias: Tensor | None, activation: str, shape: torch.Size, needs: tuple[bool, bool]
+) -> tuple:
+    """`BiasActivation.derivatives`."""
+    delta = delta.contiguous()
+    if (
+        torch.compiler.is_compiling()
+        or shape != kept.shape[-1:]
+        or not _takes(kept, delta, bias)
+        or (function := _backward(activation, kept.dtype, needs[1])) is None
+    ):
+        return widened(BiasActivation.derivatives, delta, kept, bias, activation, shape, needs)
+    delta_input, n = empty_like(kept), shape.numel()
+    real = torch.float32 if kept.dtype == torch.bfloat16 else kept.dtype
+    grad_bias = kept.new_empty(shape, dtype=real) if needs[1] else None
+    results = [delta_input] if grad_bias is None else [delta_input, grad_bias]
+    tensors, steps = ([delta, kept], [n] * 3) if bias is None else ([delta, kept, bias], [n, n, n, 0])
+    function(*[t.data_ptr() for t in (*results, *tensors)], kept.numel() // n, n, get_num_threads(), *steps)
+    return delta_input if needs[0] else None, grad_bias
+
+
+KERNELS.update({BiasActivation.output: output, BiasActivation.derivatives: derivatives})

@@ -1,0 +1,77 @@
+"""Two layers as one rule, where a module calls both: a residual connection and its norm, a bias and its activation.
+
+A layer that someone watches by a hook, that is not ours, or that torch.compile sees, which fuses by itself, is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module as hooks
+
+from .. import functional as F
+from ..explicit import TABLE, explicit
+from ..rules._rule import LOW
+from ..rules.copying import Cast
+from .linear import Linear
+from .normalization import LayerNorm, RMSNorm
+
+NAMES: dict[Callable[..., Any], str] = {
+    torch.nn.functional.relu: "relu",
+    torch.relu: "relu",
+    torch.nn.functional.gelu: "gelu",
+    torch.nn.functional.silu: "silu",
+    torch.nn.functional.mish: "mish",
+    torch.tanh: "tanh",
+    torch.sigmoid: "sigmoid",
+}
+"""Activations of torch's -> those of `mb.rules.BiasActivation`."""
+
+
+def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """norm(input + other), and the sum."""
+    dtype = torch.promote_types(input.dtype, other.dtype)
+    # a norm of 16 bits is computed in float32 under some autocasts
+    kept = dtype not in LOW or not torch._C._is_any_autocast_enabled()
+    if isinstance(norm, LayerNorm | RMSNorm) and kept and _unwatched(norm):
+        weight: Any = norm.weight
+        if weight is None or weight.dtype is dtype:
+            if isinstance(norm, LayerNorm):
+                return F.add_layer_norm(input, other, norm.normalized_shape, weight, norm.bias, norm.eps)
+            return F.add_rms_norm(input, other, norm.normalized_shape, weight, norm.eps)
+    summed = F.add(input, other)
+    return norm(summed), summed
+
+
+def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """activation(linear(input)): torch's own function on its rule, in any other callable its torch calls on theirs."""
+    name = NAMES.get(activation)
+    if name is not None and isinstance(linear, Linear) and linear.bias is not None and _unwatched(linear):
+        product = F.linear(input, linear.weight)
+        same = linear.bias.dtype is product.dtype
+        bias = linear.bias if same else F.call(Cast, linear.bias, product.dtype)  # under autocast
+        return F.bias_activation(product, bias, name)
+    weighted = linear(input)
+    if activation in TABLE:
+        return TABLE[activation](weighted)
+    with explicit():
+        return activation(weighted)
+
+
+def _unwatched(module: torch.nn.Module) -> bool:
+    """Whether a call of the module is a call of its class's forward, which is ours, and of nothing else."""
+    return type(module) in (LayerNorm, RMSNorm, Linear) and not (
+        torch.compiler.is_compiling()
+        or module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_forward_hooks
+        or hooks._global_backward_pre_hooks
+        or hooks._global_backward_hooks
+        or "forward" in vars(module)
+    )
