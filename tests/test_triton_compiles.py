@@ -88,6 +88,19 @@ def test_norms_of_rows(n: int, compiled: list[str]) -> None:
     assert compiled == ["_norm_derivatives"] * 2 + ["_rms_norm"] * 2
 
 
+@pytest.mark.parametrize("n", [768, 2**14])
+def test_rows_behind_a_residual_or_a_bias(n: int, compiled: list[str]) -> None:
+    x, w, scale, shape = torch.randn(64, n), torch.randn(n), torch.rand(64, 1), torch.Size([n])
+    kernel_of(rules.AddLayerNorm.outputs)(x, x.bfloat16(), shape, w, w, 1e-5)
+    kernel_of(rules.AddRMSNorm.outputs)(x.bfloat16(), x.bfloat16(), shape, None, 1e-5)
+    kernel_of(rules.AddLayerNorm.derivatives)(x, x, x, w, scale, scale, shape, (True, True, True))
+    for activation in ("relu", "gelu", "mish"):
+        kernel_of(rules.BiasActivation.output)(x, w, activation)
+    kernel_of(rules.BiasActivation.derivatives)(x, x, None, "relu", shape, (True, True))
+    kernel_of(rules.BiasActivation.derivatives)(x.half(), x.half(), w.half(), "gelu", shape, (True, True))
+    assert compiled == ["_add_norm"] * 2 + ["_norm_derivatives"] + ["kernel"] * 5
+
+
 def test_norms_of_channels_and_pools(compiled: list[str]) -> None:
     x, vector, groups = torch.randn(4, 64, 14, 14), torch.rand(64), torch.rand(4, 8)
     kernel_of(rules.GroupNorm.derivatives)(x, x, vector, groups, groups, (True, True, True))

@@ -95,7 +95,7 @@ def close(found: Tensor, truth: Tensor, scale: float = 0.0) -> None:
     finite = truth[truth.isfinite()]
     largest = max(float(finite.abs().max()) if finite.numel() else 0.0, scale)
     atol = ROUNDINGS * EPS[torch.float32] * largest
-    rtol = 0.0 if found.dtype == torch.float32 else EPS[found.dtype]
+    rtol = EPS[found.dtype] if found.dtype in (torch.bfloat16, torch.float16) else 0.0
     torch.testing.assert_close(found.double(), truth, rtol=rtol, atol=atol, equal_nan=True)
 
 
@@ -188,6 +188,81 @@ def test_norms_of_rows(shape: Any, axes: int, dtype: torch.dtype, launches: list
         kernel_of(rules.RMSNorm.invrms)(input, normalized, None),
         kernel_of(rules.RMSNorm.invrms)(input, normalized, rules.RMSNorm.least(dtype)),
     )
+
+
+def added(summed: Tensor, input: Tensor, other: Tensor) -> None:
+    """Equal to torch's own sum; the interpreter rounds to bfloat16 towards zero."""
+    rough = INTERPRETED and summed.dtype == torch.bfloat16
+    torch.testing.assert_close(summed, input + other, rtol=EPS[torch.bfloat16] if rough else 0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "axes"), NORMS)
+def test_norms_behind_a_residual(shape: Any, axes: int, dtype: torch.dtype, launches: list[str]) -> None:
+    normalized = torch.Size(shape[-axes:])
+    input, other = randn(*shape, dtype=dtype, scale=3) + 1, randn(*shape, dtype=dtype)
+    weight, bias = randn(*normalized, dtype=dtype), randn(*normalized, dtype=dtype)
+    last = tuple(range(-axes, 0))
+    for w, b in ((weight, bias), (weight, None), (None, bias), (None, None)):
+        output, summed, mean, invstd = kernel_of(rules.AddLayerNorm.outputs)(input, other, normalized, w, b, 1e-3)
+        added(summed, input, other)
+        truth = rules.AddLayerNorm.normalized(*map(double, (summed, normalized, w, b)), 1e-3)
+        close(output, truth[0], scale=float(truth[0].abs().max()) * 4)  # seen: 60 roundings, of x - mean
+        close(mean, summed.double().mean(last, keepdim=True))
+        close(invstd, (summed.double().var(last, correction=0, keepdim=True) + 1e-3).rsqrt())
+        again = kernel_of(rules.AddLayerNorm.normalized)(summed, normalized, w, b, 1e-3)
+        assert all(torch.equal(x, y) for x, y in zip(again, (output, mean, invstd), strict=True))
+    for w, eps in ((weight, 1e-3), (None, 1e-3), (weight, None)):
+        output, summed, invrms = kernel_of(rules.AddRMSNorm.outputs)(input, other, normalized, w, eps)
+        added(summed, input, other)
+        exact(rules.AddRMSNorm.normalized, summed, normalized, w, eps or rules.RMSNorm.least(dtype))
+        again = kernel_of(rules.AddRMSNorm.normalized)(summed, normalized, w, eps)
+        assert all(torch.equal(x, y) for x, y in zip(again, (output, invrms), strict=True))
+    assert launches == ["_add_norm"] * (2 * 4 + 3 * 3)
+    del launches[:]
+    for delta, delta_sum in zip(kinds(shape, dtype), [None, *kinds(shape, dtype)[1:]], strict=True):
+        size = terms(delta, invstd, normalized.numel())
+        facts = delta, delta_sum, summed, weight, mean, invstd, normalized
+        for needs in ((True, True, True), (True, False, False), (False, True, False)):
+            exact(rules.AddLayerNorm.derivatives, *facts, needs, scale=size)
+        facts = delta, delta_sum, summed, weight, invrms, normalized
+        for needs in ((True, True), (True, False), (False, True)):
+            exact(rules.AddRMSNorm.derivatives, *facts, needs, scale=size)
+    assert launches == ["_norm_derivatives"] * 4 * 6
+
+
+def test_residuals_that_the_kernels_do_not_take(launches: list[str]) -> None:
+    """Broadcast and mixed sums: the norm behind them alone; longer rows, other weights: the formulas."""
+    x, w = randn(6, 8), randn(8)
+    for other, runs in ((randn(8), 1), (randn(6, 8, dtype=torch.bfloat16), 1), (randn(6, 8).double(), 0)):
+        del launches[:]
+        weight = w.to(torch.promote_types(x.dtype, other.dtype))
+        output, summed, *_ = kernel_of(rules.AddLayerNorm.outputs)(x, other, (8,), weight, None, 1e-5)
+        close(summed, x.double() + other.double())
+        close(output, F.layer_norm(summed.double(), (8,), w.double()))
+        assert launches == ["_add_norm"] * runs
+    long = randn(2, 2**14 + 1)
+    del launches[:]
+    kernel_of(rules.AddRMSNorm.outputs)(long, long, (2**14 + 1,), None, 1e-5)
+    assert launches == []
+
+
+ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu", "mish", "tanh", "sigmoid")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(7,), (300, 33), (2, 5, 64)])
+def test_bias_and_activation(shape: Any, activation: str, dtype: torch.dtype, launches: list[str]) -> None:
+    rule, by_output = rules.BiasActivation, activation in ("relu", "tanh", "sigmoid")
+    x, bias, last = randn(*shape, dtype=dtype, scale=3), randn(shape[-1], dtype=dtype), torch.Size(shape[-1:])
+    exact(rule.output, x, bias, activation)
+    kept = (rule.output(x, bias, activation), None) if by_output else (x, bias)
+    for delta in kinds(shape, dtype):
+        size = float(delta.abs().max()) * 2 * (x.numel() / shape[-1]) ** 0.5
+        for needs in ((True, True), (True, False), (False, True)):
+            exact(rule.derivatives, delta, *kept, activation, last, needs, scale=size)
+    assert launches == ["kernel"] * 13
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -38,6 +38,14 @@ SERVED: dict[str, tuple[Function, ...]] = {
         rules.RMSNorm.invrms,
         rules.RMSNorm.derivatives,
     ),
+    "residual": (
+        rules.AddLayerNorm.outputs,
+        rules.AddLayerNorm.normalized,
+        rules.AddLayerNorm.derivatives,
+        rules.AddRMSNorm.outputs,
+        rules.AddRMSNorm.normalized,
+        rules.AddRMSNorm.derivatives,
+    ),
     "channels": (rules.GroupNorm.derivatives, rules.BatchNorm.derivatives, rules.BatchNorm.grad_weight),
     "pooling": (rules.MaxPool.winners, rules.MaxPool.delta_input, rules.AvgPool.delta_input),
     "pointwise": (
@@ -46,6 +54,7 @@ SERVED: dict[str, tuple[Function, ...]] = {
         rules.RReLU.delta_input,
         rules.Dropout.delta_input,
     ),
+    "bias_activation": (rules.BiasActivation.output, rules.BiasActivation.derivatives),
     "attention": (rules.ScaledDotProductAttention.attended, rules.ScaledDotProductAttention.deltas),
 }
 """Module of this folder -> the formulas that its dict KERNELS has kernels for."""

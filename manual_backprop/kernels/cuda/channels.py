@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rules import BatchNorm, GroupNorm
-from ...rules._rule import widen
+from ...rules._rule import widened
 from ..memory import laid_as
 from .launch import block, channels_last, dense, launch, parallel, takes
 
@@ -93,7 +93,7 @@ def group_norm_derivatives(
 ) -> tuple:  # fmt: skip
     """`GroupNorm.derivatives`."""
     if not takes(delta, input, weight, mean, invstd) or not input.is_contiguous():
-        return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
+        return widened(GroupNorm.derivatives, delta, input, weight, mean, invstd, needs)
     batch, channels = input.shape[:2]
     groups = mean.shape[1]
     each, positions = channels // groups, input.shape[2:].numel()
@@ -122,7 +122,7 @@ def batch_norm_derivatives(
     """`BatchNorm.derivatives`."""
     sums = _sums_of_channels(delta, input, mean, invstd, weight)
     if sums is None:
-        return BatchNorm.derivatives(*widen(delta, input, weight, mean, invstd))
+        return widened(BatchNorm.derivatives, delta, input, weight, mean, invstd)
     grad_bias, grad_weight, delta, last = sums
     count, channels = input.numel() // input.shape[1], input.shape[1]
     a = (invstd if weight is None else weight.detach() * invstd).float()

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...rules import LayerNorm, RMSNorm
+from ...rules._rule import widened
 from .launch import block, dense, launch, parallel, takes
 
 WIDEST = 2**14
@@ -21,10 +22,12 @@ PARTS = 2**21
 
 @triton.jit
 def _norm_derivatives(
-    out, dots, sums, delta, input, weight, mean, invstd, rows, n, each, CENTERED: tl.constexpr, WEIGHTED: tl.constexpr,
-    MOVED: tl.constexpr, SUMMED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    out, dots, sums, delta, besides, input, weight, mean, invstd, rows, n, each, CENTERED: tl.constexpr,
+    WEIGHTED: tl.constexpr, MOVED: tl.constexpr, BESIDES: tl.constexpr, SUMMED: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """delta_input where MOVED, and where SUMMED what `each` rows add to grad_weight (dots) and grad_bias (sums)."""
+    """delta_input where MOVED, with `besides` added where BESIDES, and where SUMMED what `each` rows add to grad_weight
+    (dots) and grad_bias (sums)."""
     program = tl.program_id(0).to(tl.int64)
     c = tl.arange(0, COLUMNS)[None, :]
     dot = tl.zeros((1, COLUMNS), tl.float32)
@@ -46,7 +49,10 @@ def _norm_derivatives(
             result = g - x * (tl.sum(g * x, 1) / n)[:, None]
             if CENTERED:
                 result -= (tl.sum(g, 1) / n)[:, None]
-            tl.store(out + r * n + c, result * scale, mask=inside)
+            result *= scale
+            if BESIDES:
+                result += tl.load(besides + r * n + c, mask=inside, other=0.0).to(tl.float32)
+            tl.store(out + r * n + c, result, mask=inside)
         if SUMMED:
             dot += tl.sum(d * x, 0)[None, :]
             total += tl.sum(d, 0)[None, :]
@@ -87,8 +93,8 @@ def layer_norm_derivatives(
 ) -> tuple:  # fmt: skip
     """`LayerNorm.derivatives`."""
     if not takes(delta, input, weight, mean, invstd) or shape.numel() > WIDEST or not (needs[0] or needs[1]):
-        return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
-    return _rows(delta, input, weight, mean, invstd, shape, *needs)
+        return widened(LayerNorm.derivatives, delta, input, weight, mean, invstd, shape, needs)
+    return derivatives(delta, input, weight, mean, invstd, shape, *needs)
 
 
 def rms_norm_derivatives(
@@ -96,14 +102,15 @@ def rms_norm_derivatives(
 ) -> tuple:
     """`RMSNorm.derivatives`."""
     if not takes(delta, input, weight, invrms) or shape.numel() > WIDEST:
-        return RMSNorm.derivatives(delta, input, weight, invrms, shape, needs)
-    return _rows(delta, input, weight, None, invrms, shape, *needs, False)[:2]
+        return widened(RMSNorm.derivatives, delta, input, weight, invrms, shape, needs)
+    return derivatives(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
-def _rows(
+def derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
-    needs_input: bool, needs_weight: bool, needs_bias: bool,
+    needs_input: bool, needs_weight: bool, needs_bias: bool, besides: Tensor | None = None,
 ) -> tuple:  # fmt: skip
+    """`besides` is added to delta_input."""
     n = shape.numel()
     rows, tile = input.numel() // n, block(n, most=WIDEST)
     every = triton.cdiv(rows, tile["ROWS"])
@@ -114,9 +121,10 @@ def _rows(
     out = torch.empty_like(input, dtype=delta.dtype, memory_format=torch.contiguous_format) if needs_input else input
     dots, sums = torch.empty(2, programs if summed else 0, n, dtype=torch.float32, device=input.device)
     launch(
-        _norm_derivatives, programs, input, out, dots, sums, dense(delta), dense(input),
-        input if weight is None else dense(weight), invstd if mean is None else dense(mean), dense(invstd), rows, n,
-        each, CENTERED=mean is not None, WEIGHTED=weight is not None, MOVED=needs_input, SUMMED=summed, **tile,
+        _norm_derivatives, programs, input, out, dots, sums, dense(delta),
+        input if besides is None else dense(besides), dense(input), input if weight is None else dense(weight),
+        invstd if mean is None else dense(mean), dense(invstd), rows, n, each, CENTERED=mean is not None,
+        WEIGHTED=weight is not None, MOVED=needs_input, BESIDES=besides is not None, SUMMED=summed, **tile,
     )  # fmt: skip
     return (
         out if needs_input else None,
@@ -143,7 +151,7 @@ def rms_norm_normalized(
 def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
     """`RMSNorm.invrms`."""
     if not takes(input):
-        return RMSNorm.invrms(input, shape, eps)
+        return widened(RMSNorm.invrms, input, shape, eps)
     invrms = input.new_empty((*input.shape[: -len(shape)], *[1] * len(shape)), dtype=torch.float32)
     _rms(None, invrms, input, None, shape.numel(), eps)
     return invrms

@@ -60,12 +60,24 @@ def printed(loop: printer.Loop) -> str:
     dialect = Triton("tl.float32")
     pointers = [f"out{i}" for i in range(len(loop.outputs))] + [f"{t.text}_" for t in loop.tensors]
     lines = ["i = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)", "inside = i < n"]
-    for t in loop.tensors:
-        loaded = f"tl.load({t.text}_ + i, mask=inside, other=0)"
-        lines.append(dialect.declared(t.text, t.kind, loaded + (" != 0" if t.kind == "mask" else ".to(tl.float32)")))
+    lines += loaded(loop, dialect, lambda _: ("i", "inside"))
     lines += dialect.lines(loop, ("number", "real", "mask"))
     lines += [f"tl.store(out{i} + i, {text}, mask=inside)" for i, text in enumerate(dialect.results(loop))]
-    arguments = [*pointers, *(n.text for n in loop.numbers), "n", "LANES: tl.constexpr"]
+    return program(loop, [*pointers, *(n.text for n in loop.numbers), "n", "LANES: tl.constexpr"], lines)
+
+
+def loaded(loop: printer.Loop, dialect: Triton, where: Callable[[str], tuple[str, str]]) -> list[str]:
+    """Lines that load a loop's tensors, each from the places, and under the mask, that `where` has for its name."""
+    lines = []
+    for t in loop.tensors:
+        places, inside = where(t.text)
+        value = f"tl.load({t.text}_ + {places}, mask={inside}, other=0)"
+        lines.append(dialect.declared(t.text, t.kind, value + (" != 0" if t.kind == "mask" else ".to(tl.float32)")))
+    return lines
+
+
+def program(loop: printer.Loop, arguments: list[str], lines: list[str]) -> str:
+    """The text of a module with a Triton function `kernel`."""
     return "\n".join(
         [
             f'"""{loop.name}"""',
@@ -82,7 +94,7 @@ def printed(loop: printer.Loop) -> str:
     )
 
 
-def built(formula: Callable[..., Any]) -> Any:
+def built(formula: Callable[..., Any], printed: Callable[[printer.Loop], str] = printed) -> Any:
     """The formula's Triton function, from a file of its text."""
     loop = printer.read(formula)
     text = printed(loop)
