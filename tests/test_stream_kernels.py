@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from manual_backprop.kernels import batchnorm, memory, native, rows, softmax
-from manual_backprop.rules import BatchNorm, CrossEntropyLoss, GroupNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax
+from manual_backprop.rules import (
+    AddLayerNorm,
+    AddRMSNorm,
+    BatchNorm,
+    CrossEntropyLoss,
+    GroupNorm,
+    LayerNorm,
+    LogSoftmax,
+    RMSNorm,
+    Softmax,
+)
 from manual_backprop.rules._rule import KERNELS, widen
 
 SHAPES = [(6, 128), (5, 64), (3, 65), (7, 640)]
@@ -62,6 +72,11 @@ def test_norms(shape: tuple[int, int], dtype: torch.dtype) -> None:
         same(LayerNorm.derivatives, delta, x, w, mean, invstd, last, (True, False, False))
         same(RMSNorm.derivatives, delta, x, w, *widen(invstd), last, (True, True))
         same(RMSNorm.normalized, x, last, w, 1e-5)
+        for e in (delta.flip(0), None):
+            same(AddLayerNorm.derivatives, delta, e, x, w, mean, invstd, last, (True, True, True))
+            same(AddLayerNorm.derivatives, delta, e, x, w, mean, invstd, last, (True, False, False))
+        same(AddLayerNorm.outputs, x, delta, last, w, bias, 1e-5)
+        same(AddRMSNorm.outputs, x, delta, last, w, 1e-5)
         for b in (bias, None):
             same(LayerNorm.normalized, x, last, w, b, 1e-5)
 
