@@ -24,6 +24,7 @@ EXCEPT = {
     "keeps the logarithms (N, V)",
     "cross_entropy-soft-weight": "the gradient of the class weights alone is made of two tensors of which the twin "
     "keeps the product",
+    "bias_activation": "keeps the input and the bias, a parameter that lives anyway, where the twin keeps their sum",
     "mse_loss-weight": "keeps input and target, which live anyway, where the twin keeps their difference",
 }
 """Public name, or beginning and end of it, to the reason why more may be kept."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 import manual_backprop as mb
 
@@ -69,7 +70,7 @@ def step(
     with torch.random.fork_rng():
         torch.manual_seed(1)
         inputs = [value.to(device, dtype if value.is_floating_point() else None) for value in row.inputs(shape)]
-        delta = torch.randn_like(row.call(layer, *inputs))
+        delta = tree_map(torch.randn_like, row.call(layer, *inputs))
     leaves: list[torch.Tensor] = list(layer.parameters())
     if inputs[0].is_floating_point():
         leaves.append(inputs[0].requires_grad_())

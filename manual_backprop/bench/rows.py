@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import manual_backprop as mb
+
+from ..nn._together import add_norm
 
 SIZES = {"tiny": 2**6, "64k": 2**16, "4M": 2**22}
 """Numbers in a layer's input, about. The first is there for the cost of a call."""
@@ -30,6 +33,7 @@ TARGETS = {
     "norm": 1.2,
     "max-pool": 1.2,
     "linear and convolution": 1.0,
+    "two as one": 1.0,
     "other": 1.0,
 }
 """By group: times as fast as torch.nn, forward and backward, from 64k on."""
@@ -43,7 +47,8 @@ class Row:
     """One layer: how it is made and called, from the shape of its input.
 
     label: shown, if not the layer's name. arguments: what its constructor takes. inputs: what its forward takes, the
-    first of them differentiated where it is no integer. call: how the layer is called.
+    first of them differentiated where it is no integer. call: how the layer is called, which gives one tensor or
+    several. build: for what is no layer, a module of torch's functions or of ours.
     """
 
     layer: str
@@ -52,8 +57,9 @@ class Row:
     arguments: Callable[[tuple[int, ...]], tuple] = lambda shape: ()
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: Callable[[tuple[int, ...]], tuple[Tensor, ...]] = lambda shape: (torch.randn(shape),)
-    call: Callable[..., Tensor] = lambda layer, *inputs: layer(*inputs)
+    call: Callable[..., Any] = lambda layer, *inputs: layer(*inputs)
     label: str = ""
+    build: Callable[..., torch.nn.Module] | None = None
 
     @property
     def name(self) -> str:
@@ -63,7 +69,8 @@ class Row:
         """The layer of torch.nn or of ours, with the same parameters every time."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return getattr(nn, self.layer)(*self.arguments(shape), **self.options)
+            make = getattr(nn, self.layer) if self.build is None else partial(self.build, nn)
+            return make(*self.arguments(shape), **self.options)
 
     def target(self, size: str) -> float:
         return TINY if size == "tiny" else TARGETS[self.group]
@@ -99,6 +106,48 @@ def _attention(layer: Any, input: Tensor) -> Tensor:
 
 def _heads(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[-1], max(shape[-1] // 32, 1)
+
+
+class Residual(torch.nn.Module):
+    """A sum and its norm, as a block that is normalized first uses them: both are outputs."""
+
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        summed = input + other
+        return self.norm(summed), summed
+
+
+class ResidualAsOne(Residual):
+    def forward(self, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        return add_norm(self.norm, input, other)
+
+
+class Biased(torch.nn.Module):
+    """A bias and an activation."""
+
+    def __init__(self, size: int, activation: str) -> None:
+        super().__init__()
+        self.bias, self.activation = torch.nn.Parameter(torch.randn(size)), activation
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = getattr(torch.nn.functional, self.activation)(input + self.bias)
+        return output
+
+
+class BiasedAsOne(Biased):
+    def forward(self, input: Tensor) -> Tensor:
+        return mb.functional.bias_activation(input, self.bias, self.activation)
+
+
+def _residual(nn: Any, size: int, norm: str) -> Residual:
+    return (ResidualAsOne if nn is mb.nn else Residual)(getattr(nn, norm)(size))
+
+
+def _biased(nn: Any, size: int, activation: str) -> Biased:
+    return (BiasedAsOne if nn is mb.nn else Biased)(size, activation)
 
 
 ACTIVATIONS = [
@@ -161,6 +210,10 @@ ROWS = [
     Row("Embedding", "other", MATRIX, lambda shape: (8 * shape[-1], shape[-1]),
         inputs=lambda shape: (torch.randint(8 * shape[-1], shape[:1]),)),
     *LOSSES,
+    Row("add_layer_norm", "two as one", MATRIX, _last, {"norm": "LayerNorm"}, _pair, build=_residual),
+    Row("add_rms_norm", "two as one", MATRIX, _last, {"norm": "RMSNorm"}, _pair, build=_residual),
+    *(Row("bias_activation", "two as one", MATRIX, _last, {"activation": name}, build=_biased,
+          label=f"bias_activation({name})") for name in ("relu", "gelu", "silu")),
     Row("MultiheadAttention", "other", TOKENS, _heads, {"batch_first": True}, call=_attention),
     Row("TransformerEncoderLayer", "other", TOKENS, lambda shape: (*_heads(shape), 4 * shape[-1]),
         {"batch_first": True}),
@@ -170,5 +223,5 @@ ROWS = [
 
 
 def rows() -> list[Row]:
-    """Those that `mb.nn` has."""
-    return [row for row in ROWS if hasattr(mb.nn, row.layer)]
+    """Those that `mb.nn` has, and those of functions."""
+    return [row for row in ROWS if row.build is not None or hasattr(mb.nn, row.layer)]

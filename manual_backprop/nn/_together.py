@@ -15,7 +15,6 @@ from torch.nn.modules import module as hooks
 from .. import functional as F
 from ..explicit import TABLE, explicit
 from ..rules._rule import LOW
-from ..rules.copying import Cast
 from .linear import Linear
 from .normalization import LayerNorm, RMSNorm
 
@@ -49,11 +48,10 @@ def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tenso
 def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
     """activation(linear(input)): torch's own function on its rule, in any other callable its torch calls on theirs."""
     name = NAMES.get(activation)
-    if name is not None and isinstance(linear, Linear) and linear.bias is not None and _unwatched(linear):
-        product = F.linear(input, linear.weight)
-        same = linear.bias.dtype is product.dtype
-        bias = linear.bias if same else F.call(Cast, linear.bias, product.dtype)  # under autocast
-        return F.bias_activation(product, bias, name)
+    # of 16 bits the product would be rounded once more, before the bias is added
+    wide = input.dtype not in LOW and not torch._C._is_any_autocast_enabled()
+    if name and wide and isinstance(linear, Linear) and linear.bias is not None and _unwatched(linear):
+        return F.bias_activation(F.linear(input, linear.weight), linear.bias, name)
     weighted = linear(input)
     if activation in TABLE:
         return TABLE[activation](weighted)

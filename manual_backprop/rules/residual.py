@@ -165,7 +165,7 @@ class AddRMSNorm(Rule):
         ctx.facts = facts(input), facts(other)
         ctx.dtype = dtype_of(weight)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        ctx.save_for_backward(summed, invrms, weight if needs_sum else None)
+        ctx.save_for_backward(summed, *((invrms, weight) if needs_sum else (None, None)))
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, _: Any) -> tuple:
@@ -174,8 +174,8 @@ class AddRMSNorm(Rule):
         if delta is None:  # y was not used
             return *both(ctx, delta_sum), None, None, None
         shape = torch.Size(ctx.normalized_shape)
-        if differentiated_again():
-            invrms = RMSNorm.invrms(widen(summed)[0], shape, ctx.eps)
+        if invrms is None or differentiated_again():
+            invrms = widened(choose(RMSNorm.invrms), summed, shape, ctx.eps)
         needs, derivatives = (needs_input or needs_other, needs_weight), choose(AddRMSNorm.derivatives)
         delta_sum, grad_weight = widened(derivatives, delta, delta_sum, summed, weight, invrms, shape, needs)
         return *both(ctx, delta_sum), None, grad_weight.to(ctx.dtype) if needs_weight else None, None
