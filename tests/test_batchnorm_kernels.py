@@ -37,6 +37,7 @@ def close(found: Tensor, expected: Tensor, condition: float = 1.0) -> None:
     ("shape", "memory_format"),
     [
         ((3000, 12), torch.contiguous_format),
+        ((300, 97), torch.contiguous_format),
         ((5, 3, 2000), torch.contiguous_format),
         ((6, 5, 30, 41), torch.contiguous_format),
         ((6, 5, 30, 41), torch.channels_last),
@@ -70,6 +71,7 @@ def test_batch_norm(
     ("shape", "memory_format"),
     [
         ((3000, 12), torch.contiguous_format),
+        ((300, 97), torch.contiguous_format),
         ((5, 3, 2000), torch.contiguous_format),
         ((6, 37, 30, 41), torch.channels_last),
         ((4, 3, 10, 9, 8), torch.channels_last_3d),

@@ -25,29 +25,43 @@
         }                                                                                  \
     }
 
-/* For rows of `channels` numbers: first[c] = sum of f, second[c] = sum of g, over the rows from begin to end. The sums
-   of LANES channels stay in registers; two rows at a time hide the latency of adding. */
+#define WIDE 64 /* channels whose sums lie in the first cache */
+
+/* For rows of `channels` numbers: first[c] = sum of f, second[c] = sum of g, over the rows from begin to end. Of many
+   channels memory is read in its order. Of few, whose sums would wait for each other, those of LANES stay in registers;
+   two rows at a time hide the latency of adding. */
 #define SUM_ROWS(first, second, f, g)                                                        \
-    for (I c0 = 0; c0 < channels; c0 += LANES) {                                             \
-        const I lanes = channels - c0 < LANES ? channels - c0 : LANES;                       \
-        REAL s[2][LANES] = {0}, p[2][LANES] = {0};                                           \
-        I r = begin;                                                                         \
-        if (lanes == LANES)                                                                  \
-            for (; r + 1 < end; r += 2)                                                      \
-                for (int h = 0; h < 2; h++)                                                  \
-                    _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                    \
-                        const I c = c0 + k, i = (r + h) * channels + c;                      \
-                        s[h][k] += f, p[h][k] += g;                                          \
-                        (void)i;                                                             \
-                    }                                                                        \
-        for (; r < end; r++)                                                                 \
-            for (int k = 0; k < lanes; k++) {                                                \
-                const I c = c0 + k, i = r * channels + c;                                    \
-                s[0][k] += f, p[0][k] += g;                                                  \
+    if (channels >= WIDE) {                                                                  \
+        memset(first, 0, (size_t)channels * sizeof(REAL));                                   \
+        memset(second, 0, (size_t)channels * sizeof(REAL));                                  \
+        for (I r = begin; r < end; r++)                                                      \
+            _Pragma("omp simd") for (I c = 0; c < channels; c++) {                           \
+                const I i = r * channels + c;                                                \
+                first[c] += f, second[c] += g;                                               \
                 (void)i;                                                                     \
             }                                                                                \
-        for (int k = 0; k < lanes; k++) first[c0 + k] = s[0][k] + s[1][k], second[c0 + k] = p[0][k] + p[1][k]; \
-    }
+    } else                                                                                   \
+        for (I c0 = 0; c0 < channels; c0 += LANES) {                                         \
+            const I lanes = channels - c0 < LANES ? channels - c0 : LANES;                   \
+            REAL s[2][LANES] = {0}, p[2][LANES] = {0};                                       \
+            I r = begin;                                                                     \
+            if (lanes == LANES)                                                              \
+                for (; r + 1 < end; r += 2)                                                  \
+                    for (int h = 0; h < 2; h++)                                              \
+                        _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                \
+                            const I c = c0 + k, i = (r + h) * channels + c;                  \
+                            s[h][k] += f, p[h][k] += g;                                      \
+                            (void)i;                                                         \
+                        }                                                                    \
+            for (; r < end; r++)                                                             \
+                for (int k = 0; k < lanes; k++) {                                            \
+                    const I c = c0 + k, i = r * channels + c;                                \
+                    s[0][k] += f, p[0][k] += g;                                              \
+                    (void)i;                                                                 \
+                }                                                                            \
+            for (int k = 0; k < lanes; k++)                                                  \
+                first[c0 + k] = s[0][k] + s[1][k], second[c0 + k] = p[0][k] + p[1][k];       \
+        }
 
 /* Adds count numbers of a mean and a sum of squares about it to what a channel has so far: Chan, Golub, LeVeque 1979. */
 INLINE void merge(double *so_far, double *mean, double *squares, double count, double m, double q) {
