@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
-from manual_backprop.kernels import softmax
+from manual_backprop.kernels import native, softmax
 from manual_backprop.rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from manual_backprop.rules._rule import KERNELS
 
@@ -25,6 +25,7 @@ SHAPES = [(128, 10), (3, 5, 7), (1,), (6, 1), (2, 5001), (400, 100)]
 @pytest.fixture(autouse=True)
 def at_any_size(c_kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(ANY, 0))
+    monkeypatch.setattr(softmax, "ACROSS_WORTHWHILE", dict.fromkeys(ANY, 0))
 
 
 def no_worse(found: Tensor, twin: Tensor, truth: Tensor | np.ndarray) -> None:
@@ -35,11 +36,11 @@ def no_worse(found: Tensor, twin: Tensor, truth: Tensor | np.ndarray) -> None:
     assert ours <= 1.25 * theirs + 2 * torch.finfo(found.dtype).eps * float(np.abs(exact).max())
 
 
-def exactly(rule: Any, x: Tensor) -> np.ndarray:
+def exactly(rule: Any, x: Tensor, dim: int = -1) -> np.ndarray:
     """The formula in more than float64, whose own roundings would count as ours."""
     v = x.double().numpy().astype(np.longdouble) * (-1 if rule is Softmin else 1)
-    v = v - v.max(-1, keepdims=True)
-    total = np.exp(v).sum(-1, keepdims=True)
+    v = v - v.max(dim, keepdims=True)
+    total = np.exp(v).sum(dim, keepdims=True)
     return v - np.log(total) if rule is LogSoftmax else np.exp(v) / total
 
 
@@ -59,6 +60,21 @@ def test_softmax(shape: Any, rule: Any, dtype: torch.dtype, threads: int, monkey
             no_worse(wrong, rule.output(x, -1, None), exactly(rule, x))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", ANY)
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((4, 6), 0), ((3, 5, 70), 1), ((2, 1200, 129), -2), ((2, 3, 4, 5), 0), ((2, 64, 8, 8), 1)]
+)
+@pytest.mark.parametrize("rule", [Softmax, Softmin, LogSoftmax], ids=lambda rule: rule.__name__)
+def test_softmax_along_another_axis(
+    shape: Any, dim: int, rule: Any, dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    names, x = calls(monkeypatch), (torch.randn(shape) * 5 + 3).to(dtype)
+    no_worse(KERNELS[rule.output](x, dim, None), rule.output(x, dim, None), exactly(rule, x, dim))
+    assert names == [f"softmax_across_{native.REAL[dtype]}"]
+
+
 @pytest.mark.parametrize("dtype", ANY[:2])
 @pytest.mark.parametrize(
     "row",
@@ -74,14 +90,16 @@ def test_special_rows(row: list[float], dtype: torch.dtype, monkeypatch: pytest.
             found, expected = KERNELS[rule.output](x, -1, None), rule.output(x, -1, None)
             # subnormal results: to within four of the smallest
             tiny = 4 * torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
-            torch.testing.assert_close(
-                found, expected, rtol=3e-6 if dtype == torch.float32 else 1e-14, atol=tiny, equal_nan=True
-            )
+            rtol = 3e-6 if dtype == torch.float32 else 1e-14
+            torch.testing.assert_close(found, expected, rtol=rtol, atol=tiny, equal_nan=True)
+            columns = x.T.repeat(1, 70)
+            found, expected = KERNELS[rule.output](columns, 0, None), rule.output(columns, 0, None)
+            torch.testing.assert_close(found, expected, rtol=rtol, atol=tiny, equal_nan=True)
         for label, e in itertools.product(range(3), (0.0, 0.1)):
             facts = torch.tensor([label]), None, -100, "sum", e
             found, expected = (f(x, *facts)[0] for f in (KERNELS[CrossEntropyLoss.output], CrossEntropyLoss.output))
             torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6, equal_nan=True)
-    assert len(names) == 2 * (2 + 6)
+    assert len(names) == 2 * (4 + 6)
 
 
 @pytest.mark.parametrize("dtype", ANY)
@@ -116,8 +134,13 @@ def test_a_label_out_of_range_is_refused_as_before() -> None:
 
 def test_other_axes_layouts_and_dtypes_go_to_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     names, x = calls(monkeypatch), torch.randn(4, 6)
-    for tensor, dim, dtype in ((x, 0, None), (x[:, ::2], -1, None), (x, -1, torch.float64), (x.half(), -1, None)):
+    long = torch.randn(softmax.LONGEST + 1, 2)
+    for tensor, dim, dtype in (
+        (long, 0, None), (x.T, 0, None), (x[:, ::2], -1, None), (x, -1, torch.float64), (x.half(), -1, None)
+    ):  # fmt: skip
         assert torch.equal(mb.functional.softmax(tensor, dim, dtype=dtype), torch.softmax(tensor, dim, dtype=dtype))
     with mb.backend("formula"):
         mb.functional.softmax(x, -1)
+    with pytest.raises(IndexError, match="out of range"):
+        mb.functional.softmax(x, 2)
     assert names == []

@@ -30,6 +30,7 @@ DTYPES = pytest.mark.parametrize("dtype", rows.REAL)
 @pytest.fixture(autouse=True)
 def caches_that_hold_nothing(c_kernels: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(rows.REAL, 0))
+    monkeypatch.setattr(softmax, "ACROSS_WORTHWHILE", dict.fromkeys(rows.REAL, 0))
     monkeypatch.setattr(rows, "WORTHWHILE", 0)
     monkeypatch.setattr(batchnorm, "WORTHWHILE", 0)
     monkeypatch.setattr(rows, "around", lambda *_: True)
@@ -56,6 +57,10 @@ def test_softmax_and_cross_entropy(shape: tuple[int, int], dtype: torch.dtype) -
     same(LogSoftmax.output, x, -1, None)
     same(Softmax.delta_input, delta, x.softmax(-1), -1)
     same(LogSoftmax.delta_input, delta, x.log_softmax(-1), -1)
+    same(Softmax.output, x, 0, None)
+    same(LogSoftmax.output, x, 0, None)
+    same(Softmax.delta_input, delta, x.softmax(0), 0)
+    same(LogSoftmax.delta_input, delta, x.log_softmax(0), 0)
     if dtype != torch.bfloat16:
         same(CrossEntropyLoss.output, x, torch.arange(len(x)), None, -100, "mean", 0.1)
 

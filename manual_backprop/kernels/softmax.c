@@ -115,33 +115,88 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
     })
 }
 
-/* The two deltas above of (outer, n, inner), along n: with `logs` 0 Softmax's or (sign -1) Softmin's, else LogSoftmax's.
-   Neighbours along `inner` are taken together. */
+/* Along the middle axis of (outer, n, inner) neighbours along `inner` are taken together, up to ROWS of them: what is
+   done to the `lanes` columns of n numbers that begin at `at`; a whole block's results may go around the caches. */
+#define EACH_BLOCK(...)                                                                                       \
+    {                                                                                                         \
+        const I blocks = (inner + ROWS - 1) / ROWS;                                                           \
+        const int around = ROWS == PART && AROUND(STORED, out, inner, outer * n * inner);                     \
+        if (outer * n * inner <= GRAIN) threads = 1;                                                          \
+        _Pragma("omp parallel num_threads((int)threads)")                                                     \
+        {                                                                                                     \
+            REAL *kept = malloc((size_t)(n * ROWS) * sizeof(REAL));                                           \
+            _Pragma("omp for collapse(2) schedule(static)")                                                   \
+            for (I o = 0; o < outer; o++)                                                                     \
+                for (I b = 0; b < blocks; b++) {                                                              \
+                    const I at = o * n * inner + b * ROWS;                                                    \
+                    if (inner - b * ROWS < ROWS) { const I lanes = inner - b * ROWS; __VA_ARGS__ }            \
+                    else { const I lanes = ROWS; __VA_ARGS__ }                                                \
+                }                                                                                             \
+            streamed();                                                                                       \
+            free(kept);                                                                                       \
+        }                                                                                                     \
+    }
+
+/* total[k] = sum over i of the n numbers of column k: f of their places in memory, j, and in `kept`, h. */
+#define SUM_COLUMNS(total, f)                                                                                 \
+    for (I begin = 0; begin < n; begin += BLOCK) {                                                            \
+        const I end = begin + BLOCK < n ? begin + BLOCK : n;                                                  \
+        REAL one_[ROWS] = {0};                                                                                \
+        for (I i = begin; i < end; i++)                                                                       \
+            _Pragma("omp simd") for (I k = 0; k < lanes; k++) {                                               \
+                const I j = at + i * inner + k, h = i * ROWS + k;                                             \
+                (void)h;                                                                                      \
+                one_[k] += f;                                                                                 \
+            }                                                                                                 \
+        for (I k = 0; k < lanes; k++) total[k] += one_[k];                                                    \
+    }
+
+/* out = f, place by place; both as above. */
+#define OUT_COLUMNS(f)                                                                                        \
+    for (I i = 0; i < n; i++) {                                                                               \
+        STORED part[ROWS] __attribute__((aligned(64)));                                                       \
+        STORED *to = around ? part : out + at + i * inner;                                                    \
+        _Pragma("omp simd") for (I k = 0; k < lanes; k++) {                                                   \
+            const I j = at + i * inner + k, h = i * ROWS + k;                                                 \
+            (void)j, (void)h;                                                                                 \
+            to[k] = S(f);                                                                                     \
+        }                                                                                                     \
+        if (around) stream(out + at + i * inner, part, sizeof part);                                          \
+    }
+
+/* softmax.Softmax.output, with sign -1 Softmin's, or with `logs` LogSoftmax's of (outer, n, inner), along n. */
+void F(softmax_across)(STORED *out, const STORED *x, I outer, I n, I inner, I sign, I logs, I threads) {
+    const REAL factor = (REAL)sign;
+    EACH_BLOCK({
+        REAL top[ROWS], rest[ROWS];
+        double total[ROWS] = {0};
+        for (I k = 0; k < lanes; k++) top[k] = -(REAL)INFINITY;
+        for (I i = 0; i < n; i++)
+            _Pragma("omp simd") for (I k = 0; k < lanes; k++) {
+                const REAL v = factor * V(x[at + i * inner + k]);
+                top[k] = v > top[k] ? v : top[k];
+            }
+        SUM_COLUMNS(total, kept[h] = R(exp)(factor * V(x[j]) - top[k]))
+        for (I k = 0; k < lanes; k++) rest[k] = (REAL)(logs ? log(total[k]) : 1 / total[k]);
+        if (logs) OUT_COLUMNS(V(x[j]) - top[k] - rest[k])
+        else OUT_COLUMNS(kept[h] * rest[k])
+    })
+}
+
+/* The two deltas above of (outer, n, inner), along n: with `logs` 0 Softmax's or (sign -1) Softmin's, else
+   LogSoftmax's. */
 void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORED *y, I outer, I n, I inner, I sign,
                                    I logs, I threads) {
-    const I blocks = (inner + ROWS - 1) / ROWS;
     const REAL factor = (REAL)sign;
-    if (outer * n * inner <= GRAIN) threads = 1;
-#pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
-    for (I o = 0; o < outer; o++)
-        for (I b = 0; b < blocks; b++) {
-            const I at = o * n * inner + b * ROWS, lanes = inner - b * ROWS < ROWS ? inner - b * ROWS : ROWS;
-            double total[ROWS] = {0};
-            for (I i = 0; i < n; i++) {
-                const STORED *d = delta + at + i * inner, *p = y + at + i * inner;
-#pragma omp simd
-                for (I k = 0; k < lanes; k++) total[k] += logs ? V(d[k]) : V(p[k]) * V(d[k]);
-            }
-            for (I i = 0; i < n; i++) {
-                const STORED *d = delta + at + i * inner, *p = y + at + i * inner;
-                STORED *to = out + at + i * inner;
-#pragma omp simd
-                for (I k = 0; k < lanes; k++) {
-                    const REAL all = (REAL)total[k];
-                    to[k] = S(logs ? V(d[k]) - R(exp)(V(p[k])) * all : factor * V(p[k]) * (V(d[k]) - all));
-                }
-            }
-        }
+    EACH_BLOCK({
+        REAL all[ROWS];
+        double total[ROWS] = {0};
+        if (logs) SUM_COLUMNS(total, V(delta[j]))
+        else SUM_COLUMNS(total, V(y[j]) * V(delta[j]))
+        for (I k = 0; k < lanes; k++) all[k] = (REAL)total[k];
+        if (logs) OUT_COLUMNS(V(delta[j]) - R(exp)(V(y[j])) * all[k])
+        else OUT_COLUMNS(factor * V(y[j]) * (V(delta[j]) - all[k]))
+    })
 }
 
 /* attention.ScaledDotProductAttention.deltas, what is done to each pair: `scores` become the weights e^(score - lse),

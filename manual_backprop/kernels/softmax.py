@@ -23,34 +23,56 @@ WORTHWHILE = {torch.float32: 2**20, torch.float64: 2**14}
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
+ACROSS_WORTHWHILE = {torch.float32: 2**17, torch.float64: 2**14}
+"""The same along an axis that is not the last."""
+LONGEST = 2**12
+"""Numbers along an axis that is not the last, of which those of neighbours lie in a cache together."""
+
+
 def softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
     """`Softmax.output`."""
-    return _output("softmax", input, 1) if _worth(input, dim, dtype) else Softmax.output(input, dim, dtype)
+    return _output(input, dim, 1) if _worth(input, dim, dtype) else Softmax.output(input, dim, dtype)
 
 
 def softmin_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
     """`Softmin.output`."""
-    return _output("softmax", input, -1) if _worth(input, dim, dtype) else Softmin.output(input, dim, dtype)
+    return _output(input, dim, -1) if _worth(input, dim, dtype) else Softmin.output(input, dim, dtype)
 
 
 def log_softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
     """`LogSoftmax.output`."""
-    return _output("log_softmax", input) if _worth(input, dim, dtype) else LogSoftmax.output(input, dim, dtype)
+    return _output(input, dim, 1, logs=True) if _worth(input, dim, dtype) else LogSoftmax.output(input, dim, dtype)
 
 
 def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
+    if not -input.dim() <= dim < input.dim():
+        return False
+    last = dim in (-1, input.dim() - 1)
     return (
-        input.numel() >= WORTHWHILE.get(input.dtype, math.inf)
-        and dim in (-1, input.dim() - 1)
+        input.numel() >= (WORTHWHILE if last else ACROSS_WORTHWHILE).get(input.dtype, math.inf)
+        and (last or input.shape[dim] <= LONGEST)
         and dtype in (None, input.dtype)
         and input.is_contiguous()
         and takes(input)
     )
 
 
-def _output(name: str, input: Tensor, *options: int) -> Tensor:
-    output, n = empty_like(input), input.shape[-1]
-    native.call(f"{name}_{REAL[input.dtype]}", output, input, input.numel() // n, n, *options)
+def _sizes(tensor: Tensor, dim: int) -> tuple[int, int, int]:
+    """The numbers of elements before, along and behind an axis."""
+    shape = tensor.shape
+    n, inner = shape[dim], math.prod(shape[dim % len(shape) + 1 :])
+    return tensor.numel() // (n * inner), n, inner
+
+
+def _output(input: Tensor, dim: int, sign: int, logs: bool = False) -> Tensor:
+    output, real = empty_like(input), REAL[input.dtype]
+    outer, n, inner = _sizes(input, dim)
+    if inner > 1:
+        native.call(f"softmax_across_{real}", output, input, outer, n, inner, sign, logs)
+    elif logs:
+        native.call(f"log_softmax_{real}", output, input, outer, n)
+    else:
+        native.call(f"softmax_{real}", output, input, outer, n, sign)
     return output
 
 
@@ -85,9 +107,7 @@ def _dense(delta: Tensor, output: Tensor) -> bool:
 def _along(name: str, delta: Tensor, output: Tensor, dim: int, *sign: int) -> Tensor:
     delta, delta_input = delta.contiguous(), empty_like(output)
     given, real = (delta_input, delta, output), REAL[output.dtype]
-    shape = output.shape
-    n, inner = shape[dim], math.prod(shape[dim % len(shape) + 1 :])
-    outer = output.numel() // (n * inner)
+    outer, n, inner = _sizes(output, dim)
     if inner == 1:
         native.call(f"{name}_delta_input_{real}", *given, outer, n, *sign)
     else:
