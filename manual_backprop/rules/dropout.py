@@ -94,7 +94,7 @@ class AlphaDropout(Rule):
             return input * 0.0, mask
         step = SATURATION * alpha_scale(p)
         shift = (mask.to(input.dtype) - 1) * step + step * p
-        return choose(AlphaDropout.delta_input)(input, mask, p) + shift, mask
+        return choose(AlphaDropout.delta_input)(input, mask, p).add_(shift), mask
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
