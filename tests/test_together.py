@@ -169,6 +169,37 @@ def test_what_they_make_again_is_the_same_bit_for_bit(size: int, first: bool, mo
     assert all(torch.equal(again, stayed) for again, stayed in zip(*gradients, strict=True))
 
 
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_two_dtypes(activation: str) -> None:
+    """Outputs and gradients have the dtypes, and the values, that torch gives them."""
+    x, wide = tokens(), tokens(torch.double)
+    results = []
+    for ours in (True, False):
+        single, double = x.detach().requires_grad_(), wide.detach()[0, 0].requires_grad_()
+        if ours:
+            y = mb.functional.bias_activation(single, double, activation)
+            _, s = mb.functional.add_layer_norm(single, double, (16,))
+            r, t = mb.functional.add_rms_norm(double, single, (16,), eps=1e-5)
+        else:
+            y = getattr(F, activation)(single + double)
+            s = t = single + double
+            r = F.rms_norm(t, (16,), eps=1e-5)
+        loss = y.sin().sum() + s.sin().sum() + (r * t).sin().sum()
+        results.append([y.detach(), s.detach(), r.detach(), *torch.autograd.grad(loss, [single, double])])
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)  # which compares dtypes, too
+
+
+def test_the_rms_norm_keeps_what_is_made_again() -> None:
+    layer, x = encoder(), torch.randn(64, 80, 16, requires_grad=True)
+    layer.norm1, layer.norm2 = mb.nn.RMSNorm(16), mb.nn.RMSNorm(16)
+    gradients = []
+    for mode in ("exact", "off"):
+        with mb.saving(mode):
+            output = layer(x)
+        gradients.append(torch.autograd.grad(output.sin().sum(), [x, *layer.parameters()]))
+    assert all(torch.equal(again, stayed) for again, stayed in zip(*gradients, strict=True))
+
+
 def test_compiled_they_are_apart() -> None:
     layer = encoder()
     torch._dynamo.reset()

@@ -36,9 +36,9 @@ def silu(z: Tensor) -> Tensor:
 
 ACTIVATIONS = {
     "relu": Activation(ReLU.output, ReLU.delta_input, True),
-    "gelu": Activation(gelu, GELU.delta_input, False),
+    "gelu": Activation(lambda z: gelu(z), GELU.delta_input, False),
     "gelu_tanh": Activation(GELU.output_tanh, GELU.delta_input_tanh, False),
-    "silu": Activation(silu, SiLU.delta_input, False),
+    "silu": Activation(lambda z: silu(z), SiLU.delta_input, False),
     "mish": Activation(Mish.output, Mish.delta_input, False),
     "tanh": Activation(Tanh.output, Tanh.delta_input, True),
     "sigmoid": Activation(torch.sigmoid, Sigmoid.delta_input, True),
@@ -86,13 +86,13 @@ class BiasActivation(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        needs = ctx.needs_input_grad[:2]
+        needs_input, needs_bias, _ = ctx.needs_input_grad
         kept, bias = ctx.saved_tensors
-        derivatives = choose(BiasActivation.derivatives)
+        derivatives, needs = choose(BiasActivation.derivatives), (needs_input, needs_bias)
         delta_input, grad_bias = widened(derivatives, delta, kept, bias, ctx.activation, ctx.shape, needs)
         return (
-            delta_input.to(ctx.dtypes[0]) if needs[0] else None,
-            grad_bias.to(ctx.dtypes[1]) if needs[1] else None,
+            delta_input.to(ctx.dtypes[0]) if needs_input else None,
+            grad_bias.to(ctx.dtypes[1]) if needs_bias else None,
             None,
         )
 
@@ -115,7 +115,7 @@ class BiasActivation(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, bias, activation = inputs
-        moved = total(*tangents[:2])
+        moved = total(tangents[0], tangents[1])
         assert moved is not None
         chosen = ACTIVATIONS[activation]
         return chosen.delta_input(moved.expand_as(output), output if chosen.by_output else input + bias)

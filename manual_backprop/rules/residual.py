@@ -113,8 +113,7 @@ class AddLayerNorm(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         moved = moves(tangents, output[1])
-        after = (output[1], *inputs[2:]), (moved, *tangents[2:]), (output[0], *output[2:])
-        return LayerNorm.tangent(*after)[0], moved, None, None
+        return LayerNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output)[0], moved, None, None
 
 
 class AddRMSNorm(Rule):
@@ -203,8 +202,7 @@ class AddRMSNorm(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         moved = moves(tangents, output[1])
-        after = (output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]
-        return RMSNorm.tangent(*after), moved, None
+        return RMSNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]), moved, None
 
 
 def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -218,5 +216,5 @@ def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | No
 
 def moves(tangents: tuple, summed: Tensor) -> Tensor | None:
     """How the sum moves; None where it stays."""
-    moved = total(*tangents[:2])
+    moved = total(tangents[0], tangents[1])
     return None if moved is None else moved.expand_as(summed).to(summed.dtype)
