@@ -116,15 +116,17 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
 }
 
 /* Along the middle axis of (outer, n, inner) neighbours along `inner` are taken together, up to ROWS of them: what is
-   done to the `lanes` columns of n numbers that begin at `at`; a whole block's results may go around the caches. */
-#define EACH_BLOCK(...)                                                                                       \
+   done to the `lanes` columns of n numbers that begin at `at`; `kept` has room for `room` numbers, and a whole block's
+   results may go around the caches. */
+#define EACH_BLOCK(room, ...)                                                                                 \
     {                                                                                                         \
         const I blocks = (inner + ROWS - 1) / ROWS;                                                           \
         const int around = ROWS == PART && AROUND(STORED, out, inner, outer * n * inner);                     \
         if (outer * n * inner <= GRAIN) threads = 1;                                                          \
         _Pragma("omp parallel num_threads((int)threads)")                                                     \
         {                                                                                                     \
-            REAL *kept = malloc((size_t)(n * ROWS) * sizeof(REAL));                                           \
+            REAL *kept = malloc((size_t)(room) * sizeof(REAL));                                               \
+            (void)kept;                                                                                       \
             _Pragma("omp for collapse(2) schedule(static)")                                                   \
             for (I o = 0; o < outer; o++)                                                                     \
                 for (I b = 0; b < blocks; b++) {                                                              \
@@ -167,7 +169,7 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
 /* softmax.Softmax.output, with sign -1 Softmin's, or with `logs` LogSoftmax's of (outer, n, inner), along n. */
 void F(softmax_across)(STORED *out, const STORED *x, I outer, I n, I inner, I sign, I logs, I threads) {
     const REAL factor = (REAL)sign;
-    EACH_BLOCK({
+    EACH_BLOCK(logs ? 0 : n * ROWS, {
         REAL top[ROWS], rest[ROWS];
         double total[ROWS] = {0};
         for (I k = 0; k < lanes; k++) top[k] = -(REAL)INFINITY;
@@ -176,7 +178,8 @@ void F(softmax_across)(STORED *out, const STORED *x, I outer, I n, I inner, I si
                 const REAL v = factor * V(x[at + i * inner + k]);
                 top[k] = v > top[k] ? v : top[k];
             }
-        SUM_COLUMNS(total, kept[h] = R(exp)(factor * V(x[j]) - top[k]))
+        if (logs) SUM_COLUMNS(total, R(exp)(V(x[j]) - top[k]))
+        else SUM_COLUMNS(total, kept[h] = R(exp)(factor * V(x[j]) - top[k]))
         for (I k = 0; k < lanes; k++) rest[k] = (REAL)(logs ? log(total[k]) : 1 / total[k]);
         if (logs) OUT_COLUMNS(V(x[j]) - top[k] - rest[k])
         else OUT_COLUMNS(kept[h] * rest[k])
@@ -188,7 +191,7 @@ void F(softmax_across)(STORED *out, const STORED *x, I outer, I n, I inner, I si
 void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORED *y, I outer, I n, I inner, I sign,
                                    I logs, I threads) {
     const REAL factor = (REAL)sign;
-    EACH_BLOCK({
+    EACH_BLOCK(0, {
         REAL all[ROWS];
         double total[ROWS] = {0};
         if (logs) SUM_COLUMNS(total, V(delta[j]))
