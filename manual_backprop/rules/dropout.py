@@ -93,7 +93,7 @@ class AlphaDropout(Rule):
         if p == 1:  # as torch has it: nothing is left, also no b
             return input * 0.0, mask
         step = SATURATION * alpha_scale(p)
-        shift = (mask.to(input.dtype) - 1) * step + step * p
+        shift = mask.to(input.dtype).sub_(1).mul_(step).add_(step * p)
         return choose(AlphaDropout.delta_input)(input, mask, p).add_(shift), mask
 
     @staticmethod
