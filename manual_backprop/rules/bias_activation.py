@@ -65,7 +65,9 @@ class BiasActivation(Rule):
     @staticmethod
     def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
         dtype = torch.promote_types(input.dtype, bias.dtype)
-        return widened(BiasActivation.activated, input, bias, activation).to(dtype)
+        made: Tensor = widened(BiasActivation.activated, input, bias, activation)
+        # torch.compile of torch 2.11 loses the gradient through an output that .to() gives back as it is
+        return made if made.dtype == dtype else made.to(dtype)
 
     @staticmethod
     def activated(input: Tensor, bias: Tensor, activation: str) -> Tensor:
