@@ -49,7 +49,7 @@ def test_transformer_layers_are_made_of_them(first: bool) -> None:
     assert found == {"AddLayerNorm": 2 + (not first), "BiasActivation": 1} | ({"LayerNorm": 1} if first else {})
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", F.silu, F.mish, torch.tanh, torch.sigmoid])
+@pytest.mark.parametrize("activation", ["relu", "gelu", F.silu, F.mish, torch.tanh, torch.sigmoid, F.tanh, torch.relu])
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("make", [encoder, decoder])
 def test_they_compute_what_the_layers_do(make: Callable[..., Layer], first: bool, activation: Any) -> None:
@@ -186,7 +186,7 @@ def test_two_dtypes(activation: str) -> None:
             r = F.rms_norm(t, (16,), eps=1e-5)
         loss = y.sin().sum() + s.sin().sum() + (r * t).sin().sum()
         results.append([y.detach(), s.detach(), r.detach(), *torch.autograd.grad(loss, [single, double])])
-    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)  # which compares dtypes, too
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)  # roundings of float32; dtypes, too
 
 
 def test_the_rms_norm_keeps_what_is_made_again() -> None:

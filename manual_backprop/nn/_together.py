@@ -15,19 +15,12 @@ from torch.nn.modules import module as hooks
 from .. import functional as F
 from ..explicit import TABLE, explicit
 from ..rules._rule import LOW
+from ..rules.bias_activation import ACTIVATIONS
 from .linear import Linear
 from .normalization import LayerNorm, RMSNorm
 
-NAMES: dict[Callable[..., Any], str] = {
-    torch.nn.functional.relu: "relu",
-    torch.relu: "relu",
-    torch.nn.functional.gelu: "gelu",
-    torch.nn.functional.silu: "silu",
-    torch.nn.functional.mish: "mish",
-    torch.tanh: "tanh",
-    torch.sigmoid: "sigmoid",
-}
-"""Activations of torch's -> those of `mb.rules.BiasActivation`."""
+NAMES = {getattr(F, name): name for name in ACTIVATIONS if hasattr(F, name)}
+"""Our function -> its name as an activation of `mb.rules.BiasActivation`."""
 
 
 def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,14 +40,15 @@ def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tenso
 
 def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
     """activation(linear(input)): torch's own function on its rule, in any other callable its torch calls on theirs."""
-    name = NAMES.get(activation)
+    ours = TABLE.get(activation)
+    name = NAMES.get(ours)
     # of 16 bits the product would be rounded once more, before the bias is added
     wide = input.dtype not in LOW and not torch._C._is_any_autocast_enabled()
     if name and wide and isinstance(linear, Linear) and linear.bias is not None and _unwatched(linear):
         return F.bias_activation(F.linear(input, linear.weight), linear.bias, name)
     weighted = linear(input)
-    if activation in TABLE:
-        return TABLE[activation](weighted)
+    if ours is not None:
+        return ours(weighted)
     with explicit():
         return activation(weighted)
 
