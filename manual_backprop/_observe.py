@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,6 +78,18 @@ def rule_of(node: Any) -> type[Rule] | None:
     """The rule that a backward node belongs to; None for autograd's own."""
     made_by = getattr(node, "_forward_cls", None)
     return made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None
+
+
+VIEWS = frozenset(
+    "Alias AsStrided Clone CopySlices Diagonal Permute ReshapeAlias Select Slice Split SplitWithSizes Squeeze T "
+    "Transpose Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View".split()
+)
+"""torch's nodes that move values and compute nothing, without "Backward" and a number."""
+
+
+def is_view(node: Any) -> bool:
+    """Whether a backward node is torch's own for a view or a copy, which moves values and computes nothing."""
+    return re.sub(r"Backward\d*$", "", node.name()) in VIEWS
 
 
 Call = tuple[str, int]

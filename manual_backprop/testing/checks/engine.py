@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
+from ..._observe import is_view
 from ...rules import Rule, backend
 from ..compare import same
 from ..subject import CheckFailed, NotApplicable, Subject, delta_for, differentiable, gradients
@@ -139,7 +140,7 @@ def explicit(subject: Subject) -> str:
     with backend("formula"):
         raw = [leaf.clone() if subject.in_place else leaf for leaf in leaves]
         outputs = [o for o in differentiable(problem.ours(*raw)) if o.requires_grad]
-        nodes = [n for n in graph(*outputs) if type(n).__name__ not in ("AccumulateGrad", "CloneBackward0")]
+        nodes = [n for n in graph(*outputs) if type(n).__name__ != "AccumulateGrad" and not is_view(n)]
         foreign = sorted({type(n).__name__ for n in nodes if not is_rule(n)})
         if foreign:
             raise CheckFailed(f"backward nodes of autograd's own: {', '.join(foreign)}")
