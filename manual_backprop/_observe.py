@@ -81,9 +81,12 @@ def rule_of(node: Any) -> type[Rule] | None:
 
 
 VIEWS = frozenset(
-    "Alias AsStrided Clone CopySlices Diagonal Permute ReshapeAlias Select Slice Split SplitWithSizes Squeeze T "
-    "Transpose Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View".split()
-)
+    (
+        "Alias", "AsStrided", "Clone", "CopySlices", "Diagonal", "Permute", "ReshapeAlias", "Select", "Slice", "Split",
+        "SplitWithSizes", "Squeeze", "T", "Transpose", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze",
+        "View",
+    )
+)  # fmt: skip
 """torch's nodes that move values and compute nothing, without "Backward" and a number."""
 
 

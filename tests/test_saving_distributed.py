@@ -1,4 +1,4 @@
-"""Recomputation in two processes: parameters that FSDP gives back between forward and backward, DDP, and checkpointing."""
+"""Recomputation in two processes: parameters that FSDP frees between forward and backward, DDP, checkpointing."""
 
 from __future__ import annotations
 

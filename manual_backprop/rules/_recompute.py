@@ -224,7 +224,7 @@ def _shares_memory(tensor: Tensor, others: list[Any]) -> bool:
 
 def end_of_pass(callback: Callable[[], None]) -> None:
     """Call it when the running pass of backward ends."""
-    torch.autograd.Variable._execution_engine.queue_callback(callback)  # type: ignore[attr-defined]
+    torch.autograd.Variable._execution_engine.queue_callback(callback)
 
 
 class Saving:
