@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
+from ..._observe import watch_saved
 from ...rules import Rule, backend
 from ..compare import same
 from ..subject import CheckFailed, NotApplicable, Subject, delta_for, differentiable, gradients
@@ -199,11 +200,10 @@ def frozen(subject: Subject) -> str:
 def _saved_bytes(run: Any, leaves: list[Tensor]) -> int:
     storages: dict[int, int] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> None:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with watch_saved(note):
         output = run(*leaves)
     del output
     return sum(storages.values())
