@@ -22,6 +22,7 @@ from torch.autograd import forward_ad
 
 from . import _saving
 from ._again import Saving
+from ._overrides import refuse_dead_overrides
 from ._saving import economize, note_of, remember
 
 RULES: dict[str, type[Rule]] = {}
@@ -74,6 +75,7 @@ class Rule(torch.autograd.Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        refuse_dead_overrides(cls, Rule)
         # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
         AUTOCAST[cls.forward] = cls.autocast
