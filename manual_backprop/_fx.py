@@ -1,9 +1,9 @@
 """torch.fx: our layers and functions are leaves of a traced graph, as torch's are.
 
-torch.fx calls a module a leaf when its class lives in torch.nn, and a function when it hands a Proxy on to a Proxy's
-`__torch_function__`. Ours do neither: layers would be traced into (their `training` flag frozen in, counters counted
-while tracing), and functions ask for shapes, or would leave torch's own behind. So `torch.fx.Tracer` is told, by its own
-arguments and method, about ours alone; for anything else it answers as before.
+torch.fx takes a module for a leaf when its class lives in torch.nn. A layer of ours would be traced into: its
+`training` flag frozen in, batches counted while tracing and never again. Our functions would run on Proxies: they ask
+for shapes, which a Proxy does not have, or leave torch's own function in the graph. So `torch.fx.Tracer` is told about
+ours, through its public arguments and its public method; for anything else it answers as before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import functools
 import importlib
 import math
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import torch.fx
@@ -32,7 +31,7 @@ def teach(tracer: type[torch.fx.Tracer]) -> None:
     @functools.wraps(init)
     def __init__(
         self: torch.fx.Tracer,
-        autowrap_modules: tuple[ModuleType, ...] = (math,),
+        autowrap_modules: Any = (math,),
         autowrap_functions: tuple[Callable[..., Any], ...] = (),
         *args: Any,
         **kwargs: Any,

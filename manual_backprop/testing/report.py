@@ -147,8 +147,7 @@ def _given(value: Any) -> Spec:
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> Any:
         made = [
-            copied(leaf, dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-            for leaf in leaves
+            copied(leaf, dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf for leaf in leaves
         ]
         return tree_unflatten(made, tree)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..layouts import separate
-from ..nodes import graph, need, plain_functions, without_tangent
 from ..nodes import functions as functions_of
+from ..nodes import graph, need, plain_functions, without_tangent
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
 
 

@@ -70,7 +70,7 @@ def deltas(subject: Subject) -> str:
 
 @contextmanager
 def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
-    """What the backward of each rule or Function returns, before the engine validates, sums or casts it: (node, gradients)."""
+    """(node, gradients): what each written backward returns, before the engine validates, sums or casts it."""
     returned: list[tuple[Any, tuple]] = []
 
     def recording(backward: Any) -> Any:

@@ -25,22 +25,22 @@ def _variants(subject: Subject) -> Iterator[tuple[str, Problem, Problem]]:
     plain = subject.problem(torch.float64)
     for i, (name, tensor) in enumerate(zip(plain.names, plain.tensors, strict=True)):
         for how, odd in laid_out(tensor):
-            pair = []
-            for value in (odd, odd.contiguous()):
-                tensors = [*plain.tensors]
-                tensors[i] = value
-                pair.append(Problem(plain.ours, plain.twin, tensors, plain.names))
-            yield f"{name} {how}", *pair
+
+            def given(value: Tensor, i: int = i) -> Problem:
+                tensors = [*plain.tensors[:i], value, *plain.tensors[i + 1 :]]
+                return Problem(plain.ours, plain.twin, tensors, plain.names)
+
+            yield f"{name} {how}", given(odd), given(odd.contiguous())
     args, wanted = subject.flat_arguments(torch.float64)
     for place, arg in enumerate(args):
         if not isinstance(arg, Tensor) or wanted[place]:
             continue
         for how, odd in laid_out(arg):
-            pair = [
-                subject.problem(torch.float64, edit=lambda j, t, p=place, v=value: v if j == p else t)
-                for value in (odd, odd.contiguous())
-            ]
-            yield f"argument {place} {how}", *pair
+
+            def edited(value: Tensor, place: int = place) -> Problem:
+                return subject.problem(torch.float64, edit=lambda j, tensor: value if j == place else tensor)
+
+            yield f"argument {place} {how}", edited(odd), edited(odd.contiguous())
 
 
 def layouts(subject: Subject) -> str:
@@ -63,8 +63,8 @@ def layouts(subject: Subject) -> str:
             raise CheckFailed(f"{what} in memory: {type(raised).__name__}: {raised}") from raised
         for i, (a, b) in enumerate(zip(found[0], expected_outputs, strict=True)):
             same(f"{what} in memory, against the same numbers packed: output {i}", a, b, **CLOSE)
-        for name, a, b in zip(odd.names, found[1], expected, strict=True):
-            same(f"{what} in memory, against the same numbers packed: gradient by {name}", a, b, **CLOSE)
+        for name, x, y in zip(odd.names, found[1], expected, strict=True):
+            same(f"{what} in memory, against the same numbers packed: gradient by {name}", x, y, **CLOSE)
         tried += 1
     if not tried:
         raise NotApplicable("no tensor that can lie otherwise")
@@ -79,11 +79,11 @@ def untouched(subject: Subject) -> str:
     """
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
-    before = [copied(leaf) for leaf in leaves]
+    before: list[Tensor | None] = [copied(leaf) for leaf in leaves]
     if problem.twin is not None:  # an Embedding with max_norm changes its weight in forward
         changed = [copied(leaf) for leaf in leaves]
         problem.twin(*changed)
-        before = [b if torch.equal(b, c) else None for b, c in zip(before, changed, strict=True)]
+        before = [b if b is not None and torch.equal(b, c) else None for b, c in zip(before, changed, strict=True)]
     outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
     if not outputs:
         raise NotApplicable("no output depends on a differentiable input")

@@ -214,8 +214,10 @@ def specials(subject: Subject) -> str:
 
 
 def empty(subject: Subject) -> str:
-    """A batch of size zero: the twin's outputs and gradients, or its error. Every input empty, and the first alone where
-    the twin takes that: a batch of none meets a weight of the usual size."""
+    """A batch of size zero: the twin's outputs and gradients, or its error.
+
+    Once with every input empty; once with the first alone where the twin takes that, as with a weight of usual size.
+    """
     need_twin(subject)
     places = [i for i, arg in enumerate(subject.flat_arguments(torch.float64)[0]) if isinstance(arg, Tensor)]
     compared = refused = 0
