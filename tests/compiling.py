@@ -54,9 +54,9 @@ print(pointwise.compiled(formula, torch.float32) is not None)
 """
 
 
-def run(environment: dict[str, str], *without: str, program: str = PROGRAM, **options: Any) -> str:
+def run(environment: dict[str, str], program: str = PROGRAM) -> str:
     """What another process prints that runs a kernel and compares it with its formula."""
-    env = {name: value for name, value in {**os.environ, **environment}.items() if name not in without}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=env, capture_output=True, **options)
-    assert done.returncode == 0, (done.returncode, done.stderr.decode())
-    return done.stdout.decode()
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    return done.stdout

@@ -97,6 +97,22 @@ def test_where_the_disk_is_full_the_temporary_folder_is_next(
     assert not built, "it is looked for in all places before it is built"
 
 
+def test_a_full_disk_that_shows_when_data_is_written_through(
+    home: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails, through = [OSError(errno.ENOSPC, "No space left on device")], os.fsync
+
+    def full(file: int) -> None:
+        if fails:
+            raise fails.pop()
+        through(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert triple()
+    assert not list(home.iterdir())
+    assert len(list(temporary.iterdir())) == 1
+
+
 def test_a_compiler_whose_disk_is_full(
     home: Path, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
