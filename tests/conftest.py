@@ -1,11 +1,16 @@
 """The tests run in one process per core (pytest-xdist), each with one thread: small tensors gain nothing from more."""
 
+import functools
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from manual_backprop.kernels import memory, native, pointwise
+from manual_backprop.kernels import cache, memory, native, pointwise
 
 torch.set_num_threads(1)
 
@@ -25,3 +30,25 @@ def loops_at_any_size(c_kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pointwise, "WORTHWHILE", 0)
     monkeypatch.setattr(pointwise, "HUGE_FROM", 0)
     monkeypatch.setattr(memory, "around", lambda *_: True)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The cache folder of a user with an empty home; the temporary folder is tmp_path / "tmp"."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(native, "_told", set())
+    monkeypatch.setattr(cache, "_refused", set())
+    monkeypatch.setattr(native, "_compiler", functools.cache(native._compiler.__wrapped__))
+    monkeypatch.setattr(cache, "_temporary", functools.cache(cache._temporary.__wrapped__))
+    yield tmp_path / "cache" / "manual_backprop"
+    if cache._temporary.cache_info().currsize:
+        cache._temporary().cleanup()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """The user's own folder below the temporary one."""
+    return tmp_path / "tmp" / f"manual_backprop-{os.geteuid()}"
