@@ -11,11 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .program import HEADER, Input, Step
+from .program import TOGETHER, Input, Step
 
 
 class Reject(Exception):
     """No value fits what was to be added, or torch refuses it."""
+
+
+def leaf(tensor: Tensor) -> bool:
+    """Whether torch refuses to write into it. (Asking a view that a later write has made invalid raises.)"""
+    try:
+        return tensor.is_leaf and tensor.requires_grad
+    except RuntimeError:
+        return False
 
 
 class Draft:
@@ -32,9 +40,9 @@ class Draft:
         self.values: list[str] = []
         self.over = False  # torch has raised: nothing can follow
         self.random_numbers = False
-        names: dict[str, Any] = {}
-        exec(HEADER.split("OURS")[0], {"torch": torch, "nn": nn}, names)
-        self.meta: dict[str, Any] = {"torch": torch, "nn": nn, "m": [], "F": types.SimpleNamespace(**names["THEIRS"])}
+        together = {name: eval(code, {"nn": nn}) for name, code in TOGETHER.items()}
+        functions = types.SimpleNamespace(**(vars(torch) | vars(nn.functional) | together))
+        self.meta: dict[str, Any] = {"torch": torch, "nn": nn, "m": [], "F": functions}
 
     # choices
 

@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import re
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -62,8 +63,12 @@ def work(pipe: Connection, seed: int, compiled: bool, seconds: float, only: dict
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     while (number := pipe.recv()) is not None:
-        program = drawn(seed, number, compiled).with_modes(**only)
-        failure = judge(program)
+        try:
+            program = drawn(seed, number, compiled).with_modes(**only)
+            failure = judge(program)
+        except Exception:
+            pipe.send(("broken", number, traceback.format_exc()))
+            raise
         if failure is not None:
             pipe.send(("failed", program, failure))
             program, failure = shrink(program, failure, seconds)
@@ -125,6 +130,8 @@ def hunt(
                     if word == "failed":  # it shrinks now
                         worker.since = time.monotonic() + shrinking
                         continue
+                    if word == "broken":  # the test itself
+                        raise RuntimeError(f"seed {seed}, program {program}: {failure}")
                     result.programs += 1
                     result.asked[program.modes.ask] += 1
                     if failure is not None:

@@ -191,14 +191,12 @@ def run_function(program: Program) -> str:
         body.append("found['random state'] = torch.get_rng_state()")
     text = indent("\n".join(line for line in body if line), "    ")
     outer = ["mb.backend('formula')"] if modes.formula else []
+    if modes.route == "explicit" and modes.checkpoint:  # whose forward runs in the backward again
+        outer.append("(mb.explicit() if ours else nullcontext())")
     outer += ["torch.autograd.set_detect_anomaly(True)"] if modes.watch == "anomaly" else []
     if outer:
         text = f"    with {', '.join(outer)}:\n{indent(text, '    ')}"
-    lines = [
-        "def noise(v):",
-        "    g = torch.Generator().manual_seed(SEED + 3)",
-        "    return torch.randn(v.shape, generator=g).to(v.dtype)",
-        "",
+    lines = [*([NOISE] if "noise(" in text or "noise(" in LOSS[modes.loss] else []),
         "def loss(y):",
         f"    return sum({LOSS[modes.loss]} for v in y if v.requires_grad)"
         if modes.ask not in TRANSFORM
@@ -225,10 +223,16 @@ THREADS = """def run(ours, found):
         found |= {f'{name} in thread {k}': value for name, value in own.items()}"""
 
 
+NOISE = """def noise(v):
+    g = torch.Generator().manual_seed(SEED + 3)
+    return torch.randn(v.shape, generator=g).to(v.dtype)
+"""
+
+
 def forward_contexts(modes: Modes) -> str:
     """What the forward runs in."""
     found = []
-    if modes.route == "explicit":
+    if modes.route == "explicit" and not modes.checkpoint:
         found.append("(mb.explicit() if ours else nullcontext())")
     if modes.saving:
         found.append(f"mb.saving({modes.saving!r})")

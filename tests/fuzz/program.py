@@ -80,14 +80,17 @@ class Program:
     def script(self) -> str:
         """The definitions: `run(ours, found)` runs one side and fills the dict `found` with what is compared."""
         names = ", ".join(i.name for i in self.inputs)
+        codes = " ".join(step.code for step in self.steps)
         parts = [
             f"DTYPE, SEED = torch.{self.modes.dtype}, 0",
-            HEADER,
+            "THEIRS = vars(torch) | vars(nn.functional)",
+            *(f'THEIRS["{name}"] = {code}' for name, code in TOGETHER.items() if name in codes),
+            "OURS = THEIRS | {name: getattr(mb.functional, name) for name in mb.functional.__all__}",
+            "",
             "def modules():",
             "    torch.manual_seed(SEED)",
             f"    m = nn.ModuleList([{', '.join(self.modules)}])",
-            "    for p in m.parameters():  # off the initial values, where many gradients are simple",
-            "        p.data.add_(torch.randn_like(p), alpha=0.1)",
+            *([MOVED] if self.modules else []),
             *(["    m.eval()"] if not self.modes.training else []),
             *([f"    m[{k}].requires_grad_(False)" for k in self.modes.frozen if k < len(self.modules)]),
             "    return m.to(DTYPE)",
@@ -133,6 +136,34 @@ class Program:
     def code(self) -> str:
         """The whole script, which prints what differs."""
         return f"{IMPORTS}\n{self.script()}\n{COMPARISON}"
+
+    def with_modes(self, **changes: object) -> Program:
+        return replace(self, modes=replace(self.modes, **changes))  # type: ignore[arg-type]
+
+
+IMPORTS = """import threading
+import types
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
+
+import manual_backprop as mb
+"""
+
+# Two layers as one rule, which torch has as two calls.
+TOGETHER = {
+    "add_layer_norm": "lambda x, y, *a: (nn.functional.layer_norm(x + y, *a), x + y)",
+    "add_rms_norm": "lambda x, y, *a: (nn.functional.rms_norm(x + y, *a), x + y)",
+    "bias_activation": "lambda x, b, name: getattr(nn.functional, name)(x + b)",
+}
+
+MOVED = """    for p in m.parameters():  # off the initial values, where many gradients are simple
+        p.data.add_(torch.randn_like(p), alpha=0.1)"""
+
+COMPARISON}"
 
     def with_modes(self, **changes: object) -> Program:
         return replace(self, modes=replace(self.modes, **changes))  # type: ignore[arg-type]

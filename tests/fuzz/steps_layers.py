@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .draft import Draft, Reject
+from .draft import Draft, Reject, leaf
 
 # name of the function: the arguments of function and module, by name
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
@@ -67,7 +67,7 @@ def activation(d: Draft) -> None:
 
 def activation_in_place(d: Draft) -> None:
     name = d.one_of(*IN_PLACE, "sigmoid", "tanh")
-    value = d.pick(lambda t: not (t.is_leaf and t.requires_grad) or d.chance(0.02))
+    value = d.pick(lambda t: not leaf(t) or d.chance(0.02))
     options = d.one_of(*ACTIVATIONS[name])
     d.random_numbers |= name == "rrelu"
     form = d.one_of("function", "module", "underscore", "method", "no_grad")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .draft import Draft, Reject
+from .draft import Draft, Reject, leaf
 
 
 def view(d: Draft) -> None:
@@ -151,7 +151,7 @@ def only_torchs(d: Draft) -> None:
 
 def writable(d: Draft, least: int = 0) -> str:
     """A value to write into; now and then one that torch refuses."""
-    return d.pick(lambda t: t.dim() >= least and (not (t.is_leaf and t.requires_grad) or d.chance(0.02)))
+    return d.pick(lambda t: t.dim() >= least and (not leaf(t) or d.chance(0.02)))
 
 
 def write(d: Draft) -> None:
