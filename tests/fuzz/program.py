@@ -163,32 +163,6 @@ TOGETHER = {
 MOVED = """    for p in m.parameters():  # off the initial values, where many gradients are simple
         p.data.add_(torch.randn_like(p), alpha=0.1)"""
 
-COMPARISON}"
-
-    def with_modes(self, **changes: object) -> Program:
-        return replace(self, modes=replace(self.modes, **changes))  # type: ignore[arg-type]
-
-
-IMPORTS = """import threading
-import types
-from contextlib import nullcontext
-
-import torch
-from torch import nn
-from torch.autograd import forward_ad
-from torch.utils.checkpoint import checkpoint
-
-import manual_backprop as mb
-"""
-
-HEADER = """THEIRS = vars(torch) | vars(nn.functional) | {
-    "add_layer_norm": lambda x, y, *a: (nn.functional.layer_norm(x + y, *a), x + y),
-    "add_rms_norm": lambda x, y, *a: (nn.functional.rms_norm(x + y, *a), x + y),
-    "bias_activation": lambda x, b, name: getattr(nn.functional, name)(x + b),
-}
-OURS = THEIRS | {name: getattr(mb.functional, name) for name in mb.functional.__all__}
-"""
-
 COMPARISON = """
 theirs, ours = {}, {}
 for side, found in ((False, theirs), (True, ours)):
