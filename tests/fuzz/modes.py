@@ -163,6 +163,7 @@ def run_function(program: Program) -> str:
     if modes.route != "explicit":
         body.append("if ours:\n    mb.convert(m)")
     body += [f"F = types.SimpleNamespace(**({ours}))", before]
+    body += ["F.explicit = mb.explicit if ours else nullcontext"] if modes.route == "explicit" else []
     body += ["torch.manual_seed(SEED + 2)"] if modes.threads == 1 else []
     body.append(f"with {forward_contexts(modes)}:")
     if modes.ask in TRANSFORM:
@@ -191,8 +192,6 @@ def run_function(program: Program) -> str:
         body.append("found['random state'] = torch.get_rng_state()")
     text = indent("\n".join(line for line in body if line), "    ")
     outer = ["mb.backend('formula')"] if modes.formula else []
-    if modes.route == "explicit" and modes.checkpoint:  # whose forward runs in the backward again
-        outer.append("(mb.explicit() if ours else nullcontext())")
     outer += ["torch.autograd.set_detect_anomaly(True)"] if modes.watch == "anomaly" else []
     if outer:
         text = f"    with {', '.join(outer)}:\n{indent(text, '    ')}"
@@ -231,9 +230,7 @@ NOISE = """def noise(v):
 
 def forward_contexts(modes: Modes) -> str:
     """What the forward runs in."""
-    found = []
-    if modes.route == "explicit" and not modes.checkpoint:
-        found.append("(mb.explicit() if ours else nullcontext())")
+    found = ["F.explicit()"] if modes.route == "explicit" else []
     if modes.saving:
         found.append(f"mb.saving({modes.saving!r})")
     if modes.hooks:

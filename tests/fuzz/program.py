@@ -124,10 +124,13 @@ class Program:
             return lines
         kept = list(dict.fromkeys(made))
         reentrant = self.modes.checkpoint == "reentrant"
+        inside = [line.strip() for line in lines[first:last]]
+        if self.modes.route == "explicit":  # a part that runs again in the backward needs its own
+            inside = ["with F.explicit():", *(f"    {line}" for line in inside)]
         return [
             *lines[:first],
             f"    def part({', '.join(read)}):",
-            *(f"    {line}" for line in lines[first:last]),
+            *(f"        {line}" for line in inside),
             f"        return {', '.join(kept)}",
             f"    {', '.join(kept)} = checkpoint(part, {', '.join(read)}, use_reentrant={reentrant})",
             *lines[last:],

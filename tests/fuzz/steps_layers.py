@@ -11,7 +11,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "relu": ("",),
     "tanh": ("",),
     "elu": ("", "alpha=0.7", "alpha=-0.5"),
-    "celu": ("", "alpha=0.7"),
+    "celu": ("", "alpha=0.75"),  # torch's backward rounds alpha to float32
     "selu": ("",),
     "silu": ("",),
     "mish": ("",),

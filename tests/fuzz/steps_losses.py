@@ -41,7 +41,8 @@ def binary(d: Draft) -> None:
     weight = d.new(d.one_of(shape, shape[-1:]), "uniform", grad=False)
     options = d.one_of("", "", "weight={2}")
     if d.chance(0.5):
-        code = "F.binary_cross_entropy(F.sigmoid({0}), {1}, "
+        # a probability that rounds to 1 has no digits left in 1 - p
+        code = "F.binary_cross_entropy(F.sigmoid({0}.clamp(-4, 4)), {1}, "
     else:
         code, options = "F.binary_cross_entropy_with_logits({0}, {1}, ", d.one_of(options, "pos_weight={2}")
     d.add(f"{code}{joined(reduced(d), options)})", value, target, weight)
