@@ -24,6 +24,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--program", type=int, help="this one program of --seed alone")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--compile", action="store_true", help="now and then a program under torch.compile (slow)")
+    parser.add_argument("--focus", default="", metavar="PART", help="often steps with this in their name: celu, Conv")
     parser.add_argument("--modes", nargs="*", default=[], metavar="NAME=VALUE", help="in every program: saving=off ...")
     parser.add_argument("--shrink", type=float, default=60, help="seconds at most to make one program small")
     options = parser.parse_args(words)
@@ -33,7 +34,7 @@ def main(words: list[str] | None = None) -> int:
     only = dict(word.split("=", 1) for word in options.modes)
     if options.program is not None:
         torch.set_num_threads(1)
-        return alone(drawn(seed, options.program, options.compile).with_modes(**only), options.shrink)
+        return alone(drawn(seed, options.program, options.compile, options.focus).with_modes(**only), options.shrink)
     print(f"seed {seed}, {options.processes} processes, {options.minutes:g} minutes", flush=True)
     last = time.monotonic()
 
@@ -45,8 +46,8 @@ def main(words: list[str] | None = None) -> int:
             print(so_far, flush=True)
             last = time.monotonic()
 
-    found = hunt(seed, options.minutes * 60, options.programs, options.processes, options.compile, options.shrink,
-                 only, report)  # fmt: skip
+    found = hunt(seed, options.minutes * 60, options.programs, options.processes, options.compile, options.focus,
+                 options.shrink, only, report)  # fmt: skip
     print(f"{found}; seed {seed}")
     return 1 if found.found else 0
 

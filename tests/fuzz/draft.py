@@ -29,11 +29,11 @@ def leaf(tensor: Tensor) -> bool:
 class Draft:
     """Inputs, modules and steps so far, and every value as a tensor on the meta device.
 
-    `rng` draws: Hypothesis shrinks what it has drawn towards the first of several choices and the lowest number.
+    A `focus` is part of a name that is chosen whenever it can be. `rng` draws: Hypothesis shrinks what it has drawn towards the first of several choices and the lowest number.
     """
 
-    def __init__(self, rng: random.Random, dtype: torch.dtype, limit: int, errors: float) -> None:
-        self.rng, self.dtype, self.limit, self.errors = rng, dtype, limit, errors
+    def __init__(self, rng: random.Random, dtype: torch.dtype, limit: int, errors: float, focus: str = "") -> None:
+        self.rng, self.dtype, self.limit, self.errors, self.focus = rng, dtype, limit, errors, focus
         self.inputs: list[Input] = []
         self.modules: list[str] = []
         self.steps: list[Step] = []
@@ -47,6 +47,8 @@ class Draft:
     # choices
 
     def one_of(self, *choices: Any) -> Any:
+        if self.focus and self.chance(0.8):
+            choices = tuple(c for c in choices if self.focus in str(c)) or choices
         return self.rng.choice(choices)
 
     def chance(self, probability: float) -> bool:

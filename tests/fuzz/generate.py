@@ -54,11 +54,12 @@ ASKS = {
 SMALL = ("jacrev", "jacfwd", "jacobian", "hessian")
 
 
-def generate(rng: random.Random, compiled: bool = False) -> Program:
-    """A program; with `compiled`, now and then one under torch.compile, which takes seconds."""
+def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Program:
+    """A program; with `compiled`, now and then one under torch.compile, which takes seconds; with a `focus`, often with
+    steps in whose name it occurs."""
     modes = draw_modes(rng, compiled)
     large = modes.ask not in SMALL and rng.random() > 0.45
-    d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04)
+    d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
     d.new(first_shape(rng, large), rng.choice(["normal", "normal", "tied", "linspace", "large"]), grad=True)
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())

@@ -24,9 +24,9 @@ PATIENCE = 180
 """Seconds after which a program counts as one that hangs; most take a hundredth of one."""
 
 
-def drawn(seed: int, number: int, compiled: bool = False) -> Program:
+def drawn(seed: int, number: int, compiled: bool = False, focus: str = "") -> Program:
     """The program of that number: the same in any process."""
-    return generate(random.Random(f"{seed}/{number}"), compiled)
+    return generate(random.Random(f"{seed}/{number}"), compiled, focus)
 
 
 def signature(program: Program, failure: Failure) -> str:
@@ -58,13 +58,13 @@ class Hunt:
         return f"{self.programs} programs, {self.failures} failed, {len(self.found)} of them for different reasons"
 
 
-def work(pipe: Connection, seed: int, compiled: bool, seconds: float, only: dict[str, object]) -> None:
+def work(pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float, only: dict[str, object]) -> None:
     """Judge the programs whose numbers come in; shrink those that fail."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     while (number := pipe.recv()) is not None:
         try:
-            program = drawn(seed, number, compiled).with_modes(**only)
+            program = drawn(seed, number, compiled, focus).with_modes(**only)
             failure = judge(program)
         except Exception:
             pipe.send(("broken", number, traceback.format_exc()))
@@ -81,6 +81,7 @@ def hunt(
     programs: int | None = None,
     processes: int = 2,
     compiled: bool = False,
+    focus: str = "",
     shrinking: float = 60,
     only: dict[str, object] | None = None,
     report: Any = lambda *_: None,
@@ -91,7 +92,7 @@ def hunt(
 
     def start() -> Worker:
         here, there = context.Pipe()
-        args = (there, seed, compiled, shrinking, only or {})
+        args = (there, seed, compiled, focus, shrinking, only or {})
         process = context.Process(target=work, args=args, daemon=True)
         process.start()
         there.close()
@@ -144,7 +145,7 @@ def hunt(
                 failed = f"no end after {PATIENCE} s"
             if failed:
                 result.programs += 1
-                note(worker.number, drawn(seed, worker.number, compiled), Failure("crash", failed, failed))
+                note(worker.number, drawn(seed, worker.number, compiled, focus), Failure("crash", failed, failed))
                 workers.remove(worker)
                 fresh = start()
                 if feed(fresh):

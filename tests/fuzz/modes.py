@@ -73,7 +73,7 @@ if second.requires_grad:
 {GRADS.replace("p.grad", "p.grad if p.grad is None else p.grad.detach()")}""",
 }
 
-# These call the program themselves; f: the program as a function of its floating inputs.
+# These call the program themselves; f: the program as a function of the inputs that are differentiated.
 TRANSFORM = {
     "func_grad": "found['grad'] = torch.func.grad(lambda *a: loss(f(*a)), argnums=tuple(range(len(floats))))(*floats)",
     "func_vjp": "y, back = torch.func.vjp(f, *floats)\nfound['vjp'] = back([noise(v) for v in y])",
@@ -167,10 +167,10 @@ def run_function(program: Program) -> str:
     body += ["torch.manual_seed(SEED + 2)"] if modes.threads == 1 else []
     body.append(f"with {forward_contexts(modes)}:")
     if modes.ask in TRANSFORM:
-        floats = ", ".join(i.name for i in program.inputs if i.floating)
-        given = ", ".join(i.name if i.floating else f"x[{k}]" for k, i in enumerate(program.inputs))
+        floats = ", ".join(i.name for i in program.inputs if i.grad)
+        given = ", ".join(i.name if i.grad else f"x[{k}]" for k, i in enumerate(program.inputs))
         body += [
-            "    floats = [v.detach() for v in x if v.is_floating_point()]",
+            "    floats = [v.detach() for v in x if v.requires_grad]",
             f"    f = lambda {floats}: program(F, m, {given})",
             indent(TRANSFORM[modes.ask], "    "),
         ]

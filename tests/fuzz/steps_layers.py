@@ -55,7 +55,7 @@ def joined(*arguments: str) -> str:
 
 def activation(d: Draft) -> None:
     name = d.one_of(*ACTIVATIONS)
-    options = d.one_of(*ACTIVATIONS[name])
+    options = d.rng.choice(ACTIVATIONS[name])
     value = d.pick()
     d.random_numbers |= name == "rrelu"
     if d.chance(0.5):
