@@ -1,6 +1,11 @@
 """The tests run in one process per core (pytest-xdist), each with one thread: small tensors gain nothing from more."""
 
+import os
 import shutil
+
+# Kernels that are tested with two threads run beside the other workers: threads that spin while they wait for one
+# another would take the cores from those. OpenMP reads it when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
