@@ -228,7 +228,9 @@ NETWORKS: dict[str, Callable[..., torch.nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "vgg11_bn" else []) for name in NETWORKS]
+)
 def test_torchvision_networks_in_float64(name: str) -> None:
     """Equal loss; every gradient within 1e-9 of the unconverted copy's (norm of the difference over norm): float64 sums
     in another order, many layers deep."""

@@ -248,8 +248,10 @@ HOOKS: dict[str, tuple[Callable, Callable]] = {
 @pytest.mark.parametrize("name", HOOKS)
 def test_hooks_on_saved_tensors_keep_no_more(name: str) -> None:
     """The bytes that a user's hook is given are those that are kept without one."""
-    net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU(),
-                        nn.Dropout(0.1), nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2))  # fmt: skip
+    net = nn.Sequential(
+        nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(0.1),
+        nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2),
+    )  # fmt: skip
     x = torch.randn(ROWS, WIDTH, requires_grad=True)
     given: list[int] = []
 

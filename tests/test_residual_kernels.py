@@ -88,11 +88,11 @@ def test_backward(shape: Any, axes: int, dtype: torch.dtype, threads: int, monke
     for delta, delta_sum in zip(deltas, [None, deltas[2], deltas[3], deltas[1]], strict=True):
         for w in (weight, None):
             size, facts = term(delta, invstd, w), (delta, delta_sum, summed, w)
-            for needs in itertools.product((True, False), repeat=3):
+            for needs in itertools.product((True, False), repeat=3) if summed.numel() < 2**16 else ((True,) * 3,):
                 exact(AddLayerNorm.derivatives, *facts, mean, invstd, normalized, needs, scale=size)
             for needs in ((True, True), (True, False), (False, True)):
                 exact(AddRMSNorm.derivatives, *facts, invrms, normalized, needs, scale=size)
-    assert names == [f"norm_derivatives_{rows.REAL[dtype]}"] * (8 * (6 + 3))
+    assert names == [f"norm_derivatives_{rows.REAL[dtype]}"] * (8 * ((6 if summed.numel() < 2**16 else 1) + 3))
 
 
 def test_backward_in_bfloat16_rounds_once(monkeypatch: pytest.MonkeyPatch) -> None:

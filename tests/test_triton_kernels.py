@@ -30,6 +30,11 @@ if not INTERPRETED:
     pytestmark = pytest.mark.gpu
 
 DTYPES = torch.float32, torch.bfloat16, torch.float16
+# interpreted these take seconds: by default the 16 bits, which all kernels read and write in the same way, are left to
+# softmax, cross entropy, max pooling, group norm and dropout
+WIDE_FIRST = pytest.mark.parametrize(
+    "dtype", [torch.float32, *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in DTYPES[1:])]
+)
 EPS = {dtype: torch.finfo(dtype).eps for dtype in DTYPES}
 ROUNDINGS = 40  # of float32, in sums of up to some thousand numbers; a result in 16 bits is rounded once more
 INF, NAN = float("inf"), float("nan")
@@ -165,7 +170,7 @@ def terms(delta: Tensor, invstd: Tensor, channels: int) -> float:
 NORMS = [((32, 64), 1), ((1, 1), 1), ((5, 3, 7), 2), ((70, 33), 1), ((3, 5001), 1)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@WIDE_FIRST
 @pytest.mark.parametrize(("shape", "axes"), NORMS)
 def test_norms_of_rows(shape: Any, axes: int, dtype: torch.dtype, launches: list[str]) -> None:
     input, normalized = randn(*shape, dtype=dtype, scale=3) + 1, torch.Size(shape[-axes:])
@@ -196,7 +201,7 @@ def added(summed: Tensor, input: Tensor, other: Tensor) -> None:
     torch.testing.assert_close(summed, input + other, rtol=EPS[torch.bfloat16] if rough else 0, atol=0)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@WIDE_FIRST
 @pytest.mark.parametrize(("shape", "axes"), NORMS)
 def test_norms_behind_a_residual(shape: Any, axes: int, dtype: torch.dtype, launches: list[str]) -> None:
     normalized = torch.Size(shape[-axes:])
@@ -250,7 +255,7 @@ def test_residuals_that_the_kernels_do_not_take(launches: list[str]) -> None:
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu", "mish", "tanh", "sigmoid")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@WIDE_FIRST
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("shape", [(7,), (300, 33), (2, 5, 64)])
 def test_bias_and_activation(shape: Any, activation: str, dtype: torch.dtype, launches: list[str]) -> None:
@@ -278,7 +283,7 @@ def test_group_norm(shape: Any, groups: int, dtype: torch.dtype, launches: list[
     assert launches == ["_row_sums", "_affine"] * 8 + ["_row_sums"]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@WIDE_FIRST
 @pytest.mark.parametrize("shape", [(40, 6), (3, 70, 5, 5), (2, 4, 3, 2, 3), (5, 3, 100)])
 def test_batch_norm(shape: Any, dtype: torch.dtype, launches: list[str]) -> None:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -329,7 +334,7 @@ def test_max_pool(
     assert launches == ["_max_pool_winners"] * 4 + ["_max_pool_delta"] * 4
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@WIDE_FIRST
 @pytest.mark.parametrize("counted", [True, False])
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "ceil"), POOLS)
 def test_avg_pool(
@@ -355,7 +360,7 @@ ATTENTIONS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@WIDE_FIRST
 @pytest.mark.parametrize("how", ["plain", "causal", "bool", "added", "dropout"])
 @pytest.mark.parametrize(("batch", "queries", "keys", "width", "width_v"), ATTENTIONS)
 def test_attention(
