@@ -7,7 +7,8 @@ python -m benchmarks.cuda --dry-run           every line of this on the CPU, wit
 
 Contestants take turns in one process: "eager" is torch.nn; "exact" ours as it is by default; "off" ours keeping every
 tensor as autograd does; "compile" eager under torch.compile; "liger" eager with Liger-Kernel's LayerNorm and
-cross-entropy, where the package imports.
+cross-entropy, where the package imports; "eager-graph" and "exact-graph" replay a CUDA graph of a step, so that nobody
+waits for Python.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ PROFILED = 20
 HOW = (
     "bfloat16 autocast; ResNet-50 and ViT-S/16 on 64 images of 224 x 224, GPT-2 small on 8 x 1,024 tokens. A step is "
     "forward, loss and backward, without an optimizer. `eager` is torch.nn, `exact` ours as it is by default, `off` "
-    "ours keeping every tensor as autograd does."
+    "ours keeping every tensor as autograd does; `eager-graph` and `exact-graph` replay a CUDA graph of such a step."
 )
 
-CONTESTANTS = ("eager", "exact", "off", "compile", "liger")
+CONTESTANTS = ("eager", "exact", "off", "compile", "liger", "eager-graph", "exact-graph")
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -169,8 +170,9 @@ def profile(step: Callable[[], None], device: str) -> str:
         start = now()
         step()
         seconds = now() - start
-    kernels = [e for e in record.key_averages() if e.self_device_time_total]  # in microseconds
-    busy = sum(e.self_device_time_total for e in kernels) / 1e6
+    on_cpu = torch.profiler.DeviceType.CPU  # where operators are listed again, with the time of their kernels
+    kernels = [e for e in record.key_averages() if e.device_type != on_cpu]
+    busy = sum(e.self_device_time_total for e in kernels) / 1e6  # of microseconds
     kernels.sort(key=lambda e: e.self_device_time_total, reverse=True)
     lines = [(e.key[:90], e.count, duration(e.self_device_time_total / 1e6)) for e in kernels[:PROFILED]]
     said = f"{duration(busy)} of kernels in a step of {duration(seconds)} (with the profiler's own time)"
@@ -183,11 +185,14 @@ def measure(
     """Every contestant alone for its memory, then all in turns for their time."""
     torch.manual_seed(0)
     model, x, y = network.build().to(device), network.input().to(device), network.target().to(device)
-    found, contestants = Found(), {}
+    found = Found()
+    steps: dict[str, Callable[[], Any]] = {}
+    alive: list[Contestant] = []  # a graph reads where their tensors lie
     for name in names:
         theirs = copy.deepcopy(model)
         try:
-            if name == "eager":
+            kind, _, replayed = name.partition("-")
+            if kind == "eager":
                 contestant = Contestant(theirs, x, y, F.cross_entropy)
             elif name == "compile":
                 compiled: Any = torch.compile(theirs)
@@ -195,12 +200,16 @@ def measure(
             elif name == "liger":
                 contestant = Contestant(*_placed(liger(theirs), x, y))
             else:
-                contestant = Contestant(mb.convert(theirs), x, y, mb.functional.cross_entropy, name)
+                contestant = Contestant(mb.convert(theirs), x, y, mb.functional.cross_entropy, kind)
             start = now()
             contestant.step()
             if name == "compile":
                 found.compiling = now() - start
             contestant.step()
+            if replayed:
+                steps[name] = graphed(contestant.step, device)
+                alive.append(contestant)
+                continue
         except ImportError as error:
             found.missing[name] = str(error)
             continue
@@ -215,9 +224,25 @@ def measure(
             found.profiles[name] = profile(contestant.step, device)
         found.kept[name], found.peak[name] = contestant.memory()
         contestant.model.zero_grad(set_to_none=True)
-        contestants[name] = contestant
-    found.seconds = interleaved({name: c.step for name, c in contestants.items()}, rounds, budget)
+        steps[name] = contestant.step
+    found.seconds = interleaved(steps, rounds, budget)
     return found
+
+
+def graphed(step: Callable[[], None], device: str) -> Callable[[], Any]:
+    """The replay of a CUDA graph of a step; on the CPU the step."""
+    if device != "cuda":
+        return step
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # cuBLAS and cuDNN get their memory
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def _placed(pair: tuple[nn.Module, Loss], x: Tensor, y: Tensor) -> tuple[nn.Module, Tensor, Tensor, Loss]:
@@ -230,15 +255,13 @@ def summary(results: dict[str, Found]) -> str:
     for network, found in results.items():
         lines = []
         for name, seconds in found.seconds.items():
-            kept, peak = (
-                f"{values[name] / 2**20:,.0f} MiB ({_over(values, name)})" for values in (found.kept, found.peak)
-            )
+            kept, peak = (_over(values, name) for values in (found.kept, found.peak))
             step = str(ratio(seconds, found.seconds["eager"])) if "eager" in found.seconds else "-"
             lines.append((name, duration(statistics.median(seconds)), step, kept, peak))
         head = "contestant", "step", "over eager (quartiles)", "kept (over eager)", "peak (over eager)"
         notes = [f"{name}: n/a, {reason}" for name, reason in found.missing.items()]
         if found.compiling is not None:
-            notes.append(f"compile: {duration(found.compiling)} for the first step")
+            notes.append(f"compile: {duration(found.compiling)} for the first step, from what its caches hold")
         if {"eager", "exact"} <= found.seconds.keys():
             time = ratio(found.seconds["exact"], found.seconds["eager"]).value
             notes.append(f"exact: time at most {TIME}: {_verdict(time, TIME)}")
@@ -251,7 +274,10 @@ def summary(results: dict[str, Found]) -> str:
 
 
 def _over(values: dict[str, int], name: str) -> str:
-    return f"{values[name] / values['eager']:.2f}" if values.get("eager") else "-"
+    if name not in values:
+        return "-"
+    over = f"{values[name] / values['eager']:.2f}" if values.get("eager") else "-"
+    return f"{values[name] / 2**20:,.0f} MiB ({over})"
 
 
 def _verdict(value: float, target: float) -> str:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,27 +23,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree import ElementTree
 
 import torch
 
 from .common import table, write
 
 ROOT = Path(__file__).parents[1]
-GRACE = 10.0
-"""Seconds that a part has, once it is told to stop, to write down what it has found."""
 SHOWN = 200
 """Characters of the message of a test that failed."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Arguments of python -m; `dry` are those that replace the tests of `command` on the CPU."""
+    """Arguments of python -m; `dry` are those that replace `command` on the CPU. workers: most processes of pytest."""
 
     what: str
     limit: float
     command: tuple[str, ...]
     dry: tuple[str, ...]
+    workers: int = 16
 
     @property
     def tests(self) -> bool:
@@ -51,7 +49,18 @@ class Part:
 
 
 # warnings of another torch or driver fail nothing here; pytest prints them
-PYTEST = "pytest", "-q", "-W", "default", "-p", "no:cacheprovider", "--tb=short", "--color=no"
+PYTEST = (
+    "pytest",
+    "-p",
+    "benchmarks.records",
+    "-q",
+    "-W",
+    "default",
+    "-p",
+    "no:cacheprovider",
+    "--tb=short",
+    "--color=no",
+)
 FILES = "tests/test_triton_kernels.py", "tests/test_cuda_graph.py", "tests/test_layers.py"
 OTHERS = [
     str(path.relative_to(ROOT))
@@ -59,15 +68,15 @@ OTHERS = [
     if "pytest.mark.gpu" in path.read_text() and str(path.relative_to(ROOT)) not in FILES
 ]
 PARTS = {
-    "kernels": Part("the Triton kernels against their formulas", 90, (*PYTEST, FILES[0], "-m", "gpu"),
+    "kernels": Part("the Triton kernels against their formulas", 85, (*PYTEST, FILES[0], "-m", "gpu"),
                     (*PYTEST, FILES[0], "-m", "", "-k", "test_dropout")),
-    "graphs": Part("training steps captured as CUDA graphs", 40, (*PYTEST, FILES[1], "-m", "gpu"),
-                   (*PYTEST, FILES[1], "-m", "", "-k", "is_caught")),
+    "graphs": Part("training steps captured as CUDA graphs", 35, (*PYTEST, FILES[1], "-m", "gpu"),
+                   (*PYTEST, FILES[1], "-m", "", "-k", "is_caught"), 4),
     "steps": Part("a training step's time and memory", 200, ("benchmarks.cuda", "--budget", "12"),
                   ("benchmarks.cuda", "--dry-run", "--rounds", "2", "--without", "compile", "--without", "liger")),
-    "others": Part("the other tests that need a GPU", 35, (*PYTEST, *OTHERS, "-m", "gpu"),
-                   (*PYTEST, "tests/test_dropout.py", "-m", "", "-k", "complex_values")),
-    "layers": Part("every check of every layer", 100, (*PYTEST, FILES[2], "-m", "gpu and not slow"),
+    "others": Part("the other tests that need a GPU", 30, (*PYTEST, *OTHERS, "-m", "gpu"),
+                   (*PYTEST, "tests/test_dropout.py", "-m", "", "-k", "complex_values"), 3),
+    "layers": Part("every check of every layer", 130, (*PYTEST, FILES[2], "-m", "gpu and not slow"),
                    (*PYTEST, FILES[2], "-m", "", "-k", "test_layer and ReLU6-float32 and not cuda")),
 }  # fmt: skip
 """By name, in their order; eight minutes in all."""
@@ -87,52 +96,33 @@ class Outcome:
         return self.status == "passed"
 
 
-def run(part: Part, limit: float, folder: Path, dry: bool, workers: int) -> Outcome:
-    """The part in a process group of its own, which is interrupted at its limit, so that it writes what it has."""
-    arguments, report = list(part.dry if dry else part.command), folder / "junit.xml"
-    report.unlink(missing_ok=True)
+def run(part: Part, limit: float, records: Path, dry: bool, workers: int) -> Outcome:
+    """The part in a process group of its own, which ends at the limit at the latest."""
+    arguments = list(part.dry if dry else part.command)
     if part.tests:
-        arguments += ["-n", str(workers), f"--junit-xml={report}"]
-    environment = os.environ | ({"TRITON_INTERPRET": "1"} if dry else {})
+        arguments += ["-n", str(min(workers, part.workers))]
+    environment = os.environ | {"RECORDS": str(records)} | ({"TRITON_INTERPRET": "1"} if dry else {})
     start = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, start_new_session=True
-    )  # its output is ours
+    process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environment, start_new_session=True)
     try:
         status = "passed" if process.wait(limit) == 0 else f"failed (exit status {process.returncode})"
     except subprocess.TimeoutExpired:
         status = f"stopped at its limit of {limit:.0f} s"
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            status += ", and killed"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # also what it may have left running
         process.wait()
     outcome = Outcome(status, time.monotonic() - start)
     if part.tests:
-        read(report, outcome)
-        if outcome.good and not outcome.counts.get("passed"):
+        lines = records.read_text().splitlines() if records.exists() else []
+        tests = {line["test"]: line for line in map(json.loads, lines)}
+        outcome.counts = {k: sum(t["outcome"] == k for t in tests.values()) for k in ("passed", "failed", "skipped")}
+        outcome.failed = {name: t["message"][:SHOWN] for name, t in tests.items() if t["outcome"] == "failed"}
+        if outcome.good and not outcome.counts["passed"]:
             outcome.status = "failed (no test has run)"
+        if status.startswith("stopped"):  # pytest has not come to show them
+            print(*(f"\n== {name}\n{tests[name]['text']}" for name in outcome.failed), flush=True)
     return outcome
-
-
-def read(report: Path, outcome: Outcome) -> None:
-    """Counts and failures from pytest's report, if there is one."""
-    try:
-        cases = list(ElementTree.parse(report).iter("testcase"))
-    except (OSError, ElementTree.ParseError):
-        return
-    outcome.counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for case in cases:
-        bad = [e for e in case if e.tag in ("failure", "error")]
-        kind = "failed" if bad else "skipped" if any(e.tag == "skipped" for e in case) else "passed"
-        outcome.counts[kind] += 1
-        if bad:
-            message = " ".join((bad[0].get("message") or bad[0].text or "").split())
-            outcome.failed[f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"] = message[:SHOWN]
 
 
 def summary(outcomes: dict[str, Outcome]) -> str:
@@ -158,8 +148,8 @@ def summary(outcomes: dict[str, Outcome]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append")
-    parser.add_argument("--seconds", type=float, help="for all parts together; default: 465")
-    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 12), help="processes of pytest")
+    parser.add_argument("--seconds", type=float, help="for all parts together; default: 480")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of pytest")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU; no results are written")
     options = parser.parse_args(argv)
     if not options.dry_run and not torch.cuda.is_available():
@@ -172,14 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [name for name in PARTS if name in (options.part or PARTS)]
     scale = options.seconds / sum(PARTS[name].limit for name in names) if options.seconds else 1.0
     outcomes: dict[str, Outcome] = {}
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with tempfile.TemporaryDirectory() as folder:
         for name in names:
             print(f"\n== {name}: {PARTS[name].what}", flush=True)
-            workers = 0 if options.dry_run else options.workers
-            outcomes[name] = run(PARTS[name], PARTS[name].limit * scale, folder, options.dry_run, workers)
-    finally:
-        shutil.rmtree(folder)
+            workers, records = (0 if options.dry_run else options.workers), Path(folder, name)
+            outcomes[name] = run(PARTS[name], PARTS[name].limit * scale, records, options.dry_run, workers)
     text = summary(outcomes)
     print(f"\n{text}", flush=True)
     if not options.dry_run and not options.part:

@@ -71,8 +71,10 @@ def test_a_profile_names_kernels_and_their_time(monkeypatch: pytest.MonkeyPatch)
     class Event:
         def __init__(self, key: str, microseconds: float) -> None:
             self.key, self.count, self.self_device_time_total = key, 3, microseconds
+            kinds = torch.profiler.DeviceType
+            self.device_type = kinds.CPU if key.startswith("aten") else kinds.CUDA
 
-    events = [Event("aten::mm", 0.0), Event("small", 1000.0), Event("large", 4000.0)]
+    events = [Event("aten::mm", 4000.0), Event("small", 1000.0), Event("large", 4000.0)]
     monkeypatch.setattr(torch.profiler.profile, "key_averages", lambda self: events)
     text = cuda.profile(lambda: None, "cpu")
     assert text.startswith("5 ms of kernels in a step of ")
@@ -104,6 +106,7 @@ def test_bad(): assert 1 == 2, "one | two"
 HANGING = """
 import time
 def test_good(): pass
+def test_bad(): assert 3 == 4
 def test_endless(): time.sleep(600)
 """
 
@@ -115,7 +118,7 @@ def test_a_part_that_fails_or_hangs_stops_no_other(
         (tmp_path / f"test_{name}.py").write_text(text)
 
     def part(name: str, limit: float) -> gpu.Part:
-        options = "-q", "-c", "/dev/null", f"--rootdir={tmp_path}", "-p", "no:cacheprovider"
+        options = "-p", "benchmarks.records", "-q", "-c", "/dev/null", f"--rootdir={tmp_path}", "-p", "no:cacheprovider"
         return gpu.Part(f"{name} tests", limit, ("pytest", str(tmp_path / f"test_{name}.py"), *options), ())
 
     script = gpu.Part("no tests", 60, ("this",), ())
@@ -126,10 +129,11 @@ def test_a_part_that_fails_or_hangs_stops_no_other(
     assert gpu.main(["--workers", "0"]) == 1
     (name, _, text, data) = written[0]
     assert name == "gpu"
-    assert "| a | hanging tests | stopped at its limit of 15 s | " in text
+    assert "| a | hanging tests | stopped at its limit of 15 s | 1 passed, 1 failed |" in text
     assert "| b | failing tests | failed (exit status 1) | 1 passed, 1 failed |" in text
-    assert "- `test_failing::test_bad`: AssertionError: one | two assert 1 == 2" in text
-    assert data["a"]["seconds"] < 40
+    assert "- `test_failing.py::test_bad`: AssertionError: one | two assert 1 == 2" in text
+    assert data["a"]["failed"] == {"test_hanging.py::test_bad": "assert 3 == 4"}
+    assert "assert 3 == 4" in capfd.readouterr().out  # which pytest, killed, has not shown
     assert data["c"]["status"] == "passed"
 
 
