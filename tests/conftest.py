@@ -2,11 +2,13 @@
 
 import functools
 import os
+import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 # Kernels that are tested with two threads run beside the other workers: threads that spin while they wait for one
 # another would take the cores from those. OpenMP reads it when torch is imported.
@@ -18,6 +20,23 @@ import torch
 from manual_backprop.kernels import cache, memory, native, pointwise
 
 torch.set_num_threads(1)
+
+_lost: list[str] = []
+"""Tests after which this process can compute nothing more on the GPU."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, Any, Any]:
+    """After an illegal access CUDA refuses all that the process asks for, so that every later test would fail."""
+    if call.excinfo is not None and re.search(r"CUDA error:|Triton Error \[CUDA\]", str(call.excinfo.value)):
+        _lost.append(item.nodeid)
+    return (yield)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _lost and "PYTEST_XDIST_WORKER" in os.environ:
+        print(f"CUDA has failed in {_lost[0]}: {item.nodeid} is left to a new process", flush=True)
+        os._exit(1)  # pytest-xdist calls this test crashed, and runs the rest in a new worker
 
 
 @functools.cache

@@ -155,7 +155,9 @@ def unlike(theirs: Any, ours: Any, program: Program, name: str) -> str | None:
         for value, other in ((theirs, ours), (ours, theirs)):  # no second derivative is one of zero
             if value is None and isinstance(other, Tensor) and name.startswith("second") and not other.any():
                 return None
-        return None if type(theirs) is type(ours) and theirs == ours else f"{kind(theirs)} from torch, {kind(ours)} here"
+        return (
+            None if type(theirs) is type(ours) and theirs == ours else f"{kind(theirs)} from torch, {kind(ours)} here"
+        )
     if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
         return f"{kind(theirs)} from torch, {kind(ours)} here"
     if not theirs.is_floating_point():

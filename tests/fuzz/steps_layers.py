@@ -219,9 +219,7 @@ def pool(d: Draft) -> None:
 def embedding(d: Draft) -> None:
     count, width = d.size() + 2, d.size()
     value = d.new(d.one_of((5,), (2, 3), (4, 4), (0,)), "integers", high=count)
-    options = d.one_of(
-        "", "scale_grad_by_freq=True", "padding_idx=0", "padding_idx=-1", "max_norm=0.5", "sparse=True"
-    )
+    options = d.one_of("", "scale_grad_by_freq=True", "padding_idx=0", "padding_idx=-1", "max_norm=0.5", "sparse=True")
     if d.limit > 20_000 and d.chance(0.5):
         value = d.new((128, 32), "integers", high=count)
         width = 8
