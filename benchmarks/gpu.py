@@ -61,7 +61,7 @@ PYTEST = (
     "--tb=short",
     "--color=no",
 )
-FILES = "tests/test_triton_kernels.py", "tests/test_cuda_graph.py", "tests/test_layers.py"
+FILES = "tests/test_triton_kernels.py", "tests/test_cuda_graph.py", "tests/test_layers_cuda.py"
 OTHERS = [
     str(path.relative_to(ROOT))
     for path in sorted((ROOT / "tests").rglob("test_*.py"))

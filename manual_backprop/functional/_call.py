@@ -34,7 +34,7 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
         if forward_ad._current_level >= 0:
             return forward_mode(rule).apply(*args)
         if torch._C._are_functorch_transforms_active():
-            return rule.apply(*args)
+            return _unviewed(rule.apply(*args))
         if not torch.is_grad_enabled():
             return owned(rule.forward(*args), args)
         return plain(rule).apply(*args)
@@ -45,6 +45,16 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     finally:
         if mode is not None:
             torch._C._push_on_torch_function_stack(mode)
+
+
+def _unviewed(output: Any) -> Any:
+    """vmap gives results of a Function that are views of tensors made on the way: copies can be edited in place."""
+    if type(output) is tuple:
+        return tuple([_unviewed(part) for part in output])
+    inner = output
+    while isinstance(inner, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(inner):
+        inner = torch._C._functorch.get_unwrapped(inner)
+    return output.clone() if isinstance(inner, Tensor) and inner._is_view() else output
 
 
 def _under_autocast(rule: type[Rule], args: tuple) -> Any:

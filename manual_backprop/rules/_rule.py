@@ -214,6 +214,12 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _without_zeros(ctx: Any, output: Any) -> None:
+    """Where no delta comes, none goes on: torch would make one of zeros for the rule."""
+    if type(output) is not tuple:
+        ctx.set_materialize_grads(False)
+
+
 def owned(output: Any, args: tuple) -> Any:
     """What a rule returns is never a view of a tensor that was made on the way, so that it can be edited in place as
     what the twin returns can be. A view of one of the arguments stays one."""
@@ -235,6 +241,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
 
     def forward(ctx: Any, *args: Any) -> Any:
         output = owned(rule.forward(*args), args)
+        _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
         economize(ctx, args, output)
         return output
@@ -242,6 +249,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
     def cheap_forward(ctx: Any, *args: Any) -> Any:
         before = ask_for(args[0]) if overwritten else None
         output = owned(rule.forward(*args), args)
+        _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
         value = output[rule.made_again] if type(output) is tuple else output
         offer = None

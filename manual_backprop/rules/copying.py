@@ -1,6 +1,6 @@
 """Moving values about: Copy, Write (in place), Cast (to another dtype).
 
-Copy and Write have no tangent: under forward mode `inplace=True` writes without them.
+Write has no tangent: under forward mode `inplace=True` writes without it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Copy(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> Tensor:
         return delta
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return tangents[0].clone()
 
 
 class Write(Rule):
