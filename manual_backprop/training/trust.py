@@ -5,6 +5,7 @@ be imported and called. It is read only where all of it is on the lists here, or
 command line, and the files that they name with --config, are theirs and not looked at.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,12 +28,16 @@ def read_config(path: Path) -> dict[str, Any]:
     """The sections of a YAML file. Raises BadInput where there are none."""
     try:
         content = yaml.safe_load(path.read_text())
+        json.dumps(content, default=str, skipkeys=True)  # raises for what refers to itself
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"{path} is no YAML file: {error}") from error
+        raise BadInput(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} holds {content!r:.60}, expected sections such as model:, data: and trainer:")
+    held = [content.get(name) for name in SECTIONS] if isinstance(content, dict) else [content]
+    wrong = [part for part in held if not isinstance(part, dict | str | None)]
+    if wrong or not isinstance(content, dict):
+        shown = wrong[0] if wrong else content
+        raise BadInput(f"{path} holds {shown!r:.60}, expected sections such as model:, data: and trainer:")
     return content
 
 
