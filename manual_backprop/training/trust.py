@@ -21,6 +21,7 @@ SECTIONS = ("trainer", "model", "data", "run", "delta_flow", "finite_watch")
 # strings there stand for objects, in short names too
 OBJECTS = ("logger", "callbacks", "plugins", "profiler", "model_registry", "default_root_dir")
 WORD = re.compile(r"[\w:/+-]*")  # no import path, for want of a dot
+TEXT = re.compile(r"[\w./:+-]*")  # no dict, for want of a brace or blank: jsonargparse reads strings as YAML again
 DEEPEST, NAMED = 20, 3
 
 
@@ -69,11 +70,20 @@ def _leaves(where: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]
 
 def _harmless(where: str, value: Any) -> bool:
     top, key, *below = [*where.split("."), ""]
-    if not re.fullmatch(r"\w+(\.\w+)*", where) or not isinstance(value, bool | int | float | str | None):
+    if (
+        not re.fullmatch(r"\w+(\.\w+)*", where)
+        or "__" in where
+        or not isinstance(value, bool | int | float | str | None)
+    ):
         return False
     if top not in SECTIONS:
         return top in ("seed_everything", "ckpt_path", "verbose") or (top == "weights_only" and value in (None, True))
-    if where in (*SECTIONS, "data.augment", "run.output"):  # a section's value would be another file's name
+    if where in (
+        *SECTIONS,
+        "data.augment",
+        "model.net_args",
+        "run.output",
+    ):  # a section's value would be another file's name
         return value is None
     if where.endswith(".class_path"):
         return top == "model" and key in ("optimizer", "scheduler") and _known_step(value)
@@ -83,7 +93,7 @@ def _harmless(where: str, value: Any) -> bool:
         return value is None or isinstance(value, bool)
     if top in ("trainer", "model") and key != "net_args":
         return not isinstance(value, str) or bool(WORD.fullmatch(value)) or _known_step(value)
-    return True
+    return key != "net_args" or not isinstance(value, str) or bool(TEXT.fullmatch(value))
 
 
 def _known_model(name: Any) -> bool:

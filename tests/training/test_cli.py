@@ -2,6 +2,7 @@
 
 import csv
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_unknown_command(capsys):
     assert "Did you mean 'fit'" in capsys.readouterr().err
 
 
+def test_a_reader_that_leaves_early():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as pipe:
+        words = [sys.executable, "-m", "manual_backprop.cli", "--help"]
+        ended = subprocess.run(words, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
 def test_missing_extra_is_named(monkeypatch, capsys):
     find = command.util.find_spec
     monkeypatch.setattr(command.util, "find_spec", lambda name: None if name in ("sklearn", "rich") else find(name))
@@ -69,9 +79,7 @@ def test_help_shows_the_options(capsys, option):
 
 def test_the_command_and_errors_need_no_lightning():
     code = "import manual_backprop.cli, sys; sys.exit('pytorch_lightning' in sys.modules)"
-    from subprocess import run
-
-    assert run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # what a run leaves
