@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,36 @@ from ..errors import BadInput
 
 # what torch says of an object in a pickle that is neither a tensor nor plain data
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+
+
+# what Lightning writes, and takes for granted where it reads
+PARTS: dict[str, type] = {
+    "state_dict": dict,
+    "loops": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
+TRAINING_PARTS: dict[str, type] = {"callbacks": dict, "optimizer_states": list, "lr_schedulers": list}
+LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
+
+
+def require_parts(checkpoint: dict[str, Any], parts: Mapping[str, type], path: Any) -> None:
+    """Raises BadInput where a part of a checkpoint is missing or of another kind."""
+    kinds = {key: checkpoint.get(key) for key in parts}
+    wrong = [f"{key} is {type(part).__name__}" for key, part in kinds.items() if not isinstance(part, parts[key])]
+    if not wrong and parts is PARTS:
+        loops, weights, version = (checkpoint[key] for key in ("loops", "state_dict", "pytorch-lightning_version"))
+        if not all(isinstance(loops.get(loop), dict) for loop in LOOPS):
+            wrong.append(f"loops holds {', '.join(map(str, loops)) or 'none'}")
+        if not all(isinstance(key, str) and isinstance(t, torch.Tensor) for key, t in weights.items()):
+            wrong.append("state_dict holds more than tensors")
+        if not re.match(r"\d+(\.\d+)*", version):
+            wrong.append(f"pytorch-lightning_version is {version}")
+    if wrong:
+        raise BadInput(
+            f"{path} is not a checkpoint of such a run: {', '.join(wrong)}. Give one that `fit` has written."
+        )
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -47,6 +77,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise BadInput(f"{path} is not a checkpoint that can be read: {_why(error)}") from error
         if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
             raise BadInput(f"{path} is no training checkpoint: it holds no state_dict.")
+        require_parts(checkpoint, PARTS, path)
         return checkpoint
 
 

@@ -155,7 +155,8 @@ class Classifier(LightningModule):
                 ) from error
             loss = self.loss(logits, labels)
         self.measured("train").update(logits.detach(), labels, loss.detach())
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach(), prog_bar=True, batch_size=len(labels))
         return loss
 

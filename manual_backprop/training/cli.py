@@ -20,11 +20,11 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from .._files import write_atomically
-from ..errors import BadInput, nearest
+from ..errors import BadInput, nearest, require_at_least
 from . import datasets, runs
 from .accelerators import require_accelerator
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
-from .checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
+from .checkpoints import TRAINING_PARTS, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, require_parts
 from .classifier import Classifier
 from .data import DataModule
 from .epochs import EpochLines
@@ -56,6 +56,8 @@ EXPECTED_WARNINGS = (
 )
 
 
+# options of the trainer that count something, of which there must be one
+COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch")
 TRUST = (
     "load the checkpoint and the config.yaml beside it even where they can run code: they name classes of other "
     "packages, or hold pickled objects"
@@ -72,6 +74,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if isinstance(ex, BadInput):  # of a parser inside this one
             raise ex
+        message = _shorter(message.strip())
         below = [action.choices.values() for action in self._actions if isinstance(action.choices, dict)]
         actions = [action for parser in (self, *chain(*below)) for action in parser._actions]
         options = [name[2:] for action in actions for name in action.option_strings if name.startswith("--")]
@@ -88,7 +91,17 @@ class Parser(LightningArgumentParser):
             for word in re.findall(pattern, message):
                 if word not in known and "Did you mean" not in message and (guess := nearest(word, known)):
                     hints.append(f"Did you mean {prefix}{guess} in place of {prefix}{word}?")
-        raise BadInput("\n".join([message.strip(), *dict.fromkeys(hints)])) from ex
+        raise BadInput("\n".join([message, *dict.fromkeys(hints)])) from ex
+
+
+def _shorter(message: str) -> str:
+    """In one line what jsonargparse says in nine of a value that is of none of several types."""
+    wrong = re.findall(r"^ *- (.*)", message, re.MULTILINE)
+    types, value = re.search(r"Subtypes: \[(.*)\]", message), re.search(r"Given value: (.*)", message)
+    if not (wrong and types and value and all(line.startswith("Expected a ") for line in wrong)):
+        return message
+    expected = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>|typing\.", r"\1", types.group(1)).replace("NoneType", "null")
+    return f"{'.'.join(re.findall(r'Parser key .([^ ]+).:', message))}={value.group(1)}: expected one of {expected}."
 
 
 class SaveConfig(SaveConfigCallback):
@@ -144,7 +157,12 @@ class CLI(LightningCLI):
         datasets.spec(config.data.dataset)
         require_accelerator(config.trainer.accelerator)
         for part in (config.data, config.model):
-            part.seed = config.seed_everything if part.seed is None else part.seed
+            part.seed = int(config.seed_everything) if part.seed is None else part.seed
+        trainer = config.trainer
+        require_at_least("trainer", 0, **{key: trainer[key] for key in vars(trainer) if key.startswith("limit_")})
+        require_at_least("trainer", 1, **{key: trainer[key] for key in COUNTS})
+        if trainer.val_check_interval == 0:
+            raise BadInput("trainer.val_check_interval=0: give a share of the epoch, or batches; 1 or more of them.")
         if self.subcommand == "predict":
             config.trainer.devices = 1  # a few files; their order stays theirs
         net = config.model.net if isinstance(config.model.net, str) else config.model.net.class_path
@@ -181,6 +199,7 @@ class CLI(LightningCLI):
     def _require_further(self, config: Any) -> None:
         """Raises BadInput where the checkpoint to go on from is beyond the run's end."""
         self.loaded = AtomicCheckpointIO(self.resolved.trusted).load_checkpoint(config.ckpt_path)
+        require_parts(self.loaded, TRAINING_PARTS, config.ckpt_path)
         for option, word, done in (("max_epochs", "epoch", "epoch"), ("max_steps", "step", "global_step")):
             asked, trained = config.trainer[option], self.loaded[done] + (word == "epoch")
             if asked is not None and 0 <= asked < trained:
@@ -213,8 +232,18 @@ class CLI(LightningCLI):
             callbacks.append(Patience("val/loss", patience=self.options.patience))
         if trainer.enable_checkpointing is not False:
             checkpoints = self.folder / "checkpoints"
-            callbacks += [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints, self.options.checkpoint_every)]
+            # without validation no epoch is the best
+            callbacks += [BestCheckpoint(checkpoints)] if trainer.limit_val_batches != 0 else []
+            callbacks += [LastCheckpoint(checkpoints, self.options.checkpoint_every)]
         return callbacks
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error, BadInput) or "Does not validate" not in str(error):
+                raise
+            raise BadInput(f"The run cannot be made with these options: {' '.join(str(error).split())}") from error
 
     def before_fit(self) -> None:
         if self.trainer.is_global_zero:
@@ -238,7 +267,8 @@ class CLI(LightningCLI):
         pixels = data.splits["predict"].images
         table, picture = write_predictions(folder, data.files, pixels, probabilities, data.classes)
         for file, numbers in zip(data.files, probabilities, strict=True):
-            print(f"{file}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
+            name = str(file).encode(errors="replace").decode()
+            print(f"{name}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
         print(f"table {table}\npicture {picture}")
 
 
@@ -287,6 +317,12 @@ def main(arguments: Sequence[str]) -> int:
         )
     except NonFiniteLossError as error:
         raise BadInput(str(error)) from error
+    except (MisconfigurationException, ValueError) as error:
+        if isinstance(error, BadInput) or not (
+            isinstance(error, MisconfigurationException) or "`val_check" in str(error)
+        ):
+            raise
+        raise BadInput(" ".join(str(error).split())) from error
     except Stopped as stopped:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             more = f"; {how_to_continue(stopped.folder)}" if stopped.folder else ""

@@ -190,7 +190,9 @@ def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> tor
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option in options:
         if option not in parameters and not takes_any:
-            raise unknown(f"option of model {name}", option, [p for p in parameters if p not in ("shape", "classes")])
+            raise unknown(
+                f"option of model {name}", str(option), [p for p in parameters if p not in ("shape", "classes")]
+            )
     known = {"shape": shape, "classes": classes, "num_classes": classes, "in_channels": shape[0], "in_chans": shape[0]}
     given = {key: value for key, value in known.items() if key in parameters}
     try:

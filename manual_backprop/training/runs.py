@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from ..errors import BadInput, require_at_least, unknown
 from .trust import read_config, require_harmless
@@ -92,6 +92,11 @@ def default_config(dataset: str | None, net: str | None) -> list[Path]:
     return [path] if path.is_file() else []
 
 
+class KnownOptions(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message[0].upper()}{message[1:]}.")
+
+
 def resolve(arguments: Sequence[str]) -> Resolved:
     """Replace names of configs and the checkpoints "best" and "last" by paths, and add what was left out.
 
@@ -100,19 +105,22 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     best checkpoint and the config of its run, which must be harmless unless --trust is given.
     """
     command, *rest = arguments
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known = KnownOptions(add_help=False, allow_abbrev=False)
     known.add_argument("-c", "--config", action="append", default=[])
     known.add_argument("--ckpt_path")
-    known.add_argument("--images", nargs="+")
+    known.add_argument("--images", nargs="*")
     known.add_argument("--trust", action="store_true")
     for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
         known.add_argument(f"--{option}", dest=option.partition(".")[2])
     given, others = known.parse_known_args(rest)
-    if "--help" in others or "-h" in others:
+    if "-h" in others or any(word.partition("=")[0].endswith(("--help", ".help")) for word in others):
         return Resolved([command, *others])
     for option, value in (("name", given.name), ("version", given.version)):
         require_name(option, value)
 
+    for image in given.images or ():
+        if not image.isprintable():
+            raise BadInput(f"--images {image!a}: the name is no printable text. Name its folder, or rename it.")
     configs = [config_path(name) for name in given.config]
     in_file: dict[str, str] = {}
     for path in configs:
@@ -214,7 +222,7 @@ def make_folder(options: RunOptions, fresh: bool = True) -> tuple[Path, str]:
         probe = folder / f".{os.getpid()}"
         probe.write_bytes(b"writable")
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise BadInput(f"The run folder {folder} cannot be written: {error}. Choose one with --run.folder.") from error
     os.environ[INHERITED] = str(folder)
     return folder, folder.name

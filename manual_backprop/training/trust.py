@@ -5,6 +5,7 @@ be imported and called. It is read only where all of it is on the lists here, or
 command line, and the files that they name with --config, are theirs and not looked at.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ SECTIONS = ("trainer", "model", "data", "run", "delta_flow", "finite_watch")
 # strings there stand for objects, in short names too
 OBJECTS = ("logger", "callbacks", "plugins", "profiler", "model_registry", "default_root_dir")
 WORD = re.compile(r"[\w:/+-]*")  # no import path, for want of a dot
+TEXT = re.compile(r"[\w./:+-]*")  # no dict, for want of a brace or blank: jsonargparse reads strings as YAML again
 DEEPEST, NAMED = 20, 3
 
 
@@ -27,12 +29,16 @@ def read_config(path: Path) -> dict[str, Any]:
     """The sections of a YAML file. Raises BadInput where there are none."""
     try:
         content = yaml.safe_load(path.read_text())
+        json.dumps(content, default=str, skipkeys=True)  # raises for what refers to itself
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"{path} is no YAML file: {error}") from error
+        raise BadInput(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} holds {content!r:.60}, expected sections such as model:, data: and trainer:")
+    held = [content.get(name) for name in SECTIONS] if isinstance(content, dict) else [content]
+    wrong = [part for part in held if not isinstance(part, dict | str | None)]
+    if wrong or not isinstance(content, dict):
+        shown = wrong[0] if wrong else content
+        raise BadInput(f"{path} holds {shown!r:.60}, expected sections such as model:, data: and trainer:")
     return content
 
 
@@ -64,11 +70,20 @@ def _leaves(where: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]
 
 def _harmless(where: str, value: Any) -> bool:
     top, key, *below = [*where.split("."), ""]
-    if not re.fullmatch(r"\w+(\.\w+)*", where) or not isinstance(value, bool | int | float | str | None):
+    if (
+        not re.fullmatch(r"\w+(\.\w+)*", where)
+        or "__" in where
+        or not isinstance(value, bool | int | float | str | None)
+    ):
         return False
     if top not in SECTIONS:
         return top in ("seed_everything", "ckpt_path", "verbose") or (top == "weights_only" and value in (None, True))
-    if where in (*SECTIONS, "data.augment", "run.output"):  # a section's value would be another file's name
+    if where in (
+        *SECTIONS,
+        "data.augment",
+        "model.net_args",
+        "run.output",
+    ):  # a section's value would be another file's name
         return value is None
     if where.endswith(".class_path"):
         return top == "model" and key in ("optimizer", "scheduler") and _known_step(value)
@@ -78,7 +93,7 @@ def _harmless(where: str, value: Any) -> bool:
         return value is None or isinstance(value, bool)
     if top in ("trainer", "model") and key != "net_args":
         return not isinstance(value, str) or bool(WORD.fullmatch(value)) or _known_step(value)
-    return True
+    return key != "net_args" or not isinstance(value, str) or bool(TEXT.fullmatch(value))
 
 
 def _known_model(name: Any) -> bool:

@@ -79,14 +79,15 @@ def test_handlers_are_put_back_and_a_second_signal_does_not_interrupt_what_the_f
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_a_child_process_dies_of_the_signal():
-    with stoppable():
-        child = os.fork()
-        if not child:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+def test_a_child_process_dies_of_the_signal(monkeypatch):
+    sent = []
+    with stoppable() as received:
+        handler = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(stopping.os, "getpid", lambda: -1)  # as a process forked off here would see it
+        monkeypatch.setattr(stopping.os, "kill", lambda *what: sent.append((*what, signal.getsignal(signal.SIGTERM))))
+        handler(signal.SIGTERM, None)
+        assert sent == [(-1, signal.SIGTERM, signal.SIG_DFL)]
+        assert not received
 
 
 def test_the_other_commands_end_without_a_traceback(monkeypatch, capsys):
