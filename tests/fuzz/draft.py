@@ -18,12 +18,18 @@ class Reject(Exception):
     """No value fits what was to be added, or torch refuses it."""
 
 
-def leaf(tensor: Tensor) -> bool:
-    """Whether torch refuses to write into it. (Asking a view that a later write has made invalid raises.)"""
-    try:
+def forbidden(tensor: Tensor) -> bool:
+    """Whether torch refuses to write into it."""
+    try:  # a view that a later write has made invalid raises when it is asked
         return tensor.is_leaf and tensor.requires_grad
     except RuntimeError:
         return False
+
+
+def overlapping(tensor: Tensor) -> bool:
+    """Whether elements share memory, as in `unfold`: which of them is written last is for the order of a loop."""
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.numel() > reach + 1 and not (0 in tensor.stride())
 
 
 class Draft:
@@ -92,6 +98,8 @@ class Draft:
         if grad is None:
             grad = floating and self.rng.random() < 0.6
         layouts = ["plain"]
+        if floating and not grad and self.chance(0.02):
+            layouts = ["inference"]
         if floating and self.chance(0.3):
             layouts += ["transposed"] if len(shape) > 1 else []
             layouts += ["spread", "shifted"]
@@ -107,6 +115,12 @@ class Draft:
         self.meta[name] = meta.requires_grad_(grad)
         self.values.append(name)
         return name
+
+    def writable(self, least: int = 0) -> str:
+        """A value with so many axes to write into; now and then one that torch refuses."""
+        return self.pick(
+            lambda t: t.dim() >= least and not overlapping(t) and (not forbidden(t) or self.chance(0.02))
+        )
 
     def other(self, shape: tuple[int, ...], **kwargs: Any) -> str:
         """A value of that shape: one that is there, or a new input."""

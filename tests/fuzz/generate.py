@@ -20,6 +20,7 @@ from .program import Program
 FAMILIES: dict[Callable[[Draft], None], float] = {
     layers.activation: 6,
     tensors.arithmetic: 6,
+    tensors.chain: 1.5,
     tensors.view: 8,
     layers.activation_in_place: 8,
     tensors.write: 6,
@@ -41,17 +42,21 @@ FAMILIES: dict[Callable[[Draft], None], float] = {
     tensors.padded: 1,
     tensors.only_torchs: 2,
     tensors.reshaped_in_place: 0.5,
+    tensors.around: 1.5,
+    layers.again: 2,
+    layers.block: 2,
+    layers.wrapped: 0.7,
 }
 LOSSES = (losses.pair_loss, losses.classes, losses.binary)
 
 # ask: how often
 ASKS = {
     "backward": 10, "twice": 1, "twice_freed": 0.5, "accumulate": 1, "one_by_one": 1, "one_by_one_freed": 1,
-    "some": 1, "double": 4, "double_backward": 0.5, "forward": 0.2, "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1,
+    "some": 1, "batched": 0.5, "edited": 0.5, "triple": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2, "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1,
     "vmap": 1, "vmap_grad": 1, "jacrev": 0.7, "jacfwd": 0.7, "jacobian": 0.7, "hessian": 1, "functional_call": 1,
-    "dual": 0.7,
+    "dual": 0.7, "double_trick": 0.7, "hvp": 0.5,
 }  # fmt: skip
-SMALL = ("jacrev", "jacfwd", "jacobian", "hessian")
+SMALL = ("jacrev", "jacfwd", "jacobian", "hessian", "triple")
 
 
 def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Program:
@@ -60,7 +65,7 @@ def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Pro
     modes = draw_modes(rng, compiled)
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
-    d.new(first_shape(rng, large), rng.choice(["normal", "normal", "tied", "linspace", "large"]), grad=True)
+    d.new(first_shape(rng, large), rng.choice(["normal"] * 4 + ["kinks"] * 2 + ["linspace", "large", "kinks" if rng.random() < 0.8 else "special"]), grad=True)
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())
     if rng.random() > 0.8:  # a leaf cannot be written into, nor its views: often begin with a value that can
@@ -90,7 +95,7 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
     """Mostly one thing that is unusual, seldom more."""
     changes: dict[str, object] = {}
     if rng.random() > 0.55:
-        changes["dtype"] = "float32"
+        changes["dtype"] = rng.choice(["float32"] * 12 + ["bfloat16"] * 2 + ["float16"])
     changes["route"] = rng.choice(["functional", "modules", "explicit"])
     changes["ask"] = rng.choices(list(ASKS), list(ASKS.values()))[0]
     changes["loss"] = rng.choice(["sum", "random", "square", "mean", "transposed", "flipped"])
@@ -133,7 +138,7 @@ def first_shape(rng: random.Random, large: bool) -> tuple[int, ...]:
     axes = rng.choice([2, 3, 4, 1, 2, 3, 4, 5, 0])
     if not large:
         sizes = [rng.choice([3, 4, 2, 6, 1, 5, 8] if axes < 4 else [2, 3, 1, 4]) for _ in range(axes)]
-        if axes and rng.random() > 0.94:
+        if axes and rng.random() > 0.9:
             sizes[rng.randrange(axes)] = 0
         return tuple(sizes)
     if rng.random() > 0.9 and axes:

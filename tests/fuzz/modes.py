@@ -56,6 +56,24 @@ for n, p in leaves.items():
     "one_by_one_freed": """value = loss(y)
 for n, p in leaves.items():  # torch raises where this needs a node that is freed
     found[f'gradient of {n}'], = torch.autograd.grad(value, p, allow_unused=True)""",
+    "batched": """y = [v for v in y if v.requires_grad]
+gs = torch.autograd.grad(y, list(leaves.values()), [torch.stack([noise(v), torch.ones_like(v)]) for v in y],
+                         is_grads_batched=True, allow_unused=True)
+found |= {f'gradient of {n}': g for n, g in zip(leaves, gs)}""",
+    "edited": f"""value = loss(y)
+value.backward(retain_graph=True)
+{GRADS.replace("p.grad", "p.grad if p.grad is None else p.grad.clone()")}
+with torch.no_grad():  # as an optimizer does
+    _ = [p.mul_(1.25) for p in m.parameters()]
+value.backward()
+{GRADS.replace("gradient of", "gradient again of")}""",
+    "triple": """g = loss(y)
+for k in range(3):
+    gs = torch.autograd.grad(g, list(leaves.values()), create_graph=True, allow_unused=True)
+    found |= {f'derivative {k} of {n}': h if h is None else h.detach() for n, h in zip(leaves, gs)}
+    g = sum((h * noise(h)).sum() for h in gs if h is not None)
+    if not g.requires_grad:
+        break""",
     "some": """some = dict(list(leaves.items())[::2])
 gs = torch.autograd.grad(loss(y), list(some.values()), allow_unused=True)
 found |= {f'gradient of {n}': g for n, g in zip(some, gs)}""",
@@ -91,6 +109,10 @@ whole.m, whole.forward = m, f
 values = {f'm.{n}': p.detach() for n, p in m.named_parameters()}
 g = torch.func.grad(lambda p: loss(torch.func.functional_call(whole, p, tuple(floats))))
 found['grad'] = g(values)""",
+    "double_trick": """g = lambda *a: tuple(f(*a))  # differentiates the backward by its delta
+found['jvp'] = torch.autograd.functional.jvp(g, tuple(floats), tuple(noise(v) for v in floats))""",
+    "hvp": """g = lambda *a: loss(f(*a))
+found['hvp'] = torch.autograd.functional.hvp(g, tuple(floats), tuple(noise(v) for v in floats))""",
     "dual": """with forward_ad.dual_level():
     y = f(*[forward_ad.make_dual(v, noise(v)) for v in floats])
     found['tangents'] = [forward_ad.unpack_dual(v).tangent for v in y]""",
@@ -107,8 +129,8 @@ HOOKS = {
     "copy": "torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t)",
     "copy_back": "torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t.clone())",
     "save_on_cpu": "torch.autograd.graph.save_on_cpu()",
-    "mutation": "torch.autograd.graph.allow_mutation_on_saved_tensors()",
 }
+MUTATION = "torch.autograd.graph.allow_mutation_on_saved_tensors()"  # around the backward, too
 
 # What watches: lines before the forward, and behind it.
 WATCH = {
@@ -192,6 +214,7 @@ def run_function(program: Program) -> str:
         body.append("found['random state'] = torch.get_rng_state()")
     text = indent("\n".join(line for line in body if line), "    ")
     outer = ["mb.backend('formula')"] if modes.formula else []
+    outer += [MUTATION] if modes.hooks == "mutation" else []
     outer += ["torch.autograd.set_detect_anomaly(True)"] if modes.watch == "anomaly" else []
     if outer:
         text = f"    with {', '.join(outer)}:\n{indent(text, '    ')}"
@@ -236,7 +259,7 @@ def forward_contexts(modes: Modes) -> str:
     found = ["F.explicit()"] if modes.route == "explicit" else []
     if modes.saving:
         found.append(f"mb.saving({modes.saving!r})")
-    if modes.hooks:
+    if modes.hooks in HOOKS:
         found.append(HOOKS[modes.hooks])
     if modes.autocast:
         found.append(f"torch.autocast('cpu', torch.{modes.autocast})")

@@ -10,7 +10,9 @@ from .modes import Modes, run_function
 KINDS = {
     "normal": "torch.randn({shape})",
     "uniform": "torch.rand({shape})",
-    "tied": "torch.randint(-2, 3, {shape}).float()",  # equal numbers, and numbers at kinks
+    "kinks": "torch.tensor([0.0, 1, -1, 0.5, -0.5, 0.1, 3, -3, 6])[torch.randint(0, 9, {shape})]",  # many equal, too
+    "special": "torch.tensor([0.0, -0.0, 1, -2, 1e4, float('inf'), -float('inf'), float('nan')])"
+    "[torch.randint(0, 8, {shape})]",
     "linspace": "torch.linspace(-2, 2, {count}).reshape({shape})",
     "large": "torch.randn({shape}) * 30",
     "integers": "torch.randint(0, {high}, {shape})",
@@ -25,6 +27,7 @@ LAYOUTS = {
     "channels_last": "({made}).contiguous(memory_format=torch.channels_last)",
     "channels_last_3d": "({made}).contiguous(memory_format=torch.channels_last_3d)",
     "expanded": "({made})[:1].expand({shape})",
+    "inference": "torch.inference_mode()(lambda: {made})()",
     "shifted": "nn.functional.pad(({made}).flatten(), (1, 0))[1:].view({shape})",
 }
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from .program import Program
-
 KNOWN: tuple[tuple[str, str], ...] = (
     ("has derivative zero everywhere and no rule", "div with a rounding mode: no gradient would ever flow"),
 )
 
 
-def known_refusal(program: Program, error: Exception) -> bool:
+def known_refusal(error: Exception) -> bool:
     return any(part in str(error) for part, _ in KNOWN)

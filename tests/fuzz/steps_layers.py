@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .draft import Draft, Reject, leaf
+import torch
+
+from .draft import Draft, Reject
 
 # name of the function: the arguments of function and module, by name
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
@@ -56,6 +58,8 @@ def joined(*arguments: str) -> str:
 def activation(d: Draft) -> None:
     name = d.one_of(*ACTIVATIONS)
     options = d.rng.choice(ACTIVATIONS[name])
+    if name == "hardsigmoid" and d.dtype == torch.float64:  # torch's backward has 1 / 6 in float32
+        raise Reject
     value = d.pick()
     d.random_numbers |= name == "rrelu"
     if d.chance(0.5):
@@ -67,7 +71,9 @@ def activation(d: Draft) -> None:
 
 def activation_in_place(d: Draft) -> None:
     name = d.one_of(*IN_PLACE, "sigmoid", "tanh")
-    value = d.pick(lambda t: not leaf(t) or d.chance(0.02))
+    if name == "hardsigmoid" and d.dtype == torch.float64:
+        raise Reject
+    value = d.writable()
     options = d.one_of(*ACTIVATIONS[name])
     d.random_numbers |= name == "rrelu"
     form = d.one_of("function", "module", "underscore", "method", "no_grad")
@@ -284,3 +290,47 @@ def two_as_one(d: Draft) -> None:
     else:
         at = value, d.other(d.shape(value)), d.other(width)
         d.add(f"F.add_rms_norm({{0}}, {{1}}, {width}, {{2}}, 1e-5)", *at, makes=2)
+
+
+def again(d: Draft) -> None:
+    """A module that was called before: shared weights, statistics that go on."""
+    called = [step for step in d.steps if step.module is not None and step.at]
+    if not called:
+        raise Reject
+    step = d.rng.choice(called)
+    value = d.pick(lambda t: tuple(t.shape) == d.shape(step.at[0]))
+    d.add(step.code, value, *step.at[1:], module=step.module)
+
+
+def block(d: Draft) -> None:
+    """Several layers in a Sequential, as people write them."""
+    value = d.with_axes(1, 4)
+    shape = d.shape(value)
+    width = shape[-1]
+    d.random_numbers = True
+    activation = d.one_of("nn.ReLU()", "nn.ReLU(inplace=True)", "nn.GELU()", "nn.SiLU(inplace=True)", "nn.Tanh()",
+                          "nn.ELU(inplace=True)", "nn.LeakyReLU(0.1, inplace=True)", "nn.Hardswish(inplace=True)")  # fmt: skip
+    drop = d.one_of("nn.Dropout(0.2)", "nn.Dropout(0.2, inplace=True)", "nn.AlphaDropout(0.1, inplace=True)")
+    if len(shape) == 4 and d.chance(0.6):
+        c = shape[1]
+        layers = [f"nn.Conv2d({c}, {c}, 3, padding=1)", f"nn.BatchNorm2d({c})", activation, "nn.MaxPool2d(2)",
+                  "nn.Dropout2d(0.2, inplace=True)", f"nn.Conv2d({c}, 2, 1)", "nn.AdaptiveAvgPool2d(1)", "nn.Flatten()"]  # fmt: skip
+    else:
+        layers = [f"nn.Linear({width}, {width})", f"nn.LayerNorm({width})", activation, drop,
+                  f"nn.Linear({width}, 4)", activation, "nn.Flatten(0)"]  # fmt: skip
+    d.layer(f"nn.Sequential({joined(*(layer if d.chance(0.75) else '' for layer in layers))})", value)
+
+
+def wrapped(d: Draft) -> None:
+    """Weights that are no plain parameters."""
+    value = d.with_axes(1, 4)
+    layer = f"nn.Linear({d.shape(value)[-1]}, {d.size()})"
+    d.layer(
+        d.one_of(
+            f"nn.utils.parametrizations.weight_norm({layer})",
+            f"nn.utils.parametrizations.spectral_norm({layer})",
+            f"nn.utils.parametrizations.orthogonal({layer})",
+            f"nn.utils.prune.l1_unstructured({layer}, 'weight', 2)",
+        ),
+        value,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .draft import Draft, Reject, leaf
+from .draft import Draft, Reject
 
 
 def view(d: Draft) -> None:
@@ -102,6 +102,32 @@ def arithmetic(d: Draft) -> None:
     d.add(code, value, other)
 
 
+def chain(d: Draft) -> None:
+    """One cheap operation several times: what is made again from what is made again."""
+    value = d.pick()
+    code = d.one_of("F.add({0}, 0.1)", "F.mul({0}, 0.9)", "F.tanh({0})", "F.add({0}, {1})", "F.relu({0})", "F.silu({0})")
+    other = d.other(d.shape(value)[-1:])
+    for _ in range(d.rng.randint(2, 5)):
+        value = d.add(code, value, other)
+
+
+def around(d: Draft) -> None:
+    """What stands around a call: hooks, values without a graph, new leaves."""
+    value = d.pick()
+    code, makes = d.one_of(
+        ("{0}.requires_grad and {0}.register_hook(lambda g: g * 2)", 0),
+        ("{0}.requires_grad and {0}.retain_grad()", 0),
+        ("{0}.detach().requires_grad_()", 1),
+        ("torch.no_grad()(lambda: F.tanh({0}))()", 1),
+        ("torch.no_grad()(lambda: F.reshape({0}, (-1,)))()", 1),
+        ("torch.enable_grad()(lambda: F.mul({0}, 2.0))()", 1),
+        ("torch.autocast('cpu', torch.bfloat16, enabled=False)(lambda: F.tanh({0}))()", 1),
+        ("(lambda v: F.mul(v, 2.0))({0}.data)", 1),
+        ("F.mul({0}, {0}.detach())", 1),
+    )
+    d.add(code, value, makes=makes)
+
+
 def product(d: Draft) -> None:
     value = d.with_axes(1, 4)
     width = d.shape(value)[-1]
@@ -149,16 +175,13 @@ def only_torchs(d: Draft) -> None:
     d.add(code.replace("DTYPE", "{0}.dtype"), value)
 
 
-def writable(d: Draft, least: int = 0) -> str:
-    """A value to write into; now and then one that torch refuses."""
-    return d.pick(lambda t: t.dim() >= least and (not leaf(t) or d.chance(0.02)))
-
-
 def write(d: Draft) -> None:
     """In place, over the whole of a value."""
-    value, number = writable(d), d.number()
+    value, number = d.writable(), d.number()
     shape = d.shape(value)
     other = d.other(d.one_of(shape, shape[-1:]))
+    if other == value:  # torch's forward mode is wrong about x.mul_(x)
+        other = d.new(shape)
     code = d.one_of(
         "{0} += {1}",
         f"{{0}}.mul_({number})",
@@ -175,7 +198,6 @@ def write(d: Draft) -> None:
         f"{{0}}.clamp_(-1, 1)",
         "{0}.neg_()",
         "{0}.masked_fill_({0} > 0.5, 0.1)",
-        "{0}.mul_({0})",
         "{0}.addcmul_({1}, {1})",
         "{0}.exp_().clamp_(0, 2)",
     )
@@ -186,7 +208,7 @@ def write(d: Draft) -> None:
 
 def write_into_view(d: Draft) -> None:
     """In place, through a view that has no name."""
-    value, number = writable(d, 1), d.number()
+    value, number = d.writable(1), d.number()
     shape = d.shape(value)
     i = d.axis(value)
     seen = d.one_of(
@@ -207,6 +229,6 @@ def write_into_view(d: Draft) -> None:
 
 
 def reshaped_in_place(d: Draft) -> None:
-    value = writable(d, 2)
+    value = d.writable(2)
     code = d.one_of("{0}.unsqueeze_(0)", "{0}.squeeze_()", "{0}.transpose_(0, 1)", "{0}.detach_()")
     d.add(code, value, makes=0)
