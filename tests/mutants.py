@@ -25,8 +25,8 @@ import torch
 from manual_backprop.rules import RULES, backend
 from manual_backprop.testing import Subject
 from manual_backprop.testing.cases import CASES
-from manual_backprop.testing.checks.engine import graph, is_rule
 from manual_backprop.testing.checks.values import outcome
+from manual_backprop.testing.nodes import graph, is_rule
 from manual_backprop.testing.report import run_check
 from manual_backprop.testing.subject import differentiable
 

@@ -82,7 +82,7 @@ def test_without_a_compiler_formulas_run_and_say_so_once(tmp_path: Path) -> None
 
 
 def test_it_is_built_once_and_by_many_at_the_same_time(tmp_path: Path, quick: dict[str, str]) -> None:
-    environment = {"XDG_CACHE_HOME": str(tmp_path), **quick}
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path), **quick}
     command = [sys.executable, "-W", "ignore", "-c", BUILD]
     together = [
         subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
@@ -97,7 +97,8 @@ def test_it_is_built_once_and_by_many_at_the_same_time(tmp_path: Path, quick: di
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, quick: dict[str, str]) -> None:
     (tmp_path / "file").write_text("")
-    assert built({"XDG_CACHE_HOME": str(tmp_path / "file"), **quick}) == "[0.0, 2.0] True\n"
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path), **quick}
+    assert built(environment) == "[0.0, 2.0] True\n"
 
 
 @pytest.mark.parametrize("name", ["MaxPool2d", "AvgPool2d", "BatchNorm2d", "LayerNorm", "Dropout", "Mish", "NLLLoss"])

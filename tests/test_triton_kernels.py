@@ -324,7 +324,8 @@ def test_max_pool(
         x = input if special is None else torch.where(torch.rand(shape, device=DEVICE) < 0.4, special, input)
         x = x.to(dtype).contiguous(memory_format=memory_format)
         found, winner = kernel_of(rules.MaxPool.winners)(x, *options)
-        output, expected = rules.MaxPool.winners(x, *options)
+        # of windows of -inf alone torch's own kernel for channels last on CUDA names the first place of the image
+        output, expected = rules.MaxPool.winners(x.contiguous(), *options)
         torch.testing.assert_close(found, output, rtol=0, atol=0, equal_nan=True)
         assert torch.equal(winner, expected)
         assert winner.dtype == expected.dtype
@@ -471,8 +472,8 @@ def test_elementary_functions() -> None:
         function = getattr(torch, name)
         argument = x.abs() if name in ("log", "sqrt") else x.clamp(min=-0.999999) if name == "log1p" else x
         found, truth = cuda.module("pointwise").kernel(formula_of(function))(argument), function(argument.double())
-        # e^x of the language is one multiplication away from 2^x: x roundings; erfc has e^-x² in it
-        rtol = {"exp": 1e-5, "expm1": 1e-5, "erfc": 2e-5}.get(name, 1e-6)
+        # e^x of the language is one multiplication away from 2^x: x roundings; sigmoid has e^x in it, erfc e^-x²
+        rtol = {"exp": 1e-5, "expm1": 1e-5, "sigmoid": 1e-5, "erfc": 2e-5}.get(name, 1e-6)
         tiny = truth.abs() < torch.finfo(torch.float32).tiny
         torch.testing.assert_close(
             found.double()[~tiny], truth.float().double()[~tiny], rtol=rtol, atol=0, equal_nan=True

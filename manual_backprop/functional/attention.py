@@ -102,9 +102,9 @@ def _repeated(tensor: Tensor, query: Tensor) -> Tensor:
             f"Number of heads in key and value must divide the number of heads in query: {served}, {heads}"
         )
     *batch, rows, features = tensor.shape
-    apart = call(rules.Reshape, tensor, (*batch, 1, rows, features))
+    apart = tensor.unsqueeze(-3)
     repeated = call(rules.Expand, apart, (*batch, served // heads, rows, features))
-    return call(rules.Reshape, repeated, (*batch[:-1], served, rows, features))
+    return repeated.flatten(-4, -3)
 
 
 def _batched_alike(*tensors: Tensor) -> list[Tensor]:

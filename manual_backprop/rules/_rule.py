@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import _saving
-from ._again import Saving
-from ._saving import economize, note_of, remember
+from ._overrides import refuse_dead_overrides
+from ._recompute import Saving, ask_for
+from ._saving import Offer, economize
 
 RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
@@ -65,6 +66,9 @@ class Rule(torch.autograd.Function):
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
 
+    returns_more: ClassVar[bool] = False
+    """Whether it returns more than its output, such as a mask: torch then takes no write over a view."""
+
     overwrites: ClassVar[type[Rule] | None] = None
     """The rule that this one is the in-place version of."""
 
@@ -74,6 +78,7 @@ class Rule(torch.autograd.Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        refuse_dead_overrides(cls, Rule)
         # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
         AUTOCAST[cls.forward] = cls.autocast
@@ -135,7 +140,10 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     backward = ctx._forward_cls.backward
     if delta is not None and not torch._C._is_any_autocast_enabled():
         backward = UNGUARDED.get(backward, backward)
-    return backward(ctx, delta, *others)
+    gradients = backward(ctx, delta, *others)
+    if ctx.recipe is not None:
+        ctx.finished()
+    return gradients
 
 
 class _Part:
@@ -206,6 +214,18 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def owned(output: Any, args: tuple) -> Any:
+    """What a rule returns is never a view of a tensor that was made on the way, so that it can be edited in place as
+    what the twin returns can be. A view of one of the arguments stays one."""
+    if type(output) is tuple:
+        return tuple([owned(part, args) for part in output])
+    if isinstance(output, Tensor) and output._is_view():
+        base = output._base
+        if not any([isinstance(arg, Tensor) and (base is arg or base is arg._base) for arg in args]):
+            return output.data
+    return output
+
+
 @functools.cache
 def plain(rule: type[Rule]) -> type[Rule]:
     """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
@@ -214,25 +234,20 @@ def plain(rule: type[Rule]) -> type[Rule]:
     overwritten = rule.overwrites is not None
 
     def forward(ctx: Any, *args: Any) -> Any:
-        output = rule.forward(*args)
+        output = owned(rule.forward(*args), args)
         rule.setup_context(ctx, args, output)
-        economize(ctx, args)
+        economize(ctx, args, output)
         return output
 
     def cheap_forward(ctx: Any, *args: Any) -> Any:
-        before = note_of(args[0]) if overwritten else None
-        output = rule.forward(*args)
-        value = output[rule.made_again] if type(output) is tuple else output
-        if type(value) is not Tensor or value.numel() < _saving.LARGE or (recipe := rule.again(args, output)) is None:
-            rule.setup_context(ctx, args, output)
-            economize(ctx, args)
-            return output
-        function, arguments = chosen(recipe[0]), recipe[1]
-        noted = remember(value, function, arguments, before)
+        before = ask_for(args[0]) if overwritten else None
+        output = owned(rule.forward(*args), args)
         rule.setup_context(ctx, args, output)
-        economize(ctx, args)
-        if not noted:
-            remember(value, function, arguments, before)  # from what was saved just now
+        value = output[rule.made_again] if type(output) is tuple else output
+        offer = None
+        if type(value) is Tensor and value.numel() >= _saving.LARGE and (again := rule.again(args, output)) is not None:
+            offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before)
+        economize(ctx, args, output, offer)
         return output
 
     variant = _variant(

@@ -41,6 +41,7 @@ class Dropout(Rule):
 
     cheap = True
     keeps_input = False
+    returns_more = True
 
     @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
@@ -86,6 +87,7 @@ class AlphaDropout(Rule):
     """
 
     keeps_input = False
+    returns_more = True
 
     @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:

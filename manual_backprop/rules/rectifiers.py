@@ -81,7 +81,7 @@ class Threshold(Rule):
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
-        return choose(Threshold.output)(input, threshold, value)
+        return in_opmath(choose(Threshold.output), input, threshold, value)
 
     @staticmethod
     def output(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -94,7 +94,7 @@ class Threshold(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Threshold.delta_input)(delta, *ctx.saved_tensors, ctx.threshold), None, None
+        return in_opmath(choose(Threshold.delta_input), delta, *ctx.saved_tensors, ctx.threshold), None, None
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, threshold: float) -> Tensor:
@@ -102,7 +102,7 @@ class Threshold(Rule):
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return Threshold.delta_input(tangents[0], *inputs[:2])
+        return in_opmath(Threshold.delta_input, tangents[0], *inputs[:2])
 
 
 class LeakyReLU(Rule):

@@ -334,7 +334,7 @@ class Mish(Rule):
         q = 1 - s
         q2 = q * q
         r = s / (1 + q2)
-        return delta * (r * (1 + q + 4 * input * q2 / (1 + q2)))
+        return delta * (r * (1 + q + input * (4 * q2 / (1 + q2))))
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Checkpoints that are whole or not there: written aside and renamed, loaded without running code from the file."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,9 +14,16 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from .._files import write_atomically
 from ..errors import BadInput
 
+# what torch says of an object in a pickle that is neither a tensor nor plain data
+FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written atomically and synced, loaded with weights_only=True."""
+    """Lightning's checkpoint files, written atomically and synced, loaded with weights_only=True unless `trusted`."""
+
+    def __init__(self, trusted: bool = False) -> None:
+        super().__init__()
+        self.trusted = trusted
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()  # in memory first, so that a full disk shows as the plain OSError of one write
@@ -29,12 +36,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not Path(path).is_file():
             raise BadInput(f"No checkpoint file {path}.")
         try:
-            checkpoint = torch.load(path, map_location=map_location, weights_only=weights_only is not False)
-        except (RuntimeError, EOFError, OSError, UnpicklingError, KeyError) as error:
-            raise BadInput(f"{path} is not a checkpoint that can be read: {error}") from error
+            safe = not self.trusted and weights_only is not False
+            checkpoint = torch.load(path, map_location=map_location, weights_only=safe)
+        except Exception as error:  # whatever a damaged file makes zipfile, pickle and torch raise
+            if name := FORBIDDEN.search(str(error)):
+                raise BadInput(
+                    f"{path} holds the pickled object {name.group(1)}, expected tensors, numbers and strings: "
+                    "loading it could run code. If you trust where it comes from, add --trust."
+                ) from error
+            raise BadInput(f"{path} is not a checkpoint that can be read: {_why(error)}") from error
         if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
             raise BadInput(f"{path} is no training checkpoint: it holds no state_dict.")
         return checkpoint
+
+
+def _why(error: Exception) -> str:
+    """The first line of an error, less torch's advice to load without care."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
+    return text.splitlines()[0]
 
 
 class LastCheckpoint(Checkpoint):

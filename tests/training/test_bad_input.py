@@ -51,9 +51,44 @@ def test_a_trainer_that_cannot_be_made_leaves_nothing_in_the_run_folder(tmp_path
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--data.batch_size=1", "--model.net_args={norm: true}"],
+        ["--data.batch_size=1", "--model.net=cnn", "--model.net_args={channels: [4], pools: 2, hidden: [4]}"],
+    ],
+)
+def test_one_image_and_a_norm_over_the_batch(tmp_path, options):
+    with pytest.raises(BadInput, match=r"^1 training image.* BatchNorm .* needs two or more to train. Give a larger"):
+        fit(tmp_path, *options)
+
+
+def test_one_image_without_a_norm_trains(tmp_path):
+    fit(
+        tmp_path,
+        "--data.batch_size=1",
+        "--model.net_args={hidden: [4], norm: false}",
+        "--trainer.limit_train_batches=3",
+    )
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has what the test asks for in vain")
+@pytest.mark.parametrize("accelerator", ["tpu", "mps"])
+def test_an_accelerator_that_is_not_here(tmp_path, accelerator):
+    with pytest.raises(BadInput, match=rf"trainer.accelerator={accelerator}: .* not here. .*--trainer.accelerator=cpu"):
+        cli.main(["fit", f"--run.folder={tmp_path / 'runs'}", f"--trainer.accelerator={accelerator}"])
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_scheduler_that_the_optimizer_refuses(tmp_path):
     with pytest.raises(BadInput, match=r"model.scheduler cannot be made .*must support momentum"):
         fit(tmp_path, "--model.optimizer=LBFGS")
+
+
+def test_devices_that_are_no_number_of_them(tmp_path):
+    with pytest.raises(BadInput, match=r"The trainer cannot be made .*int > 0"):
+        cli.main(arguments("fit", tmp_path, "--trainer.devices=-1"))
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 def test_a_truncated_checkpoint_and_one_of_another_model(tmp_path):

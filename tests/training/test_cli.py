@@ -254,12 +254,12 @@ def test_last_means_the_run_started_last_and_best_the_newest_best(tmp_path):
             touch(tmp_path / name / "checkpoints" / "best.ckpt", best)
             touch(tmp_path / name / "checkpoints" / "last.ckpt", best)
     root = f"--run.folder={tmp_path}"
-    resolved = runs.resolve(["fit", root, "--ckpt_path=last"])
+    resolved = runs.resolve(["fit", root, "--ckpt_path=last"]).words
     assert {"--run.name=a", "--run.version=2", f"--config={tmp_path / 'a' / '2' / 'config.yaml'}"} <= set(resolved)
     assert not any(word.startswith("--ckpt_path") for word in resolved), "nothing was saved: it starts again"
-    resolved = runs.resolve(["fit", root, "--run.name=b", "--ckpt_path=last"])
+    resolved = runs.resolve(["fit", root, "--run.name=b", "--ckpt_path=last"]).words
     assert f"--ckpt_path={tmp_path / 'b' / '1' / 'checkpoints' / 'last.ckpt'}" in resolved
-    assert f"--ckpt_path={tmp_path / 'a' / '1' / 'checkpoints' / 'best.ckpt'}" in runs.resolve(["test", root])
+    assert f"--ckpt_path={tmp_path / 'a' / '1' / 'checkpoints' / 'best.ckpt'}" in runs.resolve(["test", root]).words
 
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):

@@ -1,0 +1,225 @@
+"""Runs a program with torch and with this library, and says whether they agree."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from .program import IMPORTS, Program
+from .refusals import known_refusal
+
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+SEEDS = 4
+"""A difference counts when these many draws of the numbers all show it. Rounding decides on which side of a kink a number
+lies, and one such number changes a delta entirely; that is chance, and in another draw gone. A defect is not."""
+
+ROUNDINGS = 64
+"""So many roundings of the largest number in a tensor need no further look: sums of ten thousands of terms in another
+order differ by as much."""
+
+SENSITIVITY = 16
+"""What torch's own result moves by, where its inputs move by one rounding or its dtype is float64, is how well the
+program determines its numbers at all (a norm of two equal numbers: hardly). Ours may be off by this many times that."""
+
+FLOOR = 1e-12
+"""What float64 may be off by where torch has zero: formulas that cancel leave a rounding, times 1 / sqrt(eps) of norms."""
+
+TORCH_CANNOT = ("not implemented", "not been implemented", "Setting a forward grad that itself has a forward gradient")
+"""Where torch has no derivative, or fails in making one, this library may have one: nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """kind: "raises" (ours alone), "silent" (torch alone raises), "differs"; what: the error, or the value's name."""
+
+    kind: str
+    what: str
+    detail: str
+
+    def key(self) -> tuple[str, str]:
+        """What stays the same while a program shrinks."""
+        return self.kind, re.sub(r"[\d.]+", "#", self.what)[:60]
+
+
+class Runner:
+    """A program as a namespace; `run` gives what one side found, and the error that ended it."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: dict[str, Any] = {"__name__": "program"}
+        exec(compile(IMPORTS + program.script(), "<program>", "exec"), self.names)
+
+    def run(self, ours: bool, seed: int = 0, moved: float = 0.0) -> tuple[dict[str, Any], Exception | None]:
+        self.names["SEED"] = 10 * seed
+        found: dict[str, Any] = {}
+        modules, inputs = self.names["modules"], self.names["inputs"]
+        if moved:
+            self.names["modules"] = lambda: self._moved_modules(modules(), moved)
+            self.names["inputs"] = lambda: self._moved_inputs(inputs(), moved)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.names["run"](ours, found)
+        except Exception as error:
+            return flat(found), error
+        finally:
+            self.names |= {"modules": modules, "inputs": inputs}
+        return flat(found), None
+
+    def _moved_modules(self, m: Any, by: float) -> Any:
+        g = torch.Generator().manual_seed(1)
+        for p in m.parameters():
+            p.data.mul_(1 + by * torch.randn(p.shape, generator=g, dtype=torch.float64).to(p.dtype))
+        return m
+
+    def _moved_inputs(self, x: list[Tensor], by: float) -> list[Tensor]:
+        g = torch.Generator().manual_seed(2)
+        for given, tensor in zip(self.program.inputs, x, strict=True):
+            # numbers that lie at kinks stay there: else torch's own result would jump
+            if given.floating and given.kind != "tied" and given.layout != "expanded":
+                tensor.data.mul_(1 + by * torch.randn(tensor.shape, generator=g, dtype=torch.float64).to(tensor.dtype))
+        return x
+
+
+def flat(found: dict[str, Any]) -> dict[str, Any]:
+    """Nested results by path, dense, and as they are now."""
+    result = {}
+    for path, value in _pytree.tree_flatten_with_path(found, is_leaf=lambda v: v is None)[0]:
+        if isinstance(value, Tensor):
+            value = value.detach()
+            value = value.to_dense() if value.layout != torch.strided else value.clone()
+        result["".join(str(getattr(k, "key", k)) for k in path)] = value
+    return result
+
+
+def judge(program: Program) -> Failure | None:
+    """The first thing in which the two sides differ; None if there is none."""
+    runner = Runner(program)
+    failure = None
+    for seed in range(SEEDS):
+        failure = once(runner, seed)
+        if failure is None or failure.kind != "differs":
+            return failure
+    return failure
+
+
+def once(runner: Runner, seed: int) -> Failure | None:
+    theirs, refused = runner.run(False, seed)
+    if refused is not None and any(words in str(refused) for words in TORCH_CANNOT):
+        return None
+    ours, error = runner.run(True, seed)
+    if error is not None and refused is None:
+        if known_refusal(runner.program, error):
+            return None
+        return Failure("raises", said(error), f"ours raises {said(error)}; torch runs")
+    if refused is not None and error is None:
+        return Failure("silent", said(refused), f"torch raises {said(refused)}; ours runs")
+    if refused is not None and error is not None:
+        if not isinstance(error, type(refused)) and not isinstance(refused, type(error)):
+            return Failure("raises", said(error), f"torch raises {said(refused)}, ours {said(error)}")
+        return None
+    if theirs.keys() != ours.keys():
+        return Failure("differs", "results", f"{sorted(theirs.keys() ^ ours.keys())} on one side only")
+    for name in theirs:
+        if (problem := unlike(theirs[name], ours[name], runner.program, name)) is not None:
+            return Failure("differs", name, f"{name}: {problem}")
+    far = {n: off for n in theirs if (off := distance(theirs[n], ours[n])) is not None}
+    if not far:
+        return None
+    if runner.program.modes.lossy:
+        return None
+    limits = allowed(runner, seed, theirs, ours, strict=True)
+    if all(far[n] <= limits[n] for n in far):
+        return None
+    limits = allowed(runner, seed, theirs, ours)
+    for name, off in far.items():
+        if off > limits[name]:
+            size = theirs[name].abs().max().item()
+            return Failure("differs", name, f"{name} differs by {off:.3g} of {size:.3g}, allowed is {limits[name]:.3g}")
+    return None
+
+
+def said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+
+
+def unlike(theirs: Any, ours: Any, program: Program, name: str) -> str | None:
+    """What differs apart from rounding."""
+    if not isinstance(theirs, Tensor) or not isinstance(ours, Tensor):
+        for value, other in ((theirs, ours), (ours, theirs)):  # no second derivative is one of zero
+            if value is None and isinstance(other, Tensor) and name.startswith("second") and not other.any():
+                return None
+        return (
+            None if type(theirs) is type(ours) and theirs == ours else f"{kind(theirs)} from torch, {kind(ours)} here"
+        )
+    if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
+        return f"{kind(theirs)} from torch, {kind(ours)} here"
+    if not theirs.is_floating_point():
+        return None if torch.equal(theirs, ours) else "other numbers"
+    if program.modes.autocast == "float16":  # which of many sums overflows is for the order of their terms
+        return None
+    finite = theirs.isfinite()
+    if not torch.equal(finite, ours.isfinite()):
+        return f"{finite.numel() - int(finite.sum())} are not finite in torch, {int((~ours.isfinite()).sum())} here"
+    rest, other = theirs[~finite], ours[~finite]
+    return None if torch.equal(rest.nan_to_num(), other.nan_to_num()) else "other infinities or NaN"
+
+
+def kind(value: Any) -> str:
+    return f"{value.dtype} of {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+
+
+def distance(theirs: Any, ours: Any) -> float | None:
+    """The largest difference between finite numbers; None where it is zero."""
+    if not isinstance(theirs, Tensor) or not isinstance(ours, Tensor):
+        return None
+    if not theirs.is_floating_point() or torch.equal(theirs, ours):
+        return None
+    off = (theirs.double() - ours.double()).abs().nan_to_num(0.0, posinf=0.0)
+    return off.max().item() or None
+
+
+def allowed(
+    runner: Runner, seed: int, theirs: dict[str, Any], ours: dict[str, Any], strict: bool = False
+) -> dict[str, float]:
+    """How far each result may be off."""
+    modes = runner.program.modes
+    eps = EPS[modes.autocast or modes.dtype]
+    floor = FLOOR * eps / EPS["float64"]
+    limits = {n: ROUNDINGS * eps * largest(v) for n, v in theirs.items() if isinstance(v, Tensor)}
+    if modes.dtype == "float64":
+        limits = {n: max(limit, floor) for n, limit in limits.items()}
+    else:
+        limits = {n: limit or floor for n, limit in limits.items()}
+    if strict:
+        return limits
+    moved, again = runner.run(False, seed, moved=eps), runner.run(True, seed, moved=eps)
+    others = [(theirs, moved), (ours, again)]
+    if modes.dtype != "float64":
+        truth = Runner(runner.program.with_modes(dtype="float64", autocast=None)).run(False, seed)
+        others.append((theirs, truth))
+    group = {n: n.split()[0] for n in limits}
+    top = {g: max(largest(theirs[n]) for n in limits if group[n] == g) for g in set(group.values())}
+    for base, (result, error) in others:
+        if error is not None:
+            continue
+        for name in limits:
+            value = result.get(name)
+            if isinstance(value, Tensor) and value.shape == base[name].shape:
+                off = distance(base[name].double(), value.double()) or 0.0
+                if base is ours:  # what ours moves by speaks for ours only as far as it is rounding
+                    off = min(off, ROUNDINGS * eps * max(top[group[name]], 1.0) / SENSITIVITY)
+                limits[name] = max(limits[name], SENSITIVITY * off)
+    return limits
+
+
+def largest(value: Tensor) -> float:
+    if not value.numel() or not value.is_floating_point():
+        return 0.0
+    return value.abs().nan_to_num(0.0, posinf=0.0).max().item()
