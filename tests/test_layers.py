@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from manual_backprop.testing import CHECKS, SLOW_CHECKS, Subject
 from manual_backprop.testing.case import Case
@@ -46,14 +45,6 @@ def test_layer_in_every_other_way(case: Case) -> None:
 @pytest.mark.parametrize("case", ROWS)
 def test_layer_slow(case: Case) -> None:
     run(case, SLOW_CHECKS)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("case", ROWS)
-def test_layer_cuda(case: Case, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # float32 with 24 bits, as everywhere else
-    run(case, CHECKS, "cuda")
-    assert "no Triton kernel" not in caplog.text
 
 
 def ran(test: Any, monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import manual_backprop as mb
 from manual_backprop.kernels import bias_activation, native, rows
@@ -260,3 +261,24 @@ def test_without_a_compiler_formulas_run(monkeypatch: pytest.MonkeyPatch) -> Non
     z.sum().backward()
     bias_activation._forward.cache_clear()
     bias_activation._backward.cache_clear()
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch is built without CUDA")
+@pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)])
+def test_under_cuda_autocast_the_norm_is_in_float32_and_the_sum_as_it_is(dtypes: tuple) -> None:
+    """As torch's layer_norm has it there, and in newer versions its rms_norm."""
+    was, weight = torch.is_autocast_enabled("cuda"), torch.ones(4)
+    with FakeTensorMode() as mode:
+        x, y = (torch.empty(3, 4, dtype=dtype, device="cuda", requires_grad=True) for dtype in dtypes)
+        w = mode.from_tensor(weight).to("cuda")
+        torch.set_autocast_enabled("cuda", True)
+        try:
+            for ours, theirs in (
+                (mb.functional.add_layer_norm, F.layer_norm),
+                (mb.functional.add_rms_norm, F.rms_norm),
+            ):
+                output, summed = ours(x, y, (4,), w)
+                assert summed.dtype == (x + y).dtype
+                assert output.dtype == theirs(x + y, (4,), w).dtype
+        finally:
+            torch.set_autocast_enabled("cuda", was)

@@ -600,6 +600,10 @@ def test_what_the_kernels_do_not_take_goes_to_the_formula(launches: list[str]) -
     delta, output = randn(4, 6), randn(4, 6).softmax(0)
     for args in ((delta, output, 0), (delta.double(), output.double(), 1), (delta[:0], output[:0], 1)):
         assert torch.equal(kernel_of(rules.Softmax.delta_input)(*args), rules.Softmax.delta_input(*args))
+    for formula in (rules.Softmax.delta_input, rules.Softmin.delta_input, rules.LogSoftmax.delta_input):
+        found, truth = (run(delta.bfloat16(), output.bfloat16(), 0) for run in (kernel_of(formula), formula))
+        assert torch.equal(found, formula(delta.bfloat16().float(), output.bfloat16().float(), 0).bfloat16())
+        assert not torch.equal(found, truth)  # rounds at every step
     masked = rules.ScaledDotProductAttention
     q, mask = randn(3, 4), randn(3, 3)
     output, lse = masked.attended(q, q, q, mask, None, 0.0, False, 0.5)

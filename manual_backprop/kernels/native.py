@@ -62,6 +62,8 @@ def plain(*tensors: Tensor) -> bool:
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
             return False
+        if t._is_zerotensor():  # zeros without memory, of which torch makes some in second derivatives
+            return False
         if is_legacy_batchedtensor(t):  # of autograd.grad(is_grads_batched=True)
             return False
     return True

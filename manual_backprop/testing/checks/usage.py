@@ -34,8 +34,8 @@ def autocast(subject: Subject) -> str:
             continue
         (outputs, ours), (expected, theirs) = pair
         for a, b in zip(outputs, expected, strict=True):
-            # one rounding to bfloat16 apart: 2^-8 of the largest
-            same("autocast output", a, b, rtol=2.0**-8)
+            # one rounding to bfloat16 apart: 2^-8 of the largest; on a GPU another, where kernels join operators
+            same("autocast output", a, b, rtol=2.0**-8 if device == "cpu" else 2.0**-7)
             dtypes.append(str(a.dtype).removeprefix("torch."))
         for name, x, y in zip(problem.names, ours, theirs, strict=True):
             # bfloat16 products inside: a few roundings of 2^-8, of terms about 1 whose sum may cancel
