@@ -9,10 +9,10 @@ READY := .venv/.installed
 train: $(READY)  ## learn handwritten digits, test, draw pictures: a run folder below runs/
 	$(BIN)/manual-backprop fit
 
-test: $(READY)  ## the suite without what takes long, needs a GPU or starts several processes
+test: $(READY)  ## values and derivatives of every row, every check on every rule; not what takes long or needs a GPU
 	$(BIN)/python -m pytest
 
-test-all: $(READY)  ## everything this machine can run
+test-all: $(READY)  ## everything this machine can run: every check on every row, several processes, long tests
 	$(BIN)/python -m pytest -m "$$($(BIN)/python -c 'import torch; print("" if torch.cuda.is_available() else "not gpu")')"
 
 lint: $(READY)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from manual_backprop.rules._again import FUSED
+from manual_backprop.rules._recompute import FUSED
 from torch import Tensor
 
 import manual_backprop as mb

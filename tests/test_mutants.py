@@ -7,8 +7,11 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop.rules import RULES, Mul
+from manual_backprop.testing import CHECKS
+from manual_backprop.testing.cases import CASES
 from tests.mutants import catcher, equivalents, passing, rules_of_rows
 from tests.mutation import helper_mutants, mutants, rule_modules
+from tests.tiers import in_make_test
 
 OURS = [name for name, rule in RULES.items() if rule.__module__.startswith("manual_backprop.")]
 
@@ -27,6 +30,11 @@ def test_a_key_names_one_mutant_and_a_reason_one_that_exists() -> None:
 
 def test_every_rule_is_run_by_a_row(rows: dict[str, list[int]]) -> None:
     assert rows.keys() >= set(OURS)
+
+
+def test_every_rule_meets_every_check_in_make_test(rows: dict[str, list[int]]) -> None:
+    for name in OURS:
+        assert any(set(in_make_test(CASES[i])) == set(CHECKS) for i in rows[name]), f"a row of {name} belongs to ALSO"
 
 
 def test_a_mutant_computes_wrong_while_it_is_installed() -> None:
