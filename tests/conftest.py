@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from manual_backprop.kernels import cache, memory, native, pointwise
 
@@ -87,3 +88,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def temporary(tmp_path: Path) -> Path:
     """The user's own folder below the temporary one."""
     return tmp_path / "tmp" / f"manual_backprop-{os.geteuid()}"
+
+
+@functools.cache
+def why_no_fake_gpu() -> str | None:
+    """Why tensors cannot say here that they lie on a GPU."""
+    if not torch.backends.cuda.is_built():
+        return "torch is built without CUDA"
+    try:
+        with FakeTensorMode():
+            torch.empty(1).to("cuda")
+    except RuntimeError as refused:  # of torch 2.9
+        return f"this torch asks for a driver even for a fake tensor on a GPU: {str(refused).splitlines()[0]}"
+    return None
+
+
+@pytest.fixture
+def fake_gpu() -> None:
+    """Tensors that only say they lie on a GPU."""
+    if (reason := why_no_fake_gpu()) is not None:
+        pytest.skip(reason)

@@ -82,6 +82,7 @@ def test_a_profile_names_kernels_and_their_time(monkeypatch: pytest.MonkeyPatch)
 
 
 @WITH_TRITON
+@pytest.mark.usefixtures("fake_gpu")
 def test_every_part_runs_dry(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "write", lambda *args: pytest.fail("a dry run writes nothing"))
     assert gpu.main(["--dry-run"]) == 0

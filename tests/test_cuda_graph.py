@@ -6,7 +6,6 @@ Without a GPU the rows run on tensors that only say they lie on one, of which a 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,25 +118,6 @@ def step(case: Case) -> list[str]:
             assert all(o.is_cuda for o in outputs)
             assert run_backward(outputs) > 0 or not outputs
     return watch.copies
-
-
-@functools.cache
-def why_no_fake_gpu() -> str | None:
-    """Why tensors cannot say here that they lie on a GPU."""
-    if not torch.backends.cuda.is_built():
-        return "torch is built without CUDA"
-    try:
-        with FakeTensorMode():
-            torch.empty(1).to("cuda")
-    except RuntimeError as refused:  # of torch 2.9
-        return f"this torch asks for a driver even for a fake tensor on a GPU: {str(refused).splitlines()[0]}"
-    return None
-
-
-@pytest.fixture
-def fake_gpu() -> None:
-    if (reason := why_no_fake_gpu()) is not None:
-        pytest.skip(reason)
 
 
 AS_TORCH = ("BatchNorm2d-2-momentum=None",)

@@ -237,7 +237,7 @@ class Draws(TorchDispatchMode):
         return result
 
 
-@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch is built without CUDA")
+@pytest.mark.usefixtures("fake_gpu")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(("name", "options"), CALLS)
 def test_on_cuda_the_operators_that_draw_are_torch_s(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:

@@ -17,9 +17,9 @@ from manual_backprop.testing import CHECKS, SLOW_CHECKS, Subject
 from manual_backprop.testing.case import Case
 from manual_backprop.testing.cases import CASES
 from manual_backprop.testing.report import Result, run_check
-from tests import tiers
+from tests import older_torch, tiers
 
-ROWS = [pytest.param(case, id=case.name) for case in CASES]
+ROWS = [pytest.param(case, id=case.name, marks=older_torch.marks(case.name)) for case in CASES]
 
 
 def run(case: Case, checks: Iterable[str], device: str = "cpu") -> None:
@@ -98,6 +98,10 @@ def test_rows_named_for_further_checks_exist_and_need_them(monkeypatch: pytest.M
         monkeypatch.setattr(tiers, "ALSO", {key: more for key, more in tiers.ALSO.items() if key != name})
         assert not set(checks) <= set(tiers.chosen()[name]), f"{name} meets these checks without being named"
         monkeypatch.undo()
+
+
+def test_rows_that_an_older_torch_skips_exist() -> None:
+    assert older_torch.UP_TO_2_11.keys() <= {case.name for case in CASES}
 
 
 def test_names_of_the_rows_are_unique() -> None:

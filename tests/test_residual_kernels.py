@@ -263,7 +263,7 @@ def test_without_a_compiler_formulas_run(monkeypatch: pytest.MonkeyPatch) -> Non
     bias_activation._backward.cache_clear()
 
 
-@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch is built without CUDA")
+@pytest.mark.usefixtures("fake_gpu")
 @pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.bfloat16), (torch.float32, torch.bfloat16)])
 def test_under_cuda_autocast_the_norm_is_in_float32_and_the_sum_as_it_is(dtypes: tuple) -> None:
     """As torch's layer_norm has it there, and in newer versions its rms_norm."""

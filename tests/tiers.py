@@ -18,7 +18,7 @@ HEAVY = ("gradgradcheck", "batched_grad", "forward_mode", "transforms", "compile
 ALL = tuple(CHECKS)
 ALSO: dict[str, tuple[str, ...]] = {
     # rules without a public name of their own: statistics that are kept, soft labels, in place, broadcasting
-    "BatchNorm1d-3-eval": ALL,
+    "batch_norm-weight-only": ALL,
     "CrossEntropyLoss-tensor([0.5000,2.0000,1.0000,0.7000])-reduction=mean-soft": ALL,
     "Hardtanh-inplace=True": ALL,
     "kl_div-reduction=sum-broadcast-target": ALL,
