@@ -39,9 +39,7 @@ def agree(program: Program) -> None:
     assert failure is None, f"{failure.detail}\n{program.code()}"
 
 
-@settings(
-    max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_random_programs(rng: random.Random) -> None:
     """The first programs of Hypothesis's; it shrinks one that fails."""

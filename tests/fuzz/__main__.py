@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import time
-from typing import Any
 
 import torch
 

@@ -29,7 +29,7 @@ def forbidden(tensor: Tensor) -> bool:
 def overlapping(tensor: Tensor) -> bool:
     """Whether elements share memory, as in `unfold`: which of them is written last is for the order of a loop."""
     reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.numel() > reach + 1 and not (0 in tensor.stride())
+    return tensor.numel() > reach + 1 and 0 not in tensor.stride()
 
 
 class Draft:
@@ -118,9 +118,7 @@ class Draft:
 
     def writable(self, least: int = 0) -> str:
         """A value with so many axes to write into; now and then one that torch refuses."""
-        return self.pick(
-            lambda t: t.dim() >= least and not overlapping(t) and (not forbidden(t) or self.chance(0.02))
-        )
+        return self.pick(lambda t: t.dim() >= least and not overlapping(t) and (not forbidden(t) or self.chance(0.02)))
 
     def other(self, shape: tuple[int, ...], **kwargs: Any) -> str:
         """A value of that shape: one that is there, or a new input."""

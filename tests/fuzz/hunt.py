@@ -40,8 +40,9 @@ def signature(program: Program, failure: Failure) -> str:
 class Worker:
     process: Any
     pipe: Connection
-    number: int | None = None
+    number: int = 0
     since: float = 0.0
+    failing: tuple[Program, Failure] | None = None  # what it is shrinking
 
 
 @dataclass
@@ -103,7 +104,7 @@ def hunt(
         if time.monotonic() > end or (programs is not None and following >= programs):
             worker.pipe.send(None)
             return False
-        worker.number, worker.since = following, time.monotonic()
+        worker.number, worker.since, worker.failing = following, time.monotonic(), None
         following += 1
         worker.pipe.send(worker.number)
         return True
@@ -129,7 +130,7 @@ def hunt(
                     failed = f"the process died with status {worker.process.exitcode}"
                 else:
                     if word == "failed":  # it shrinks now
-                        worker.since = time.monotonic() + shrinking
+                        worker.since, worker.failing = time.monotonic() + shrinking, (program, failure)
                         continue
                     if word == "broken":  # the test itself
                         raise RuntimeError(f"seed {seed}, program {program}: {failure}")
@@ -145,7 +146,8 @@ def hunt(
                 failed = f"no end after {PATIENCE} s"
             if failed:
                 result.programs += 1
-                note(worker.number, drawn(seed, worker.number, compiled, focus), Failure("crash", failed, failed))
+                crashed = drawn(seed, worker.number, compiled, focus), Failure("crash", failed, failed)
+                note(worker.number, *(worker.failing or crashed))
                 workers.remove(worker)
                 fresh = start()
                 if feed(fresh):

@@ -218,7 +218,8 @@ def run_function(program: Program) -> str:
     outer += ["torch.autograd.set_detect_anomaly(True)"] if modes.watch == "anomaly" else []
     if outer:
         text = f"    with {', '.join(outer)}:\n{indent(text, '    ')}"
-    lines = [*([NOISE] if "noise(" in text or "noise(" in LOSS[modes.loss] else []),
+    lines = [
+        *([NOISE] if "noise(" in text or "noise(" in LOSS[modes.loss] else []),
         "def loss(y):",
         f"    return sum({LOSS[modes.loss]} for v in y if v.requires_grad)"
         if modes.ask not in TRANSFORM
@@ -227,7 +228,9 @@ def run_function(program: Program) -> str:
     ]
     if modes.threads == 1:
         return "\n".join([*lines, "def run(ours, found):", text])
-    return "\n".join([*lines, "lock = threading.Lock()", "", "def alone(ours, found):", text, "", THREADS % modes.threads])
+    return "\n".join(
+        [*lines, "lock = threading.Lock()", "", "def alone(ours, found):", text, "", THREADS % modes.threads]
+    )
 
 
 THREADS = """def run(ours, found):

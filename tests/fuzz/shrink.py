@@ -63,6 +63,7 @@ def without(program: Program, k: int) -> Iterator[Program]:
     used = {n for s in rest for n in s.at} | set(program.outputs)
     stands: list[str | None] = list(dict.fromkeys(step.at)) if used & set(step.out) else [None]
     for name in stands:
+
         def put(n: str, name: str | None = name) -> str:
             return name if name is not None and n in step.out else n
 

@@ -47,7 +47,7 @@ def view(d: Draft) -> None:
         f"{{0}}.unfold({i}, {min(2, size)}, 1)",
         f"{{0}}.flip({i})",
         f"{{0}}.roll(1, {i})",
-        f"{{0}}[[0, 0]]",
+        "{0}[[0, 0]]",
         f"{{0}}.repeat_interleave(2, {i})",
         f"{{0}}.as_strided({shape}, {d.tensor(value).stride()})",
     ]
@@ -105,7 +105,9 @@ def arithmetic(d: Draft) -> None:
 def chain(d: Draft) -> None:
     """One cheap operation several times: what is made again from what is made again."""
     value = d.pick()
-    code = d.one_of("F.add({0}, 0.1)", "F.mul({0}, 0.9)", "F.tanh({0})", "F.add({0}, {1})", "F.relu({0})", "F.silu({0})")
+    code = d.one_of(
+        "F.add({0}, 0.1)", "F.mul({0}, 0.9)", "F.tanh({0})", "F.add({0}, {1})", "F.relu({0})", "F.silu({0})"
+    )
     other = d.other(d.shape(value)[-1:])
     for _ in range(d.rng.randint(2, 5)):
         value = d.add(code, value, other)
@@ -195,7 +197,7 @@ def write(d: Draft) -> None:
         "{0}.mul_({1})",
         "{0}.copy_({1})",
         "{0}.zero_()",
-        f"{{0}}.clamp_(-1, 1)",
+        "{0}.clamp_(-1, 1)",
         "{0}.neg_()",
         "{0}.masked_fill_({0} > 0.5, 0.1)",
         "{0}.addcmul_({1}, {1})",
