@@ -1,4 +1,7 @@
-"""`python -m tests.fuzz --minutes 60`: look for programs that differ; print each, shrunk, as a script; exit 1 if any."""
+"""`python -m tests.fuzz --minutes 60`: look for programs that differ; print each, shrunk, as a script.
+
+Exits with 1 if there was one.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 from .program import TOGETHER, Input, Step
@@ -35,7 +36,8 @@ def overlapping(tensor: Tensor) -> bool:
 class Draft:
     """Inputs, modules and steps so far, and every value as a tensor on the meta device.
 
-    A `focus` is part of a name that is chosen whenever it can be. `rng` draws: Hypothesis shrinks what it has drawn towards the first of several choices and the lowest number.
+    A `focus` is part of a name that is chosen whenever it can be. `rng` draws: Hypothesis shrinks what it has drawn
+    towards the first of several choices and the lowest number.
     """
 
     def __init__(self, rng: random.Random, dtype: torch.dtype, limit: int, errors: float, focus: str = "") -> None:

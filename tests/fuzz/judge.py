@@ -16,8 +16,8 @@ from .refusals import known_refusal
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SEEDS = 4
-"""A difference counts when these many draws of the numbers all show it. Rounding decides on which side of a kink a number
-lies, and one such number changes a delta entirely; that is chance, and in another draw gone. A defect is not."""
+"""A difference counts when these many draws of the numbers all show it. Rounding decides on which side of a kink a
+number lies, and one such number changes a delta entirely; that is chance, and in another draw gone. A defect is not."""
 
 ROUNDINGS = 64
 """So many roundings of the largest number in a tensor need no further look: sums of ten thousands of terms in another
@@ -28,7 +28,7 @@ SENSITIVITY = 16
 program determines its numbers at all (a norm of two equal numbers: hardly). Ours may be off by this many times that."""
 
 FLOOR = 1e-12
-"""What float64 may be off by where torch has zero: formulas that cancel leave a rounding, times 1 / sqrt(eps) of norms."""
+"""What float64 may be off by where torch has zero: what cancels leaves a rounding, times 1 / sqrt(eps) of a norm."""
 
 TORCH_CANNOT = (
     "not implemented",
@@ -44,7 +44,7 @@ compare."""
 OVERWRITTEN = "modified by an inplace operation"
 
 UNCHECKED = ("identity", "copy_back", "save_on_cpu")
-"""Hooks that hand torch the saved tensor itself, whose version it then does not check: garbage where it is overwritten."""
+"""Hooks that give torch back the saved tensor, whose version it does not check: garbage where it is overwritten."""
 
 
 @dataclass(frozen=True)
