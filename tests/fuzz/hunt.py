@@ -59,7 +59,9 @@ class Hunt:
         return f"{self.programs} programs, {self.failures} failed, {len(self.found)} of them for different reasons"
 
 
-def work(pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float, only: dict[str, object]) -> None:
+def work(
+    pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float, only: dict[str, object], ignored: list[str]
+) -> None:
     """Judge the programs whose numbers come in; shrink those that fail."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
@@ -70,6 +72,8 @@ def work(pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float
         except Exception:
             pipe.send(("broken", number, traceback.format_exc()))
             raise
+        if failure is not None and any(words in failure.detail for words in ignored):
+            failure = None
         if failure is not None:
             pipe.send(("failed", program, failure))
             program, failure = shrink(program, failure, seconds)
@@ -85,6 +89,7 @@ def hunt(
     focus: str = "",
     shrinking: float = 60,
     only: dict[str, object] | None = None,
+    ignored: list[str] | None = None,
     report: Any = lambda *_: None,
 ) -> Hunt:
     """Programs 0, 1, 2, ... of that seed, until the seconds or the programs are used up."""
@@ -93,7 +98,7 @@ def hunt(
 
     def start() -> Worker:
         here, there = context.Pipe()
-        args = (there, seed, compiled, focus, shrinking, only or {})
+        args = (there, seed, compiled, focus, shrinking, only or {}, ignored or [])
         process = context.Process(target=work, args=args, daemon=True)
         process.start()
         there.close()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
+from .modes import TRANSFORM
 from .program import IMPORTS, Program
 from .refusals import known_refusal
 
@@ -135,11 +136,8 @@ def once(runner: Runner, seed: int) -> Failure | None:
                 return None
         return failure
     if error is None and refused is not None:
-        if OVERWRITTEN in str(refused):  # ours need not have saved what was overwritten: are its numbers right?
-            keeping = Runner(runner.program.with_modes(hooks="mutation"))
-            theirs, still = keeping.run(False, seed)
-            if still is None and differing(keeping, seed, theirs, ours) is None:
-                return None
+        if OVERWRITTEN in str(refused) and right_all_the_same(runner.program, seed, ours):
+            return None
         return Failure("silent", said(refused), f"torch raises {said(refused)}; ours runs")
     assert error is not None
     if refused is None:
@@ -149,6 +147,21 @@ def once(runner: Runner, seed: int) -> Failure | None:
     if not isinstance(error, type(refused)) and not isinstance(refused, type(error)):
         return Failure("raises", said(error), f"torch raises {said(refused)}, ours {said(error)}")
     return None
+
+
+def right_all_the_same(program: Program, seed: int, ours: dict[str, Any]) -> bool:
+    """Whether ours are the numbers that torch has where it keeps copies of what is overwritten. (This library need not
+    have saved it.)"""
+    if program.modes.ask in TRANSFORM and program.modes.ask != "func_grad":
+        return True  # where torch cannot keep copies
+    keeping = Runner(program.with_modes(hooks="mutation", ask=program.modes.ask.replace("func_grad", "backward")))
+    theirs, refused = keeping.run(False, seed)
+    if program.modes.ask == "func_grad":
+        names = [given.name for given in program.inputs if given.grad]
+        theirs = {f"grad[{k}]": theirs.get(f"gradient of {name}") for k, name in enumerate(names)}
+        theirs = {name: v if v is not None else torch.zeros_like(ours[name]) for name, v in theirs.items()}
+        ours = {name: ours[name] for name in theirs}
+    return refused is None and differing(keeping, seed, theirs, ours) is None
 
 
 def differing(runner: Runner, seed: int, theirs: dict[str, Any], ours: dict[str, Any]) -> Failure | None:
