@@ -1,4 +1,7 @@
-"""`python -m tests.fuzz --minutes 60`: look for programs that differ; print each, shrunk, as a script; exit 1 if any."""
+"""`python -m tests.fuzz --minutes 60`: look for programs that differ; print each, shrunk, as a script.
+
+Exits with 1 if there was one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import argparse
 import os
 import sys
 import time
-from typing import Any
 
 import torch
 
@@ -26,6 +28,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--compile", action="store_true", help="now and then a program under torch.compile (slow)")
     parser.add_argument("--focus", default="", metavar="PART", help="often steps with this in their name: celu, Conv")
     parser.add_argument("--modes", nargs="*", default=[], metavar="NAME=VALUE", help="in every program: saving=off ...")
+    parser.add_argument("--ignore", nargs="*", default=[], metavar="WORDS", help="no failures with these in their text")
     parser.add_argument("--shrink", type=float, default=60, help="seconds at most to make one program small")
     options = parser.parse_args(words)
     if options.program is not None and options.seed is None:
@@ -47,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
             last = time.monotonic()
 
     found = hunt(seed, options.minutes * 60, options.programs, options.processes, options.compile, options.focus,
-                 options.shrink, only, report)  # fmt: skip
+                 options.shrink, only, options.ignore, report)  # fmt: skip
     print(f"{found}; seed {seed}")
     return 1 if found.found else 0
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 from .program import TOGETHER, Input, Step
@@ -29,13 +30,14 @@ def forbidden(tensor: Tensor) -> bool:
 def overlapping(tensor: Tensor) -> bool:
     """Whether elements share memory, as in `unfold`: which of them is written last is for the order of a loop."""
     reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.numel() > reach + 1 and not (0 in tensor.stride())
+    return tensor.numel() > reach + 1 and 0 not in tensor.stride()
 
 
 class Draft:
     """Inputs, modules and steps so far, and every value as a tensor on the meta device.
 
-    A `focus` is part of a name that is chosen whenever it can be. `rng` draws: Hypothesis shrinks what it has drawn towards the first of several choices and the lowest number.
+    A `focus` is part of a name that is chosen whenever it can be. `rng` draws: Hypothesis shrinks what it has drawn
+    towards the first of several choices and the lowest number.
     """
 
     def __init__(self, rng: random.Random, dtype: torch.dtype, limit: int, errors: float, focus: str = "") -> None:

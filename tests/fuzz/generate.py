@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from . import steps_blocks as blocks
 from . import steps_layers as layers
 from . import steps_losses as losses
 from . import steps_tensors as tensors
@@ -32,9 +33,9 @@ FAMILIES: dict[Callable[[Draft], None], float] = {
     layers.pool: 3,
     layers.prelu: 1,
     layers.bilinear: 1,
-    layers.attention: 3,
-    layers.embedding: 1.5,
-    layers.two_as_one: 1.5,
+    blocks.attention: 3,
+    blocks.embedding: 1.5,
+    blocks.two_as_one: 1.5,
     tensors.product: 2,
     tensors.parts: 2,
     tensors.reduction: 2,
@@ -43,18 +44,18 @@ FAMILIES: dict[Callable[[Draft], None], float] = {
     tensors.only_torchs: 2,
     tensors.reshaped_in_place: 0.5,
     tensors.around: 1.5,
-    layers.again: 2,
-    layers.block: 2,
-    layers.wrapped: 0.7,
+    blocks.again: 2,
+    blocks.block: 2,
+    blocks.wrapped: 0.7,
 }
 LOSSES = (losses.pair_loss, losses.classes, losses.binary)
 
 # ask: how often
 ASKS = {
     "backward": 10, "twice": 1, "twice_freed": 0.5, "accumulate": 1, "one_by_one": 1, "one_by_one_freed": 1,
-    "some": 1, "batched": 0.5, "edited": 0.5, "triple": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2, "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1,
-    "vmap": 1, "vmap_grad": 1, "jacrev": 0.7, "jacfwd": 0.7, "jacobian": 0.7, "hessian": 1, "functional_call": 1,
-    "dual": 0.7, "double_trick": 0.7, "hvp": 0.5,
+    "some": 1, "batched": 0.5, "edited": 0.5, "triple": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2,
+    "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1, "vmap": 1, "vmap_grad": 1, "jacrev": 0.7, "jacfwd": 0.7,
+    "jacobian": 0.7, "hessian": 1, "functional_call": 1, "dual": 0.7, "double_trick": 0.7, "hvp": 0.5,
 }  # fmt: skip
 SMALL = ("jacrev", "jacfwd", "jacobian", "hessian", "triple")
 

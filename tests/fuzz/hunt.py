@@ -40,8 +40,9 @@ def signature(program: Program, failure: Failure) -> str:
 class Worker:
     process: Any
     pipe: Connection
-    number: int | None = None
+    number: int = 0
     since: float = 0.0
+    failing: tuple[Program, Failure] | None = None  # what it is shrinking
 
 
 @dataclass
@@ -58,7 +59,9 @@ class Hunt:
         return f"{self.programs} programs, {self.failures} failed, {len(self.found)} of them for different reasons"
 
 
-def work(pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float, only: dict[str, object]) -> None:
+def work(
+    pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float, only: dict[str, object], ignored: list[str]
+) -> None:
     """Judge the programs whose numbers come in; shrink those that fail."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
@@ -69,6 +72,8 @@ def work(pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float
         except Exception:
             pipe.send(("broken", number, traceback.format_exc()))
             raise
+        if failure is not None and any(words in failure.detail for words in ignored):
+            failure = None
         if failure is not None:
             pipe.send(("failed", program, failure))
             program, failure = shrink(program, failure, seconds)
@@ -84,6 +89,7 @@ def hunt(
     focus: str = "",
     shrinking: float = 60,
     only: dict[str, object] | None = None,
+    ignored: list[str] | None = None,
     report: Any = lambda *_: None,
 ) -> Hunt:
     """Programs 0, 1, 2, ... of that seed, until the seconds or the programs are used up."""
@@ -92,7 +98,7 @@ def hunt(
 
     def start() -> Worker:
         here, there = context.Pipe()
-        args = (there, seed, compiled, focus, shrinking, only or {})
+        args = (there, seed, compiled, focus, shrinking, only or {}, ignored or [])
         process = context.Process(target=work, args=args, daemon=True)
         process.start()
         there.close()
@@ -103,7 +109,7 @@ def hunt(
         if time.monotonic() > end or (programs is not None and following >= programs):
             worker.pipe.send(None)
             return False
-        worker.number, worker.since = following, time.monotonic()
+        worker.number, worker.since, worker.failing = following, time.monotonic(), None
         following += 1
         worker.pipe.send(worker.number)
         return True
@@ -129,7 +135,7 @@ def hunt(
                     failed = f"the process died with status {worker.process.exitcode}"
                 else:
                     if word == "failed":  # it shrinks now
-                        worker.since = time.monotonic() + shrinking
+                        worker.since, worker.failing = time.monotonic() + shrinking, (program, failure)
                         continue
                     if word == "broken":  # the test itself
                         raise RuntimeError(f"seed {seed}, program {program}: {failure}")
@@ -145,7 +151,8 @@ def hunt(
                 failed = f"no end after {PATIENCE} s"
             if failed:
                 result.programs += 1
-                note(worker.number, drawn(seed, worker.number, compiled, focus), Failure("crash", failed, failed))
+                crashed = drawn(seed, worker.number, compiled, focus), Failure("crash", failed, failed)
+                note(worker.number, *(worker.failing or crashed))
                 workers.remove(worker)
                 fresh = start()
                 if feed(fresh):

@@ -152,6 +152,7 @@ import types
 from contextlib import nullcontext
 
 import torch
+import torch.nn.utils.prune
 from torch import nn
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
@@ -179,5 +180,6 @@ for side, found in ((False, theirs), (True, ours)):
 for name in theirs | ours:
     a, b = theirs.get(name), ours.get(name)
     both = isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape
-    print(name, "| differs by" if both else "|", (a.double() - b.double()).abs().max() if both and a.numel() else (a, b))
+    off = (a.double() - b.double()).abs().max() if both and a.numel() else (a, b)
+    print(name, "| differs by" if both else "|", off)
 """

@@ -47,7 +47,7 @@ def view(d: Draft) -> None:
         f"{{0}}.unfold({i}, {min(2, size)}, 1)",
         f"{{0}}.flip({i})",
         f"{{0}}.roll(1, {i})",
-        f"{{0}}[[0, 0]]",
+        "{0}[[0, 0]]",
         f"{{0}}.repeat_interleave(2, {i})",
         f"{{0}}.as_strided({shape}, {d.tensor(value).stride()})",
     ]
@@ -167,14 +167,14 @@ def padded(d: Draft) -> None:
 def only_torchs(d: Draft) -> None:
     """Functions without a rule, between rules."""
     value = d.pick()
-    codes = ["torch.exp(-{0} * {0})", "torch.sin({0})", "{0}.abs()", "{0}.clamp(-1, 1)", "{0}.square()",
-             "torch.where({0} > 0, {0}, 0.5)", "{0}.to(torch.float32).to(DTYPE)", "{0}.masked_fill({0} > 1, 0.0)"]  # fmt: skip
+    codes = ["torch.exp(-{0} * {0})", "torch.sin({0})", "{0}.abs()", "{0}.clamp(-1, 1)", "{0}.square()"]
+    codes += ["torch.where({0} > 0, {0}, 0.5)", "{0}.double().to({0}.dtype)", "{0}.masked_fill({0} > 1, 0.0)"]
     if d.shape(value):
         i = d.axis(value)
         codes += [f"{{0}}.cumsum({i})", f"{{0}}.sort({i})[0]", f"F.normalize({{0}}, dim={i})", f"{{0}}.amax({i})"]
         codes += ["torch.einsum('...i,...i->...', {0}, {0})", f"{{0}}.std({i})"]
     code = d.one_of(*codes)
-    d.add(code.replace("DTYPE", "{0}.dtype"), value)
+    d.add(code, value)
 
 
 def write(d: Draft) -> None:
@@ -197,7 +197,7 @@ def write(d: Draft) -> None:
         "{0}.mul_({1})",
         "{0}.copy_({1})",
         "{0}.zero_()",
-        f"{{0}}.clamp_(-1, 1)",
+        "{0}.clamp_(-1, 1)",
         "{0}.neg_()",
         "{0}.masked_fill_({0} > 0.5, 0.1)",
         "{0}.addcmul_({1}, {1})",
