@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, lost_arguments
+from .rules._checkpoint import again_within, running
 
 Function = Callable[..., Any]
 
@@ -33,8 +34,16 @@ _suspended = False
 
 class _Explicit(TorchFunctionMode):
     leads_to_rules = True
+    outer: Any = None
+    """The checkpoint inside of which it was entered."""
+
+    def __enter__(self) -> Any:
+        self.outer = running()
+        return super().__enter__()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
+            again_within(frame, explicit)
         kwargs = kwargs or {}
         ours = TABLE.get(func)
         if ours is None:
