@@ -63,11 +63,18 @@ class Rule(torch.autograd.Function):
     """Whether running `forward` again in backward is worth the memory of its output: one pass over memory or two, and
     the same result bit for bit."""
 
+    costly: ClassVar[bool] = False
+    """Whether running `forward` again is more than that, and done only where `mb.saving` was asked for it."""
+
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
 
     returns_more: ClassVar[bool] = False
     """Whether it returns more than its output, such as a mask: torch then takes no write over a view."""
+
+    tangent_reads: ClassVar[tuple[int, ...] | None] = None
+    """Which outputs `tangent` reads the numbers of (None: all); of the others it is told shape and dtype alone, so that
+    they can be edited in place."""
 
     overwrites: ClassVar[type[Rule] | None] = None
     """The rule that this one is the in-place version of."""
@@ -170,6 +177,8 @@ class _Part:
 def forward_mode(rule: type[Rule]) -> type[Rule]:
     """The rule with a `jvp`; apart from the rule itself because torch.compile refuses Functions that have one."""
 
+    reads = rule.tangent_reads
+
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
         ctx.own_saved = ()
         rule.setup_context(_Part(ctx), inputs, output)
@@ -179,10 +188,17 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
         ctx.is_tensor = tuple(isinstance(v, Tensor) for v in inputs)
         ctx.plain_inputs = tuple(None if isinstance(v, Tensor) else v for v in inputs)
         ctx.single_output = not isinstance(output, tuple)
+        ctx.unread = {
+            place: (v.shape, v.dtype, v.device)
+            for place, v in enumerate(outputs)
+            if isinstance(v, Tensor) and reads is not None and place not in reads
+        }
         # one list for both: torch.func's generated vmap rule remembers the batch axes of the last list only
-        saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *outputs)
+        read = (v for place, v in enumerate(outputs) if place not in ctx.unread)
+        saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *read)
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
+        ctx.output_count = len(outputs)
 
     def backward(ctx: Any, *deltas: Any) -> Any:
         return rule.backward(_Part(ctx), *deltas)
@@ -192,9 +208,16 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
         inputs = tuple(
             saved.pop(0) if tensor else plain for tensor, plain in zip(ctx.is_tensor, ctx.plain_inputs, strict=True)
         )
-        return rule.tangent(inputs, tangents, saved[0] if ctx.single_output else tuple(saved))
+        outputs = tuple(
+            _stand_in(*ctx.unread[place]) if place in ctx.unread else saved.pop(0) for place in range(ctx.output_count)
+        )
+        return rule.tangent(inputs, tangents, outputs[0] if ctx.single_output else outputs)
 
     return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)
+
+
+def _stand_in(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.empty((), dtype=dtype, device=device).expand(shape)
 
 
 def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
@@ -254,7 +277,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         value = output[rule.made_again] if type(output) is tuple else output
         offer = None
         if type(value) is Tensor and value.numel() >= _saving.LARGE and (again := rule.again(args, output)) is not None:
-            offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before)
+            offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
         economize(ctx, args, output, offer)
         return output
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ._checkpoint import as_before
 from ._codes import Code
 from ._recompute import OWN, Ask, Recipe, Saved, ask_for
 
@@ -75,16 +76,17 @@ class Offer:
     """What a cheap rule tells of its output: a function and its arguments that compute it again.
 
     before: the `Ask` for what `output` was written over, the rule's first argument, in an in-place call.
+    costly: whether it is taken only where `saving` was asked for it.
     """
 
-    __slots__ = ("arguments", "before", "function", "index", "output", "overwritten")
+    __slots__ = ("arguments", "before", "costly", "function", "index", "output", "overwritten")
 
     def __init__(
         self, output: Tensor, index: int, function: Callable[..., Any], arguments: tuple, overwritten: bool,
-        before: Ask | None,
+        before: Ask | None, costly: bool,
     ) -> None:  # fmt: skip
         self.output, self.index, self.function, self.arguments = output, index, function, arguments
-        self.overwritten, self.before = overwritten, before
+        self.overwritten, self.before, self.costly = overwritten, before, costly
 
     def recipe(self, saved: tuple, plan: list) -> Recipe | None:
         """A recipe for the output where every argument can be had in the backward; also where the node saves it."""
@@ -137,8 +139,6 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
 
     given, result: what the rule got and returned. offer: how its output is computed again, of a cheap rule.
     """
-    if _mode == "off":
-        return
     saved = ctx.to_save or ()
     for tensor in saved:
         if tensor is not None and tensor.numel() >= LARGE:
@@ -146,13 +146,18 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
     else:
         if offer is None:
             return
+    mode, costly = as_before((_mode, logits))
+    if mode == "off":
+        return
+    if offer is not None and offer.costly and not costly:
+        offer = None
     output = None if offer is None else offer.output
-    plan: list[Any] = [None if tensor is output else _replaced(tensor, given) for tensor in saved]
+    plan: list[Any] = [None if tensor is output else _replaced(tensor, given, mode) for tensor in saved]
     if offer is not None:
         recipe = ctx.recipe = offer.recipe(saved, plan)
         if (own := _place(offer.output, saved)) is not None:
             recipe.own = recipe.function is not None  # type: ignore[union-attr]
-            plan[own] = OWN if recipe.own else _replaced(output, given)  # type: ignore[union-attr]
+            plan[own] = OWN if recipe.own else _replaced(output, given, mode)  # type: ignore[union-attr]
     else:
         ctx.recipe = _saved_output(result, saved)
     if not any([entry is not None for entry in plan]):
@@ -177,14 +182,14 @@ def _saved_output(result: Any, saved: tuple) -> Recipe | None:
     return None
 
 
-def _replaced(tensor: Tensor | None, given: tuple) -> Ask | _Encoded | None:
+def _replaced(tensor: Tensor | None, given: tuple, mode: str) -> Ask | _Encoded | None:
     """What is kept in place of a large tensor; None to keep it."""
     if tensor is None or tensor.numel() < LARGE or type(tensor) is not Tensor:
         return None
     ask = ask_for(tensor)
-    if ask is not None and not (_mode == "exact" and ask.node.recipe.function is None):
+    if ask is not None and not (mode == "exact" and ask.node.recipe.function is None):
         return ask  # in the exact mode a node without a function has saved the very same memory
-    return _shortened(tensor, given)
+    return _shortened(tensor, given, mode)
 
 
 _EMPTY: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -204,12 +209,12 @@ _short: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 """A tensor -> its version, the kind and code of its shorter form, and weak references to the parts that nodes keep."""
 
 
-def _shortened(tensor: Tensor, given: tuple) -> _Encoded | None:
+def _shortened(tensor: Tensor, given: tuple, mode: str) -> _Encoded | None:
     """The shorter form that the mode asks for, the same for every node that saves this tensor; None to keep it."""
-    kind = _mode
+    kind = mode
     if tensor.dtype == torch.bool:
         kind = "bits"
-    elif _mode == "exact" or not tensor.is_floating_point() or (_mode == "bf16" and tensor.itemsize == 2):
+    elif mode == "exact" or not tensor.is_floating_point() or (mode == "bf16" and tensor.itemsize == 2):
         return None
     if tensor.untyped_storage().nbytes() < tensor.nbytes:
         return None

@@ -24,6 +24,7 @@ class BatchNorm(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(
@@ -146,6 +147,7 @@ class BatchNormEval(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(

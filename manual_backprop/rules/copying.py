@@ -23,6 +23,7 @@ class Copy(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -73,6 +74,7 @@ class Cast(Rule):
     """
 
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, dtype: torch.dtype) -> Tensor:

@@ -65,6 +65,7 @@ class NLLLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:

@@ -145,6 +145,7 @@ class KLDivLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:

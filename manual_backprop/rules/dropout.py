@@ -45,6 +45,7 @@ class Dropout(Rule):
     cheap = True
     keeps_input = False
     returns_more = True
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
@@ -91,6 +92,7 @@ class AlphaDropout(Rule):
 
     keeps_input = False
     returns_more = True
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:

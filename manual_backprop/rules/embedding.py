@@ -25,6 +25,8 @@ class Embedding(Rule):
     rows.
     """
 
+    tangent_reads = ()
+
     @staticmethod
     def forward(input: Tensor, weight: Tensor, padding_idx: int, scale_grad_by_freq: bool, sparse: bool) -> Tensor:
         return torch.embedding(weight, input, padding_idx)

@@ -35,6 +35,7 @@ class Hardtanh(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
@@ -74,6 +75,7 @@ class Hardshrink(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
@@ -113,6 +115,7 @@ class Softshrink(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
@@ -153,6 +156,7 @@ class Hardsigmoid(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -190,6 +194,7 @@ class Hardswish(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:

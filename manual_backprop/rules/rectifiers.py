@@ -78,6 +78,7 @@ class Threshold(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -117,6 +118,7 @@ class LeakyReLU(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
@@ -163,6 +165,7 @@ class PReLU(Rule):
 
     cheap = True
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor) -> Tensor:
@@ -227,6 +230,8 @@ class RReLU(Rule):
 
     Source: Xu, Wang, Chen, Li 2015, "Empirical evaluation of rectified activations in convolutional network".
     """
+
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, lower: float, upper: float) -> tuple[Tensor, Tensor]:

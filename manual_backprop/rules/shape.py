@@ -20,6 +20,8 @@ class Expand(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": where a value is used many times its adjoints add up.
     """
 
+    tangent_reads = ()
+
     @staticmethod
     def forward(input: Tensor, shape: tuple[int, ...]) -> Tensor:
         return input.expand(shape)

@@ -17,11 +17,13 @@ def copied(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     dtype = tensor.dtype if dtype is None else dtype
     if tensor.layout != torch.strided or type(tensor) not in (Tensor, torch.nn.Parameter) or not tensor.numel():
         return tensor.clone().to(dtype)
-    if tensor.is_conj() or tensor.is_neg():
-        return tensor.clone().to(dtype)
+    clone = tensor.clone().to(dtype)
+    if (clone.stride(), 0) == (tensor.stride(), tensor.storage_offset()) or tensor.is_conj() or tensor.is_neg():
+        return clone
     last = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     window = tensor.as_strided((last + 1,), (1,), 0).clone().to(dtype)
-    return window.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+    # not as_strided: what is given to a layer is seldom a view of something else
+    return window.new_empty(0).set_(window.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def overlapping(tensor: Tensor) -> bool:

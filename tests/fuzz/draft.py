@@ -118,9 +118,7 @@ class Draft:
 
     def writable(self, least: int = 0) -> str:
         """A value with so many axes to write into; now and then one that torch refuses."""
-        return self.pick(
-            lambda t: t.dim() >= least and not overlapping(t) and (not forbidden(t) or self.chance(0.02))
-        )
+        return self.pick(lambda t: t.dim() >= least and not overlapping(t) and (not forbidden(t) or self.chance(0.02)))
 
     def other(self, shape: tuple[int, ...], **kwargs: Any) -> str:
         """A value of that shape: one that is there, or a new input."""

@@ -65,7 +65,13 @@ def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Pro
     modes = draw_modes(rng, compiled)
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
-    d.new(first_shape(rng, large), rng.choice(["normal"] * 4 + ["kinks"] * 2 + ["linspace", "large", "kinks" if rng.random() < 0.8 else "special"]), grad=True)
+    d.new(
+        first_shape(rng, large),
+        rng.choice(
+            ["normal"] * 4 + ["kinks"] * 2 + ["linspace", "large", "kinks" if rng.random() < 0.8 else "special"]
+        ),
+        grad=True,
+    )
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())
     if rng.random() > 0.8:  # a leaf cannot be written into, nor its views: often begin with a value that can

@@ -105,7 +105,9 @@ def arithmetic(d: Draft) -> None:
 def chain(d: Draft) -> None:
     """One cheap operation several times: what is made again from what is made again."""
     value = d.pick()
-    code = d.one_of("F.add({0}, 0.1)", "F.mul({0}, 0.9)", "F.tanh({0})", "F.add({0}, {1})", "F.relu({0})", "F.silu({0})")
+    code = d.one_of(
+        "F.add({0}, 0.1)", "F.mul({0}, 0.9)", "F.tanh({0})", "F.add({0}, {1})", "F.relu({0})", "F.silu({0})"
+    )
     other = d.other(d.shape(value)[-1:])
     for _ in range(d.rng.randint(2, 5)):
         value = d.add(code, value, other)
