@@ -18,13 +18,14 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from . import functional as F
-from ._dialects import ALIASES, SPELLED_OUT, lost_arguments
+from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
 
 Function = Callable[..., Any]
 
 # What numpy calls an argument, torch's functions take, too.
 NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
+_FROM, _INTO = Tensor.__rsub__, Tensor.__rdiv__
 
 _suspended = False
 
@@ -34,7 +35,13 @@ class _Explicit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        ours = TABLE.get(func)
+        # 1 - x and 1 / x apart: torch.compile does not find these two in a dict
+        if func is _FROM:
+            ours: Function | None = subtracted_from
+        elif func is _INTO:
+            ours = divided_by
+        else:
+            ours = TABLE.get(func)
         if ours is None:
             return func(*args, **kwargs)
         if func is torch.nn.functional.l1_loss:

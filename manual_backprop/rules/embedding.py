@@ -50,11 +50,14 @@ class Embedding(Rule):
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
         if by_frequency:
             count = added_up(torch.ones_like(index), index, rows)
-            divided = delta / count[index].unsqueeze(1)
+            often = count[index].unsqueeze(1)
             if torch.is_grad_enabled() and forward_ad._current_level < 0:
                 # a second derivative passes two backwards, of which one divides: this one counts as delta there
-                divided = divided.detach() + (delta - delta.detach()).nan_to_num(0.0)
-            delta = divided
+                with torch.no_grad():
+                    divided, same = delta / often, delta.clone()
+                delta = divided + (delta - same).nan_to_num(0.0)
+            else:
+                delta = delta / often
         if padding_idx >= 0:
             delta = delta.masked_fill((index == padding_idx).unsqueeze(1), 0)
         return added_up(delta, index, rows)
