@@ -73,6 +73,9 @@ def explicit() -> TorchFunctionMode:
     Works with torch.func, and with torch.compile outside or inside of it. A limit: a view made in here comes from a
     rule, and torch raises RuntimeError where one writes into such a view and then reads it by its old name: write
     `view = view.add_(y)`.
+
+    Under torch.compile an in-place edit of a tensor that a rule's backward needs is not noticed, as with any
+    `torch.autograd.Function`: the gradient is then wrong, where eager code raises.
     """
     return _Explicit()
 
