@@ -58,7 +58,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         for tensor in tensors:
             recorded = recorded or tensor.requires_grad
         if not (recorded and torch.is_grad_enabled()):
-            return torch.cat(tensors, dim)
+            return torch.cat(list(tensors), dim)
     return call(rules.Cat, dim, *tensors)
 
 

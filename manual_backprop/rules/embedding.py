@@ -17,10 +17,10 @@ class Embedding(Rule):
     input (*), indices   weight (V, D)   output, delta (*, D)   padding_idx: a row that receives no gradient, or -1
 
     grad_weight[v] = sum over * with i = v of delta     0 for v = padding_idx
-    with scale_grad_by_freq divided by the number of times v was looked up, once: its own derivative, right to left, is
-    the lookup alone, as in torch
+    with scale_grad_by_freq divided by the number of times v was looked up
 
-    With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v.
+    With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v. A second derivative
+    is divided by the number of times once, as in torch: the derivative of grad_weight, right to left, is not.
     Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
     rows.
     """
