@@ -3,16 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: train test test-all lint check mutants bench bench-all bench-mnist docs clean
+.PHONY: train test test-all lint check mutants bench bench-all bench-mnist gpu docs clean
 .DELETE_ON_ERROR:
 
 train: $(READY)  ## learn handwritten digits, test, draw pictures: a run folder below runs/
 	$(BIN)/manual-backprop fit
 
-test: $(READY)  ## the suite without what takes long, needs a GPU or starts several processes
+test: $(READY)  ## values and derivatives of every row, every check on every rule; not what takes long or needs a GPU
 	$(BIN)/python -m pytest
 
-test-all: $(READY)  ## everything this machine can run
+test-all: $(READY)  ## everything this machine can run: every check on every row, several processes, long tests
 	$(BIN)/python -m pytest -m "$$($(BIN)/python -c 'import torch; print("" if torch.cuda.is_available() else "not gpu")')"
 
 lint: $(READY)
@@ -38,6 +38,9 @@ bench-all: $(READY)  ## the same with torch.compile, cost over growth, and MNIST
 
 bench-mnist: $(READY)  ## MNIST to 99 % against pytorch's example, one step against torch.nn; MNIST lies in DATA (4 minutes)
 	$(BIN)/python -m benchmarks.mnist --root $(or $(DATA),data)
+
+gpu: $(READY)  ## all that wants a GPU, on one: its tests, and steps of ResNet-50, ViT-S and GPT-2 (8 minutes)
+	$(BIN)/python -m benchmarks.gpu
 
 docs: $(READY)  ## the README's table of layers, from the docstrings of the rules
 	$(BIN)/python docs/layers.py

@@ -21,7 +21,7 @@ def write(name: str, title: str, body: str, data: Any) -> None:
     """`results/<name>.md` and `.json`, whole or not at all."""
     where = machine()
     facts = f"{where['cpu']}, {where['threads']} threads, torch {where['torch']}" + (
-        f", {where['gpu']}" if where["gpu"] else ""
+        f", {where['gpu']}, triton {where['triton']}" if where["gpu"] else ""
     )
     write_atomically(RESULTS / f"{name}.md", f"# {title}\n\n{facts}\n\n{body}\n".encode())
     text = json.dumps({"machine": where, "results": data}, indent=1)

@@ -2,11 +2,13 @@
 
 python -m benchmarks.cuda                     ResNet-50 and ViT-S/16 (224, batch 64), GPT-2 small (T 1,024, batch 8)
 python -m benchmarks.cuda --model gpt2        one, without writing results
+python -m benchmarks.cuda --profile           the GPU's kernels in a step of eager and of exact, besides
 python -m benchmarks.cuda --dry-run           every line of this on the CPU, with networks of a few thousand parameters
 
 Contestants take turns in one process: "eager" is torch.nn; "exact" ours as it is by default; "off" ours keeping every
 tensor as autograd does; "compile" eager under torch.compile; "liger" eager with Liger-Kernel's LayerNorm and
-cross-entropy, where the package imports.
+cross-entropy, where the package imports; "eager-graph" and "exact-graph" replay a CUDA graph of a step, so that nobody
+waits for Python.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import copy
 import importlib
 import statistics
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +36,16 @@ from .common import table, write
 TIME, MEMORY = 0.9, 0.6
 """At most, over eager: the step of "exact", and what its forward keeps."""
 
-CONTESTANTS = ("eager", "exact", "off", "compile", "liger")
+PROFILED = 20
+"""Kernels that a profile names."""
+
+HOW = (
+    "bfloat16 autocast; ResNet-50 and ViT-S/16 on 64 images of 224 x 224, GPT-2 small on 8 x 1,024 tokens. A step is "
+    "forward, loss and backward, without an optimizer. `eager` is torch.nn, `exact` ours as it is by default, `off` "
+    "ours keeping every tensor as autograd does; `eager-graph` and `exact-graph` replay a CUDA graph of such a step."
+)
+
+CONTESTANTS = ("eager", "exact", "off", "compile", "liger", "eager-graph", "exact-graph")
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -82,13 +94,19 @@ DRY = {
 @dataclass
 class Found:
     """Of one network: seconds of each contestant's steps; bytes that its forward keeps, and its peak above that of a
-    model at rest; why a contestant could not run; seconds of the compiled one's first step."""
+    model at rest; why a contestant could not run; seconds of the compiled one's first step; a profile of a step."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     compiling: float | None = None
+    profiles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        """Whether torch's own and ours have run."""
+        return not {"eager", "exact", "off"} & self.missing.keys()
 
 
 class Contestant:
@@ -143,15 +161,38 @@ def liger(model: nn.Module) -> tuple[nn.Module, Loss]:
     return model, transformers.LigerCrossEntropyLoss()
 
 
-def measure(network: Network, names: Sequence[str], rounds: int | None, budget: float, device: str) -> Found:
+def profile(step: Callable[[], None], device: str) -> str:
+    """The kernels in which a step spends most of the GPU's time, and how much of the step the GPU is busy."""
+    from torch.profiler import ProfilerActivity
+
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
+    with torch.profiler.profile(activities=activities) as record:
+        start = now()
+        step()
+        seconds = now() - start
+    on_cpu = torch.profiler.DeviceType.CPU  # where operators are listed again, with the time of their kernels
+    kernels = [e for e in record.key_averages() if e.device_type != on_cpu]
+    busy = sum(e.self_device_time_total for e in kernels) / 1e6  # of microseconds
+    kernels.sort(key=lambda e: e.self_device_time_total, reverse=True)
+    lines = [(e.key[:90], e.count, duration(e.self_device_time_total / 1e6)) for e in kernels[:PROFILED]]
+    said = f"{duration(busy)} of kernels in a step of {duration(seconds)} (with the profiler's own time)"
+    return f"{said}\n\n{table(('kernel', 'times', 'in all'), lines)}"
+
+
+def measure(
+    network: Network, names: Sequence[str], rounds: int | None, budget: float, device: str, profiled: bool = False
+) -> Found:
     """Every contestant alone for its memory, then all in turns for their time."""
     torch.manual_seed(0)
     model, x, y = network.build().to(device), network.input().to(device), network.target().to(device)
-    found, contestants = Found(), {}
+    found = Found()
+    steps: dict[str, Callable[[], Any]] = {}
+    alive: list[Contestant] = []  # a graph reads where their tensors lie
     for name in names:
         theirs = copy.deepcopy(model)
         try:
-            if name == "eager":
+            kind, _, replayed = name.partition("-")
+            if kind == "eager":
                 contestant = Contestant(theirs, x, y, F.cross_entropy)
             elif name == "compile":
                 compiled: Any = torch.compile(theirs)
@@ -159,28 +200,49 @@ def measure(network: Network, names: Sequence[str], rounds: int | None, budget: 
             elif name == "liger":
                 contestant = Contestant(*_placed(liger(theirs), x, y))
             else:
-                contestant = Contestant(mb.convert(theirs), x, y, mb.functional.cross_entropy, name)
+                contestant = Contestant(mb.convert(theirs), x, y, mb.functional.cross_entropy, kind)
             start = now()
             contestant.step()
             if name == "compile":
                 found.compiling = now() - start
             contestant.step()
+            if replayed:
+                steps[name] = graphed(contestant.step, device)
+                alive.append(contestant)
+                continue
         except ImportError as error:
             found.missing[name] = str(error)
             continue
         except torch.OutOfMemoryError:
             found.missing[name] = "out of memory"
             continue
-        except Exception as error:
-            if name not in ("compile", "liger"):  # whatever a compiler or a peer raises
-                raise
+        except Exception as error:  # whatever it is, the others are measured
+            traceback.print_exc()
             found.missing[name] = f"failed: {type(error).__name__}"
             continue
+        if profiled and name in ("eager", "exact"):
+            found.profiles[name] = profile(contestant.step, device)
         found.kept[name], found.peak[name] = contestant.memory()
         contestant.model.zero_grad(set_to_none=True)
-        contestants[name] = contestant
-    found.seconds = interleaved({name: c.step for name, c in contestants.items()}, rounds, budget)
+        steps[name] = contestant.step
+    found.seconds = interleaved(steps, rounds, budget)
     return found
+
+
+def graphed(step: Callable[[], None], device: str) -> Callable[[], Any]:
+    """The replay of a CUDA graph of a step; on the CPU the step."""
+    if device != "cuda":
+        return step
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # cuBLAS and cuDNN get their memory
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def _placed(pair: tuple[nn.Module, Loss], x: Tensor, y: Tensor) -> tuple[nn.Module, Tensor, Tensor, Loss]:
@@ -193,27 +255,29 @@ def summary(results: dict[str, Found]) -> str:
     for network, found in results.items():
         lines = []
         for name, seconds in found.seconds.items():
-            kept, peak = (
-                f"{values[name] / 2**20:,.0f} MiB ({_over(values, name)})" for values in (found.kept, found.peak)
-            )
-            step = str(ratio(seconds, found.seconds["eager"]))
+            kept, peak = (_over(values, name) for values in (found.kept, found.peak))
+            step = str(ratio(seconds, found.seconds["eager"])) if "eager" in found.seconds else "-"
             lines.append((name, duration(statistics.median(seconds)), step, kept, peak))
         head = "contestant", "step", "over eager (quartiles)", "kept (over eager)", "peak (over eager)"
         notes = [f"{name}: n/a, {reason}" for name, reason in found.missing.items()]
         if found.compiling is not None:
-            notes.append(f"compile: {duration(found.compiling)} for the first step")
-        if "exact" in found.seconds:
+            notes.append(f"compile: {duration(found.compiling)} for the first step, from what its caches hold")
+        if {"eager", "exact"} <= found.seconds.keys():
             time = ratio(found.seconds["exact"], found.seconds["eager"]).value
             notes.append(f"exact: time at most {TIME}: {_verdict(time, TIME)}")
             if found.kept["eager"]:
                 kept_ratio = found.kept["exact"] / found.kept["eager"]
                 notes.append(f"exact: kept at most {MEMORY}: {_verdict(kept_ratio, MEMORY)}")
+        notes += [f"{name}: {text}" for name, text in found.profiles.items()]
         parts.append(f"## {network}\n\n{table(head, lines)}" + "".join(f"\n\n{note}" for note in notes))
     return "\n\n".join(parts)
 
 
 def _over(values: dict[str, int], name: str) -> str:
-    return f"{values[name] / values['eager']:.2f}" if values["eager"] else "-"
+    if name not in values:
+        return "-"
+    over = f"{values[name] / values['eager']:.2f}" if values.get("eager") else "-"
+    return f"{values[name] / 2**20:,.0f} MiB ({over})"
 
 
 def _verdict(value: float, target: float) -> str:
@@ -226,6 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", choices=CONTESTANTS[1:], action="append", default=[])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for the steps of one network")
+    parser.add_argument("--profile", action="store_true", help="names of kernels and their time, for eager and exact")
     parser.add_argument("--dry-run", action="store_true", help="tiny networks on the CPU; no results are written")
     options = parser.parse_args(argv)
     if not options.dry_run and not torch.cuda.is_available():
@@ -237,14 +302,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     networks, device = (DRY, "cpu") if options.dry_run else (NETWORKS, "cuda")
     names = [name for name in CONTESTANTS if name not in options.without]
-    results = {}
+    results: dict[str, Found] = {}
     for name in options.model or networks:
-        results[name] = measure(networks[name], names, options.rounds, options.budget, device)
-    text = summary(results)
-    print(text)
-    if not options.dry_run and not options.model:
-        write("cuda", "A training step on a GPU", text, {name: vars(found) for name, found in results.items()})
-    return 0
+        results[name] = measure(networks[name], names, options.rounds, options.budget, device, options.profile)
+        print(summary({name: results[name]}) + "\n", flush=True)
+        if not options.dry_run and not options.model:  # after each, so that one that ends the process takes none along
+            data = {network: vars(found) for network, found in results.items()}
+            write("cuda", "A training step on a GPU", f"{HOW}\n\n{summary(results)}", data)
+    return 0 if all(found.good for found in results.values()) else 1
 
 
 if __name__ == "__main__":

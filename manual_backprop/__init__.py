@@ -1,6 +1,6 @@
 """Explicit backward passes for PyTorch: every delta and gradient written by hand, in the open, proven."""
 
-from . import functional, kernels, nn, rules, testing
+from . import _fx, functional, kernels, nn, rules, testing
 from .audit import audit
 from .convert import conversion_report, convert, revert
 from .explicit import explicit

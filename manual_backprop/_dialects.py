@@ -23,7 +23,6 @@ ALIASES = {
     "mul": ("multiply", "__mul__", "__rmul__"),
     "matmul": ("linalg.matmul", "__matmul__"),
     "cat": ("concat", "concatenate"),
-    "transpose": ("swapaxes", "swapdims"),
     "sigmoid": ("special.expit",),
 }
 
@@ -67,29 +66,7 @@ def product(ranks: tuple[int, int], theirs: Callable[..., Tensor]) -> Callable[.
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    return F.cat([_in_shape_of(torch.unsqueeze)(tensor, dim) for tensor in tensors], dim)
-
-
-def _in_shape_of(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A change of shape alone: torch says which."""
-    sizes = theirs in (Tensor.view, Tensor.reshape)
-
-    def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if sizes and args and type(args[0]) is int and not kwargs and input.is_contiguous():
-            return F.reshape(input, args)
-        if any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values())):
-            return theirs(input, *args, **kwargs)  # view(dtype): the same bits, other numbers
-        with torch.no_grad():
-            shape = theirs(input, *args, **kwargs).shape
-        return F.reshape(input, shape)
-
-    return run
-
-
-def permuted(input: Tensor, *axes: Any, dims: Sequence[int] | None = None) -> Tensor:
-    if dims is None:
-        dims = axes[0] if axes and not isinstance(axes[0], int) else axes
-    return F.permute(input, dims)
+    return F.cat([torch.unsqueeze(tensor, dim) for tensor in tensors], dim)
 
 
 def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -175,7 +152,6 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     "bmm": product((3, 3), torch.bmm),
     "mv": product((2, 1), torch.mv),
     "stack": stack,
-    "permute": permuted,
     "sigmoid_": _over(rules.Sigmoid),
     "tanh_": _over(rules.Tanh),
     **dict.fromkeys(("softmax", "special.softmax"), softmax),
@@ -188,6 +164,4 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     "embedding": embedding,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
-    **{name: _in_shape_of(getattr(Tensor, name))
-       for name in ("reshape", "view", "reshape_as", "view_as", "squeeze", "unsqueeze", "ravel")},
 }  # fmt: skip

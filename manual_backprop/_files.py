@@ -24,10 +24,11 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         kept = f" The previous {path.name} is intact." if path.exists() else ""
         advice = "Free some space or choose another place" if full else "Choose another place"
         why = f"the disk is full ({len(data) / 2**20:.1f} MiB needed)" if full else str(error)
         raise BadInput(f"Cannot write {path}: {why}.{kept} {advice} (of a training run: --run.folder).") from error
+    finally:  # also where a signal came in between; after os.replace there is none
+        with contextlib.suppress(OSError):
+            aside.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -73,10 +74,48 @@ def _reachable(outputs: Iterable[Tensor]) -> list[Any]:
     return sorted(found, key=lambda node: node._sequence_nr())
 
 
+@contextmanager
+def watch_saved(note: Callable[[Tensor], object]) -> Iterator[None]:
+    """Calls `note` with every tensor that is saved for a backward; what runs inside is as it would be without.
+
+    A hook that hands back the tensor itself makes a cycle where a node saves its own output: the tensor holds the node,
+    the node the tensor, and the whole graph stays until the garbage collector comes. While the forward runs it must be
+    the tensor itself, for recomputation looks for it; at the end it becomes a detached one.
+    """
+    packed: list[list[Tensor]] = []
+
+    def pack(tensor: Tensor) -> list[Tensor]:
+        note(tensor)
+        packed.append([tensor])
+        return packed[-1]
+
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held[0]):
+            yield
+    finally:
+        for held in packed:
+            held[0] = held[0].detach()
+
+
 def rule_of(node: Any) -> type[Rule] | None:
     """The rule that a backward node belongs to; None for autograd's own."""
     made_by = getattr(node, "_forward_cls", None)
     return made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None
+
+
+VIEWS = frozenset(
+    (
+        "Alias", "AsStrided", "Clone", "CopySlices", "Diagonal", "Permute", "ReshapeAlias", "Select", "Slice", "Split",
+        "SplitWithSizes", "Squeeze", "T", "Transpose", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze",
+        "View",
+    )
+)  # fmt: skip
+"""torch's nodes that move values and compute nothing, without "Backward" and a number."""
+
+
+def is_view(node: Any) -> bool:
+    """Whether a backward node is torch's own for a view or a copy, which moves values and computes nothing."""
+    return re.sub(r"Backward\d*$", "", node.name()) in VIEWS
 
 
 Call = tuple[str, int]

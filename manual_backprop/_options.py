@@ -42,7 +42,11 @@ def sizes_of(options: argparse.Namespace) -> tuple[int, ...]:
 
 def random_batch(options: argparse.Namespace) -> Tensor:
     """Gaussian numbers in the sizes of --input, the same at every call."""
-    return torch.randn(sizes_of(options), generator=torch.Generator().manual_seed(0))
+    try:
+        return torch.randn(sizes_of(options), generator=torch.Generator().manual_seed(0))
+    except (RuntimeError, TypeError, OverflowError) as error:  # more than memory, or than 64 bits
+        why = str(error).splitlines()[0]
+        raise BadInput(f"--input {options.input!r}: such a batch cannot be made: {why}") from error
 
 
 def build_model(options: argparse.Namespace, sizes: Sequence[int]) -> torch.nn.Module:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ._observe import Watch, differentiable, graph, graph_leaves, leaves, rule_of, text_table, unchanged
+from ._observe import Watch, differentiable, graph, graph_leaves, is_view, leaves, rule_of, text_table, unchanged
 from ._options import add_model, build_model, random_batch, running
 from .explicit import explicit
 
@@ -26,7 +26,8 @@ class Row:
     """Backward nodes of one name that one module made.
 
     `kind` is "rule" (formulas and kernels of this library), "vendor" (a rule in whose backward ATen's own backward
-    operators, `operators`, computed the formula) or "autograd" (no rule).
+    operators, `operators`, computed the formula), "view" (torch's own node of a view or a copy, which moves values and
+    computes nothing) or "autograd" (no rule).
     """
 
     module: str
@@ -57,12 +58,18 @@ class Audit:
         """Backward nodes that are autograd's own."""
         return self._count("autograd")
 
+    @property
+    def views(self) -> int:
+        """Backward nodes of views and copies, torch's own: they move values and compute nothing."""
+        return self._count("view")
+
     def _count(self, kind: str) -> int:
         return sum(row.count for row in self.rows if row.kind == kind)
 
     def __str__(self) -> str:
         vendor = f" ({self.vendor} of them by vendor kernels)" if self.vendor else ""
-        total = f"backward nodes: {self.explicit} explicit{vendor}, {self.autograd} autograd"
+        views = f", {self.views} views" if self.views else ""
+        total = f"backward nodes: {self.explicit} explicit{vendor}{views}, {self.autograd} autograd"
         if not self.rows:
             return f"{total}: no output is differentiable"
         head = ("module", "node", "kind", "", "count")
@@ -95,7 +102,7 @@ def audit(model: Callable[..., Any], *inputs: Any, **kwargs: Any) -> Audit:
 
 def _kind(node: Any, operators: dict[Any, set[str]]) -> str:
     if rule_of(node) is None:
-        return "autograd"
+        return "view" if is_view(node) else "autograd"
     return "vendor" if operators[node] else "rule"
 
 

@@ -25,6 +25,8 @@ Function = Callable[..., Any]
 # What numpy calls an argument, torch's functions take, too.
 NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
+VIEWS = ("flatten", "permute", "reshape", "transpose", "unflatten")
+"""Functions of ours that are torch's own views."""
 
 _suspended = False
 
@@ -63,9 +65,8 @@ def explicit() -> TorchFunctionMode:
     that need no gradient pass straight through; so do differentiable calls without a rule (`torch.exp`, indexing,
     einsum ...): they run on autograd, and `mb.audit` inside the context lists them. The backward may run anywhere.
 
-    Works with torch.func, and with torch.compile outside or inside of it. A limit: a view made in here comes from a
-    rule, and torch raises RuntimeError where one writes into such a view and then reads it by its old name: write
-    `view = view.add_(y)`.
+    Views (`view`, `reshape`, `transpose`, slices ...) stay torch's own: they compute nothing. Works with torch.func,
+    and with torch.compile outside or inside of it.
     """
     return _Explicit()
 
@@ -110,7 +111,8 @@ def _recorded(values: Sequence[Any]) -> bool:
 
 def _table() -> dict[Function, Function]:
     found: dict[Function, Function] = {}
-    for name in F.__all__:
+    names = [name for name in F.__all__ if name not in VIEWS]
+    for name in names:
         ours = getattr(F, name)
         if "reduction" not in inspect.signature(ours).parameters:  # torch.<loss> takes it as a number
             for alias in (name, *ALIASES.get(name, ())):
@@ -119,7 +121,7 @@ def _table() -> dict[Function, Function]:
             found |= dict.fromkeys(_torchs(f"{name}_"), functools.partial(ours, inplace=True))
     for name, ours in SPELLED_OUT.items():
         found |= dict.fromkeys(_torchs(name), ours)
-    for name in F.__all__:  # the signature of torch.nn.functional is that of ours, whatever torch.<name> takes
+    for name in names:  # the signature of torch.nn.functional is that of ours, whatever torch.<name> takes
         if hasattr(torch.nn.functional, name):
             found[getattr(torch.nn.functional, name)] = getattr(F, name)
     return found

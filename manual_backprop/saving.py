@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from ._files import write_atomically
-from ._observe import Watch, leaves, tensors, text_table, unchanged
+from ._observe import Watch, leaves, tensors, text_table, unchanged, watch_saved
 from .convert import as_twin, twin_function
 from .rules._saving import saving as saving
 
@@ -135,11 +134,7 @@ def _count(model: torch.nn.Module, inputs: Any, kwargs: Any, loss: Any) -> Count
         for tensor in tensors((args, named)):
             note(tensor, INPUTS, alive)
 
-        def pack(tensor: Tensor) -> Tensor:
-            note(tensor, watch.running, found)
-            return tensor
-
-        with saved_tensors_hooks(pack, lambda tensor: tensor):
+        with watch_saved(lambda tensor: note(tensor, watch.running, found)):
             output = model(*args, **named)
             if loss is not None:
                 watch.stack.append((LOSS, 1))

@@ -17,7 +17,7 @@ import torch
 from . import nn
 from ._backward_pass import Pass, Seen, difference, rms, run
 from ._files import write_atomically
-from ._observe import Call, rule_of, text_table
+from ._observe import Call, is_view, rule_of, text_table
 from ._options import CLASSES, add_model, build_model, random_batch, running
 from .convert import as_twin, twin_function
 from .explicit import explicit
@@ -143,7 +143,7 @@ def _row(ours: Pass, theirs: Pass, call: Call, names: dict[Any, str]) -> Row:
     return Row(
         layer=(name or "(itself)") + f" ({number})" * (number > 1),
         type=getattr(seen.module, "__name__", type(seen.module).__name__),
-        rules=tuple(dict.fromkeys(map(_node_name, seen.nodes))),
+        rules=tuple(dict.fromkeys(_node_name(node) for node in seen.nodes if not is_view(node))),
         input_shapes=seen.input_shapes,
         output_shapes=seen.output_shapes,
         output_is=_output_is(seen),
@@ -171,7 +171,8 @@ def _node_name(node: Any) -> str:
 
 
 def _output_is(seen: Seen) -> str:
-    rule = rule_of(seen.nodes[-1]) if seen.nodes else None
+    nodes = [node for node in seen.nodes if not is_view(node)]
+    rule = rule_of(nodes[-1]) if nodes else None
     package, _, family = rule.__module__.rpartition(".") if rule is not None else ("", "", "")
     if package != Rule.__module__.rpartition(".")[0]:
         return ""

@@ -113,3 +113,17 @@ def test_errors() -> None:
         F.scaled_dot_product_attention(q.float(), k, v)
     with pytest.raises(RuntimeError, match="must divide the number of heads"):
         F.scaled_dot_product_attention(torch.ones(1, 4, 2, 2), *[torch.ones(1, 3, 2, 2)] * 2, enable_gqa=True)
+
+
+def test_without_any_key_the_gradients_are_zero() -> None:
+    """An empty memory: nothing may come from memory that nobody has written."""
+    query = torch.ones(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    key, value = (torch.ones(2, 0, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    torch.use_deterministic_algorithms(True)  # fills what torch.empty returns with NaN
+    try:
+        output = F.scaled_dot_product_attention(query, key, value)
+        found = torch.autograd.grad(output.sum(), (query, key, value))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [output.abs().sum().item(), *(g.abs().sum().item() for g in found)] == [0.0] * 4
+    assert [g.shape for g in found] == [query.shape, key.shape, value.shape]

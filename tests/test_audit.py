@@ -23,20 +23,20 @@ def test_rules_vendor_kernels_and_autograd_are_told_apart() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Softsign())
     x = torch.randn(2, 1, 5, 5)
     plain = mb.audit(model, x)
-    assert (plain.explicit, plain.vendor, plain.autograd) == (0, 0, 6)  # Softsign is three nodes: abs, add, div
+    assert (plain.explicit, plain.vendor, plain.views, plain.autograd) == (0, 0, 1, 5)  # Softsign: abs, add, div
     report = mb.audit(mb.convert(model), x)
     assert rows(report) == [
         ("0", "ConvBackward", "vendor", 1),
         ("1", "ReLUBackward", "rule", 1),
-        ("2", "FlattenBackward", "rule", 1),
+        ("2", plain.rows[2].node, "view", 1),
         ("3", "SoftsignBackward", "rule", 1),
     ]
     assert report.rows[0].operators == ("convolution_backward",)
-    assert (report.explicit, report.vendor, report.autograd) == (4, 1, 0)
+    assert (report.explicit, report.vendor, report.views, report.autograd) == (3, 1, 1, 0)
     with mb.backend("formula"):
         report = mb.audit(model, x)
-    assert (report.explicit, report.vendor, report.autograd) == (4, 0, 0)
-    assert {row.kind for row in report.rows} == {"rule"}
+    assert (report.explicit, report.vendor, report.views, report.autograd) == (3, 0, 1, 0)
+    assert {row.kind for row in report.rows} == {"rule", "view"}
 
 
 def test_what_a_rule_really_calls_is_observed() -> None:

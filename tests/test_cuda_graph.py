@@ -120,12 +120,11 @@ def step(case: Case) -> list[str]:
     return watch.copies
 
 
-NEEDS_CUDA_BUILD = pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch is built without CUDA")
 AS_TORCH = ("BatchNorm2d-2-momentum=None",)
 """Rows that wait as their twins do: the momentum of a cumulative average is a number made of a counter on the GPU."""
 
 
-@NEEDS_CUDA_BUILD
+@pytest.mark.usefixtures("fake_gpu")
 @pytest.mark.parametrize("case", ROWS)
 def test_no_rule_waits_for_the_gpu(case: Case) -> None:
     if case.name in AS_TORCH:
@@ -157,7 +156,7 @@ class Waiting(mb.rules.Rule):
         return delta * (input.max().item() if input.dim() == 1 else torch.tensor([2.0], device=input.device))
 
 
-@NEEDS_CUDA_BUILD
+@pytest.mark.usefixtures("fake_gpu")
 def test_a_rule_that_waits_is_caught() -> None:
     def case(*shape: int) -> Case:
         return Case("Waiting", lambda: lambda x: mb.functional.call(Waiting, x), None, (normal(*shape),))

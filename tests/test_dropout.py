@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import grad, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop as mb
 
@@ -211,6 +214,53 @@ def test_complex_values() -> None:
     except NotImplementedError:  # torch before 2.15 draws no complex masks: as ours has it, of the real and imaginary
         expected = input * (ours(torch.ones_like(input)) != 0) / 0.6
     assert torch.allclose(ours(input), expected)
+
+
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("dropout", {"inplace": True}), ("dropout2d", {}), ("alpha_dropout", {}), ("alpha_dropout", {"inplace": True}),
+    ("feature_alpha_dropout", {}),
+]  # fmt: skip
+
+
+class Draws(TorchDispatchMode):
+    """The operators that draw, with the dtype of what they draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[tuple[str, torch.dtype]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name.removeprefix("aten::").rstrip("_")
+        if name in ("bernoulli", "native_dropout"):
+            self.drawn.append((name, (result[0] if isinstance(result, tuple) else result).dtype))
+        return result
+
+
+@pytest.mark.usefixtures("fake_gpu")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("name", "options"), CALLS)
+def test_on_cuda_the_operators_that_draw_are_torch_s(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:
+    """On CUDA float64 is drawn from other numbers than all narrower dtypes, and fused dropout from others again."""
+    found = []
+    for functional in (mb.functional, torch.nn.functional):
+        with FakeTensorMode(), Draws() as draws:
+            getattr(functional, name)(torch.empty(3, 4, 5, 6, dtype=dtype, device="cuda"), 0.3, True, **options)
+        found.append([(kind, drawn == torch.float64) for kind, drawn in draws.drawn])
+    assert found[0] == found[1]
+    assert len(found[0]) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "options"), CALLS)
+def test_torch_s_draws_on_cuda(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:
+    outputs = []
+    for functional in (mb.functional, torch.nn.functional):
+        torch.manual_seed(3)
+        x = torch.ones(3, 4, 5, 6, dtype=dtype, device="cuda")
+        outputs.append(getattr(functional, name)(x, 0.3, True, **options))
+    assert torch.equal(outputs[0] > 1, outputs[1] > 1)
 
 
 @pytest.mark.gpu

@@ -83,3 +83,23 @@ def test_what_is_wrong_is_said() -> None:
         mb.functional.embedding(WORDS, weight, scale_grad_by_freq=True, sparse=True)
     with pytest.raises(RuntimeError, match="Long, Int"):
         mb.functional.embedding(WORDS.double(), weight)
+
+
+def test_a_second_derivative_is_divided_by_the_frequency_once() -> None:
+    """As in torch: by the weight, and by the delta."""
+    found = []
+    for embedding in (mb.functional.embedding, torch.nn.functional.embedding):
+        weight, delta = table().requires_grad_(), torch.ones(2, 3, 3, dtype=torch.float64, requires_grad=True)
+        output = embedding(WORDS, weight, scale_grad_by_freq=True)
+        (first,) = torch.autograd.grad((output**3).sum(), weight, create_graph=True)
+        (by_delta,) = torch.autograd.grad(output, weight, delta, create_graph=True)
+        found.append(
+            [
+                *torch.autograd.grad(first.square().sum(), weight, retain_graph=True),
+                *torch.autograd.grad(by_delta.square().sum(), delta),
+                torch.func.jacrev(torch.func.jacrev(lambda w: (embedding(WORDS, w, None, None, 2.0, True) ** 3).sum()))(
+                    weight.detach()
+                ),
+            ]
+        )
+    torch.testing.assert_close(*found, rtol=1e-14, atol=0)  # sums in another order

@@ -80,3 +80,28 @@ def test_what_torch_accepts_is_accepted() -> None:
     """Integers where the twin takes them."""
     assert mb.nn.ReLU()(WHOLE).dtype == torch.long
     assert mb.nn.MaxPool2d(2)(WHOLE).shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("doc", "words"),
+    [
+        (None, ["in Product\n", "came:     input (2, 3) float32 on cpu, other (2, 3) float32 on cpu"]),
+        ("y = a b", ["in Product: y = a b\n", "came:     input (2, 3)"]),
+        (
+            "y = a b\n\n    input (N, K), other (K, M)\n",
+            ["in Product: y = a b\n", "expected: input (N, K), other (K, M)"],
+        ),
+    ],
+    ids=["no docstring", "one line", "two paragraphs"],
+)
+def test_an_error_in_a_rule_of_a_user_is_torch_s_whatever_its_docstring(doc: str | None, words: list[str]) -> None:
+    class Product(mb.rules.Rule):
+        __doc__ = doc
+
+        @staticmethod
+        def forward(input: Tensor, other: Tensor) -> Tensor:
+            return input @ other
+
+    with pytest.raises(RuntimeError, match="(?s)cannot be multiplied.*" + ".*".join(map(re.escape, words))) as raised:
+        mb.functional.call(Product, torch.ones(2, 3), torch.ones(2, 3))
+    assert ("expected:" in str(raised.value)) == ("expected" in words[-1]), "nothing is made up"

@@ -7,8 +7,11 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop.rules import RULES, Mul
-from tests.mutants import equivalents, rules_of_rows, survives
+from manual_backprop.testing import CHECKS
+from manual_backprop.testing.cases import CASES
+from tests.mutants import catcher, equivalents, passing, rules_of_rows
 from tests.mutation import helper_mutants, mutants, rule_modules
+from tests.tiers import in_make_test
 
 OURS = [name for name, rule in RULES.items() if rule.__module__.startswith("manual_backprop.")]
 
@@ -29,6 +32,11 @@ def test_every_rule_is_run_by_a_row(rows: dict[str, list[int]]) -> None:
     assert rows.keys() >= set(OURS)
 
 
+def test_every_rule_meets_every_check_in_make_test(rows: dict[str, list[int]]) -> None:
+    for name in OURS:
+        assert any(set(in_make_test(CASES[i])) == set(CHECKS) for i in rows[name]), f"a row of {name} belongs to ALSO"
+
+
 def test_a_mutant_computes_wrong_while_it_is_installed() -> None:
     mutant = next(m for m in mutants("Mul") if m.method == "delta_input" and m.kind == "wrong operator")
     original = Mul.delta_input
@@ -45,5 +53,20 @@ def test_a_wrong_formula_is_caught_and_an_equivalent_one_is_not(rows: dict[str, 
     equivalent = of_key["PReLU.grad_weight: input > 0 -> input >= 0"]
     wrong = next(m for m in of_key.values() if m.method == "grad_weight" and m.kind == "swapped branches")
     with mb.backend("formula"):
-        assert survives(equivalent, rows["PReLU"])
-        assert not survives(wrong, rows["PReLU"])
+        assert catcher(equivalent, rows["PReLU"]) is None
+        assert catcher(wrong, rows["PReLU"]) is not None
+
+
+def test_what_make_test_does_not_run_is_told_apart(rows: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = next(m for m in mutants("PReLU") if m.method == "grad_weight" and m.kind == "swapped branches")
+    with mb.backend("formula"):
+        early = catcher(wrong, rows["PReLU"], "default")
+        assert early is not None
+        assert not early.late
+        monkeypatch.setattr("tests.mutants.in_make_test", lambda case: ())
+        passing.cache_clear()
+        late = catcher(wrong, rows["PReLU"])
+        assert late is not None
+        assert late.late
+        assert catcher(wrong, rows["PReLU"], "default") is None
+    passing.cache_clear()

@@ -62,6 +62,18 @@ def test_running_statistics_stay_when_the_batch_is_empty_or_refused() -> None:
     assert torch.equal(layer.running_var, torch.ones(3))
 
 
+def test_an_empty_batch_has_zeros_for_second_derivatives() -> None:
+    found = []
+    for nn in (mb.nn, torch.nn):
+        layer, x = nn.BatchNorm1d(3), torch.zeros(0, 3, 4, requires_grad=True)
+        leaves = [x, layer.weight, layer.bias]
+        first = torch.autograd.grad(layer(x).square().sum(), leaves, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() + g.sum() for g in first), leaves, allow_unused=True))
+    assert all(g is None or not g.count_nonzero() for g in found[0])
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "eager"])
 def test_running_statistics_move_in_compiled_training(backend: str) -> None:
     torch._dynamo.reset()

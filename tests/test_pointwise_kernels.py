@@ -312,7 +312,8 @@ def test_without_a_compiler_formulas_run_which_is_said_once(tmp_path: Path) -> N
 
 
 def test_many_processes_compile_at_the_same_time(tmp_path: Path) -> None:
-    command, environment = [sys.executable, "-W", "ignore", "-c", PROGRAM], {"XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     together = [
         subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
         for _ in range(3)

@@ -66,3 +66,105 @@ def test_what_is_wrapped_around_a_backward_runs(monkeypatch: pytest.MonkeyPatch)
     with torch.autocast("cpu"):
         mb.functional.tanh(x).sum().backward()
     assert seen == [1, 1]
+
+
+class Third(mb.rules.Rule):
+    """y = x / 3"""
+
+    @staticmethod
+    def forward(input: torch.Tensor) -> torch.Tensor:
+        return input / 3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, delta: torch.Tensor) -> torch.Tensor:
+        return Third.delta_input(delta)
+
+    @staticmethod
+    def delta_input(delta: torch.Tensor) -> torch.Tensor:
+        return Third.scaled(delta)
+
+    @staticmethod
+    def scaled(delta: torch.Tensor) -> torch.Tensor:
+        return delta / 3
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: torch.Tensor) -> torch.Tensor:
+        return next(Third.delta_input(tangent) for tangent in tangents)
+
+
+def test_an_overridden_formula_that_would_never_run_is_refused() -> None:
+    """The methods that call it name the parent: silently, the old formula would run."""
+
+    def straight(delta: torch.Tensor) -> torch.Tensor:
+        return delta
+
+    def own_backward(ctx: Any, delta: torch.Tensor) -> torch.Tensor:
+        return delta
+
+    words = r"Straight overrides delta_input, but Third\.backward and Third\.tangent call Third\.delta_input.*"
+    with pytest.raises(TypeError, match=words + "would never run.*Override backward and tangent in Straight, too"):
+        type("Straight", (Third,), {"delta_input": staticmethod(straight)})
+    members = {"delta_input": staticmethod(straight), "backward": staticmethod(own_backward)}
+    with pytest.raises(TypeError, match=r"Third\.tangent calls Third\.delta_input"):
+        type("Straight", (Third,), members)
+    with pytest.raises(TypeError, match=r"overrides scaled, but Third\.delta_input calls Third\.scaled"):
+        type("Straight", (Third,), {"scaled": staticmethod(straight)})
+    with pytest.raises(TypeError, match=r"ReLU\.backward"):
+        type("Straight", (mb.rules.ReLU,), {"delta_input": staticmethod(straight)})
+
+
+def test_a_subclass_that_overrides_the_caller_too_is_right() -> None:
+    class Half(Third):
+        """y = x / 3, with a backward of its own"""
+
+        @staticmethod
+        def backward(ctx: Any, delta: torch.Tensor) -> torch.Tensor:
+            return Half.delta_input(delta)
+
+        @staticmethod
+        def delta_input(delta: torch.Tensor) -> torch.Tensor:
+            return delta / 2
+
+        @staticmethod
+        def tangent(inputs: tuple, tangents: tuple, output: torch.Tensor) -> torch.Tensor:
+            return tangents[0] / 2
+
+    x = torch.ones(3, requires_grad=True)
+    mb.functional.call(Half, x).sum().backward()
+    assert x.grad.tolist() == [0.5] * 3  # type: ignore[union-attr]
+
+
+def test_a_formula_called_through_the_class_that_runs_may_be_overridden() -> None:
+    class Times(mb.rules.Rule):
+        """y = x"""
+
+        @staticmethod
+        def forward(input: torch.Tensor) -> torch.Tensor:
+            return input.clone()
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple, output: torch.Tensor) -> None:
+            pass
+
+        @staticmethod
+        def backward(ctx: Any, delta: torch.Tensor) -> torch.Tensor:
+            return ctx._forward_cls.delta_input(delta)
+
+        @staticmethod
+        def delta_input(delta: torch.Tensor) -> torch.Tensor:
+            return delta
+
+    class Reversed(Times):
+        """y = x, the gradient's sign turned"""
+
+        @staticmethod
+        def delta_input(delta: torch.Tensor) -> torch.Tensor:
+            return -delta
+
+    x = torch.ones(3, requires_grad=True)
+    mb.functional.call(Reversed, x).sum().backward()
+    assert x.grad.tolist() == [-1.0] * 3  # type: ignore[union-attr]

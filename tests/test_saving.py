@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -129,3 +132,49 @@ def test_refusals() -> None:
         mb.saved_bytes(lambda x: x, torch.ones(3))  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="lazy layers"):
         mb.saved_bytes(mb.nn.LazyLinear(3), torch.ones(2, 3))
+
+
+class Watched(torch.nn.Module):
+    """A model whose outputs are noted weakly; `fails` raises in the middle of forward."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__()
+        self.layers = mb.nn.Sequential(mb.nn.Linear(4, 6), mb.nn.Tanh(), mb.nn.Sigmoid())  # they save their outputs
+        self.fails, self.seen = fails, []
+
+    def forward(self, input: Tensor) -> Tensor:
+        for layer in self.layers:
+            input = layer(input)
+            self.seen.append(weakref.ref(input))
+        if self.fails:
+            raise ArithmeticError
+        return input
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_graph_is_freed_at_once(fails: bool) -> None:
+    model = Watched(fails=fails)
+    seen = model.seen
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ArithmeticError) if fails else contextlib.nullcontext():
+            mb.saved_bytes(model, torch.randn(5, 4), loss=torch.exp)
+        assert len(seen) == (3 if fails else 6)
+        assert [reference() for reference in seen] == [None] * len(seen)
+    finally:
+        gc.enable()
+
+
+def test_a_forward_that_differentiates_is_counted() -> None:
+    """As a gradient penalty does: what was saved is asked for, and differentiated again."""
+
+    class Penalty(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            (slope,) = torch.autograd.grad(torch.tanh(x).square().sum(), x, create_graph=True)
+            torch.testing.assert_close(slope, 2 * torch.tanh(x) * (1 - torch.tanh(x) ** 2))
+            (bend,) = torch.autograd.grad(slope.sum(), x, create_graph=True)
+            torch.testing.assert_close(bend, 2 * (1 - torch.tanh(x) ** 2) * (1 - 3 * torch.tanh(x) ** 2))
+            return slope.square()
+
+    assert mb.saved_bytes(Penalty(), torch.randn(5, requires_grad=True)).ours >= 5 * FLOAT

@@ -1,4 +1,4 @@
-"""Notes in two processes: parameters that FSDP gives back between forward and backward, DDP, and checkpointing."""
+"""Recomputation in two processes: parameters that FSDP frees between forward and backward, DDP, checkpointing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
-from manual_backprop.rules import _again, _saving
+from manual_backprop.rules import _recompute, _saving
 
 pytestmark = pytest.mark.distributed
 
@@ -76,12 +76,10 @@ def full(gradient: Tensor) -> Tensor:
     return gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
 
 
-def work(rank: int, folder: Path, wrap: Callable, checkpointed: bool, copies: bool) -> None:
+def work(rank: int, folder: Path, wrap: Callable, checkpointed: bool) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     _saving.LARGE = 1
-    if not copies:
-        _saving.several_processes = lambda: False
     try:
         x = torch.randn(2, 4, 7, 16, generator=torch.Generator().manual_seed(1))
         single = network()
@@ -89,14 +87,14 @@ def work(rank: int, folder: Path, wrap: Callable, checkpointed: bool, copies: bo
             single(x.flatten(0, 1)).square().sum().backward()
         net = wrap(network(checkpointed))
         again: list[str] = []
-        made = _again._made
-        _again._made = lambda part, saved: again.append(part.note.function.__qualname__) or made(part, saved)
+        output_of = _recompute.output_of
+        _recompute.output_of = lambda node, task: again.append(node.name()) or output_of(node, task)
         for _ in range(2):  # the second time with what the first one has left
             net.zero_grad()
             net(x[rank]).square().sum().mul(2).backward()  # both ways take the mean over the processes
-        # FSDP hands every group views of its inputs, which have no notes; a checkpoint keeps no roots in its inside
-        expected_notes = () if wrap is layers_apart else ("LayerNorm",) if checkpointed else ("LayerNorm", "GELU")
-        for rule in expected_notes:
+        # FSDP hands every group views of its inputs, whose nodes are FSDP's
+        expected = () if wrap is layers_apart else ("LayerNorm",) if checkpointed else ("LayerNorm", "GELU")
+        for rule in expected:
             assert any(rule in name for name in again), f"no {rule} was made again"
         for (name, ours), expected in zip(net.named_parameters(), single.parameters(), strict=True):
             # the same products in two parts, summed in float32; the largest elements are around 1e3
@@ -108,27 +106,22 @@ def work(rank: int, folder: Path, wrap: Callable, checkpointed: bool, copies: bo
 @pytest.mark.parametrize("checkpointed", [False, True], ids=["", "checkpointed"])
 @pytest.mark.parametrize("wrap", [ddp, blocks, norms_apart, layers_apart])
 def test_the_gradients_of_one_process(wrap: Callable, checkpointed: bool, tmp_path: Path) -> None:
-    mp.spawn(work, (tmp_path, wrap, checkpointed, True), 2)
+    mp.spawn(work, (tmp_path, wrap, checkpointed), 2)
 
 
-def test_without_copies_a_parameter_of_another_group_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(mp.ProcessRaisedException, match="data is not allocated"):
-        mp.spawn(work, (tmp_path, norms_apart, False, False), 2)
+def second_derivative() -> Tensor:
+    torch.manual_seed(0)
+    norm, last = nn.LayerNorm(4).double(), nn.Linear(4, 2).double()
+    x = torch.randn(30, 4, dtype=torch.double, requires_grad=True)
+    (grad,) = torch.autograd.grad(last(norm(x)).square().sum(), last.weight, create_graph=True)
+    return torch.autograd.grad(grad.square().sum(), norm.weight)[0]
 
 
 def test_small_arguments_are_copied_with_their_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_saving, "LARGE", 1)
-
-    def second_derivative() -> Tensor:
-        torch.manual_seed(0)
-        norm, last = nn.LayerNorm(4).double(), nn.Linear(4, 2).double()
-        x = torch.randn(30, 4, dtype=torch.double, requires_grad=True)
-        (grad,) = torch.autograd.grad(last(norm(x)).square().sum(), last.weight, create_graph=True)
-        return torch.autograd.grad(grad.square().sum(), norm.weight)[0]
-
-    expected = second_derivative()
-    monkeypatch.setattr(_saving, "several_processes", lambda: True)
-    assert torch.equal(second_derivative(), expected)
+    with mb.saving("off"):
+        expected = second_derivative()
+    torch.testing.assert_close(second_derivative(), expected)
     assert expected.norm() > 0
 
 

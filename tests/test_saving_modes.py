@@ -1,11 +1,13 @@
-"""What forwards keep: made again bit for bit from what is kept anyway, rounded where that was asked for."""
+"""What forwards keep: recomputed bit for bit from what is kept anyway, rounded where that was asked for."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import pickle
+import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
-from manual_backprop.rules import _codes, _saving
+from manual_backprop._observe import graph
+from manual_backprop.rules import _codes, _recompute, _rule, _saving
 
 
 @pytest.fixture(autouse=True)
@@ -97,15 +100,14 @@ def test_the_same_gradients_to_the_last_bit_from_fewer_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_a_note_that_is_wrong_gives_other_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_that_is_wrong_gives_other_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = made(name)
     expected = gradients(net, x)
-    remember = _saving.remember
 
-    def wrong(output: Tensor, function: Callable, arguments: tuple, before: object = None) -> bool:
-        return remember(output, lambda *args: _first(function(*args)) + 1e-3, arguments, before)  # type: ignore[arg-type]
+    def wrong(output: Tensor, index: int, function: Callable, *rest: Any) -> _saving.Offer:
+        return _saving.Offer(output, index, lambda *args: _first(function(*args)) + 1e-3, *rest)
 
-    monkeypatch.setattr("manual_backprop.rules._rule.remember", wrong)
+    monkeypatch.setattr(_rule, "Offer", wrong)
     assert not same(gradients(net, x), expected)
 
 
@@ -188,16 +190,23 @@ def test_frozen_parts_keep_nothing() -> None:
     assert mb.saved_bytes(net, x).ours == 5 * 8 * 4  # the input of the last layer, which no one else keeps
 
 
-def test_notes_end_with_their_tensors_and_hold_nothing() -> None:
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("backward", [True, False])
+def test_what_is_kept_ends_with_the_graph(name: str, backward: bool) -> None:
+    """At once, without the garbage collector: nothing in it refers back to itself."""
+    net, x = made(name)
     gc.collect()
-    before = len(_saving._notes)
-    net, x = made("mixed")
-    y = net(x)
-    assert len(_saving._notes) > before
-    y.sum().backward()
-    del y
-    gc.collect()
-    assert len(_saving._notes) <= before + 1  # x itself
+    gc.disable()
+    try:
+        y = net(x.requires_grad_()).square()
+        nodes = [weakref.ref(node) for node in graph([y]) if isinstance(node, _recompute.Saving)]
+        assert any(node().recipe is not None for node in nodes)  # type: ignore[union-attr]
+        if backward:
+            y.sum().backward(retain_graph=True)
+        del y
+        assert not [node for node in nodes if node() is not None]
+    finally:
+        gc.enable()
 
 
 def test_outputs_stay_ordinary_tensors() -> None:
@@ -206,27 +215,25 @@ def test_outputs_stay_ordinary_tensors() -> None:
     assert torch.equal(pickle.loads(pickle.dumps(y.detach())), y)
 
 
-def test_off_under_compile() -> None:
+def test_off_under_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = made("gelu")
     expected = gradients(net, x)
-    gc.collect()
-    before = len(_saving._notes)
+    monkeypatch.setattr(_rule, "economize", None)
     found = gradients(net, x, lambda net, x: torch.compile(net, backend="aot_eager", fullgraph=True)(x))
-    assert len(_saving._notes) == before
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b)
 
 
-def test_off_under_transforms() -> None:
+def test_off_under_transforms(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = made("gelu")
     parameters = dict(net.named_parameters())
 
     def loss(parameters: dict, x: Tensor) -> Tensor:
         return torch.func.functional_call(net, parameters, (x,)).square().sum()
 
-    before = len(_saving._notes)
-    per_sample = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
-    assert len(_saving._notes) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(_rule, "economize", None)
+        per_sample = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
     loss(parameters, x).backward()
     for name, parameter in net.named_parameters():
         torch.testing.assert_close(per_sample[name].sum(0), parameter.grad)

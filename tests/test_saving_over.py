@@ -15,7 +15,7 @@ import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop import rules
 from manual_backprop.kernels import batchnorm
-from manual_backprop.rules import _again, _rule
+from manual_backprop.rules import _recompute, _rule
 
 N = 256
 
@@ -84,8 +84,8 @@ def test_a_rectified_batch_norm_is_made_again_in_one_pass(
     """Bit for bit, in both layouts, by kernels and by formulas; the step does not know the difference."""
     passes: list[str] = []
     key = (rules.ReLU.forward, rules.BatchNorm.scaled)
-    fused = _again.FUSED[key]
-    monkeypatch.setitem(_again.FUSED, key, lambda *args: passes.append("one") or fused(*args))
+    fused = _recompute.FUSED[key]
+    monkeypatch.setitem(_recompute.FUSED, key, lambda *args: passes.append("one") or fused(*args))
     monkeypatch.setattr(batchnorm, "WORTHWHILE", 0)
     layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 4, 3))
     for memory_format, backend in itertools.product(

@@ -31,13 +31,16 @@ def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 
 
 @WITH_TRITON
-@pytest.mark.parametrize("which", ["attention", "not attention"])
-def test_the_kernels_interpreted(which: str) -> None:
+@pytest.mark.parametrize(
+    ("tier", "which"),
+    [("not slow", "attention"), ("not slow", "not attention"), pytest.param("slow", "test", marks=pytest.mark.slow)],
+)
+def test_the_kernels_interpreted(tier: str, which: str) -> None:
     """A process of its own: TRITON_INTERPRET must be set before Triton is imported, and would turn every kernel of this
     one into numpy. numpy warns where the arithmetic of infinities gives NaN, which is what is tested there, and of how
     Triton 3.6's interpreter takes numbers out of arrays."""
     ignored = "-W", "ignore::RuntimeWarning", "-W", "ignore::DeprecationWarning"
-    options = "-n0", "-q", "-p", "no:cacheprovider", *ignored, "-k", which
+    options = "-n0", "-q", "-p", "no:cacheprovider", *ignored, "-m", tier, "-k", which
     done = python("-m", "pytest", str(TESTS / "test_triton_kernels.py"), *options, TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert "passed" in done.stdout

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
 
+from .._observe import watch_saved
 from ..saving import size
 from .networks import Network
 from .peers import PEERS, limited
@@ -179,12 +179,11 @@ def kept(model: nn.Module, x: Tensor, y: Tensor) -> int:
     """Bytes of the storages, parameters and inputs aside, that forward and loss of any model keep for the backward."""
     storages: dict[int, Any] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         storages.setdefault(storage._cdata, storage)
-        return tensor
 
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
+    with watch_saved(note):
         F.cross_entropy(model(x), y)
     alive = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers(), x, y)}
     return sum(storage.nbytes() for address, storage in storages.items() if address not in alive)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -154,6 +156,7 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "manual_backprop": __version__,
         "torch": torch.__version__,
+        "triton": version("triton") if importlib.util.find_spec("triton") else None,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -7,6 +7,7 @@ A differentiable function of torch.nn.functional that has no rule yet is not her
 from __future__ import annotations
 
 import torch
+import torch.fx
 
 from ._call import call
 from .arithmetic import add, cat, div, matmul, mean, mul, sub, sum
@@ -149,6 +150,9 @@ __all__ = [
     "transpose",
     "unflatten",
 ]
+
+for _name in __all__:
+    torch.fx.wrap(_name)  # a leaf of a graph that torch.fx traces; costs nothing outside of tracing
 
 
 def __getattr__(name: str) -> object:

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, plain
-from ..rules._saving import written
+from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, owned, plain
 from ..rules.copying import Copy, Write
-from ..rules.shape import RESHAPING, Reshape
 from ._autocast import cast_arguments
 from ._errors import EXPLAINED, explained
 
@@ -36,9 +34,9 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
         if forward_ad._current_level >= 0:
             return forward_mode(rule).apply(*args)
         if torch._C._are_functorch_transforms_active():
-            return rule.apply(*args)
+            return _unviewed(rule.apply(*args))
         if not torch.is_grad_enabled():
-            return rule.forward(*args)
+            return owned(rule.forward(*args), args)
         return plain(rule).apply(*args)
     except EXPLAINED as error:
         if type(error) not in EXPLAINED or getattr(error, "explained", False):
@@ -47,6 +45,16 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     finally:
         if mode is not None:
             torch._C._push_on_torch_function_stack(mode)
+
+
+def _unviewed(output: Any) -> Any:
+    """vmap gives results of a Function that are views of tensors made on the way: copies can be edited in place."""
+    if type(output) is tuple:
+        return tuple([_unviewed(part) for part in output])
+    inner = output
+    while isinstance(inner, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(inner):
+        inner = torch._C._functorch.get_unwrapped(inner)
+    return output.clone() if isinstance(inner, Tensor) and inner._is_view() else output
 
 
 def _under_autocast(rule: type[Rule], args: tuple) -> Any:
@@ -78,15 +86,8 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         # a Function would write first and raise then
         leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
         raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
-    if recorded and input._is_view() and (base := _reshaped(input)) is not None:
-        # torch refuses writes through a view that a Function returned: write where it points, and view that anew
-        value, *extra = _listed(call_in_place(rule, call(Copy, input), *args))
-        call(Write, base, call(Reshape, value, base.shape))
-        again = call(Reshape, base, input.shape)
-        return (again, *extra) if extra else again
-    if not rule.keeps_input:
-        with written(input):
-            return call(in_place(rule), input, *args)
+    if not rule.keeps_input and not (rule.returns_more and recorded and input._is_view()):
+        return call(in_place(rule), input, *args)
     value, *extra = _listed(call(rule, call(Copy, input) if recorded else input, *args))
     call(Write, input, value)
     return (input, *extra) if extra else input
@@ -100,15 +101,6 @@ def _of_leaf(input: Tensor) -> bool:
 
 def _listed(output: Any) -> tuple:
     return output if isinstance(output, tuple) else (output,)
-
-
-def _reshaped(input: Tensor) -> Tensor | None:
-    """The tensor that `input` is another shape of, by reshaping rules alone; None if it is not."""
-    node: Any = input.grad_fn
-    while issubclass(getattr(node, "_forward_cls", object), RESHAPING):
-        node = node.next_functions[0][0]
-    base = input._base
-    return base if base is not None and base.grad_fn is node and node is not input.grad_fn else None
 
 
 def _distinct(args: tuple) -> list[Any]:

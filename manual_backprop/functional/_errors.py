@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..rules._rule import Rule
+from ..rules._rule import Rule, paragraphs
 
 EXPLAINED = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError)
 
@@ -16,13 +16,14 @@ EXPLAINED = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexErro
 def explained(error: Exception, rule: type[Rule], args: tuple) -> Exception:
     """An error of the same type: torch's message, the rule's formula and shapes, the arguments, and hints."""
     named = _named(rule, args)
-    formula, shapes, *_ = inspect.cleandoc(rule.__doc__ or "see its docstring\n\nsee there").split("\n\n")
+    formula, shapes, *_ = [*paragraphs(rule), "", ""]  # a rule of a user's may have a short docstring or none
     lines = [
         str(error),
-        f"  in {rule.__name__}: {' '.join(formula.splitlines())}",
+        f"  in {rule.__name__}" + (f": {' '.join(formula.splitlines())}" if formula else ""),
         f"  came:     {', '.join(f'{name} {_described(value)}' for name, value in named.items())}",
-        f"  expected: {shapes}".replace("\n", "\n" + " " * 12),
     ]
+    if shapes:
+        lines.append(f"  expected: {shapes}".replace("\n", "\n" + " " * 12))
     lines += [f"  hint:     {hint}" for hint in (*_hints(named), *rule.hints(*args))]
     told = type(error)("\n".join(lines))
     told.explained = True  # type: ignore[attr-defined]

@@ -46,7 +46,12 @@ def scaled_dot_product_attention(
         attn_mask = None
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
-    return call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
+    # without a fused forward torch keeps neither query and key nor the output: they may be edited in place
+    apart = not fused and query.device.type == "cpu" and torch.is_grad_enabled()
+    if apart:
+        query, key = call(rules.Copy, query), call(rules.Copy, key)
+    output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
+    return call(rules.Copy, output) if apart else output
 
 
 def _torch_fuses(*args: Any) -> bool:
@@ -102,9 +107,9 @@ def _repeated(tensor: Tensor, query: Tensor) -> Tensor:
             f"Number of heads in key and value must divide the number of heads in query: {served}, {heads}"
         )
     *batch, rows, features = tensor.shape
-    apart = call(rules.Reshape, tensor, (*batch, 1, rows, features))
+    apart = tensor.unsqueeze(-3)
     repeated = call(rules.Expand, apart, (*batch, served // heads, rows, features))
-    return call(rules.Reshape, repeated, (*batch[:-1], served, rows, features))
+    return repeated.flatten(-4, -3)
 
 
 def _batched_alike(*tensors: Tensor) -> list[Tensor]:

@@ -81,6 +81,8 @@ def _dropped(
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p < 1 and not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError(f"result type Float can't be cast to {input.dtype}: dropout scales, pass input.float()")
+    if inplace and input.is_cuda and mask_shape is None:
+        mask_shape = input.shape  # a mask that is drawn: torch's fused dropout, with other draws, is not in place
     return (call_in_place if inplace else call)(rule, input, p, mask_shape)[0]
 
 

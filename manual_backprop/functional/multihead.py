@@ -176,7 +176,7 @@ def _check_weights(weights: tuple, *inputs: Tensor) -> None:
 
 
 def _cut(tensor: Tensor | None, sizes: tuple[int, ...]) -> tuple[Any, ...]:
-    return (None,) * len(sizes) if tensor is None else call(rules.Split, tensor, sizes)
+    return (None,) * len(sizes) if tensor is None else tensor.split(sizes)
 
 
 def _for_each_head(mask: Tensor, batch: int, heads: int, rows: int, keys: int) -> Tensor:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .. import rules
 from ._call import call
+from .arithmetic import add
+from .normalization import layer_norm, rms_norm
+
+LAYER_NORM, RMS_NORM = rules.LayerNorm.autocast, rules.RMSNorm.autocast
+"""What autocast does to the norms, by device: torch.compile cannot read it off a rule."""
 
 
 def add_layer_norm(
@@ -26,6 +32,9 @@ def add_layer_norm(
     Raises TypeError for nested tensors and for what is no tensor.
     """
     _plain("add_layer_norm", input, other)
+    if _apart(LAYER_NORM, input, other):
+        summed = add(input, other)
+        return layer_norm(summed, normalized_shape, weight, bias, eps), summed
     return call(rules.AddLayerNorm, input, other, normalized_shape, weight, bias, eps)[:2]
 
 
@@ -45,7 +54,18 @@ def add_rms_norm(
         raise TypeError(
             "add_rms_norm has a rule for real numbers only, got complex ones: pass torch.view_as_real of each"
         )
+    if _apart(RMS_NORM, input, other):
+        summed = add(input, other)
+        return rms_norm(summed, normalized_shape, weight, eps), summed
     return call(rules.AddRMSNorm, input, other, normalized_shape, weight, eps)[:2]
+
+
+def _apart(policy: dict[str, str], input: Tensor, other: Tensor) -> bool:
+    """Whether autocast runs the norm in float32, but not the sum before it, which then has 16 bits."""
+    device = input.device.type
+    if policy.get(device) != "float32" or not torch.is_autocast_enabled(device):
+        return False
+    return torch.promote_types(input.dtype, other.dtype) in (torch.bfloat16, torch.float16)
 
 
 def _plain(name: str, *operands: Tensor) -> None:

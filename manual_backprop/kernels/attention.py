@@ -60,7 +60,8 @@ def deltas(
     if value is not None and output is not None:
         v, dots = _flat(value), (d * _flat(output)).sum(-1, keepdim=True)
     # a block writes over what is there in the first round; only keys that no query sees stay as they were
-    new = torch.zeros_like if pairs.queries < pairs.keys * is_causal or not q.numel() else torch.empty_like
+    some = q.numel() and k.numel() and pairs.queries >= pairs.keys * is_causal
+    new = torch.empty_like if some else torch.zeros_like
     delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
     delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None

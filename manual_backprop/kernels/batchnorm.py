@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..rules import BatchNorm, ReLU
-from ..rules._again import FUSED
+from ..rules._recompute import FUSED
 from ..rules._rule import KERNELS, choose, rounds_once, widen, widened
 from . import memory, native
 from .native import REAL

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import platform
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -67,7 +66,7 @@ def faster() -> bool:
 
 def _maker() -> str:
     try:
-        return Path("/proc/cpuinfo").read_text()
+        return native.CPUINFO.read_text("utf-8", "replace")
     except OSError:
         return platform.processor()
 

@@ -9,6 +9,7 @@ A result that is too large for the caches is written around them (stream.h): its
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import mmap
@@ -64,9 +65,11 @@ def arranged(tensor: Tensor, axes: int) -> int | None:
 def largest_cache() -> int:
     """Bytes of the processor's last cache; where that is not known, as many as are usual."""
     sizes = [32 * 2**20]
-    for path in CACHES.glob("index*/size"):
-        if found := re.fullmatch(r"(\d+)K", path.read_text().strip()):
-            sizes.append(int(found[1]) * 2**10)
+    with contextlib.suppress(OSError):
+        for path in CACHES.glob("index*/size"):
+            with contextlib.suppress(OSError):
+                if found := re.fullmatch(rb"([1-9]\d{0,9})K\s*", path.read_bytes()):
+                    sizes.append(int(found[1]) * 2**10)
     return max(sizes[1:] or sizes)
 
 

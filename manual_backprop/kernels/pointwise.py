@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, get_num_threads
+from torch.autograd.graph import increment_version
 
 from .. import rules
 from ..rules._rule import KERNELS, in_opmath, rounds_once
@@ -102,6 +103,8 @@ def kernel(
             function(output.data_ptr(), *pointers, *args[count:], n, around, get_num_threads())
         except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)
+        if in_place:
+            increment_version(output)  # torch did not see the write
         return output
 
     return rounds_once(run)

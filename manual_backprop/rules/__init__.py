@@ -25,7 +25,7 @@ from .pooling import AdaptiveAvgPool, AvgPool, MaxPool
 from .rectifiers import LeakyReLU, PReLU, ReLU, RReLU, Threshold
 from .reduction import Cat, Mean, Sum
 from .residual import AddLayerNorm, AddRMSNorm
-from .shape import Expand, Flatten, Permute, Reshape, Split, Unflatten
+from .shape import Expand
 from .smooth import LogSigmoid, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
 from .softmax import LogSoftmax, Softmax, Softmin
 
@@ -59,7 +59,6 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Expand",
-    "Flatten",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -84,11 +83,9 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Pad",
-    "Permute",
     "RMSNorm",
     "RReLU",
     "ReLU",
-    "Reshape",
     "Rule",
     "ScaledDotProductAttention",
     "SiLU",
@@ -100,13 +97,11 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
-    "Split",
     "Sub",
     "Sum",
     "Tanh",
     "Tanhshrink",
     "Threshold",
-    "Unflatten",
     "Write",
     "backend",
 ]

@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import _saving
-from ._again import Saving
-from ._saving import economize, note_of, remember
+from ._overrides import refuse_dead_overrides
+from ._recompute import Saving, ask_for
+from ._saving import Offer, economize
 
 RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
@@ -62,8 +63,18 @@ class Rule(torch.autograd.Function):
     """Whether running `forward` again in backward is worth the memory of its output: one pass over memory or two, and
     the same result bit for bit."""
 
+    costly: ClassVar[bool] = False
+    """Whether running `forward` again is more than that, and done only where `mb.saving` was asked for it."""
+
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
+
+    returns_more: ClassVar[bool] = False
+    """Whether it returns more than its output, such as a mask: torch then takes no write over a view."""
+
+    tangent_reads: ClassVar[tuple[int, ...] | None] = None
+    """Which outputs `tangent` reads the numbers of (None: all); of the others it is told shape and dtype alone, so that
+    they can be edited in place."""
 
     overwrites: ClassVar[type[Rule] | None] = None
     """The rule that this one is the in-place version of."""
@@ -74,6 +85,7 @@ class Rule(torch.autograd.Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        refuse_dead_overrides(cls, Rule)
         # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
         AUTOCAST[cls.forward] = cls.autocast
@@ -135,7 +147,10 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     backward = ctx._forward_cls.backward
     if delta is not None and not torch._C._is_any_autocast_enabled():
         backward = UNGUARDED.get(backward, backward)
-    return backward(ctx, delta, *others)
+    gradients = backward(ctx, delta, *others)
+    if ctx.recipe is not None:
+        ctx.finished()
+    return gradients
 
 
 class _Part:
@@ -162,6 +177,8 @@ class _Part:
 def forward_mode(rule: type[Rule]) -> type[Rule]:
     """The rule with a `jvp`; apart from the rule itself because torch.compile refuses Functions that have one."""
 
+    reads = rule.tangent_reads
+
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
         ctx.own_saved = ()
         rule.setup_context(_Part(ctx), inputs, output)
@@ -171,10 +188,17 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
         ctx.is_tensor = tuple(isinstance(v, Tensor) for v in inputs)
         ctx.plain_inputs = tuple(None if isinstance(v, Tensor) else v for v in inputs)
         ctx.single_output = not isinstance(output, tuple)
+        ctx.unread = {
+            place: (v.shape, v.dtype, v.device)
+            for place, v in enumerate(outputs)
+            if isinstance(v, Tensor) and reads is not None and place not in reads
+        }
         # one list for both: torch.func's generated vmap rule remembers the batch axes of the last list only
-        saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *outputs)
+        read = (v for place, v in enumerate(outputs) if place not in ctx.unread)
+        saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *read)
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
+        ctx.output_count = len(outputs)
 
     def backward(ctx: Any, *deltas: Any) -> Any:
         return rule.backward(_Part(ctx), *deltas)
@@ -184,9 +208,16 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
         inputs = tuple(
             saved.pop(0) if tensor else plain for tensor, plain in zip(ctx.is_tensor, ctx.plain_inputs, strict=True)
         )
-        return rule.tangent(inputs, tangents, saved[0] if ctx.single_output else tuple(saved))
+        outputs = tuple(
+            _stand_in(*ctx.unread[place]) if place in ctx.unread else saved.pop(0) for place in range(ctx.output_count)
+        )
+        return rule.tangent(inputs, tangents, outputs[0] if ctx.single_output else outputs)
 
     return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)
+
+
+def _stand_in(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.empty((), dtype=dtype, device=device).expand(shape)
 
 
 def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
@@ -206,6 +237,24 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _without_zeros(ctx: Any, output: Any) -> None:
+    """Where no delta comes, none goes on: torch would make one of zeros for the rule."""
+    if type(output) is not tuple:
+        ctx.set_materialize_grads(False)
+
+
+def owned(output: Any, args: tuple) -> Any:
+    """What a rule returns is never a view of a tensor that was made on the way, so that it can be edited in place as
+    what the twin returns can be. A view of one of the arguments stays one."""
+    if type(output) is tuple:
+        return tuple([owned(part, args) for part in output])
+    if isinstance(output, Tensor) and output._is_view():
+        base = output._base
+        if not any([isinstance(arg, Tensor) and (base is arg or base is arg._base) for arg in args]):
+            return output.data
+    return output
+
+
 @functools.cache
 def plain(rule: type[Rule]) -> type[Rule]:
     """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
@@ -214,25 +263,22 @@ def plain(rule: type[Rule]) -> type[Rule]:
     overwritten = rule.overwrites is not None
 
     def forward(ctx: Any, *args: Any) -> Any:
-        output = rule.forward(*args)
+        output = owned(rule.forward(*args), args)
+        _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
-        economize(ctx, args)
+        economize(ctx, args, output)
         return output
 
     def cheap_forward(ctx: Any, *args: Any) -> Any:
-        before = note_of(args[0]) if overwritten else None
-        output = rule.forward(*args)
-        value = output[rule.made_again] if type(output) is tuple else output
-        if type(value) is not Tensor or value.numel() < _saving.LARGE or (recipe := rule.again(args, output)) is None:
-            rule.setup_context(ctx, args, output)
-            economize(ctx, args)
-            return output
-        function, arguments = chosen(recipe[0]), recipe[1]
-        noted = remember(value, function, arguments, before)
+        before = ask_for(args[0]) if overwritten else None
+        output = owned(rule.forward(*args), args)
+        _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
-        economize(ctx, args)
-        if not noted:
-            remember(value, function, arguments, before)  # from what was saved just now
+        value = output[rule.made_again] if type(output) is tuple else output
+        offer = None
+        if type(value) is Tensor and value.numel() >= _saving.LARGE and (again := rule.again(args, output)) is not None:
+            offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
+        economize(ctx, args, output, offer)
         return output
 
     variant = _variant(

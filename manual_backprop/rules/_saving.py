@@ -1,35 +1,31 @@
-"""What the forward keeps for the backward: a tensor, the roots that it can be made again from, or a rounded copy.
+"""What the forward keeps for the backward: a tensor, an `Ask` to the node that can recompute it, or a shorter form.
 
-A cheap rule leaves a note on its output: a function and arguments that give the same tensor again, bit for bit. A rule
-that would save a tensor with a note saves the arguments instead, where these are kept anyway, and makes the tensor
-again in backward. Notes are weak: they end with their tensor, and hold nothing alive. They are valid for one version of
-every tensor in them. Under torch.compile and torch.func, and left to right, every tensor is saved as it is.
+Under torch.compile and torch.func, and in forward mode, every tensor is saved as it is.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from ._checkpoint import as_before
 from ._codes import Code
+from ._recompute import OWN, Ask, Recipe, Saved, ask_for
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
 LARGE = 2**14
-"""Elements from which a tensor is worth the Python of a note (64 KiB of float32)."""
-
-DEPTH = 4
-"""How many rules at most are run again for one tensor."""
+"""Elements from which a tensor is worth the Python of recomputation (64 KiB of float32)."""
 
 SMALL = 16
-"""An argument with this many times fewer elements than the output may be saved for its sake (weights, statistics)."""
+"""An argument with this many times fewer elements than the output may be copied for its sake (weights, statistics)."""
 
-_notes: dict[int, Note] = {}
 _mode = "exact"
 logits = False
 """Whether a product of matrices may be computed twice where its result is many times as large as its factors."""
@@ -64,98 +60,6 @@ def _restore(mode: str, again: bool) -> Iterator[None]:
         _mode, logits = mode, again
 
 
-class _Reference(weakref.ref):
-    """To a tensor that has a note."""
-
-    __slots__ = ("address",)
-    address: int
-
-
-def _forget(tensor: Any) -> None:
-    note = _notes.get(tensor.address)
-    if note is not None and note.tensor is tensor:
-        del _notes[tensor.address]
-
-
-class Note:
-    """That a tensor is saved anyway (no function), or how it is made again; of one version of the tensor."""
-
-    __slots__ = ("arguments", "depth", "function", "saved", "short", "taken", "tensor", "value", "version")
-
-    def __init__(self, tensor: Tensor, function: Callable[..., Any] | None, arguments: tuple, depth: int) -> None:
-        self.tensor, self.version = _Reference(tensor, _forget), tensor._version
-        self.tensor.address = id(tensor)
-        self.function, self.arguments, self.depth = function, arguments, depth
-        self.saved = self.taken = 0  # by how many nodes, and how often they have asked for it
-        self.value: Tensor | None = None  # between the first node that asks and the last
-        self.short: tuple | None = None  # code and references to its parts
-        _notes[id(tensor)] = self
-
-    def original(self) -> Tensor | None:
-        """The tensor itself where someone else keeps it alive, unchanged."""
-        tensor = self.tensor()
-        return tensor if tensor is not None and tensor._version == self.version else None
-
-    def short_form(self) -> _Encoded | None:
-        """The shorter form that some node keeps."""
-        if self.short is None:
-            return None
-        code, references = self.short
-        parts = tuple([reference() for reference in references])
-        return None if any([part is None for part in parts]) else _Encoded(code, parts)
-
-
-def note_of(tensor: Tensor) -> Note | None:
-    """The valid note of a tensor."""
-    note = _notes.get(id(tensor))
-    return note if note is not None and note.original() is tensor else None
-
-
-@contextmanager
-def written(tensor: Tensor) -> Iterator[None]:
-    """Around a rule that writes over `tensor`: torch counts one more version when it ends, which the note must have."""
-    before = _notes.get(id(tensor))
-    yield
-    note = _notes.get(id(tensor))
-    if note is not None and note is not before:
-        note.version = tensor._version
-
-
-def remember(
-    output: Tensor, function: Callable[..., Any], arguments: tuple, before: Note | None = None
-) -> bool:  # fmt: skip
-    """Leave a note on `output` that function(*arguments) makes it again; False where an argument is not kept anyway.
-
-    before: the note of the first argument, where `output` was written over it.
-    """
-    if _mode == "off":
-        return False
-    parts: list[Any] = []
-    depth, budget = 1, output.numel() // SMALL
-    for position, argument in enumerate(arguments):
-        if not isinstance(argument, Tensor):
-            parts.append(argument)
-            continue
-        note = before if position == 0 and before is not None else note_of(argument)
-        if note is not None and note.function is not None and note.depth < DEPTH:
-            depth = max(depth, note.depth + 1)
-            parts.append(note)
-        elif argument is output or argument.is_inference():
-            return False
-        elif argument.numel() <= budget:
-            if several_processes():  # FSDP may give a parameter of another module back before this is made again
-                with torch.enable_grad():
-                    parts.append(_Copy(argument.clone()))
-            else:
-                parts.append(_Leaf(argument, note))
-        elif not several_processes() if _is_parameter(argument) else note is not None:
-            parts.append(_Leaf(argument, note))
-        else:
-            return False
-    Note(output, function, tuple(parts), depth)
-    return True
-
-
 def several_processes() -> bool:
     """Whether this process trains with others, which may hold parts of the parameters between forward and backward."""
     distributed: Any = torch.distributed
@@ -163,36 +67,62 @@ def several_processes() -> bool:
 
 
 def _is_parameter(tensor: Tensor) -> bool:
-    """Whether it is a parameter or a view of one: kept by its module."""
-    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
+    """Whether it is a parameter, another leaf that is trained, or a view of one."""
+    base = tensor if tensor._base is None else tensor._base
+    return isinstance(base, torch.nn.Parameter) or (base.is_leaf and base.requires_grad)
 
 
-class _Copy:
-    """A small tensor that a note needs, for itself."""
+class Offer:
+    """What a cheap rule tells of its output: a function and its arguments that compute it again.
 
-    __slots__ = ("tensor",)
+    before: the `Ask` for what `output` was written over, the rule's first argument, in an in-place call.
+    costly: whether it is taken only where `saving` was asked for it.
+    """
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+    __slots__ = ("arguments", "before", "costly", "function", "index", "output", "overwritten")
 
-    def kept(self) -> Tensor:
-        return self.tensor
+    def __init__(
+        self, output: Tensor, index: int, function: Callable[..., Any], arguments: tuple, overwritten: bool,
+        before: Ask | None, costly: bool,
+    ) -> None:  # fmt: skip
+        self.output, self.index, self.function, self.arguments = output, index, function, arguments
+        self.overwritten, self.before, self.costly = overwritten, before, costly
+
+    def recipe(self, saved: tuple, plan: list) -> Recipe | None:
+        """A recipe for the output where every argument can be had in the backward; also where the node saves it."""
+        version = self.output._version + self.overwritten  # torch counts one more for a tensor that is marked dirty
+        arguments: list[Any] = []
+        depth = 0
+        for argument in self.arguments:
+            part = self._part(argument, saved) if isinstance(argument, Tensor) else argument
+            if part is None and argument is not None:
+                own = _place(self.output, saved)
+                return None if own is None else Recipe(self.output, self.index, version, None, [Saved(own)], 0)
+            ask = plan[part] if isinstance(part, Saved) else part
+            if isinstance(ask, Ask):
+                depth = max(depth, ask.depth)
+            arguments.append(part)
+        return Recipe(self.output, self.index, version, self.function, arguments, depth + 1)
+
+    def _part(self, argument: Tensor, saved: tuple) -> Any:
+        """Where an argument lies; None where it is not kept."""
+        if argument is self.output:
+            return self.before
+        place = _place(argument, saved)
+        if argument.numel() * SMALL <= self.output.numel() and (place is None or _is_parameter(argument)):
+            # not the parameter itself: an optimizer may have changed it by then, or FSDP given it back
+            with torch.enable_grad():
+                return argument.clone()
+        if place is None:
+            return ask_for(argument)
+        return None if several_processes() and _is_parameter(argument) else Saved(place)
 
 
-class _Leaf:
-    """A tensor that a note needs, in the version that it needs, and its own note if it has one."""
-
-    __slots__ = ("note", "tensor", "version")
-
-    def __init__(self, tensor: Tensor, note: Note | None) -> None:
-        self.tensor, self.version, self.note = weakref.ref(tensor), tensor._version, note
-
-    def kept(self) -> Tensor | _Encoded | None:
-        """The tensor, or its shorter form if that is all that is left; None when neither is."""
-        tensor = self.tensor()
-        if tensor is not None:
-            return tensor if tensor._version == self.version else None
-        return None if self.note is None else self.note.short_form()
+def _place(tensor: Tensor, saved: tuple) -> int | None:
+    for place, other in enumerate(saved):
+        if other is tensor:
+            return place
+    return None
 
 
 class _Encoded:
@@ -200,113 +130,102 @@ class _Encoded:
 
     __slots__ = ("code", "parts")
 
-    def __init__(self, code: Code, parts: tuple) -> None:
+    def __init__(self, code: Code, parts: Sequence[Tensor]) -> None:
         self.code, self.parts = code, parts
 
 
-class Slot(int):
-    """Where a tensor lies among what a node has saved."""
+def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -> None:
+    """Replace large tensors that `setup_context` has saved, and give the node a recipe for its output.
 
-
-class Again:
-    """A tensor to be made again: its note, with slots in place of the tensors."""
-
-    __slots__ = ("arguments", "note")
-
-    def __init__(self, note: Note, arguments: list) -> None:
-        self.note, self.arguments = note, arguments
-
-
-def _plan(note: Note, saved: list) -> Again | None:
-    """The note's tensors appended to `saved`; None where one of them is gone or was written over."""
-    arguments: list[Any] = []
-    for part in note.arguments:
-        planned = part
-        if isinstance(part, Note):
-            planned = _plan(part, saved)
-            if planned is None:
-                return None
-        elif isinstance(part, (_Leaf, _Copy)):
-            kept = part.kept()
-            if kept is None:
-                return None
-            planned = _slot(kept, saved)
-        arguments.append(planned)
-    return Again(note, arguments)
-
-
-def _slot(kept: Tensor | _Encoded, saved: list) -> Slot:
-    for place, other in enumerate(saved):
-        if other is kept:
-            return Slot(place)
-    saved.append(kept)
-    return Slot(len(saved) - 1)
-
-
-def economize(ctx: Any, given: tuple) -> None:
-    """Replace what `setup_context` has saved, large tensors alone: by what makes them again, or by a shorter form."""
-    tensors = ctx.to_save
-    if tensors is None or _mode == "off":
-        return
-    large, stay = False, _mode == "exact"
-    for tensor in tensors:
+    given, result: what the rule got and returned. offer: how its output is computed again, of a cheap rule.
+    """
+    saved = ctx.to_save or ()
+    for tensor in saved:
         if tensor is not None and tensor.numel() >= LARGE:
-            large = True
-            if type(tensor) is Tensor:
-                note = _notes.get(id(tensor))
-                if note is None or note.version != tensor._version or note.tensor() is not tensor:
-                    note = Note(tensor, None, (), 0)
-                stay = stay and note.function is None and note.short is None and tensor.dtype != torch.bool
-    if not large or stay:
+            break
+    else:
+        if offer is None:
+            return
+    mode, costly = as_before((_mode, logits))
+    if mode == "off":
         return
-    saved: list[Any] = []
-    plan: list[Any] = []
-    replaced = False
-    for tensor in tensors:
-        if type(tensor) is Tensor and tensor.numel() >= LARGE:
-            note = _notes[id(tensor)]
-            if note.function is not None:
-                count = len(saved)
-                again = _plan(note, saved)
-                if again is not None:
-                    note.saved += 1
-                    plan.append(again)
-                    replaced = True
-                    continue
-                del saved[count:]
-        plan.append(None if tensor is None else _slot(tensor, saved))
-    codes: list[Code | None] = []
-    kept: list[Tensor] = []
-    for entry in saved:
-        short = entry if isinstance(entry, _Encoded) else _shortened(entry, given)
-        if short is None:
-            codes.append(None)
-            kept.append(entry)
+    if offer is not None and offer.costly and not costly:
+        offer = None
+    output = None if offer is None else offer.output
+    plan: list[Any] = [None if tensor is output else _replaced(tensor, given, mode) for tensor in saved]
+    if offer is not None:
+        recipe = ctx.recipe = offer.recipe(saved, plan)
+        if (own := _place(offer.output, saved)) is not None:
+            recipe.own = recipe.function is not None  # type: ignore[union-attr]
+            plan[own] = OWN if recipe.own else _replaced(output, given, mode)  # type: ignore[union-attr]
+    else:
+        ctx.recipe = _saved_output(result, saved)
+    if not any([entry is not None for entry in plan]):
+        return
+    kept: list[Tensor | None] = []
+    for place, (tensor, entry) in enumerate(zip(saved, plan, strict=True)):
+        if entry is None:
+            kept.append(tensor)
         else:
-            codes.append(short.code)
-            kept += short.parts
-            replaced = True
-    if replaced:
-        ctx.plan, ctx.codes = plan, codes
-        ctx.to_save = tuple(kept)
+            kept.append(_witness(tensor))
+            if isinstance(entry, _Encoded):
+                kept += entry.parts
+                plan[place] = entry.code
+    ctx.plan, ctx.to_save = plan, tuple(kept)
 
 
-def _shortened(tensor: Tensor, given: tuple) -> _Encoded | None:
-    """The shorter form that the mode asks for, the same for every node that saves this tensor; None to keep it."""
-    if tensor.numel() < LARGE or type(tensor) is not Tensor or tensor.untyped_storage().nbytes() < tensor.nbytes:
+def _saved_output(result: Any, saved: tuple) -> Recipe | None:
+    """The recipe of a rule that saves what it returns: the saved tensor."""
+    for index, output in enumerate(result if type(result) is tuple else (result,)):
+        if (place := _place(output, saved)) is not None and output.numel() >= LARGE:
+            return Recipe(output, index, output._version, None, [Saved(place)], 0)
+    return None
+
+
+def _replaced(tensor: Tensor | None, given: tuple, mode: str) -> Ask | _Encoded | None:
+    """What is kept in place of a large tensor; None to keep it."""
+    if tensor is None or tensor.numel() < LARGE or type(tensor) is not Tensor:
         return None
-    kind = _mode
+    ask = ask_for(tensor)
+    if ask is not None and not (mode == "exact" and ask.node.recipe.function is None):
+        return ask  # in the exact mode a node without a function has saved the very same memory
+    return _shortened(tensor, given, mode)
+
+
+_EMPTY: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+
+def _witness(tensor: Tensor) -> Tensor:
+    """A tensor without elements that shares the version counter."""
+    key = tensor.dtype, tensor.device
+    if (empty := _EMPTY.get(key)) is None:
+        empty = _EMPTY[key] = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    witness = tensor.detach()
+    witness.data = empty
+    return witness
+
+
+_short: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+"""A tensor -> its version, the kind and code of its shorter form, and weak references to the parts that nodes keep."""
+
+
+def _shortened(tensor: Tensor, given: tuple, mode: str) -> _Encoded | None:
+    """The shorter form that the mode asks for, the same for every node that saves this tensor; None to keep it."""
+    kind = mode
     if tensor.dtype == torch.bool:
         kind = "bits"
-    elif _mode == "exact" or not tensor.is_floating_point() or (_mode == "bf16" and tensor.itemsize == 2):
+    elif mode == "exact" or not tensor.is_floating_point() or (mode == "bf16" and tensor.itemsize == 2):
+        return None
+    if tensor.untyped_storage().nbytes() < tensor.nbytes:
         return None
     if not tensor.requires_grad and any([tensor is other for other in given]):
         return None  # data, alive anyway
-    note = note_of(tensor)
-    short = None if note is None else note.short_form()
-    if short is None or short.code.kind != kind:
-        code = Code(tensor, kind)
-        short = _Encoded(code, code.encoded(tensor))
-        if note is not None:
-            note.short = code, [weakref.ref(part) for part in short.parts]
+    known = _short.get(tensor)
+    if known is not None and known[:2] == (tensor._version, kind):
+        parts = [reference() for reference in known[3]]
+        if all([part is not None for part in parts]):
+            return _Encoded(known[2], parts)
+    code = Code(tensor, kind)
+    short = _Encoded(code, code.encoded(tensor))
+    _short[tensor] = tensor._version, kind, code, [weakref.ref(part) for part in short.parts]
     return short

@@ -42,6 +42,7 @@ class Add(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Any, other: Any, alpha: float) -> Tensor:
@@ -87,6 +88,7 @@ class Sub(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Any, other: Any, alpha: float) -> Tensor:
@@ -129,6 +131,8 @@ class Mul(Rule):
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
+
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Any, other: Any) -> Tensor:
@@ -224,6 +228,7 @@ class Matmul(Rule):
     """
 
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, other: Tensor) -> Tensor:

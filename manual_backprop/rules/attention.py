@@ -36,6 +36,7 @@ class ScaledDotProductAttention(Rule):
     """
 
     autocast = LOWER
+    tangent_reads = (2,)
 
     @staticmethod
     def forward(

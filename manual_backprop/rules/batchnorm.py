@@ -24,6 +24,7 @@ class BatchNorm(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(
@@ -111,7 +112,7 @@ class BatchNorm(Rule):
         delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         grad_weight: Tensor, grad_bias: Tensor,
     ) -> Tensor:  # fmt: skip
-        count = delta.shape[0] * delta.shape[2:].numel()
+        count = max(delta.shape[0] * delta.shape[2:].numel(), 1)  # of an empty batch nothing is divided
         # every element of a channel gets a delta + b x + c
         a = invstd if weight is None else weight * invstd
         b = -a * invstd * grad_weight / count
@@ -146,6 +147,7 @@ class BatchNormEval(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(

@@ -31,6 +31,7 @@ class BCELoss(Rule):
     """
 
     autocast = {"cpu": "float32"}  # noqa: RUF012
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -111,6 +112,7 @@ class BCEWithLogitsLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(

@@ -37,6 +37,7 @@ class Conv(Rule):
     """
 
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(
@@ -139,6 +140,7 @@ class ConvTranspose(Rule):
     """
 
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(

@@ -1,6 +1,6 @@
 """Moving values about: Copy, Write (in place), Cast (to another dtype).
 
-Copy and Write have no tangent: under forward mode `inplace=True` writes without them.
+Write has no tangent: under forward mode `inplace=True` writes without it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Copy(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -34,6 +35,10 @@ class Copy(Rule):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> Tensor:
         return delta
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return tangents[0].clone()
 
 
 class Write(Rule):
@@ -69,6 +74,7 @@ class Cast(Rule):
     """
 
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, dtype: torch.dtype) -> Tensor:

@@ -65,6 +65,7 @@ class NLLLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
@@ -146,7 +147,7 @@ class CrossEntropyLoss(Rule):
         if reduction == "mean":
             count = kept if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0)
             spread = spread / count.sum()
-        return (1 - smoothing) * loss + spread * (smoothing / input.shape[axis]), log_probs
+        return (1 - smoothing) * loss + spread * (smoothing / max(input.shape[axis], 1)), log_probs
 
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:
@@ -191,7 +192,7 @@ class CrossEntropyLoss(Rule):
         if smoothing == 0:
             delta_input = log_probs.exp() * at_label
         else:
-            at_label, everywhere = (1 - smoothing) * at_label, smoothing / log_probs.shape[axis] * row
+            at_label, everywhere = (1 - smoothing) * at_label, smoothing / max(log_probs.shape[axis], 1) * row
             classes = log_probs.new_ones(log_probs.shape[axis]) if weight is None else weight
             mass = at_label + everywhere * classes.sum()
             delta_input = log_probs.exp() * mass - everywhere * along_classes(classes, log_probs.dim())

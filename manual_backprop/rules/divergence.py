@@ -46,7 +46,7 @@ class SoftCrossEntropyLoss(Rule):
 
     @staticmethod
     def smoothed(target: Tensor, smoothing: float, axis: int) -> Tensor:
-        return target if smoothing == 0 else target * (1 - smoothing) + smoothing / target.shape[axis]
+        return target if smoothing == 0 else target * (1 - smoothing) + smoothing / max(target.shape[axis], 1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -145,6 +145,7 @@ class KLDivLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:

@@ -1,6 +1,7 @@
 """Dropping elements or whole channels at random: Dropout, AlphaDropout. Kept for backward: one byte per random choice.
 
-The masks repeat torch's random stream: on the CPU the draws of `bernoulli_`, on CUDA those of its fused dropout.
+The masks repeat torch's random stream: the draws of `bernoulli_`, and on CUDA those of its fused dropout, which is not
+in place.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ def draw(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> Tensor:
     """A mask that is False with probability p; of the input's shape and memory layout if no other shape is given."""
     if p == 1:
         return torch.zeros(input.shape if mask_shape is None else mask_shape, dtype=torch.bool, device=input.device)
-    if mask_shape is None and not torch._C._are_functorch_transforms_active():
-        return torch.empty_like(input, dtype=torch.bool).bernoulli_(1 - p)
+    # in torch the draws have the input's dtype; those for float64 are others on CUDA alone
+    dtype = torch.float64 if input.is_cuda and input.dtype == torch.float64 else torch.bool
+    if mask_shape in (None, input.shape) and not torch._C._are_functorch_transforms_active():
+        return torch.empty_like(input, dtype=dtype).bernoulli_(1 - p).bool()
     # not in place: under vmap(randomness="different") every sample draws its own
     shape = input.shape if mask_shape is None else mask_shape
-    return torch.bernoulli(torch.empty(shape, dtype=torch.bool, device=input.device), 1 - p)
+    return torch.bernoulli(torch.empty(shape, dtype=dtype, device=input.device), 1 - p).bool()
 
 
 class Dropout(Rule):
@@ -41,6 +44,8 @@ class Dropout(Rule):
 
     cheap = True
     keeps_input = False
+    returns_more = True
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
@@ -86,6 +91,8 @@ class AlphaDropout(Rule):
     """
 
     keeps_input = False
+    returns_more = True
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:

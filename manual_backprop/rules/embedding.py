@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ._rule import Rule, choose, in_opmath
 
@@ -16,12 +17,15 @@ class Embedding(Rule):
     input (*), indices   weight (V, D)   output, delta (*, D)   padding_idx: a row that receives no gradient, or -1
 
     grad_weight[v] = sum over * with i = v of delta     0 for v = padding_idx
-    with scale_grad_by_freq divided by the number of times v was looked up
+    with scale_grad_by_freq divided by the number of times v was looked up, once: its own derivative, right to left, is
+    the lookup alone, as in torch
 
     With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v.
     Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
     rows.
     """
+
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, padding_idx: int, scale_grad_by_freq: bool, sparse: bool) -> Tensor:
@@ -48,7 +52,11 @@ class Embedding(Rule):
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
         if by_frequency:
             count = added_up(torch.ones_like(index), index, rows)
-            delta = delta / count[index].unsqueeze(1)
+            divided = delta / count[index].unsqueeze(1)
+            if torch.is_grad_enabled() and forward_ad._current_level < 0:
+                # a second derivative passes two backwards, of which one divides: this one counts as delta there
+                divided = divided.detach() + (delta - delta.detach()).nan_to_num(0.0)
+            delta = divided
         if padding_idx >= 0:
             delta = delta.masked_fill((index == padding_idx).unsqueeze(1), 0)
         return added_up(delta, index, rows)

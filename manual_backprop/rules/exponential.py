@@ -36,6 +36,7 @@ class ELU(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, alpha: float) -> Tensor:
@@ -90,6 +91,7 @@ class CELU(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, alpha: float) -> Tensor:
@@ -144,6 +146,7 @@ class SELU(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:

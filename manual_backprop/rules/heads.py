@@ -22,6 +22,8 @@ class Heads(Rule):
     product has made them all.
     """
 
+    tangent_reads = ()
+
     @staticmethod
     def forward(input: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
         rows, batch, features = input.shape
@@ -59,6 +61,7 @@ class AttentionScores(Rule):
     """
 
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _saving
 from ._rule import LOWER, Rule, choose, flat, total
 
 WIDER = 16
@@ -29,7 +28,9 @@ class Linear(Rule):
     """
 
     cheap = True
+    costly = True
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -37,8 +38,8 @@ class Linear(Rule):
 
     @classmethod
     def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
-        """Of logits, where `saving` was asked for it; any other product is not cheap."""
-        return (Linear.forward, inputs) if _saving.logits and output.numel() >= WIDER * inputs[0].numel() else None
+        """Of logits, where `mb.saving` was asked for it (`costly`)."""
+        return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -111,6 +112,7 @@ class Bilinear(Rule):
     """
 
     autocast = {"cuda": "promote"}  # noqa: RUF012
+    tangent_reads = ()
 
     @staticmethod
     def forward(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -48,6 +48,7 @@ class LinearCrossEntropyLoss(Rule):
     """
 
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(

@@ -48,6 +48,7 @@ class MSELoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -104,6 +105,7 @@ class L1Loss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
@@ -155,6 +157,7 @@ class SmoothL1Loss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
@@ -209,6 +212,7 @@ class HuberLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, target: Tensor, reduction: str, bound: float) -> Tensor:

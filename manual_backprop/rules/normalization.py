@@ -80,6 +80,7 @@ class LayerNorm(Rule):
 
     cheap = True
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(
@@ -175,6 +176,7 @@ class RMSNorm(Rule):
 
     cheap = True
     autocast = FLOAT32 if KNOWS_RMS_NORM else {}
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
@@ -267,6 +269,7 @@ class GroupNorm(Rule):
 
     cheap = True
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(

@@ -26,6 +26,7 @@ class Pad(Rule):
     """
 
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: float | None) -> Tensor:

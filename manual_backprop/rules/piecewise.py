@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath
+from ._rule import LOW, Rule, choose, in_opmath
+
+
+def rounded_to(dtype: torch.dtype, number: float) -> float:
+    """A number as ATen's shrinking functions read it, in the dtype of the input, whatever they compute in: forward and
+    backward have to agree on which side of it an element lies."""
+    if dtype not in LOW or torch.compiler.is_compiling():  # compiled are the formulas, which compare in that dtype
+        return number
+    return torch.tensor(number, dtype=dtype).item()
 
 
 class Hardtanh(Rule):
@@ -27,6 +35,7 @@ class Hardtanh(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, min_val: float, max_val: float) -> Tensor:
@@ -43,7 +52,8 @@ class Hardtanh(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Hardtanh.delta_input)(delta, *ctx.saved_tensors, ctx.min_val, ctx.max_val), None, None
+        delta_input = in_opmath(choose(Hardtanh.delta_input), delta, *ctx.saved_tensors, ctx.min_val, ctx.max_val)
+        return delta_input, None, None
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, min_val: float, max_val: float) -> Tensor:
@@ -51,7 +61,7 @@ class Hardtanh(Rule):
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return Hardtanh.delta_input(tangents[0], *inputs)
+        return in_opmath(Hardtanh.delta_input, tangents[0], *inputs)
 
 
 class Hardshrink(Rule):
@@ -65,10 +75,11 @@ class Hardshrink(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return choose(Hardshrink.output)(input, lambd)
+        return choose(Hardshrink.output)(input, rounded_to(input.dtype, lambd))
 
     @staticmethod
     def output(input: Tensor, lambd: float) -> Tensor:
@@ -81,7 +92,8 @@ class Hardshrink(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Hardshrink.delta_input)(delta, *ctx.saved_tensors, ctx.lambd), None
+        (input,) = ctx.saved_tensors
+        return choose(Hardshrink.delta_input)(delta, input, rounded_to(input.dtype, ctx.lambd)), None
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, lambd: float) -> Tensor:
@@ -103,10 +115,11 @@ class Softshrink(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, lambd: float) -> Tensor:
-        return choose(Softshrink.output)(input, lambd)
+        return choose(Softshrink.output)(input, rounded_to(input.dtype, lambd))
 
     @staticmethod
     def output(input: Tensor, lambd: float) -> Tensor:
@@ -119,7 +132,8 @@ class Softshrink(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Softshrink.delta_input)(delta, *ctx.saved_tensors, ctx.lambd), None
+        (input,) = ctx.saved_tensors
+        return choose(Softshrink.delta_input)(delta, input, rounded_to(input.dtype, ctx.lambd)), None
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, lambd: float) -> Tensor:
@@ -142,6 +156,7 @@ class Hardsigmoid(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -179,6 +194,7 @@ class Hardswish(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ class MaxPool(Rule):
     """
 
     keeps_input = False
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(
@@ -161,6 +162,7 @@ class AvgPool(Rule):
     """
 
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(
@@ -259,6 +261,7 @@ class AdaptiveAvgPool(Rule):
     """
 
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, output_size: Axes) -> Tensor:

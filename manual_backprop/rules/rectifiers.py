@@ -78,10 +78,11 @@ class Threshold(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
-        return choose(Threshold.output)(input, threshold, value)
+        return in_opmath(choose(Threshold.output), input, threshold, value)
 
     @staticmethod
     def output(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -94,7 +95,7 @@ class Threshold(Rule):
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Threshold.delta_input)(delta, *ctx.saved_tensors, ctx.threshold), None, None
+        return in_opmath(choose(Threshold.delta_input), delta, *ctx.saved_tensors, ctx.threshold), None, None
 
     @staticmethod
     def delta_input(delta: Tensor, input: Tensor, threshold: float) -> Tensor:
@@ -102,7 +103,7 @@ class Threshold(Rule):
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return Threshold.delta_input(tangents[0], *inputs[:2])
+        return in_opmath(Threshold.delta_input, tangents[0], *inputs[:2])
 
 
 class LeakyReLU(Rule):
@@ -117,6 +118,7 @@ class LeakyReLU(Rule):
 
     cheap = True
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
@@ -163,6 +165,7 @@ class PReLU(Rule):
 
     cheap = True
     autocast = LOWER
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor) -> Tensor:
@@ -227,6 +230,8 @@ class RReLU(Rule):
 
     Source: Xu, Wang, Chen, Li 2015, "Empirical evaluation of rectified activations in convolutional network".
     """
+
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(input: Tensor, lower: float, upper: float) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ class Cat(Rule):
     cheap = True
     keeps_input = False
     autocast = {"cpu": "promote"}  # noqa: RUF012
+    tangent_reads = ()
 
     @staticmethod
     def forward(dim: int, *tensors: Tensor) -> Tensor:
@@ -69,6 +70,7 @@ class Sum(Rule):
 
     keeps_input = False
     autocast = {"cuda": "float32"}  # noqa: RUF012
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, dim: Any, keepdim: bool, dtype: torch.dtype | None) -> Tensor:
@@ -103,6 +105,7 @@ class Mean(Rule):
     """
 
     keeps_input = False
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, dim: Any, keepdim: bool, dtype: torch.dtype | None) -> Tensor:

@@ -74,6 +74,7 @@ class LogSigmoid(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -151,6 +152,7 @@ class Tanhshrink(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -192,6 +194,7 @@ class Softplus(Rule):
 
     cheap = True
     autocast = FLOAT32
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, beta: float, threshold: float) -> Tensor:
@@ -233,6 +236,7 @@ class Softsign(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -273,6 +277,7 @@ class SiLU(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -309,6 +314,7 @@ class Mish(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -334,7 +340,7 @@ class Mish(Rule):
         q = 1 - s
         q2 = q * q
         r = s / (1 + q2)
-        return delta * (r * (1 + q + 4 * input * q2 / (1 + q2)))
+        return delta * (r * (1 + q + input * (4 * q2 / (1 + q2))))
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:

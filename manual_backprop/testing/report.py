@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .case import EXTREMES, INFINITE, Case, Spec
 from .checks import CHECKS, SLOW_CHECKS
+from .layouts import copied
 from .subject import CheckFailed, NotApplicable, Subject, rule_formulas
 
 # what torch says while a right layer is checked
@@ -92,7 +93,8 @@ def check(
     """Run the check suite on a layer or function, yours or ours.
 
     `inputs` are example arguments; every floating point tensor among them (and every parameter) is differentiated;
-    small shapes keep finite differences quick, values should keep away from kinks. They are used in several dtypes.
+    small shapes keep finite differences quick, values should keep away from kinks. They are used in several dtypes, as
+    they lie in memory, and in the check "layouts" in several other layouts.
     `twin` is what to compare with: found by itself for layers and functions of this library; None elsewhere skips the
     comparisons and keeps the rest. A `torch.autograd.Function` class is checked through its `apply`. `checks` selects
     checks by name (default: all of `manual_backprop.testing.CHECKS`); `fields` are further fields of a `Case`.
@@ -139,14 +141,13 @@ def _applied(rule: type[torch.autograd.Function]) -> Callable[..., Any]:
 
 
 def _given(value: Any) -> Spec:
-    """A Spec that returns the user's own value in the dtype asked for."""
+    """A Spec that returns the user's own value, laid out in memory as it came, in the dtype asked for."""
     leaves, tree = tree_flatten(value)
     floating = any(isinstance(leaf, Tensor) and leaf.is_floating_point() for leaf in leaves)
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> Any:
         made = [
-            leaf.detach().clone().to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-            for leaf in leaves
+            copied(leaf, dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf for leaf in leaves
         ]
         return tree_unflatten(made, tree)
 

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .case import Case, Spec
+from .layouts import copied
 
 SEED = 20
 
@@ -36,7 +37,7 @@ class Problem:
 
     def leaves(self, frozen: Sequence[int] = ()) -> list[Tensor]:
         """Fresh leaves that require a gradient, but for the frozen ones."""
-        return [t.detach().clone().requires_grad_(i not in frozen) for i, t in enumerate(self.tensors)]
+        return [copied(t).requires_grad_(i not in frozen) for i, t in enumerate(self.tensors)]
 
 
 class Subject:
@@ -68,12 +69,16 @@ class Subject:
         with torch.random.fork_rng(device_type="cuda"), torch.no_grad():
             torch.manual_seed(SEED)
             before = self._random_state()
+            output = None
             try:
-                module(*args)
+                output = module(*args)
             except Exception as raised:
-                self.refused = f"the twin refuses these inputs: {raised}"
+                self.refused = f"{'the twin' if self.twin is not None else 'it'} refuses these inputs: {raised}"
             self.random = not torch.equal(before, self._random_state())
-        self.in_place = any(a._version != v for a, v in zip(flat, versions, strict=True))
+        written = {_address(a) for a, v in zip(flat, versions, strict=True) if a._version != v}
+        # one that writes into an input and returns something else is not meant to
+        returned = {_address(o) for o in tree_flatten(output)[0] if isinstance(o, Tensor)}
+        self.in_place = bool(written if self.twin is not None else written & returned)
 
     def _random_state(self) -> Tensor:
         return torch.cuda.get_rng_state() if self.device.startswith("cuda") else torch.get_rng_state()
@@ -90,6 +95,11 @@ class Subject:
             args.append(_to(arg, self.device))
             differentiable += [spec.differentiable and _floating(leaf) for leaf in tree_flatten(arg)[0]]
         return args, differentiable
+
+    def flat_arguments(self, dtype: torch.dtype) -> tuple[list[Any], list[bool]]:
+        """The positional arguments flattened, and for each whether gradients by it are checked."""
+        args, differentiable = self.arguments(dtype)
+        return tree_flatten(args)[0], differentiable
 
     def problem(
         self,
@@ -201,6 +211,10 @@ def rule_formulas(run: Callable[..., Any], leaves: list[Tensor]) -> str:
         if rule is not None and issubclass(rule, Rule):
             seen[rule.__name__] = (rule.__doc__ or "").rstrip()
     return "\n".join(f"  rule {name}: {doc}" for name, doc in seen.items())
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _floating(value: Any) -> bool:

@@ -120,12 +120,12 @@ class Batches:
             self.parts = torch.tensor_split(order.to(self.images.device), parts)
             return
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
-        order = torch.randperm(self.count, generator=generator)
-        self.parts = order.to(self.images.device).split(min(self.batch_size, self.count))
+        order, size = torch.randperm(self.count, generator=generator), min(self.batch_size, self.count)
+        self.parts = order.to(self.images.device).split(size)
         if len(self.parts) > 1 and len(self.parts[-1]) < self.batch_size:
             self.parts = self.parts[:-1]
         if self.augment:
-            self.draws = self.augment.draw(self.count, generator).to(self.images.device).split(self.batch_size)
+            self.draws = self.augment.draw(self.count, generator).to(self.images.device).split(size)
 
     def __len__(self) -> int:
         return len(self.parts)

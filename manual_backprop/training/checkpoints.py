@@ -1,9 +1,9 @@
 """Checkpoints that are whole or not there: written aside and renamed, loaded without running code from the file."""
 
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,9 +14,46 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from .._files import write_atomically
 from ..errors import BadInput
 
+# what torch says of an object in a pickle that is neither a tensor nor plain data
+FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+
+
+# what Lightning writes, and takes for granted where it reads
+PARTS: dict[str, type] = {
+    "state_dict": dict,
+    "loops": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
+TRAINING_PARTS: dict[str, type] = {"callbacks": dict, "optimizer_states": list, "lr_schedulers": list}
+LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
+
+
+def require_parts(checkpoint: dict[str, Any], parts: Mapping[str, type], path: Any) -> None:
+    """Raises BadInput where a part of a checkpoint is missing or of another kind."""
+    kinds = {key: checkpoint.get(key) for key in parts}
+    wrong = [f"{key} is {type(part).__name__}" for key, part in kinds.items() if not isinstance(part, parts[key])]
+    if not wrong and parts is PARTS:
+        loops, weights, version = (checkpoint[key] for key in ("loops", "state_dict", "pytorch-lightning_version"))
+        if not all(isinstance(loops.get(loop), dict) for loop in LOOPS):
+            wrong.append(f"loops holds {', '.join(map(str, loops)) or 'none'}")
+        if not all(isinstance(key, str) and isinstance(t, torch.Tensor) for key, t in weights.items()):
+            wrong.append("state_dict holds more than tensors")
+        if not re.match(r"\d+(\.\d+)*", version):
+            wrong.append(f"pytorch-lightning_version is {version}")
+    if wrong:
+        raise BadInput(
+            f"{path} is not a checkpoint of such a run: {', '.join(wrong)}. Give one that `fit` has written."
+        )
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written atomically and synced, loaded with weights_only=True."""
+    """Lightning's checkpoint files, written atomically and synced, loaded with weights_only=True unless `trusted`."""
+
+    def __init__(self, trusted: bool = False) -> None:
+        super().__init__()
+        self.trusted = trusted
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()  # in memory first, so that a full disk shows as the plain OSError of one write
@@ -29,12 +66,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not Path(path).is_file():
             raise BadInput(f"No checkpoint file {path}.")
         try:
-            checkpoint = torch.load(path, map_location=map_location, weights_only=weights_only is not False)
-        except (RuntimeError, EOFError, OSError, UnpicklingError, KeyError) as error:
-            raise BadInput(f"{path} is not a checkpoint that can be read: {error}") from error
+            safe = not self.trusted and weights_only is not False
+            checkpoint = torch.load(path, map_location=map_location, weights_only=safe)
+        except Exception as error:  # whatever a damaged file makes zipfile, pickle and torch raise
+            if name := FORBIDDEN.search(str(error)):
+                raise BadInput(
+                    f"{path} holds the pickled object {name.group(1)}, expected tensors, numbers and strings: "
+                    "loading it could run code. If you trust where it comes from, add --trust."
+                ) from error
+            raise BadInput(f"{path} is not a checkpoint that can be read: {_why(error)}") from error
         if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
             raise BadInput(f"{path} is no training checkpoint: it holds no state_dict.")
+        require_parts(checkpoint, PARTS, path)
         return checkpoint
+
+
+def _why(error: Exception) -> str:
+    """The first line of an error, less torch's advice to load without care."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
+    return text.splitlines()[0]
 
 
 class LastCheckpoint(Checkpoint):

@@ -127,14 +127,36 @@ class Classifier(LightningModule):
         if self.global_rank:  # a checkpoint holds rank 0's counts, which must not count twice
             self.measured("train").reset()
 
+    def on_train_start(self) -> None:
+        """Raises BadInput where a schedule with an end, as a checkpoint has it, ends before this run."""
+        run = self.trainer.estimated_stepping_batches
+        for config in self.trainer.lr_scheduler_configs:
+            steps = getattr(config.scheduler, "total_steps", None)
+            if steps is not None and config.interval == "step" and steps < run < float("inf"):
+                raise BadInput(
+                    f"The checkpoint's {type(config.scheduler).__name__} ends after {steps} steps, this run after "
+                    f"{int(run)}. Give no more --trainer.max_epochs than the run had, or --model.scheduler=null to go "
+                    "on with its last learning rate."
+                )
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._seed_step(batch_idx)
         images, labels = batch
         with contextlib.nullcontext() if self.saving is None else mb.saving(self.saving):
-            logits = self(images)
+            try:
+                logits = self(images)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise BadInput(
+                    f"{len(images)} training image(s) on each device, of data.batch_size over all: a BatchNorm of this "
+                    "model needs two or more to train. Give a larger --data.batch_size, or a model without it (of mlp: "
+                    "--model.net_args.norm=false)."
+                ) from error
             loss = self.loss(logits, labels)
         self.measured("train").update(logits.detach(), labels, loss.detach())
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach(), prog_bar=True, batch_size=len(labels))
         return loss
 

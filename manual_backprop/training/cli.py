@@ -1,34 +1,34 @@
 """`manual-backprop fit | validate | test | predict`: Lightning's command line around our model, data and run folder."""
 
 import contextlib
-import inspect
 import logging
-import re
+import os
 import sys
 import warnings
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from .._files import write_atomically
-from ..errors import BadInput, nearest, unknown
+from ..errors import BadInput, require_at_least
 from . import datasets, runs
+from .accelerators import require_accelerator
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
-from .checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience
+from .checkpoints import TRAINING_PARTS, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, require_parts
 from .classifier import Classifier
 from .data import DataModule
 from .epochs import EpochLines
+from .parser import Parser
 from .predictions import write_predictions
 from .runs import RunOptions
+from .stopping import Stopped, how_to_continue, stoppable
 from .table import MetricsTable
 
 DEFAULTS = {
@@ -54,29 +54,12 @@ EXPECTED_WARNINGS = (
 )
 
 
-class Parser(LightningArgumentParser):
-    """Lightning's parser, whose errors name the nearest known option, optimizer or scheduler."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        if isinstance(ex, BadInput):  # of a parser inside this one
-            raise ex
-        below = [action.choices.values() for action in self._actions if isinstance(action.choices, dict)]
-        actions = [action for parser in (self, *chain(*below)) for action in parser._actions]
-        options = [name[2:] for action in actions for name in action.option_strings if name.startswith("--")]
-        torch_classes = [*torch.optim.__all__, *torch.optim.lr_scheduler.__all__]
-        classes = [getattr(torch.optim, n, None) or getattr(torch.optim.lr_scheduler, n, None) for n in torch_classes]
-        arguments = {name for cls in classes if isinstance(cls, type) for name in inspect.signature(cls).parameters}
-        hints = []
-        for pattern, known, prefix in (
-            (r"(?<![\w.])--([\w.]+)", options, "--"),
-            (r"does not accept option [\"']([\w.]+)[\"']", options, ""),
-            (r"import path string: (\w+)", torch_classes, ""),
-            (r"[Oo]ption [\"'](\w+)[\"'] is not accepted", sorted(arguments), ""),
-        ):
-            for word in re.findall(pattern, message):
-                if word not in known and "Did you mean" not in message and (guess := nearest(word, known)):
-                    hints.append(f"Did you mean {prefix}{guess} in place of {prefix}{word}?")
-        raise BadInput("\n".join([message.strip(), *dict.fromkeys(hints)])) from ex
+# options of the trainer that count something, of which there must be one
+COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch")
+TRUST = (
+    "load the checkpoint and the config.yaml beside it even where they can run code: they name classes of other "
+    "packages, or hold pickled objects"
+)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -91,9 +74,26 @@ class CLI(LightningCLI):
     """Adds the run folder, its loggers, checkpoints and callbacks, and a test at the end of each fit."""
 
     trainer: Any
+    folder: Path  # of the run, once it is made
+
+    def __init__(self, resolved: runs.Resolved, **kwargs: Any) -> None:
+        self.resolved = resolved
+        try:
+            with contextlib.ExitStack() as self.held, stoppable() as received:
+                try:
+                    super().__init__(**kwargs, args=resolved.words)
+                except SystemExit:  # Lightning's own way out, where the signal came while nothing could be raised
+                    if not received:
+                        raise
+                if received:
+                    raise Stopped(received[0])
+        except Stopped as stopped:
+            stopped.folder = getattr(self, "folder", None) if resolved.words[0] == "fit" else None
+            raise
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(RunOptions, "run")
+        parser.add_argument("--trust", action="store_true", help=TRUST)
         parser.add_lightning_class_args(DeltaFlow, "delta_flow")
         parser.add_lightning_class_args(FiniteWatch, "finite_watch")
         parser.link_arguments("data.dataset", "model.shape", compute_fn=lambda name: _spec(name).shape)
@@ -101,7 +101,9 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)  # Lightning would warn that the process has arguments of its own
-        seed = self.config[self.config.subcommand].seed_everything
+        config = self.config[self.config.subcommand]
+        config.pop("trust")  # no option of the run, to be kept with it
+        seed = config.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise BadInput(f"seed_everything={seed}: give 0 to {2**32 - 1}.")
 
@@ -111,9 +113,14 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         datasets.spec(config.data.dataset)
-        _require_accelerator(config.trainer.accelerator)
+        require_accelerator(config.trainer.accelerator)
         for part in (config.data, config.model):
-            part.seed = config.seed_everything if part.seed is None else part.seed
+            part.seed = int(config.seed_everything) if part.seed is None else part.seed
+        trainer = config.trainer
+        require_at_least("trainer", 0, **{key: trainer[key] for key in vars(trainer) if key.startswith("limit_")})
+        require_at_least("trainer", 1, **{key: trainer[key] for key in COUNTS})
+        if trainer.val_check_interval == 0:
+            raise BadInput("trainer.val_check_interval=0: give a share of the epoch, or batches; 1 or more of them.")
         if self.subcommand == "predict":
             config.trainer.devices = 1  # a few files; their order stays theirs
         net = config.model.net if isinstance(config.model.net, str) else config.model.net.class_path
@@ -123,12 +130,18 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.datamodule.load(self.subcommand)  # so that bad input leaves no run folder behind
         config = self.config[self.subcommand]
+        if self.subcommand == "fit" and config.ckpt_path:
+            self._require_further(config)
         self.options = RunOptions(**config.run.as_dict())
-        self.folder, config.run.version = runs.make_folder(self.options)
-        self.resumed = bool(config.ckpt_path) and Path(config.ckpt_path).absolute().parents[1] == self.folder.absolute()
+        folder = Path(self.options.folder, str(self.options.name), self.options.version or "")
+        self.resumed = bool(config.ckpt_path) and Path(config.ckpt_path).absolute().parents[1] == folder.absolute()
+        fresh = self.subcommand == "fit" and not self.resumed and not self.resolved.continued
+        self.folder, config.run.version = runs.make_folder(self.options, fresh)
+        if self.subcommand == "fit" and os.environ.get("LOCAL_RANK", "0") == "0":
+            self.held.enter_context(runs.lock(self.folder))
         trainer = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = str(self.folder)
-        kwargs["plugins"] = [*_listed(trainer.plugins), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*_listed(trainer.plugins), AtomicCheckpointIO(self.resolved.trusted)]
         if trainer.logger in (None, True):
             kwargs["logger"] = self._loggers() if self.subcommand == "fit" else False
         kwargs["callbacks"] = [*_listed(trainer.callbacks), *self._callbacks(trainer)]
@@ -136,16 +149,28 @@ class CLI(LightningCLI):
             kwargs["enable_progress_bar"] = False
         try:
             return super().instantiate_trainer(**kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, TypeError, ImportError, RuntimeError, MisconfigurationException) as error:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()  # nothing is in it yet, unless it is an earlier run's
             raise BadInput(f"The trainer cannot be made with these options: {error}") from error
+
+    def _require_further(self, config: Any) -> None:
+        """Raises BadInput where the checkpoint to go on from is beyond the run's end."""
+        self.loaded = AtomicCheckpointIO(self.resolved.trusted).load_checkpoint(config.ckpt_path)
+        require_parts(self.loaded, TRAINING_PARTS, config.ckpt_path)
+        for option, word, done in (("max_epochs", "epoch", "epoch"), ("max_steps", "step", "global_step")):
+            asked, trained = config.trainer[option], self.loaded[done] + (word == "epoch")
+            if asked is not None and 0 <= asked < trained:
+                raise BadInput(
+                    f"--trainer.{option}={asked}: {config.ckpt_path} was saved in {word} {trained}. Give at least "
+                    f"{trained}, or start a new run without --ckpt_path."
+                )
 
     def _loggers(self) -> list[Logger]:
         """metrics.csv and TensorBoard in the run folder; of a resumed run, continued from the checkpoint's step."""
         step = None
         if self.resumed:
-            step = int(AtomicCheckpointIO().load_checkpoint(self._get(self.config, "ckpt_path"))["global_step"])
+            step = self.loaded["global_step"]
         events = TensorBoardLogger(str(self.folder), name="tensorboard", version="", purge_step=step)
         return [MetricsTable(self.folder, step), events]
 
@@ -165,8 +190,18 @@ class CLI(LightningCLI):
             callbacks.append(Patience("val/loss", patience=self.options.patience))
         if trainer.enable_checkpointing is not False:
             checkpoints = self.folder / "checkpoints"
-            callbacks += [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints, self.options.checkpoint_every)]
+            # without validation no epoch is the best
+            callbacks += [BestCheckpoint(checkpoints)] if trainer.limit_val_batches != 0 else []
+            callbacks += [LastCheckpoint(checkpoints, self.options.checkpoint_every)]
         return callbacks
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error, BadInput) or "Does not validate" not in str(error):
+                raise
+            raise BadInput(f"The run cannot be made with these options: {' '.join(str(error).split())}") from error
 
     def before_fit(self) -> None:
         if self.trainer.is_global_zero:
@@ -190,7 +225,8 @@ class CLI(LightningCLI):
         pixels = data.splits["predict"].images
         table, picture = write_predictions(folder, data.files, pixels, probabilities, data.classes)
         for file, numbers in zip(data.files, probabilities, strict=True):
-            print(f"{file}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
+            name = str(file).encode(errors="replace").decode()
+            print(f"{name}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
         print(f"table {table}\npicture {picture}")
 
 
@@ -205,18 +241,6 @@ def _listed(value: Any) -> list[Any]:
 
 def _on_terminal() -> bool:
     return sys.stdout.isatty()
-
-
-def _require_accelerator(name: Any) -> None:
-    known = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
-    if isinstance(name, str) and name not in known:
-        raise unknown("accelerator", name, known)
-    if name in ("gpu", "cuda") and not torch.cuda.is_available():
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        raise BadInput(
-            f"--trainer.accelerator={name}: this machine shows no CUDA device to torch {torch.__version__} ({built}). "
-            "Use --trainer.accelerator=cpu (or auto), or install a CUDA build of torch and its driver."
-        )
 
 
 def quiet(command: str) -> None:
@@ -238,19 +262,28 @@ def main(arguments: Sequence[str]) -> int:
     quiet(arguments[0])
     try:
         CLI(
-            Classifier,
-            DataModule,
+            runs.resolve(arguments),
+            model_class=Classifier,
+            datamodule_class=DataModule,
             save_config_callback=SaveConfig if arguments[0] == "fit" else None,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults=DEFAULTS,
             seed_everything_default=0,
             parser_class=Parser,
-            args=runs.resolve(arguments),
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the run folder's config.yaml says how to build the model
         )
     except NonFiniteLossError as error:
         raise BadInput(str(error)) from error
-    except KeyboardInterrupt:
-        raise BadInput("Stopped. Continue with: manual-backprop fit --ckpt_path last") from None
+    except (MisconfigurationException, ValueError) as error:
+        if isinstance(error, BadInput) or not (
+            isinstance(error, MisconfigurationException) or "`val_check" in str(error)
+        ):
+            raise
+        raise BadInput(" ".join(str(error).split())) from error
+    except Stopped as stopped:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            more = f"; {how_to_continue(stopped.folder)}" if stopped.folder else ""
+            print(f"{stopped}{more}", file=sys.stderr)
+        return stopped.status
     return 0

@@ -53,6 +53,8 @@ class DataModule(LightningDataModule):
         self.spec = datasets.spec(dataset)
         require_at_least("data", 1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         require_at_least("data", 0, split_seed=split_seed, seed=seed, workers=workers)
+        if split_seed >= 2**32:  # numpy's limit
+            raise BadInput(f"data.split_seed={split_seed}: give 0 to {2**32 - 1}.")
         self.dataset, self.root, self.download = dataset, root, download
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.held_out = held_out if held_out is not None else (180 if dataset == "digits" else 5000)

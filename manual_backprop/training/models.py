@@ -1,6 +1,7 @@
 """The networks that come with the package, and `build`, which makes one of them or any other by import path."""
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -12,7 +13,7 @@ from torch import Tensor
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 
-from ..errors import BadInput, unknown
+from ..errors import BadInput, require_at_least, unknown
 
 Shape = tuple[int, int, int]  # channels, height, width of one image
 
@@ -21,8 +22,25 @@ def activation_named(name: str) -> Callable[[], torch.nn.Module]:
     """The class of an activation, such as "ReLU" or "GELU". Raises BadInput with the nearest match."""
     known = [n for n in torch.nn.modules.activation.__all__ if n != "MultiheadAttention"]
     if name not in known:
-        raise unknown("activation", name, known)
+        raise unknown("activation", str(name), known)
     return getattr(nn, name)
+
+
+def sizes_named(name: str, value: Any, least: int = 1, empty: bool = False) -> list[int]:
+    """An option that holds sizes, as a list. Raises BadInput where it holds something else."""
+    sizes = list(value) if isinstance(value, list | tuple) else [value]
+    if not all(type(size) is int for size in sizes) or not (sizes or empty):
+        raise BadInput(f"model.net_args.{name}={value!r}: expected whole numbers, such as [32, 64].")
+    for size in sizes:
+        require_at_least("model.net_args", least, **{name: size})
+    return sizes
+
+
+def dropouts(share: float) -> list[torch.nn.Module]:
+    """A Dropout, or none for a share of 0. Raises BadInput for what is no share."""
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise BadInput(f"model.net_args.dropout={share!r}: give 0 to 1.")
+    return [nn.Dropout(share)] if share else []
 
 
 class MLP(nn.Sequential):
@@ -41,15 +59,14 @@ class MLP(nn.Sequential):
         dropout: float = 0.0,
     ) -> None:
         make_activation = activation_named(activation)
-        widths = [shape[0] * shape[1] * shape[2], *hidden]
+        widths = [shape[0] * shape[1] * shape[2], *sizes_named("hidden", hidden, empty=True)]
         layers: list[torch.nn.Module] = [nn.Flatten()]
         for inputs, outputs in pairwise(widths):
             layers.append(nn.Linear(inputs, outputs, bias=not norm))
             if norm:
                 layers.append(nn.BatchNorm1d(outputs))
             layers.append(make_activation())
-            if dropout:
-                layers.append(nn.Dropout(dropout))
+            layers += dropouts(dropout)
         super().__init__(*layers, nn.Linear(widths[-1], classes))
 
 
@@ -75,8 +92,10 @@ class CNN(nn.Sequential):
         dropout: float = 0.0,
     ) -> None:
         make_activation = activation_named(activation)
+        channels = sizes_named("channels", channels)
         columns = {"kernels": kernels, "strides": strides, "paddings": paddings, "pools": pools}
-        each = {key: [v] * len(channels) if isinstance(v, int) else list(v) for key, v in columns.items()}
+        checked = {key: sizes_named(key, v, least=0 if key == "paddings" else 1) for key, v in columns.items()}
+        each = {key: v * len(channels) if isinstance(columns[key], int) else v for key, v in checked.items()}
         for key, values in each.items():
             if len(values) != len(channels):
                 raise BadInput(f"cnn: {key}={values} has {len(values)} numbers for {len(channels)} convolutions.")
@@ -91,13 +110,15 @@ class CNN(nn.Sequential):
             if min(height, width) < 1:
                 raise BadInput(f"cnn: nothing is left of {shape[1]} x {shape[2]} images after {len(layers)} layers.")
         layers.append(nn.Flatten())
-        widths = [planes * height * width, *hidden]
+        widths = [planes * height * width, *sizes_named("hidden", hidden, empty=True)]
         for inputs, outputs in pairwise(widths):
-            if dropout:
-                layers.append(nn.Dropout(dropout))
-            layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), make_activation()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+            layers += [
+                *dropouts(dropout),
+                nn.Linear(inputs, outputs, bias=False),
+                nn.BatchNorm1d(outputs),
+                make_activation(),
+            ]
+        layers += dropouts(dropout)
         super().__init__(*layers, nn.Linear(widths[-1], classes))
 
 
@@ -138,6 +159,7 @@ class ResNet(nn.Sequential):
         dropout: float = 0.0,
     ) -> None:
         make_activation = activation_named(activation)
+        widths, (blocks,) = sizes_named("widths", widths), sizes_named("blocks", [blocks])
         layers: list[torch.nn.Module] = [
             nn.Conv2d(shape[0], widths[0], 3, 1, 1, bias=False),
             nn.BatchNorm2d(widths[0]),
@@ -150,8 +172,7 @@ class ResNet(nn.Sequential):
                 layers.append(Residual(inputs, outputs, stride, make_activation))
                 inputs = outputs
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+        layers += dropouts(dropout)
         super().__init__(*layers, nn.Linear(inputs, classes))
 
 
@@ -169,12 +190,14 @@ def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> tor
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option in options:
         if option not in parameters and not takes_any:
-            raise unknown(f"option of model {name}", option, [p for p in parameters if p not in ("shape", "classes")])
+            raise unknown(
+                f"option of model {name}", str(option), [p for p in parameters if p not in ("shape", "classes")]
+            )
     known = {"shape": shape, "classes": classes, "num_classes": classes, "in_channels": shape[0], "in_chans": shape[0]}
     given = {key: value for key, value in known.items() if key in parameters}
     try:
         model = maker(**{**given, **options})
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError) as error:
         raise error if isinstance(error, BadInput) else BadInput(f"Model {name} cannot be built: {error}") from error
     if not isinstance(model, torch.nn.Module):
         raise BadInput(f"Model {name} gave a {type(model).__name__}, expected a torch.nn.Module.")
@@ -202,8 +225,40 @@ def _imported(path: str) -> Callable[..., torch.nn.Module]:
         raise unknown("model", path, [*MODELS, "any.import.path"])
     try:
         found = import_module(module)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: an empty name between two dots
         raise BadInput(f"Model {path}: module {module} cannot be imported: {error}") from error
     if not hasattr(found, name):
         raise unknown(f"name in {module}:", name, [n for n in dir(found) if not n.startswith("_")])
-    return getattr(found, name)
+    maker = getattr(found, name)
+    if wrong := _no_maker(maker):
+        raise BadInput(
+            f"Model {path} {wrong}. Expected a subclass of torch.nn.Module, or a function that builds one "
+            "(annotate yours with -> torch.nn.Module)."
+        )
+    return maker
+
+
+def _no_maker(maker: Any) -> str:
+    """Why calling this gives no module, as far as it shows without a call; "" where it may."""
+    if isinstance(maker, type):
+        return "" if issubclass(maker, torch.nn.Module) else "is a class that is no subclass of torch.nn.Module"
+    if isinstance(maker, torch.nn.Module) or not callable(maker):
+        return f"is a {type(maker).__name__}"
+    function = inspect.unwrap(maker)
+    try:
+        gives = inspect.signature(function, eval_str=True).return_annotation
+    except (
+        ValueError,
+        NameError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+    ):  # a builtin, or a name known to checkers only
+        gives = inspect.Signature.empty
+    if isinstance(gives, type) and gives is not inspect.Signature.empty and not issubclass(gives, torch.nn.Module):
+        return f"is annotated to return {gives.__name__}"
+    if gives is None:
+        return "is annotated to return None"
+    if (getattr(function, "__module__", None) or "").partition(".")[0] in sys.stdlib_module_names:
+        return "is a function of Python's standard library"
+    return ""

@@ -29,7 +29,7 @@ def write_predictions(
     for file, numbers, which in zip(files, top.tolist(), labels.tolist(), strict=True):
         best = [(classes[label], f"{number:.6f}") for label, number in zip(which, numbers, strict=True)]
         table.writerow([str(file), *chain(*best)])
-    write_atomically(folder / "predictions.csv", text.getvalue().encode())
+    write_atomically(folder / "predictions.csv", text.getvalue().encode(errors="surrogateescape"))
 
     picture = io.BytesIO()
     captions = [f"{classes[w[0]]}  {n[0]:.0%}" for w, n in zip(labels.tolist(), top.tolist(), strict=True)]

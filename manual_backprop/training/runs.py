@@ -4,21 +4,30 @@ A run folder holds config.yaml (resolved), metrics.csv, tensorboard/, checkpoint
 """
 
 import argparse
+import contextlib
+import glob
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import NamedTuple, NoReturn
 
 from ..errors import BadInput, require_at_least, unknown
+from .trust import read_config, require_harmless
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where runs are not locked
+    fcntl = None  # type: ignore[assignment]
 
 CONFIGS = Path(__file__).parent / "configs"
 # how a process started for another rank learns the folder that rank 0 made
 INHERITED = "MANUAL_BACKPROP_RUN_FOLDER"
+# how long a run that was killed may take to let go: its DataLoader's workers look after their parent every 5 seconds
+PATIENCE = 10.0
 
 
 @dataclass
@@ -47,6 +56,24 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         require_at_least("run", 0, checkpoint_every=self.checkpoint_every, patience=self.patience)
+        require_name("name", self.name)
+        require_name("version", self.version)
+
+
+class Resolved(NamedTuple):
+    words: list[str]  # the command line, with paths in place of names
+    trusted: bool = False  # --trust: what lies beside the checkpoint may name any code, and its pickle too
+    continued: bool = False  # a run goes on in a folder that is there already
+
+
+def require_name(option: str, name: str | None) -> None:
+    """Raises BadInput where this is not the name of one folder."""
+    if name is None or (name.strip() and name.isprintable() and name not in (".", "..") and not set(name) & set("/\\")):
+        return
+    raise BadInput(
+        f"run.{option}={name!r}: expected the name of one folder, without / and \\, and not . or .. (the place of all "
+        "runs is --run.folder)."
+    )
 
 
 def config_path(name: str) -> Path:
@@ -65,40 +92,53 @@ def default_config(dataset: str | None, net: str | None) -> list[Path]:
     return [path] if path.is_file() else []
 
 
-def resolve(arguments: Sequence[str]) -> list[str]:
+class KnownOptions(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message[0].upper()}{message[1:]}.")
+
+
+def resolve(arguments: Sequence[str]) -> Resolved:
     """Replace names of configs and the checkpoints "best" and "last" by paths, and add what was left out.
 
     `fit` without a config takes the package's one for the dataset and model. `fit --ckpt_path last` continues, in its
     own folder, the run that was started last (of that config, where one is named). The other commands take the newest
-    best checkpoint and the config of its run.
+    best checkpoint and the config of its run, which must be harmless unless --trust is given.
     """
     command, *rest = arguments
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known = KnownOptions(add_help=False, allow_abbrev=False)
     known.add_argument("-c", "--config", action="append", default=[])
     known.add_argument("--ckpt_path")
-    known.add_argument("--images", nargs="+")
+    known.add_argument("--images", nargs="*")
+    known.add_argument("--trust", action="store_true")
     for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
         known.add_argument(f"--{option}", dest=option.partition(".")[2])
     given, others = known.parse_known_args(rest)
-    if "--help" in others or "-h" in others:
-        return [command, *others]
+    if "-h" in others or any(word.partition("=")[0].endswith(("--help", ".help")) for word in others):
+        return Resolved([command, *others])
+    for option, value in (("name", given.name), ("version", given.version)):
+        require_name(option, value)
 
+    for image in given.images or ():
+        if not image.isprintable():
+            raise BadInput(f"--images {image!a}: the name is no printable text. Name its folder, or rename it.")
     configs = [config_path(name) for name in given.config]
     in_file: dict[str, str] = {}
     for path in configs:
         in_file.update(_run_section(path))
     root = Path(given.folder or in_file.get("folder") or "runs")
     name = given.name or in_file.get("name") or (configs[-1].stem if configs else None)
-    version, checkpoint = given.version, given.ckpt_path
+    require_name("name", name)
+    version, checkpoint, continued = given.version, given.ckpt_path, False
+    beside: list[Path] = []
     if command != "fit":
         checkpoint = checkpoint or "best"
     if checkpoint == "last" and command == "fit":
         run = newest(root, name, version, "config.yaml") or newest(root, name, version, "")
         checkpoint = None
         if run:
-            name, version = run.parent.name, run.name
+            name, version, continued = run.parent.name, run.name, True
             checkpoint = _existing(run / "checkpoints" / "last.ckpt")
-            configs = configs or [file for file in [run / "config.yaml"] if file.is_file()]
+            beside = [run / "config.yaml"]
         else:
             print(f"no earlier run in {root / (name or '*') / (version or '*')}, starting a new one", file=sys.stderr)
     elif checkpoint in ("best", "last"):
@@ -112,9 +152,11 @@ def resolve(arguments: Sequence[str]) -> list[str]:
     if checkpoint:
         run = Path(checkpoint).absolute().parent.parent
         if (run / "config.yaml").is_file():  # else the checkpoint was moved out of its run
-            configs = configs or [run / "config.yaml"]
+            beside = [run / "config.yaml"]
             if command != "fit":  # what these write goes to the run of the checkpoint
                 root, name, version = run.parent.parent, run.parent.name, run.name
+    if not configs and (configs := [file for file in beside if file.is_file()]) and not given.trust:
+        require_harmless(configs[0], net_named=given.net is not None)
     configs = configs or default_config(given.dataset, given.net)
     settled = {
         "data.dataset": given.dataset,
@@ -123,7 +165,7 @@ def resolve(arguments: Sequence[str]) -> list[str]:
         "run.name": name or "null",
         "run.version": version or "null",
     }
-    return [
+    words = [
         command,
         *(f"--config={path}" for path in configs),
         *others,
@@ -131,6 +173,7 @@ def resolve(arguments: Sequence[str]) -> list[str]:
         *(f"--{key}={value}" for key, value in settled.items() if value),
         *([f"--ckpt_path={checkpoint}"] if checkpoint else []),
     ]
+    return Resolved(words, given.trust, continued)
 
 
 def _existing(file: Path) -> str | None:
@@ -139,40 +182,74 @@ def _existing(file: Path) -> str | None:
 
 def _run_section(config: Path) -> dict[str, str]:
     """The `run:` part of a YAML file, less the version, which belongs to one run only."""
-    try:
-        content = yaml.safe_load(config.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{config} is no YAML file: {error}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{config} holds {content!r:.60}, expected sections such as model:, data: and trainer:")
-    section = content.get("run")
-    return {key: section[key] for key in ("folder", "name") if section.get(key)} if isinstance(section, dict) else {}
+    section = read_config(config).get("run")
+    return {k: str(section[k]) for k in ("folder", "name") if section.get(k)} if isinstance(section, dict) else {}
 
 
 def newest(root: Path, name: str | None, version: str | None, holding: str) -> Path | None:
     """The run folder, of this name and version where given, whose file `holding` ("": the folder) is the newest."""
-    runs = [run for run in root.glob(f"{name or '*'}/{version or '*'}") if (run / holding).exists() and run.is_dir()]
+    pattern = "/".join(glob.escape(part) if part else "*" for part in (name, version))
+    runs = [run for run in root.glob(pattern) if (run / holding).exists() and run.is_dir()]
     return max(runs, key=lambda run: ((run / holding).stat().st_mtime_ns, run.name), default=None)
 
 
-def make_folder(options: RunOptions) -> tuple[Path, str]:
-    """The run's folder and version: made now, or by an earlier start of this run, or by rank 0; proven writable."""
+def make_folder(options: RunOptions, fresh: bool = True) -> tuple[Path, str]:
+    """The run's folder and version: made now (fresh), or by an earlier start, or by rank 0; proven writable.
+
+    Raises BadInput where a fresh run names a version that exists: two starts of one name and version never share it.
+    """
     inherited = os.environ.get(INHERITED)
     if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(inherited), Path(inherited).name
+    # processes that torchrun or Slurm starts inherit nothing from rank 0
+    fresh = fresh and all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     stamp = options.version or time.strftime("%Y%m%d-%H%M%S")
     folder = Path(options.folder) / str(options.name) / stamp
     try:
         for number in range(2, 100):
             try:
-                folder.mkdir(parents=True, exist_ok=options.version is not None)
+                folder.mkdir(parents=True, exist_ok=options.version is not None and not fresh)
                 break
             except FileExistsError:  # two runs in one second
+                if options.version is not None:
+                    if not folder.is_dir():
+                        raise
+                    raise BadInput(
+                        f"The run folder {folder} exists already. Continue its run with --ckpt_path last, or give "
+                        "another --run.version (without one it is the date and time)."
+                    ) from None
                 folder = folder.with_name(f"{stamp}-{number}")
         probe = folder / f".{os.getpid()}"
         probe.write_bytes(b"writable")
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise BadInput(f"The run folder {folder} cannot be written: {error}. Choose one with --run.folder.") from error
     os.environ[INHERITED] = str(folder)
     return folder, folder.name
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process, so that no other one continues the same run. Raises BadInput."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise BadInput(
+                        f"Another process is training in {folder}. Wait until it ends, or start a run of your own "
+                        "without --ckpt_path last."
+                    ) from None
+                time.sleep(0.1)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        os.close(descriptor)

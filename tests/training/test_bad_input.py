@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import manual_backprop.cli as command
 from manual_backprop.errors import BadInput
 from manual_backprop.training import cli
 
@@ -31,6 +32,15 @@ from .runs import NET, arguments, fit, start
         (["--model.scheduler=StepLR"], "the following arguments are required: step_size"),
         (["--model.label_smoothing=2"], "model.label_smoothing=2.0: give 0 to 1"),
         (["--delta_flow.every_n_steps=0"], "every_n_steps must be a positive integer, got 0"),
+        (["--model.saving=int9"], "^model.saving=int9: expected one of .*'int8', 'int4'.*, null.$"),
+        (["--trainer.max_epochs=nan"], "^trainer.max_epochs=nan: expected one of int, null.$"),
+        (["--model.optimizer=AdamW", "--model.optimizer.lr=inf"], "lr=inf: expected one of float, Tensor.$"),
+        (["--data.split_seed=4294967296"], "data.split_seed=4294967296: give 0 to 4294967295"),
+        (["--model.net_args={1: 2}"], "Unknown option of model mlp '1'"),
+        (["--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches=0: give 1 or more"),
+        (["--trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch=0: give 1 or more"),
+        (["--trainer.val_check_interval=0"], "trainer.val_check_interval=0: give a share"),
+        (["--trainer.limit_train_batches=-1"], "trainer.limit_train_batches=-1: give 0 or more"),
         (["--trainer.accelerator=cpuu"], "Unknown accelerator 'cpuu'. Did you mean 'cpu'"),
         (["--model.net=torchvision.models.resnt18"], "Did you mean 'resnet18'.* the nearest: resnet18, resnet,"),
         (["--data.dataset=mnist", "--data.root=nowhere"], "mnist is not complete in .*nowhere: put train-images"),
@@ -51,9 +61,75 @@ def test_a_trainer_that_cannot_be_made_leaves_nothing_in_the_run_folder(tmp_path
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--data.batch_size=1", "--model.net_args={norm: true}"],
+        ["--data.batch_size=1", "--model.net=cnn", "--model.net_args={channels: [4], pools: 2, hidden: [4]}"],
+    ],
+)
+def test_one_image_and_a_norm_over_the_batch(tmp_path, options):
+    with pytest.raises(BadInput, match=r"^1 training image.* BatchNorm .* needs two or more to train. Give a larger"):
+        fit(tmp_path, *options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.log_every_n_steps=0"],
+        ["--trainer.limit_val_batches=0", "--run.test=true"],
+        ["--seed_everything=false"],
+        ["--data.batch_size=99999999999999999999", "--data.augment.shift=1"],
+    ],
+)
+def test_numbers_at_the_edge_that_mean_something(tmp_path, options):
+    run = fit(tmp_path, "--model.net_args={hidden: [4], norm: false}", "--trainer.limit_train_batches=2", *options)
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_validation_after_more_batches_than_there_are(tmp_path):
+    with pytest.raises(BadInput, match=r"`val_check_interval` \(1000\) must be less than or equal"):
+        fit(tmp_path, "--trainer.val_check_interval=1000")
+
+
+@pytest.mark.parametrize("word", ["audit", "trace"])
+@pytest.mark.parametrize("count", [10**15, 10**30])
+def test_a_batch_that_no_memory_holds(capsys, word, count):
+    assert command.main([word, "--model=mlp", f"--input={count},1,28,28"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --input '{count},1,28,28': such a batch cannot be made: ")
+
+
+def test_a_folder_with_a_nul(tmp_path):
+    with pytest.raises(BadInput, match="cannot be written"):
+        cli.main(arguments("fit", f"{tmp_path}/a\0b"))
+
+
+def test_one_image_without_a_norm_trains(tmp_path):
+    fit(
+        tmp_path,
+        "--data.batch_size=1",
+        "--model.net_args={hidden: [4], norm: false}",
+        "--trainer.limit_train_batches=3",
+    )
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has what the test asks for in vain")
+@pytest.mark.parametrize("accelerator", ["tpu", "mps"])
+def test_an_accelerator_that_is_not_here(tmp_path, accelerator):
+    with pytest.raises(BadInput, match=rf"trainer.accelerator={accelerator}: .* not here. .*--trainer.accelerator=cpu"):
+        cli.main(["fit", f"--run.folder={tmp_path / 'runs'}", f"--trainer.accelerator={accelerator}"])
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_scheduler_that_the_optimizer_refuses(tmp_path):
     with pytest.raises(BadInput, match=r"model.scheduler cannot be made .*must support momentum"):
         fit(tmp_path, "--model.optimizer=LBFGS")
+
+
+def test_devices_that_are_no_number_of_them(tmp_path):
+    with pytest.raises(BadInput, match=r"The trainer cannot be made .*int > 0"):
+        cli.main(arguments("fit", tmp_path, "--trainer.devices=-1"))
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 def test_a_truncated_checkpoint_and_one_of_another_model(tmp_path):
@@ -89,6 +165,11 @@ def test_nothing_trained_yet(tmp_path, word):
         cli.main(arguments(word, tmp_path))
 
 
+def test_an_option_without_its_value(tmp_path):
+    with pytest.raises(BadInput, match=r"^Argument --ckpt_path: expected one argument.$"):
+        cli.main(arguments("fit", tmp_path, "--ckpt_path"))
+
+
 def test_bad_yaml(tmp_path):
     (tmp_path / "a.yaml").write_text("model: [")
     with pytest.raises(BadInput, match=r"a.yaml is no YAML file"):
@@ -96,6 +177,13 @@ def test_bad_yaml(tmp_path):
     (tmp_path / "c.yaml").write_text("just words")
     with pytest.raises(BadInput, match=r"c.yaml holds 'just words', expected sections such as model:, data:"):
         cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'c.yaml'}"))
+    for text in ("model: 5", "trainer: []", "", "a: &a [*a]", "model: &a {net_args: *a}", "a: 1\n---\nb: 2"):
+        (tmp_path / "d.yaml").write_text(text)
+        with pytest.raises(BadInput, match=r"^.*d.yaml (holds|is no YAML file: ).*$"):
+            cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'd.yaml'}"))
+    (tmp_path / "e.yaml").write_text("trainer: {callbacks: {class_path: Timer, init_args: {duration: zz}}}")
+    with pytest.raises(BadInput, match=r"^The run cannot be made with these options: .*zz"):
+        fit(tmp_path, f"--config={tmp_path / 'e.yaml'}")
     (tmp_path / "b.yaml").write_text("model: {nett: mlp}")
     with pytest.raises(BadInput, match=r"Did you mean model.net in place of model.nett"):
         cli.main(arguments("fit", tmp_path, f"--config={tmp_path / 'b.yaml'}"))

@@ -73,7 +73,7 @@ class Harmful:
 def test_loading_runs_nothing_from_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {}, "extra": Harmful()}, "evil.ckpt")
-    with pytest.raises(BadInput, match="is not a checkpoint that can be read"):
+    with pytest.raises(BadInput, match=r"evil.ckpt holds the pickled object \w+.system, .* could run code.* --trust"):
         AtomicCheckpointIO().load_checkpoint("evil.ckpt")
     assert not (tmp_path / "harm").exists()
 
@@ -97,6 +97,35 @@ def test_a_file_of_torch_that_is_no_checkpoint(tmp_path):
     torch.save({"w": torch.zeros(3)}, tmp_path / "x.ckpt")
     with pytest.raises(BadInput, match="holds no state_dict"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("runs"), *NET, "--trainer.max_epochs=1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"state_dict": 5}, "state_dict is int"),
+        ({"state_dict": {"a": 1}}, "state_dict holds more than tensors"),
+        ({"state_dict": [torch.zeros(1)]}, "state_dict is list"),
+        ({"epoch": "x"}, "epoch is str"),
+        ({"global_step": None}, "global_step is NoneType"),
+        ({"loops": {}}, "loops holds "),
+        ({"loops": 5}, "loops is int"),
+        ({"pytorch-lightning_version": "junk"}, "pytorch-lightning_version is junk"),
+        ({"pytorch-lightning_version": None}, "pytorch-lightning_version is NoneType"),
+        ({"optimizer_states": None}, "optimizer_states is NoneType"),
+        ({"callbacks": 3}, "callbacks is int"),
+    ],
+)
+def test_a_checkpoint_with_parts_of_another_kind(trained, tmp_path, change, message):
+    whole = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({**whole, **change}, tmp_path / "x.ckpt")
+    with pytest.raises(BadInput, match=rf"x.ckpt is not a checkpoint of such a run: {message}.*Give one that `fit`"):
+        fit(tmp_path / "runs", *NET, f"--ckpt_path={tmp_path / 'x.ckpt'}")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_differences_are_named():

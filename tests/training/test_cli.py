@@ -2,6 +2,7 @@
 
 import csv
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_unknown_command(capsys):
     assert "Did you mean 'fit'" in capsys.readouterr().err
 
 
+def test_a_reader_that_leaves_early():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as pipe:
+        words = [sys.executable, "-m", "manual_backprop.cli", "--help"]
+        ended = subprocess.run(words, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
 def test_missing_extra_is_named(monkeypatch, capsys):
     find = command.util.find_spec
     monkeypatch.setattr(command.util, "find_spec", lambda name: None if name in ("sklearn", "rich") else find(name))
@@ -59,11 +69,17 @@ def test_missing_extra_is_named(monkeypatch, capsys):
     assert 'pip install "manual-backprop[train]"' in error
 
 
+@pytest.mark.parametrize("option", ["--help", "--model.optimizer.help=AdamW"])
+def test_help_shows_the_options(capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["fit", option])
+    assert ended.value.code == 0
+    assert "lr" in capsys.readouterr().out
+
+
 def test_the_command_and_errors_need_no_lightning():
     code = "import manual_backprop.cli, sys; sys.exit('pytorch_lightning' in sys.modules)"
-    from subprocess import run
-
-    assert run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # what a run leaves
@@ -199,6 +215,18 @@ def test_predict_named_files_into_a_folder_of_choice(finished, pictures, tmp_pat
     assert [row["path"] for row in predictions(tmp_path / "out")] == files
 
 
+def test_predict_files_whose_names_are_no_text(finished, pictures, tmp_path, capsys):
+    try:
+        (pictures / "3.png").rename(pictures / "\udcff.png")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 alone")
+    with pytest.raises(BadInput, match=r"udcff\.png': the name is no printable text"):
+        cli.main(["predict", f"--run.folder={finished}", "--images", str(pictures / "\udcff.png")])
+    cli.main(["predict", f"--run.folder={finished}", f"--run.output={tmp_path}", "--images", str(pictures)])
+    assert b"/\xff.png," in (tmp_path / "predictions.csv").read_bytes()
+    assert "/?.png: " in capsys.readouterr().out
+
+
 def test_predict_equals_the_test_time_forward(finished, pictures, tmp_path):
     cli.main(["predict", f"--run.folder={finished}", f"--run.output={tmp_path}", "--images", str(pictures)])
     options = [f"--run.output={tmp_path / '2'}", "--data.eval_batch_size=3"]
@@ -235,6 +263,8 @@ def test_predict_refuses_what_is_no_image_or_of_another_size(finished, tmp_path)
         with pytest.raises(BadInput, match=message):
             cli.main(["predict", f"--run.folder={finished}", "--images", str(tmp_path / given)])
     with pytest.raises(BadInput, match="No images to predict"):
+        cli.main(["predict", f"--run.folder={finished}", "--images"])
+    with pytest.raises(BadInput, match="No images to predict"):
         cli.main(["predict", f"--run.folder={finished}"])
 
 
@@ -243,7 +273,7 @@ def test_predict_refuses_what_is_no_image_or_of_another_size(finished, tmp_path)
 
 def touch(path, when):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    path.write_text("model: {}")
     os.utime(path, (when, when))
 
 
@@ -254,12 +284,12 @@ def test_last_means_the_run_started_last_and_best_the_newest_best(tmp_path):
             touch(tmp_path / name / "checkpoints" / "best.ckpt", best)
             touch(tmp_path / name / "checkpoints" / "last.ckpt", best)
     root = f"--run.folder={tmp_path}"
-    resolved = runs.resolve(["fit", root, "--ckpt_path=last"])
+    resolved = runs.resolve(["fit", root, "--ckpt_path=last"]).words
     assert {"--run.name=a", "--run.version=2", f"--config={tmp_path / 'a' / '2' / 'config.yaml'}"} <= set(resolved)
     assert not any(word.startswith("--ckpt_path") for word in resolved), "nothing was saved: it starts again"
-    resolved = runs.resolve(["fit", root, "--run.name=b", "--ckpt_path=last"])
+    resolved = runs.resolve(["fit", root, "--run.name=b", "--ckpt_path=last"]).words
     assert f"--ckpt_path={tmp_path / 'b' / '1' / 'checkpoints' / 'last.ckpt'}" in resolved
-    assert f"--ckpt_path={tmp_path / 'a' / '1' / 'checkpoints' / 'best.ckpt'}" in runs.resolve(["test", root])
+    assert f"--ckpt_path={tmp_path / 'a' / '1' / 'checkpoints' / 'best.ckpt'}" in runs.resolve(["test", root]).words
 
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):

@@ -28,6 +28,10 @@ def foreign(num_classes: int = 10, **options) -> torch.nn.Module:
     return Foreign(num_classes, **options)
 
 
+def not_annotated():
+    return 5
+
+
 def not_a_module(classes: int) -> int:
     return classes
 
@@ -98,7 +102,28 @@ def test_lazy_models_are_filled_in_before_the_optimizer_sees_them():
         ("no.such.module.Net", {}, "module no.such.module cannot be imported"),
         ("torch.nn.Linea", {}, "Unknown name in torch.nn: 'Linea'. Did you mean 'Linear'"),
         ("torch.nn.Linear", {"in_features": 3}, "Model torch.nn.Linear cannot be built"),
-        (f"{__name__}.not_a_module", {}, "gave a int, expected a torch.nn.Module"),
+        (f"{__name__}.not_a_module", {}, "is annotated to return int"),
+        (f"{__name__}.not_annotated", {}, "gave a int, expected a torch.nn.Module"),
+        ("torch..nn", {}, "Unknown name in torch|cannot be imported"),
+        ("mlp", {"hidden": [0]}, r"model.net_args.hidden=0: give 1 or more"),
+        ("mlp", {"hidden": [-3, 5]}, r"model.net_args.hidden=-3: give 1 or more"),
+        ("mlp", {"hidden": "many"}, r"model.net_args.hidden='many': expected whole numbers"),
+        ("mlp", {"hidden": [2.5]}, r"model.net_args.hidden=\[2.5\]: expected whole numbers"),
+        ("mlp", {"hidden": [None]}, r"model.net_args.hidden=\[None\]: expected whole numbers"),
+        ("cnn", {"dropout": -1}, "model.net_args.dropout=-1: give 0 to 1"),
+        ("mlp", {"dropout": float("nan")}, "model.net_args.dropout=nan: give 0 to 1"),
+        ("resnet", {"dropout": "0.5"}, "model.net_args.dropout='0.5': give 0 to 1"),
+        ("cnn", {"channels": [0]}, r"model.net_args.channels=0: give 1 or more"),
+        ("cnn", {"channels": []}, r"model.net_args.channels=\[\]: expected whole numbers"),
+        ("cnn", {"strides": 0}, r"model.net_args.strides=0: give 1 or more"),
+        ("cnn", {"kernels": "3"}, r"model.net_args.kernels='3': expected whole numbers"),
+        ("cnn", {"pools": 0}, r"model.net_args.pools=0: give 1 or more"),
+        ("cnn", {"paddings": -1}, r"model.net_args.paddings=-1: give 0 or more"),
+        ("cnn", {"hidden": [0]}, r"model.net_args.hidden=0: give 1 or more"),
+        ("resnet", {"widths": []}, r"model.net_args.widths=\[\]: expected whole numbers"),
+        ("resnet", {"widths": [8, 0]}, r"model.net_args.widths=0: give 1 or more"),
+        ("resnet", {"blocks": 0}, r"model.net_args.blocks=0: give 1 or more"),
+        ("resnet", {"activation": 3}, "Unknown activation '3'"),
     ],
 )
 def test_bad_models(name, options, message):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from manual_backprop.errors import BadInput
 from manual_backprop.training import checkpoints
 
 from .runs import NET, arguments, assert_same_training, fit, last, start
@@ -101,6 +102,22 @@ def test_a_finished_run_resumed_changes_nothing(tmp_path):
     assert fit(tmp_path, "--ckpt_path=last") == run
     assert_same_training(whole, last(run))
     assert (run / "metrics.csv").read_text() == metrics
+
+
+def test_another_end_than_the_run_had(tmp_path):
+    run = fit(tmp_path, *NET, "--trainer.max_epochs=3")
+    whole = last(run)
+    with pytest.raises(
+        BadInput, match=r"max_epochs=1: .*last.ckpt was saved in epoch 3. Give at least 3, or start a new"
+    ):
+        fit(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=1")
+    with pytest.raises(BadInput, match=r"max_steps=20: .*last.ckpt was saved in step 57. Give at least 57"):
+        fit(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=3", "--trainer.max_steps=20")
+    with pytest.raises(BadInput, match=r"OneCycleLR ends after 57 steps, this run after 76. .*--model.scheduler=null"):
+        fit(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=4")
+    assert_same_training(whole, last(run))
+    fit(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=4", "--model.scheduler=null")
+    assert last(run)["global_step"] == 76
 
 
 def test_stopped_early_stays_stopped(tmp_path):

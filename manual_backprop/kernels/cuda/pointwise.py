@@ -1,15 +1,13 @@
 """Triton as a dialect of the printer: what acts on each element alone, printed from its formula when first asked for.
 
 Deltas alone are served: ATen's forwards pass over memory once, as these would. Triton reads a kernel's source from a
-file, which is kept beside the libraries of native.py.
+file, which is kept beside the libraries in C (cache.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from ... import rules
 from ...rules._rule import in_opmath
-from .. import native, printer
+from .. import cache, printer
 from ..memory import laid_as
 from . import SERVED
 from .launch import launch, takes
@@ -108,19 +106,16 @@ def built(formula: Callable[..., Any], printed: Callable[[printer.Loop], str] = 
 
 
 def _kept(name: str, text: str) -> Path:
-    """A file of that text, written aside and renamed: processes that write it at the same time do not meet."""
-    for folder in native._folders():
+    """A file of that text."""
+    for folder in cache.places():
         path = folder / name
         try:
-            if path.exists() and path.read_text() == text:
-                return path
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(suffix=".py", dir=folder)
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.replace(aside, path)
+            if not (cache.is_own(path) and path.read_bytes() == text.encode()):
+                with cache.building(folder) as aside:
+                    (aside / name).write_bytes(text.encode())
+                    cache.publish(aside / name, folder)
         except OSError:
-            continue  # not ours to write
+            continue  # full, or not ours to write
         return path
     raise OSError("no folder to keep kernels in can be written")
 

@@ -130,16 +130,16 @@ def _cross_entropy(
 
 def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`Softmax.delta_input`."""
-    return (
-        _along_rows(delta, output, 1, False) if _rows(delta, output, dim) else Softmax.delta_input(delta, output, dim)
-    )
+    if not _rows(delta, output, dim):
+        return in_opmath(Softmax.delta_input, delta, output, dim)
+    return _along_rows(delta, output, 1, False)
 
 
 def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
     """`Softmin.delta_input`."""
-    return (
-        _along_rows(delta, output, -1, False) if _rows(delta, output, dim) else Softmin.delta_input(delta, output, dim)
-    )
+    if not _rows(delta, output, dim):
+        return in_opmath(Softmin.delta_input, delta, output, dim)
+    return _along_rows(delta, output, -1, False)
 
 
 def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:

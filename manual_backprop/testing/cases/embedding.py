@@ -11,7 +11,12 @@ PADDED = (constant(torch.tensor([[1, 2, 2], [0, 1, 4]])),)
 NO_GRADIENT = "by definition the padding row receives no gradient, though the output depends on it"
 PADDING = {"without": dict.fromkeys(("gradcheck", "batched_grad", "forward_mode", "autocast"), NO_GRADIENT)}
 BY_FREQUENCY = "by definition the gradient is the mean over the places of a row, where its derivative is their sum"
-MEAN = {"without": dict.fromkeys(("gradcheck", "batched_grad", "forward_mode", "autocast"), BY_FREQUENCY)}
+MEAN = {
+    "without": {
+        **dict.fromkeys(("gradcheck", "batched_grad", "forward_mode", "autocast"), BY_FREQUENCY),
+        "gradgradcheck": "as in torch, of the two backwards that a second derivative passes only one divides",
+    }
+}
 WRITES = "the forward writes into the weight: differences of its values say nothing, and torch does not checkpoint it"
 DERIVATIVES = ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms", "checkpoint")
 RENORM = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..subject import Subject
 from .derivatives import batched_grad, forward_mode, gradcheck, gradgradcheck
 from .engine import checkpoint, deltas, explicit, frozen, twice
+from .memory import layouts, untouched
 from .transforms import compiled, compiled_inductor, transforms
 from .usage import autocast, module
 from .values import bfloat16, empty, float32, forward, specials
@@ -24,6 +25,8 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
         batched_grad,
         forward_mode,
         deltas,
+        layouts,
+        untouched,
         explicit,
         frozen,
         twice,

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..subject import CheckFailed, NotApplicable, Subject, differentiable
+from ..layouts import separate
+from ..nodes import functions as functions_of
+from ..nodes import graph, need, plain_functions, without_tangent
+from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
 
 
 def _differentiable_outputs(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,11 +22,16 @@ def _differentiable_outputs(run: Callable[..., Any]) -> Callable[..., Any]:
     return only
 
 
-def _check(subject: Subject, test: Callable[..., bool], fast: bool = False, **options: Any) -> None:
+def _problem(subject: Subject, fast: bool = False) -> tuple[Problem, list[Tensor]]:
     problem = subject.problem(torch.float64, specs=subject.case.larger if fast else None)
-    leaves = problem.leaves()
+    leaves = [separate(leaf) for leaf in problem.leaves()]
     if not any(o.requires_grad for o in differentiable(problem.ours(*leaves))):
         raise NotApplicable("no output depends on a differentiable input")
+    return problem, leaves
+
+
+def _check(subject: Subject, test: Callable[..., bool], fast: bool = False, **options: Any) -> None:
+    problem, leaves = _problem(subject, fast)
     try:
         test(_differentiable_outputs(problem.ours), leaves, fast_mode=fast, **options)
     except Exception as raised:
@@ -41,20 +50,92 @@ def gradcheck(subject: Subject) -> str:
 
 
 def gradgradcheck(subject: Subject) -> str:
-    """The derivative of the backward formulas, right to left."""
-    _check(subject, torch.autograd.gradgradcheck, check_grad_dtypes=True)
+    """The derivative of the backward formulas, right to left; one that is missing is called so."""
+    try:
+        _check(subject, torch.autograd.gradgradcheck, check_grad_dtypes=True)
+    except CheckFailed as wrong:
+        problem, leaves = _problem(subject)
+        if _once(problem, leaves):
+            message = "the double backward is missing: a backward is marked @once_differentiable"
+            raise (NotApplicable if plain_functions(problem) else CheckFailed)(message) from wrong
+        missing = _missing(problem, leaves)
+        if missing:
+            raise CheckFailed(
+                f"the double backward is missing: {'; '.join(missing)}. Does the backward compute with detached "
+                "tensors, with .data, inside torch.no_grad(), or with tensors kept elsewhere than by save_for_backward?"
+            ) from wrong
+        raise
     return "every element"
+
+
+def _once(problem: Problem, leaves: list[Tensor]) -> bool:
+    """Whether a backward refuses to be differentiated: torch puts a node that raises behind what it returns."""
+    return any(node.name().endswith("Error") for node in graph(*_again(problem, leaves)[1]))
+
+
+def _again(problem: Problem, leaves: list[Tensor]) -> tuple[list[Tensor | None], list[Tensor]]:
+    """The gradients with create_graph=True, and those among them that require grad."""
+    deltas = [delta_for(o).requires_grad_() for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
+    first = gradients(problem.ours, leaves, deltas, create_graph=True)[1]
+    return first, [g for g in first if g is not None and g.requires_grad]
+
+
+def _second(problem: Problem, leaves: list[Tensor]) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """The gradients, and the derivatives of a weighted sum of them by the leaves; None where torch sees no way."""
+    first, reached = _again(problem, leaves)
+    if not reached:
+        return first, [None] * len(leaves)
+    weighted = torch.stack([(g * delta_for(g).conj()).sum().real for g in reached]).sum()
+    return first, list(torch.autograd.grad(weighted, leaves, allow_unused=True))
+
+
+def _missing(problem: Problem, leaves: list[Tensor]) -> list[str]:
+    """Which second derivatives torch takes for zero though finite differences do not."""
+    first, second = _second(problem, leaves)
+    step, found = 1e-6, []
+    for i, name in enumerate(problem.names):
+        if second[i] is not None:
+            continue
+        moved = []
+        for sign in (1, -1):
+            there = [leaf.detach().clone() for leaf in leaves]
+            there[i] += sign * step * delta_for(there[i])
+            moved.append(gradients(problem.ours, [t.requires_grad_() for t in there])[1])
+        for other, plus, minus, here in zip(problem.names, *moved, first, strict=True):
+            if plus is None or minus is None or here is None or not here.numel():
+                continue
+            if float((plus - minus).abs().max()) / (2 * step) > 1e-4 * (1 + float(here.detach().abs().max())):
+                no = "depends on it no more" if here.requires_grad else "does not require grad"
+                found.append(f"the gradient by {other} changes with {name}, yet with create_graph=True it {no}")
+    return found
 
 
 def batched_grad(subject: Subject) -> str:
     """Many deltas at once: the backward formulas under vmap."""
+    problem, leaves = _problem(subject)
+    if others := plain_functions(problem):
+        outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
+        deltas = [delta_for(o).expand(2, *o.shape) for o in outputs]
+        try:
+            torch.autograd.grad(outputs, leaves, deltas, is_grads_batched=True, allow_unused=True)
+        except Exception as raised:  # a Function promises no more than to take one delta at a time
+            names = " or ".join(function.__name__ for function in others)
+            raise NotApplicable(f"vmap does not take the backward of {names}: {_first_line(raised)}") from raised
     _check(subject, torch.autograd.gradcheck, check_batched_grad=True)
     return "as one by one"
 
 
 def forward_mode(subject: Subject) -> str:
     """Left to right: the tangent formula against central differences, and over the backward formulas."""
+    problem, leaves = _problem(subject)
+    need(functions_of(problem), without_tangent)
     _check(subject, torch.autograd.gradcheck, check_forward_ad=True, check_backward_ad=False)
+    if plain_functions(problem) and _once(problem, leaves):
+        return "every element; not over reverse: the double backward is missing"
     over_reverse = {"check_fwd_over_rev": True, "check_rev_over_rev": False, "check_undefined_grad": False}
     _check(subject, torch.autograd.gradgradcheck, **over_reverse)
     return "every element, forward over reverse too"
+
+
+def _first_line(raised: Exception) -> str:
+    return f"{raised}".strip().splitlines()[0][:120] if f"{raised}".strip() else type(raised).__name__

@@ -12,26 +12,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from ...rules import Rule, backend
+from ..._observe import is_view, watch_saved
+from ...rules import backend
 from ..compare import same
+from ..nodes import graph, is_rule, is_written
 from ..subject import CheckFailed, NotApplicable, Subject, delta_for, differentiable, gradients
-
-
-def graph(*outputs: Tensor) -> list[Any]:
-    """Every backward node reachable from the outputs, leaves included."""
-    seen: dict[Any, None] = {}
-    stack = [output.grad_fn for output in outputs if output.grad_fn is not None]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen[node] = None
-            stack += [parent for parent, _ in node.next_functions if parent is not None]
-    return list(seen)
-
-
-def is_rule(node: Any) -> bool:
-    """Whether a backward node belongs to a rule."""
-    return issubclass(getattr(node, "_forward_cls", object), Rule)
 
 
 def _odd_deltas(delta: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -85,7 +70,7 @@ def deltas(subject: Subject) -> str:
 
 @contextmanager
 def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
-    """What the backward of each rule returns, before the engine validates, sums or casts it: (node, gradients)."""
+    """(node, gradients): what each written backward returns, before the engine validates, sums or casts it."""
     returned: list[tuple[Any, tuple]] = []
 
     def recording(backward: Any) -> Any:
@@ -97,8 +82,8 @@ def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
         return staticmethod(run)
 
     with ExitStack() as stack:
-        for rule in {node._forward_cls for node in nodes if is_rule(node)}:
-            stack.enter_context(patch.object(rule, "backward", recording(rule.backward)))
+        for function in {node._forward_cls for node in nodes if is_written(node)}:
+            stack.enter_context(patch.object(function, "backward", recording(function.backward)))
         yield returned
 
 
@@ -133,23 +118,26 @@ class _Watch(TorchDispatchMode):
 
 
 def explicit(subject: Subject) -> str:
-    """In formula mode every backward node is a rule's, and none of them calls autograd or an ATen backward operator."""
+    """In formula mode every backward node is a rule's, or a Function's of a user, and none of them calls autograd or
+    an ATen backward operator."""
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
     with backend("formula"):
         raw = [leaf.clone() if subject.in_place else leaf for leaf in leaves]
         outputs = [o for o in differentiable(problem.ours(*raw)) if o.requires_grad]
-        nodes = [n for n in graph(*outputs) if type(n).__name__ not in ("AccumulateGrad", "CloneBackward0")]
-        foreign = sorted({type(n).__name__ for n in nodes if not is_rule(n)})
+        nodes = [n for n in graph(*outputs) if type(n).__name__ != "AccumulateGrad" and not is_view(n)]
+        foreign = sorted({type(n).__name__ for n in nodes if not is_written(n)})
         if foreign:
             raise CheckFailed(f"backward nodes of autograd's own: {', '.join(foreign)}")
         if outputs:
             with _Watch() as watch, _counted_engine() as runs:
                 torch.autograd.grad(outputs, leaves, [delta_for(o) for o in outputs], allow_unused=True)
-            called = sorted(watch.called) + ["the autograd engine"] * (len(runs) - 1)
+            called = [f"{name}, an ATen operator that is a backward itself" for name in sorted(watch.called)]
+            called += ["the autograd engine"] * (len(runs) - 1)
             if called:
-                raise CheckFailed(f"backward called {', '.join(called)}")
-    return f"{len(nodes)} nodes, all rules"
+                raise CheckFailed(f"the backward is not written out: it calls {'; '.join(called)}")
+    others = sum(not is_rule(n) for n in nodes)
+    return f"{len(nodes)} nodes, all rules" if not others else f"{len(nodes)} nodes, all written out, {others} no rules"
 
 
 @contextmanager
@@ -167,13 +155,17 @@ def _counted_engine() -> Iterator[list[None]]:
 
 
 def frozen(subject: Subject) -> str:
-    """With one argument frozen the other gradients stay, nothing is computed for it, and no more is saved."""
+    """With one argument frozen the other gradients stay, nothing is computed for it, and no more is saved.
+
+    A torch.autograd.Function that is no rule may compute what nobody asked for: that is waste, and only said.
+    """
     problem = subject.problem(torch.float64)
     _, full = gradients(problem.ours, problem.leaves())
     count = len(problem.tensors)
     if count < 2:
         raise NotApplicable("a single differentiable argument")
     all_saved = _saved_bytes(problem.ours, problem.leaves())
+    wasteful: set[str] = set()
     for i in range(count):
         leaves = problem.leaves(frozen=[i])
         outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
@@ -184,6 +176,9 @@ def frozen(subject: Subject) -> str:
             found = torch.autograd.grad(outputs, wanted, [delta_for(o) for o in outputs], allow_unused=True)
         for node, values in returned:
             if any(v is not None and not needed for v, needed in zip(values, node.needs_input_grad, strict=False)):
+                if not is_rule(node):
+                    wasteful.add(f"; {type(node).__name__} computes gradients nobody asked for")
+                    continue
                 raise CheckFailed(
                     f"{problem.names[i]} frozen: {type(node).__name__} computed a gradient nobody asked for"
                 )
@@ -193,17 +188,16 @@ def frozen(subject: Subject) -> str:
         saved = _saved_bytes(problem.ours, leaves)
         if saved > all_saved:
             raise CheckFailed(f"{problem.names[i]} frozen: {saved} bytes saved, {all_saved} when nothing is frozen")
-    return f"{count} arguments frozen in turn"
+    return f"{count} arguments frozen in turn" + "".join(sorted(wasteful))
 
 
 def _saved_bytes(run: Any, leaves: list[Tensor]) -> int:
     storages: dict[int, int] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> None:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with watch_saved(note):
         output = run(*leaves)
     del output
     return sum(storages.values())

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import grad, hessian, jacrev, vmap
+from torch.utils._pytree import tree_flatten
 
 from ..compare import same
+from ..nodes import functions, need, plain_functions, reason, without_setup, without_tangent, without_vmap
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
 from .values import as_twin, outcome
 
@@ -29,8 +31,12 @@ def _first(run: Callable[..., Any]) -> Callable[..., Tensor]:
     return lambda *tensors: differentiable(run(*tensors))[0]
 
 
+def _batch(problem: Problem) -> list[Tensor]:
+    return [torch.stack([t, 0.9 * t, 1.1 * t]) for t in problem.tensors]
+
+
 def _vmap_grad(run: Callable[..., Any], problem: Problem) -> Any:
-    batch = [torch.stack([t, 0.9 * t, 1.1 * t]) for t in problem.tensors]
+    batch = _batch(problem)
     arguments = tuple(range(len(batch)))
     return vmap(grad(_scalar(run), argnums=arguments), randomness="same")(*batch)
 
@@ -43,35 +49,71 @@ def _hessian(run: Callable[..., Any], problem: Problem) -> Any:
     return hessian(_scalar(run), argnums=tuple(range(len(problem.tensors))))(*problem.tensors)
 
 
+def _one_by_one(run: Callable[..., Any], problem: Problem) -> Any:
+    """What vmap(grad) has to give, by plain backwards."""
+    rows = []
+    for row in zip(*_batch(problem), strict=True):
+        leaves = [t.detach().clone().requires_grad_() for t in row]
+        rows.append(torch.autograd.grad(_scalar(run)(*leaves), leaves, allow_unused=True, materialize_grads=True))
+    return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+
+def _jacobian(run: Callable[..., Any], problem: Problem) -> Any:
+    return torch.autograd.functional.jacobian(_first(run), tuple(problem.tensors))
+
+
+def _second(run: Callable[..., Any], problem: Problem) -> Any:
+    return torch.autograd.functional.hessian(_scalar(run), tuple(problem.tensors))
+
+
+TRANSFORMS = (
+    ("vmap(grad)", _vmap_grad, _one_by_one, (without_vmap,)),
+    ("jacrev", _jacrev, _jacobian, ()),
+    ("hessian", _hessian, _second, (without_tangent, without_vmap)),
+)
+"""Name, the transform, the same by plain backwards, and why a Function may not go through."""
+
+
 def transforms(subject: Subject) -> str:
-    """vmap(grad), jacrev and hessian: the twin's results (1e-10 of the largest, float64), or refused as by the twin."""
+    """vmap(grad), jacrev and hessian: the twin's results (1e-10 of the largest, float64), or refused as by the twin.
+
+    Without a twin they are compared with plain backwards of the same.
+    """
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
     if not any(o.requires_grad for o in differentiable(problem.ours(*leaves))):
         raise NotApplicable("no output depends on a differentiable input")
-    done = []
-    for name, apply in (("vmap(grad)", _vmap_grad), ("jacrev", _jacrev), ("hessian", _hessian)):
-        if problem.twin is None:
-            apply(problem.ours, problem)
-            done.append(name)
-            continue
+    through = functions(problem)
+    need(through, without_setup)
+    done, lacking = [], []
+    for name, apply, plainly, lacks in TRANSFORMS:
         if f"transforms: {name}" in subject.case.without:
             continue
-        _, refused = outcome(lambda a=apply: a(problem.twin, problem))  # type: ignore[misc]
-        if refused is not None and re.search("not (yet )?(implemented|support)", str(refused), re.IGNORECASE):
-            # a gap of the twin's own kernels is no reason for ours to have it too
+        if (why := reason(through, *lacks)) is not None:
+            lacking.append(f"{name} not applicable: {why}")
             continue
-        pair = as_twin(name, lambda a=apply: a(problem.ours, problem), lambda a=apply: a(problem.twin, problem))  # type: ignore[misc]
+        pair = _pair(name, apply, plainly, problem)
         if pair is None:
             continue
-        flat_ours, _ = torch.utils._pytree.tree_flatten(pair[0])
-        flat_twin, _ = torch.utils._pytree.tree_flatten(pair[1])
-        for i, (a, b) in enumerate(zip(flat_ours, flat_twin, strict=True)):
+        for i, (a, b) in enumerate(zip(tree_flatten(pair[0])[0], tree_flatten(pair[1])[0], strict=True)):
             same(f"{name}, entry {i}", a, b, rtol=1e-10, atol=1e-12)
         done.append(name)
     if not done:
-        raise NotApplicable("the twin refuses these transforms, so do we")
-    return ", ".join(done)
+        raise NotApplicable("; ".join(lacking) or "the twin refuses these transforms, so do we")
+    return "; ".join([", ".join(done), *lacking])
+
+
+def _pair(name: str, apply: Any, plainly: Any, problem: Problem) -> tuple[Any, Any] | None:
+    """Ours and what is expected; None where there is nothing to compare with."""
+    if problem.twin is None:
+        expected, refused = outcome(lambda: plainly(problem.ours, problem))
+        found = apply(problem.ours, problem)
+        return None if refused is not None else (found, expected)
+    _, refused = outcome(lambda: apply(problem.twin, problem))
+    if refused is not None and re.search("not (yet )?(implemented|support)", str(refused), re.IGNORECASE):
+        # a gap of the twin's own kernels is no reason for ours to have it too
+        return None
+    return as_twin(name, lambda: apply(problem.ours, problem), lambda: apply(problem.twin, problem))
 
 
 def _compiled(subject: Subject, backend: str, rtol: float) -> str:
@@ -85,6 +127,11 @@ def _compiled(subject: Subject, backend: str, rtol: float) -> str:
     try:
         outputs, found = gradients(compiled, problem.leaves())
     except Exception as raised:
+        others = plain_functions(problem)
+        if others and isinstance(raised, torch._dynamo.exc.Unsupported):  # without fullgraph=True it runs, uncompiled
+            names = " or ".join(function.__name__ for function in others)
+            line = str(raised).strip().splitlines()[0]
+            raise NotApplicable(f"torch.compile does not take {names} into a graph: {line}") from raised
         raise CheckFailed(f"torch.compile({backend}): {raised}") from raised
     for a, b in zip(outputs, expected_outputs, strict=True):
         same("compiled output", a, b, rtol=rtol)

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.utils._pytree import tree_flatten
 
 from ..compare import in_double, same
+from ..nodes import functions, reason, without_tangent
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
 from .values import as_twin, need_twin
 
@@ -20,6 +21,7 @@ def autocast(subject: Subject) -> str:
     need_twin(subject)
     device = torch.device(subject.device).type
     dtypes = []
+    tangents = reason(functions(subject.problem(torch.float32)), without_tangent) is None
     for dtype in (torch.float32, torch.bfloat16):
         problem = subject.problem(dtype, state_dtype=torch.float32)
 
@@ -32,14 +34,15 @@ def autocast(subject: Subject) -> str:
             continue
         (outputs, ours), (expected, theirs) = pair
         for a, b in zip(outputs, expected, strict=True):
-            # one rounding to bfloat16 apart: 2^-8 of the largest
-            same("autocast output", a, b, rtol=2.0**-8)
+            # one rounding to bfloat16 apart: 2^-8 of the largest; on a GPU another, where kernels join operators
+            same("autocast output", a, b, rtol=2.0**-8 if device == "cpu" else 2.0**-7)
             dtypes.append(str(a.dtype).removeprefix("torch."))
         for name, x, y in zip(problem.names, ours, theirs, strict=True):
             # bfloat16 products inside: a few roundings of 2^-8, of terms about 1 whose sum may cancel
             same(f"autocast gradient by {name}", x, y, rtol=2.0**-5, atol=2.0**-7)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            _adjoint(problem)
+        if tangents:
+            with torch.autocast(device, dtype=torch.bfloat16):
+                _adjoint(problem)
     return "output " + ", ".join(sorted(set(dtypes)))
 
 

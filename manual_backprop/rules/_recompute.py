@@ -1,0 +1,297 @@
+"""Recomputing a saved tensor in the backward: the graph itself says how.
+
+The node of a cheap rule has a recipe for its output: a function, and where each of its arguments lies. A rule that
+would save a large tensor looks at the node that computed it. If that node has a recipe, the rule saves nothing but an
+`Ask`, and asks the node in the backward. Nothing is registered anywhere: what is kept lives and dies with the graph.
+
+Why this is sound:
+- The node that is asked lies upstream of the one that asks, so its own backward has not run yet in this pass. Where it
+  ran in an earlier pass without the one that asks, it left its output behind (`Recipe.kept`).
+- Every tensor that a recipe reads is a saved tensor of a node, whose version torch checks when it is unpacked, or a
+  copy. A parameter that an optimizer or `.data` changes in between is such a copy.
+- In place of the tensor itself the rule saves a witness of zero bytes that shares its version counter: an in-place edit
+  raises torch's own error, as it would if the tensor had been saved.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DEPTH = 4
+"""How many rules at most are run again for one tensor."""
+
+FUSED: dict[tuple[Callable[..., Any], Callable[..., Any]], Callable[..., Any]] = {}
+"""Two functions of recipes, f and g -> f(g(...)) in one pass, where g's output is needed for nothing else; filled by
+`manual_backprop.kernels`."""
+
+
+class Saved(int):
+    """Which of its node's saved tensors an argument of a recipe is."""
+
+
+class Recipe:
+    """How the output of a node is computed again: `function(*arguments)`, or the argument itself without a function.
+
+    Each argument is `Saved`, an `Ask` to another node, or a plain value.
+    """
+
+    __slots__ = (
+        "__weakref__", "address", "arguments", "asks", "cached", "depth", "function", "index", "kept", "output", "own",
+        "version",
+    )  # fmt: skip
+
+    def __init__(
+        self, output: Tensor, index: int, version: int, function: Callable[..., Any] | None, arguments: list, depth: int
+    ) -> None:
+        self.function, self.arguments, self.depth = function, arguments, depth
+        self.index, self.version, self.address = index, version, output.data_ptr()
+        self.output = weakref.ref(output)
+        self.asks: list[weakref.ref[Ask]] = []
+        self.own = False  # whether the node itself needs the output in its backward
+        self.cached: tuple[int, Tensor] | None = None  # a pass of backward, and the output while it lasts
+        self.kept: Tensor | None = None
+        for argument in arguments:
+            if isinstance(argument, Ask):
+                argument.recipe = weakref.ref(self)
+
+    def original(self) -> Tensor | None:
+        """The output itself, where someone still holds it unchanged."""
+        output = self.output()
+        return output if output is not None and self.describes(output) else None
+
+    def describes(self, output: Tensor) -> bool:
+        """Whether the tensor is still what the node computed: not written over, and no other memory set as its data."""
+        return output._version == self.version and output.data_ptr() == self.address
+
+    def waiting(self, task: int) -> bool:
+        """Whether someone may still ask in this pass of backward, or in another."""
+        return any([ask.waits(task) for reference in self.asks if (ask := reference()) is not None])
+
+
+class Ask:
+    """That a tensor is recomputed by the node that computed it.
+
+    view: which view of the node's output it is. task: the pass of backward in which it last asked. recipe: whose
+    argument it is, if it is not a saved tensor itself.
+    """
+
+    __slots__ = ("__weakref__", "depth", "node", "recipe", "task", "view")
+
+    def __init__(self, node: Any, view: tuple | None) -> None:
+        self.node, self.view, self.task = node, view, -1
+        self.recipe: weakref.ref[Recipe] | None = None
+        self.depth: int = node.recipe.depth
+        node.recipe.asks.append(weakref.ref(self))
+
+    def tensor(self) -> Tensor:
+        """The tensor, recomputed."""
+        task = torch._C._current_graph_task_id()
+        self.task = task
+        output = output_of(self.node, task)
+        if self.view is None:
+            return output
+        strides, size, stride, offset = self.view
+        if output.stride() != strides:
+            output = torch.empty_strided(output.shape, strides, dtype=output.dtype, device=output.device).copy_(output)
+        return output.as_strided(size, stride, output.storage_offset() + offset)
+
+    def waits(self, task: int) -> bool:
+        """Whether it may still ask in this pass of backward, or in another."""
+        if self.task == task:
+            return False
+        recipe = None if self.recipe is None else self.recipe()
+        return recipe is None or recipe.own or recipe.waiting(task)
+
+    def skip(self, task: int) -> None:
+        """Not needed in this pass of backward, nor what it would have asked for."""
+        self.task = task
+        for argument in self.node.recipe.arguments:
+            if isinstance(argument, Ask):
+                argument.skip(task)
+
+
+def ask_for(tensor: Tensor) -> Ask | None:
+    """An `Ask` for a tensor whose node can recompute it, or for a view of one; None for any other."""
+    node = tensor.grad_fn
+    if node is None:
+        return None
+    output = tensor
+    if tensor._is_view():
+        output = tensor._base  # type: ignore[assignment]
+        if output.grad_fn is None or not _leads_to(node, output.grad_fn):
+            return None
+        node = output.grad_fn
+    recipe = getattr(node, "recipe", None)
+    if recipe is None or recipe.depth >= DEPTH or recipe.index != output.output_nr or not recipe.describes(output):
+        return None
+    if output is tensor:
+        return Ask(node, None)
+    offset = tensor.storage_offset() - output.storage_offset()
+    return Ask(node, (output.stride(), tensor.shape, tensor.stride(), offset))
+
+
+def _leads_to(node: Any, wanted: Any) -> bool:
+    """Whether the gradient of a view goes on to the node of its base; a view made under no_grad has another graph."""
+    for _ in range(DEPTH):
+        if len(node.next_functions) != 1:
+            return False
+        node = node.next_functions[0][0]
+        if node is wanted or node is None:
+            return node is not None
+    return False
+
+
+def output_of(node: Any, task: int) -> Tensor:
+    """The output of a node that has a recipe: the tensor itself where it still lives, else recomputed."""
+    recipe: Recipe = node.recipe
+    again = torch.is_grad_enabled()  # this backward is differentiated in turn
+    found = recipe.original()
+    if found is None and recipe.cached is not None and recipe.cached[0] == task:
+        return recipe.cached[1]
+    if found is None and not again:
+        found = recipe.kept
+    if found is not None:
+        for argument in recipe.arguments:
+            if isinstance(argument, Ask):
+                argument.skip(task)
+        return found
+    value = _computed(recipe, _arguments(node, task)) if again else _in_one_pass(node, task)
+    if task != -1 and (recipe.own or recipe.waiting(task)):
+        recipe.cached = task, value
+        end_of_pass(functools.partial(_forget, recipe, task))
+    return value
+
+
+def _forget(recipe: Recipe, task: int) -> None:
+    if recipe.cached is not None and recipe.cached[0] == task:
+        recipe.cached = None
+
+
+def _arguments(node: Any, task: int, begin: int = 0) -> list[Any]:
+    arguments = node.recipe.arguments[begin:]
+    saved = node.shared(task) if any([isinstance(a, Saved) for a in arguments]) else ()
+    return [saved[a] if isinstance(a, Saved) else a.tensor() if isinstance(a, Ask) else a for a in arguments]
+
+
+def _computed(recipe: Recipe, arguments: list[Any]) -> Tensor:
+    value = arguments[0] if recipe.function is None else recipe.function(*arguments)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _in_one_pass(node: Any, task: int) -> Tensor:
+    """A tensor that is recomputed for this alone need not stand by itself: both functions run as one, or the second
+    writes over what the first has computed."""
+    recipe: Recipe = node.recipe
+    first = recipe.arguments[0]
+    if not isinstance(first, Ask) or first.view is not None or not _for_this_alone(first, task):
+        return _computed(recipe, _arguments(node, task))
+    before: Recipe = first.node.recipe
+    formulas: Any = tuple([getattr(f, "__wrapped__", f) for f in (recipe.function, before.function)])
+    first.task = task
+    given = _arguments(first.node, task)
+    if (fused := FUSED.get(formulas)) is not None:
+        return fused(*given, *_arguments(node, task, 1))
+    value = _computed(before, given)
+    arguments = [value, *_arguments(node, task, 1)]
+    over = getattr(recipe.function, "over", None)
+    return _computed(recipe, arguments) if over is None or _shares_memory(value, given) else over(*arguments)
+
+
+def _for_this_alone(ask: Ask, task: int) -> bool:
+    """Whether the other node's output has to be recomputed, and nobody else needs it."""
+    recipe: Recipe = ask.node.recipe
+    if recipe.own or recipe.original() is not None or recipe.kept is not None:
+        return False
+    if recipe.cached is not None and recipe.cached[0] == task:
+        return False
+    return not any([o is not ask and o.waits(task) for reference in recipe.asks if (o := reference()) is not None])
+
+
+def _shares_memory(tensor: Tensor, others: list[Any]) -> bool:
+    plain = (Tensor, torch.nn.Parameter)
+    others = [other for other in others if isinstance(other, Tensor)]
+    if type(tensor) is not Tensor or any([type(other) not in plain for other in others]):
+        return True
+    address = tensor.untyped_storage().data_ptr()
+    return any([other.untyped_storage().data_ptr() == address for other in others])
+
+
+def end_of_pass(callback: Callable[[], None]) -> None:
+    """Call it when the running pass of backward ends."""
+    torch.autograd.Variable._execution_engine.queue_callback(callback)
+
+
+class Saving:
+    """A node whose `saved_tensors` are what its rule saved, whatever is kept in their place.
+
+    plan   for each tensor of the rule: None (kept as it is), an `Ask`, `OWN`, or the code of a shorter form
+    """
+
+    plan: list | None = None
+    recipe: Recipe | None = None
+    unpacked: tuple[int, list] | None = None
+
+    @property
+    def saved_tensors(self) -> tuple:
+        if self.plan is None and self.unpacked is None:
+            return super().saved_tensors  # type: ignore[misc]
+        task = torch._C._current_graph_task_id()
+        saved = self._unpack(task)
+        if self.plan is not None and OWN in self.plan:
+            self.unpacked = task, saved  # for the arguments of the recipe
+            saved[self.plan.index(OWN)] = output_of(self, task)
+        self.unpacked = None
+        return tuple(saved)
+
+    def shared(self, task: int) -> list:
+        """The saved tensors, but for the node's own output, for a node that asks. They stay for this node's own
+        backward: torch's checkpoint lets each saved tensor be unpacked once in a pass."""
+        saved = self._unpack(task)
+        if self.unpacked is None and task != -1:
+            self.unpacked = task, saved
+            end_of_pass(self._release)
+        return saved
+
+    def _unpack(self, task: int) -> list:
+        if self.unpacked is not None and self.unpacked[0] == task:
+            return self.unpacked[1]
+        self.unpacked = None
+        kept = list(super().saved_tensors)  # type: ignore[misc]
+        if self.plan is None:
+            return kept
+        found: list[Any] = []
+        rest = iter(kept)
+        for entry in self.plan:
+            first = next(rest)  # the tensor, or its witness, unpacked so that torch checks its version
+            if isinstance(entry, Ask):
+                first = entry.tensor()
+            elif entry is OWN:
+                first = None
+            elif entry is not None:
+                first = entry.decode(*[next(rest) for _ in range(entry.parts)])
+            found.append(first)
+        return found
+
+    def _release(self) -> None:
+        self.unpacked = None
+
+    def finished(self) -> None:
+        """Called behind the node's own backward: what it kept is about to be freed."""
+        recipe, self.unpacked = self.recipe, None
+        if recipe is None:
+            return
+        recipe.cached = None
+        task = torch._C._current_graph_task_id()
+        if recipe.kept is None and recipe.function is not None and task != -1 and recipe.waiting(task):
+            with torch.no_grad():  # a node outside of this pass may ask in a later one
+                recipe.kept = output_of(self, task)
+
+
+OWN = object()
+"""In a plan: the node's own output, which its recipe computes."""

@@ -1,0 +1,117 @@
+"""What the config.yaml beside a checkpoint may choose: numbers, words, and classes known to do no more than they say.
+
+A checkpoint may come from a stranger, and so may the file beside it. That file could name any import path, which would
+be imported and called. It is read only where all of it is on the lists here, or after --trust. What users type on the
+command line, and the files that they name with --config, are theirs and not looked at.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ..errors import BadInput
+from .models import MODELS
+
+SECTIONS = ("trainer", "model", "data", "run", "delta_flow", "finite_watch")
+# strings there stand for objects, in short names too
+OBJECTS = ("logger", "callbacks", "plugins", "profiler", "model_registry", "default_root_dir")
+WORD = re.compile(r"[\w:/+-]*")  # no import path, for want of a dot
+TEXT = re.compile(r"[\w./:+-]*")  # no dict, for want of a brace or blank: jsonargparse reads strings as YAML again
+DEEPEST, NAMED = 20, 3
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The sections of a YAML file. Raises BadInput where there are none."""
+    try:
+        content = yaml.safe_load(path.read_text())
+        json.dumps(content, default=str, skipkeys=True)  # raises for what refers to itself
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadInput(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error}") from error
+    held = [content.get(name) for name in SECTIONS] if isinstance(content, dict) else [content]
+    wrong = [part for part in held if not isinstance(part, dict | str | None)]
+    if wrong or not isinstance(content, dict):
+        shown = wrong[0] if wrong else content
+        raise BadInput(f"{path} holds {shown!r:.60}, expected sections such as model:, data: and trainer:")
+    return content
+
+
+def require_harmless(path: Path, net_named: bool = False) -> None:
+    """Raises BadInput naming what in the file could run code; net_named: the user has named the model in its place."""
+    found = [
+        f"{where}: {value!s:.80}"
+        for where, value in _leaves("", read_config(path))
+        if not (_harmless(where, value) or (net_named and where == "model.net" and isinstance(value, str)))
+    ]
+    if found:
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        raise BadInput(
+            f"{path} lies beside a checkpoint, and could run any code by {'; '.join(found[:NAMED])}{more}. If you "
+            "trust where it comes from, add --trust; or name a file of your own with --config, or the model with "
+            "--model.net."
+        )
+
+
+def _leaves(where: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every value that is no dict or list, with its dotted place; jsonargparse takes dots in a key for the same."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None or depth > DEEPEST:
+        yield where, value
+        return
+    for key, inner in items:
+        yield from _leaves(f"{where}.{key}" if where else str(key), inner, depth + 1)
+
+
+def _harmless(where: str, value: Any) -> bool:
+    top, key, *below = [*where.split("."), ""]
+    if (
+        not re.fullmatch(r"\w+(\.\w+)*", where)
+        or "__" in where
+        or not isinstance(value, bool | int | float | str | None)
+    ):
+        return False
+    if top not in SECTIONS:
+        return top in ("seed_everything", "ckpt_path", "verbose") or (top == "weights_only" and value in (None, True))
+    if where in (
+        *SECTIONS,
+        "data.augment",
+        "model.net_args",
+        "run.output",
+    ):  # a section's value would be another file's name
+        return value is None
+    if where.endswith(".class_path"):
+        return top == "model" and key in ("optimizer", "scheduler") and _known_step(value)
+    if (top, key) == ("model", "net"):
+        return not below[:-1] and (value is None or _known_model(value))
+    if top == "trainer" and key in OBJECTS:
+        return value is None or isinstance(value, bool)
+    if top in ("trainer", "model") and key != "net_args":
+        return not isinstance(value, str) or bool(WORD.fullmatch(value)) or _known_step(value)
+    return key != "net_args" or not isinstance(value, str) or bool(TEXT.fullmatch(value))
+
+
+def _known_model(name: Any) -> bool:
+    """Whether this is a model of the package, or one of torchvision's classifiers."""
+    module, _, last = str(name).rpartition(".")
+    if module == "manual_backprop.training.models":
+        return last in [model.__name__ for model in MODELS.values()]
+    if module == "torchvision.models":
+        from torchvision import models
+
+        return last in models.list_models(module=models)
+    return name in MODELS
+
+
+def _known_step(name: Any) -> bool:
+    """Whether this is an optimizer or a scheduler of torch."""
+    module, _, last = str(name).rpartition(".")
+    if last == "ReduceLROnPlateau" and module in ("pytorch_lightning.cli", "lightning.pytorch.cli"):
+        return True
+    known = last in torch.optim.__all__ or last in torch.optim.lr_scheduler.__all__
+    return known and bool(re.fullmatch(r"|torch\.optim(\.\w+)?", module))

@@ -1,0 +1,71 @@
+"""Which checks a row meets in `make test`; all others it meets in `make test-all`.
+
+Chosen by what finds most wrong formulas in a second: the rows of one rule differ in their values and derivatives, but
+go through the same transforms, the same compiler and the same module protocol.
+"""
+
+from __future__ import annotations
+
+import re
+
+from manual_backprop.testing import CHECKS
+from manual_backprop.testing.case import Case
+from manual_backprop.testing.cases import CASES
+
+EVERY_ROW = ("forward", "float32", "specials", "gradcheck", "deltas")
+HEAVY = ("gradgradcheck", "batched_grad", "forward_mode", "transforms", "compiled")
+"""Tens or hundreds of milliseconds where the others take a few."""
+ALL = tuple(CHECKS)
+ALSO: dict[str, tuple[str, ...]] = {
+    # rules without a public name of their own: statistics that are kept, soft labels, in place, broadcasting
+    "batch_norm-weight-only": ALL,
+    "CrossEntropyLoss-tensor([0.5000,2.0000,1.0000,0.7000])-reduction=mean-soft": ALL,
+    "Hardtanh-inplace=True": ALL,
+    "kl_div-reduction=sum-broadcast-target": ALL,
+    # a mutant that nothing else of `make test` catches
+    "add-alpha=2.5": ("forward_mode",),
+}
+"""Row -> further checks of it, for rules and mutants that the first rows do not reach (`make mutants` lists those)."""
+
+
+def family(name: str) -> str:
+    """The public names of one rule: a module, its function, their forms of one, two and three axes.
+
+    Layers of transformers put the same rules together, so they are one family, too.
+    """
+    if name.startswith("Transformer"):
+        return "transformer"
+    return re.sub(r"[123]d|_", "", name).lower()
+
+
+def chosen() -> dict[str, tuple[str, ...]]:
+    """Row -> the checks of it that `make test` runs."""
+    families: set[str] = set()
+    names: set[str] = set()
+    found = {}
+    for case in CASES:
+        if family(case.covers) not in families:
+            checks = set(CHECKS)
+        elif case.covers not in names:
+            checks = set(CHECKS) - set(HEAVY)
+        else:
+            checks = set(EVERY_ROW)
+        families.add(family(case.covers))
+        names.add(case.covers)
+        checks |= set(ALSO.get(case.name, ()))
+        found[case.name] = tuple(name for name in CHECKS if name in checks)
+    return found
+
+
+_CHOSEN = chosen()
+
+
+def in_make_test(case: Case) -> tuple[str, ...]:
+    """The checks of a row that `make test` runs: all on the first row of a family, the cheap ones on the first row of
+    a public name, those of values and derivatives on every row, and what ALSO names."""
+    return _CHOSEN[case.name]
+
+
+def in_make_test_all_only(case: Case) -> tuple[str, ...]:
+    """The checks of a row that only `make test-all` runs."""
+    return tuple(name for name in CHECKS if name not in _CHOSEN[case.name])
