@@ -37,6 +37,8 @@ TORCH_CANNOT = (
     "Setting a forward grad that itself has a forward gradient",
     "Inference tensors cannot be saved for backward",
     "Cannot ask for different inplace randomness",
+    "select(): index 0 out of range for tensor of size [0]",
+    "cannot reshape tensor of 0 elements",
 )
 """Where torch has no derivative, fails in making one, or saves what it cannot, this library may do it: nothing to
 compare."""
