@@ -124,7 +124,7 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
                 ["tensor_hooks", "module_hooks", "backward_hooks", "forward_hooks", "anomaly"]
             )
         elif which == "between":
-            changes["between"] = rng.choice(["data", "no_grad_bias", "no_grad", "free", "outputs", "input_data"])
+            changes["between"] = rng.choice(["data", "no_grad_bias", "no_grad", "free", "outputs"])
         elif which == "eval":
             changes["training"] = False
         elif which == "formula":

@@ -156,7 +156,6 @@ BETWEEN = {
     "no_grad": "with torch.no_grad():\n    _ = [p.mul_(1.25) for p in m.parameters()]",
     "no_grad_bias": "with torch.no_grad():\n"
     "    _ = [p.add_(0.25) for n, p in m.named_parameters() if n.endswith('bias')]",
-    "input_data": "for v in x:\n    v.data.zero_()",
     "outputs": "with torch.no_grad():\n    _ = [v.mul_(2) for v in y]",
     "free": "del m",
 }
