@@ -14,7 +14,7 @@ from . import steps_layers as layers
 from . import steps_losses as losses
 from . import steps_tensors as tensors
 from .draft import Draft, Reject
-from .modes import TRANSFORM, Modes
+from .modes import SECOND, TRANSFORM, Modes
 from .program import Program
 
 # What a step may be, and how often.
@@ -53,26 +53,26 @@ LOSSES = (losses.pair_loss, losses.classes, losses.binary)
 # ask: how often
 ASKS = {
     "backward": 10, "twice": 1, "twice_freed": 0.5, "accumulate": 1, "one_by_one": 1, "one_by_one_freed": 1,
-    "some": 1, "batched": 0.5, "edited": 0.5, "triple": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2,
+    "some": 1, "batched": 0.5, "edited": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2,
     "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1, "vmap": 1, "vmap_grad": 1, "jacrev": 0.7, "jacfwd": 0.7,
     "jacobian": 0.7, "hessian": 1, "functional_call": 1, "dual": 0.7, "double_trick": 0.7, "hvp": 0.5,
 }  # fmt: skip
-SMALL = ("jacrev", "jacfwd", "jacobian", "hessian", "triple")
+SMALL = ("jacrev", "jacfwd", "jacobian", "hessian")
 
 
 def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Program:
     """A program; with `compiled`, now and then one under torch.compile, which takes seconds; with a `focus`, often with
     steps in whose name it occurs."""
     modes = draw_modes(rng, compiled)
+    if modes.checkpoint and (modes.between or modes.ask == "edited"):  # what is run again would see other numbers
+        modes = replace(modes, between=None, ask="backward" if modes.ask == "edited" else modes.ask)
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
-    d.new(
-        first_shape(rng, large),
-        rng.choice(
-            ["normal"] * 4 + ["kinks"] * 2 + ["linspace", "large", "kinks" if rng.random() < 0.8 else "special"]
-        ),
-        grad=True,
-    )
+    d.twice = modes.ask in SECOND
+    kinds = ["normal"] * 4 + ["kinks"] * 2 + ["linspace", "large"]
+    if modes.ask not in TRANSFORM and rng.random() > 0.8:  # torch's transforms take other ways to infinities
+        kinds = ["special"]
+    d.new(first_shape(rng, large), rng.choice(kinds), grad=True)
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())
     if rng.random() > 0.8:  # a leaf cannot be written into, nor its views: often begin with a value that can
@@ -124,7 +124,7 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
                 ["tensor_hooks", "module_hooks", "backward_hooks", "forward_hooks", "anomaly"]
             )
         elif which == "between":
-            changes["between"] = rng.choice(["data", "no_grad_bias", "no_grad", "free", "outputs", "input_data"])
+            changes["between"] = rng.choice(["data", "no_grad_bias", "no_grad", "free", "outputs"])
         elif which == "eval":
             changes["training"] = False
         elif which == "formula":

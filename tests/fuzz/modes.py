@@ -67,13 +67,6 @@ with torch.no_grad():  # as an optimizer does
     _ = [p.mul_(1.25) for p in m.parameters()]
 value.backward()
 {GRADS.replace("gradient of", "gradient again of")}""",
-    "triple": """g = loss(y)
-for k in range(3):
-    gs = torch.autograd.grad(g, list(leaves.values()), create_graph=True, allow_unused=True)
-    found |= {f'derivative {k} of {n}': h if h is None else h.detach() for n, h in zip(leaves, gs)}
-    g = sum((h * noise(h)).sum() for h in gs if h is not None)
-    if not g.requires_grad:
-        break""",
     "some": """some = dict(list(leaves.items())[::2])
 gs = torch.autograd.grad(loss(y), list(some.values()), allow_unused=True)
 found |= {f'gradient of {n}': g for n, g in zip(some, gs)}""",
@@ -90,6 +83,9 @@ if second.requires_grad:
     second.backward()
 {GRADS.replace("p.grad", "p.grad if p.grad is None else p.grad.detach()")}""",
 }
+
+SECOND = ("double", "double_backward", "hessian", "hvp", "double_trick")
+"""What differentiates a backward."""
 
 # These call the program themselves; f: the program as a function of the inputs that are differentiated.
 TRANSFORM = {
@@ -160,7 +156,6 @@ BETWEEN = {
     "no_grad": "with torch.no_grad():\n    _ = [p.mul_(1.25) for p in m.parameters()]",
     "no_grad_bias": "with torch.no_grad():\n"
     "    _ = [p.add_(0.25) for n, p in m.named_parameters() if n.endswith('bias')]",
-    "input_data": "for v in x:\n    v.data.zero_()",
     "outputs": "with torch.no_grad():\n    _ = [v.mul_(2) for v in y]",
     "free": "del m",
 }

@@ -162,8 +162,8 @@ import manual_backprop as mb
 
 # Two layers as one rule, which torch has as two calls.
 TOGETHER = {
-    "add_layer_norm": "lambda x, y, *a: (nn.functional.layer_norm(x + y, *a), x + y)",
-    "add_rms_norm": "lambda x, y, *a: (nn.functional.rms_norm(x + y, *a), x + y)",
+    "add_layer_norm": "lambda x, y, *a: (nn.functional.layer_norm(s := x + y, *a), s)",
+    "add_rms_norm": "lambda x, y, *a: (nn.functional.rms_norm(s := x + y, *a), s)",
     "bias_activation": "lambda x, b, name: getattr(nn.functional, name)(x + b)",
 }
 

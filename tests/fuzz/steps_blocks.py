@@ -117,6 +117,8 @@ def block(d: Draft) -> None:
 def wrapped(d: Draft) -> None:
     """Weights that are no plain parameters."""
     value = d.with_axes(1, 4)
+    if max(d.shape(value)[-1], 1) > 64:
+        raise Reject
     layer = f"nn.Linear({d.shape(value)[-1]}, {d.size()})"
     d.layer(
         d.one_of(
