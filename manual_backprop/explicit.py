@@ -37,11 +37,7 @@ _suspended = False
 class _Explicit(TorchFunctionMode):
     leads_to_rules = True
     outer: Any = None
-    """The checkpoint inside of which it was entered."""
-
-    def __enter__(self) -> Any:
-        self.outer = running()
-        return super().__enter__()
+    """The checkpoint inside of which it was made."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
@@ -88,7 +84,10 @@ def explicit() -> TorchFunctionMode:
     Under torch.compile an in-place edit of a tensor that a rule's backward needs is not noticed, as with any
     `torch.autograd.Function`: the gradient is then wrong, where eager code raises.
     """
-    return _Explicit()
+    mode = _Explicit()
+    if not torch.compiler.is_compiling():
+        mode.outer = running()
+    return mode
 
 
 @contextmanager

@@ -51,7 +51,13 @@ def scaled_dot_product_attention(
     if apart:
         query, key = call(rules.Copy, query), call(rules.Copy, key)
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
-    return call(rules.Copy, output) if apart else output
+    if apart:
+        return call(rules.Copy, output)
+    order = tuple(sorted(range(query.dim()), key=lambda axis: -query.stride(axis)))
+    if query.device.type == "cpu" or order == tuple(range(query.dim())) or query.shape[-1] != output.shape[-1]:
+        return output
+    # as torch's fused forwards lay it out: heads that were views of one tensor are joined as a view again
+    return call(rules.Layout, output, order)
 
 
 def _torch_fuses(*args: Any) -> bool:

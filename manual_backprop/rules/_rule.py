@@ -147,7 +147,9 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     backward = ctx._forward_cls.backward
     if delta is not None and not torch._C._is_any_autocast_enabled():
         backward = UNGUARDED.get(backward, backward)
-    gradients = backward(ctx, delta, *others)
+    gradients: Any = (None,) * len(ctx.needs_input_grad)
+    if delta is not None or others:
+        gradients = backward(ctx, delta, *others)
     if ctx.recipe is not None:
         ctx.finished()
     return gradients

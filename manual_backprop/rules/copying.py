@@ -1,4 +1,4 @@
-"""Moving values about: Copy, Write (in place), Cast (to another dtype).
+"""Moving values about: Copy, Layout (in memory), Write (in place), Cast (to another dtype).
 
 Write has no tangent: under forward mode `inplace=True` writes without it.
 """
@@ -39,6 +39,35 @@ class Copy(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return tangents[0].clone()
+
+
+class Layout(Rule):
+    """y = x, in new memory with the axes in another order
+
+    input, output, delta (*)   order: the axes from the outermost in memory to the innermost
+
+    delta_input = delta
+    """
+
+    cheap = True
+    keeps_input = False
+    tangent_reads = ()
+
+    @staticmethod
+    def forward(input: Tensor, order: tuple[int, ...]) -> Tensor:
+        back = [order.index(axis) for axis in range(len(order))]
+        return torch.empty_like(input.permute(order), memory_format=torch.contiguous_format).permute(back).copy_(input)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return delta, None
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        return Layout.forward(tangents[0], inputs[1])
 
 
 class Write(Rule):

@@ -40,7 +40,7 @@ from .runs import NET, arguments, fit, start
         (["--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches=0: give 1 or more"),
         (["--trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch=0: give 1 or more"),
         (["--trainer.val_check_interval=0"], "trainer.val_check_interval=0: give a share"),
-        (["--trainer.limit_train_batches=-1"], "trainer.limit_train_batches=-1: give 0 or more"),
+        (["--trainer.limit_train_batches=-1"], "trainer.limit_train_batches=-1(.0)?: give 0 or more"),
         (["--trainer.accelerator=cpuu"], "Unknown accelerator 'cpuu'. Did you mean 'cpu'"),
         (["--model.net=torchvision.models.resnt18"], "Did you mean 'resnet18'.* the nearest: resnet18, resnet,"),
         (["--data.dataset=mnist", "--data.root=nowhere"], "mnist is not complete in .*nowhere: put train-images"),
