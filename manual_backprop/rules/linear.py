@@ -66,7 +66,10 @@ class Linear(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
-        return delta @ weight if weight.dim() == 2 else delta.unsqueeze(-1) * weight
+        if weight.dim() == 1:
+            return delta.unsqueeze(-1) * weight
+        # a vector on the right: on the left, torch squeezes an axis in place, which its older vmap does not survive
+        return weight.T @ delta if delta.dim() == 1 else delta @ weight
 
     @staticmethod
     def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
@@ -94,7 +97,7 @@ class Linear(Rule):
 
 
 def matrix(tensor: Tensor) -> Tensor:
-    """(*, K) as a matrix. One axis is added to a vector, since torch's older vmap reshapes no tangent of a vector."""
+    """(*, K) as a matrix; a vector as one row of it."""
     return tensor.unsqueeze(0) if tensor.dim() == 1 else flat(tensor)
 
 

@@ -58,6 +58,7 @@ SOFT_CROSS_ENTROPY = [
     *(layer("CrossEntropyLoss", inputs=SOFT, tag="soft", reduction=how) for how in REDUCTIONS),
     *(layer("CrossEntropyLoss", WEIGHT, inputs=SOFT, tag="soft", reduction=how) for how in REDUCTIONS),
     layer("CrossEntropyLoss", inputs=SOFT, tag="soft", label_smoothing=0.2),
+    layer("CrossEntropyLoss", inputs=SOFT, tag="soft", label_smoothing=1.0),
     layer("CrossEntropyLoss", WEIGHT, inputs=SOFT, tag="soft", label_smoothing=0.2, reduction="none"),
     layer("CrossEntropyLoss", inputs=(normal(4), simplex(4, dim=0)), tag="soft-unbatched"),
     layer("CrossEntropyLoss", WEIGHT, inputs=SOFT_IMAGE, tag="soft-2d"),

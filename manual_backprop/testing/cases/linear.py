@@ -18,6 +18,7 @@ CASES = [
     layer("Linear", 4, 3, inputs=(normal(0, 4),), tag="empty"),
     function("linear", (normal(5, 4), normal(3, 4), normal(3))),
     function("linear", (normal(5, 4), normal(4)), tag="weight-vector"),
+    function("linear", (normal(4), normal(4)), tag="vectors"),
     function("linear", (normal(5, 0), normal(3, 0), normal(3)), tag="no-features"),
     layer(
         "Bilinear",
