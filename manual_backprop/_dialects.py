@@ -56,13 +56,17 @@ def negative(input: Tensor) -> Tensor:
     return F.mul(input, -1)
 
 
-def product(ranks: tuple[int, int], theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Matrix products that insist on the number of axes."""
+# of matrix products those that insist on the number of axes
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    return F.matmul(input, mat2) if (input.dim(), mat2.dim()) == (2, 2) else torch.mm(input, mat2)
 
-    def run(input: Tensor, mat2: Tensor) -> Tensor:
-        return F.matmul(input, mat2) if (input.dim(), mat2.dim()) == ranks else theirs(input, mat2)
 
-    return run
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    return F.matmul(input, mat2) if (input.dim(), mat2.dim()) == (3, 3) else torch.bmm(input, mat2)
+
+
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    return F.matmul(input, vec) if (input.dim(), vec.dim()) == (2, 1) else torch.mv(input, vec)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -119,24 +123,49 @@ def group_norm(
     return F.group_norm(input, num_groups, weight, bias, eps)
 
 
-def _written(rule: Any, theirs: Callable[..., Tensor], **fixed: Any) -> Callable[..., Tensor]:
+def _category(value: Any) -> int:
+    """Truth values, integers, real numbers, complex ones: a tensor takes in place what is no further right."""
+    if isinstance(value, Tensor):
+        if value.is_complex():
+            return 3
+        return 2 if value.is_floating_point() else 1 if value.dtype != torch.bool else 0
+    return 3 if isinstance(value, complex) else 2 if isinstance(value, float) else 0 if isinstance(value, bool) else 1
+
+
+def _written(rule: Any, theirs: Callable[..., Tensor], input: Tensor, other: Any, **alpha: Any) -> Tensor:
     """Arithmetic over its first operand: torch refuses some shapes and dtypes there, and autocast casts nothing."""
-
-    def run(input: Tensor, other: Any, **options: Any) -> Tensor:
-        shape = torch.broadcast_shapes(input.shape, other.shape) if isinstance(other, Tensor) else input.shape
-        fits = shape == input.shape and torch.can_cast(torch.result_type(input, other), input.dtype)
-        if not fits or options.keys() - fixed.keys():
-            return theirs(input, other, **options)
-        if input.device.type == "meta":  # knows no autocast
-            return call_in_place(rule, input, other, *(fixed | options).values())
-        with torch.autocast(input.device.type, enabled=False):
-            return call_in_place(rule, input, other, *(fixed | options).values())
-
-    return run
+    shape = torch.broadcast_shapes(input.shape, other.shape) if isinstance(other, Tensor) else input.shape
+    if shape != input.shape or _category(other) > _category(input):
+        return theirs(input, other, **alpha)
+    if input.device.type == "meta":  # knows no autocast
+        return call_in_place(rule, input, other, *alpha.values())
+    with torch.autocast(input.device.type, enabled=False):
+        return call_in_place(rule, input, other, *alpha.values())
 
 
-def _over(rule: Any) -> Callable[[Tensor], Tensor]:
-    return lambda input: call_in_place(rule, input)
+# written out one by one: torch.compile takes closures of one text for one and the same function
+def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    return _written(rules.Add, Tensor.add_, input, other, alpha=alpha)
+
+
+def sub_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    return _written(rules.Sub, Tensor.sub_, input, other, alpha=alpha)
+
+
+def mul_(input: Tensor, other: Any) -> Tensor:
+    return _written(rules.Mul, Tensor.mul_, input, other)
+
+
+def div_(input: Tensor, other: Any) -> Tensor:
+    return _written(rules.Div, Tensor.div_, input, other)
+
+
+def sigmoid_(input: Tensor) -> Tensor:
+    return call_in_place(rules.Sigmoid, input)
+
+
+def tanh_(input: Tensor) -> Tensor:
+    return call_in_place(rules.Tanh, input)
 
 
 SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
@@ -144,16 +173,16 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     **dict.fromkeys(("__rsub__", "rsub"), subtracted_from),
     **dict.fromkeys(("__rdiv__", "__rtruediv__"), divided_by),
     **dict.fromkeys(("neg", "negative", "__neg__"), negative),
-    **dict.fromkeys(("add_", "__iadd__"), _written(rules.Add, Tensor.add_, alpha=1)),
-    **dict.fromkeys(("sub_", "subtract_", "__isub__"), _written(rules.Sub, Tensor.sub_, alpha=1)),
-    **dict.fromkeys(("mul_", "multiply_", "__imul__"), _written(rules.Mul, Tensor.mul_)),
-    **dict.fromkeys(("div_", "divide_", "true_divide_", "__itruediv__"), _written(rules.Div, Tensor.div_)),
-    "mm": product((2, 2), torch.mm),
-    "bmm": product((3, 3), torch.bmm),
-    "mv": product((2, 1), torch.mv),
+    **dict.fromkeys(("add_", "__iadd__"), add_),
+    **dict.fromkeys(("sub_", "subtract_", "__isub__"), sub_),
+    **dict.fromkeys(("mul_", "multiply_", "__imul__"), mul_),
+    **dict.fromkeys(("div_", "divide_", "true_divide_", "__itruediv__"), div_),
+    "mm": mm,
+    "bmm": bmm,
+    "mv": mv,
     "stack": stack,
-    "sigmoid_": _over(rules.Sigmoid),
-    "tanh_": _over(rules.Tanh),
+    "sigmoid_": sigmoid_,
+    "tanh_": tanh_,
     **dict.fromkeys(("softmax", "special.softmax"), softmax),
     **dict.fromkeys(("log_softmax", "special.log_softmax"), log_softmax),
     "dropout": dropout,

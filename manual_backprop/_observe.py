@@ -113,9 +113,14 @@ VIEWS = frozenset(
 """torch's nodes that move values and compute nothing, without "Backward" and a number."""
 
 
+def name_of(node: Any) -> str:
+    """A backward node's name; torch 2.9 does not tell that of a Function whose output is gone."""
+    return type(node).__name__ if isinstance(node, torch.autograd.function.BackwardCFunction) else node.name()
+
+
 def is_view(node: Any) -> bool:
     """Whether a backward node is torch's own for a view or a copy, which moves values and computes nothing."""
-    return re.sub(r"Backward\d*$", "", node.name()) in VIEWS
+    return re.sub(r"Backward\d*$", "", name_of(node)) in VIEWS
 
 
 Call = tuple[str, int]

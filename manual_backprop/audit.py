@@ -68,7 +68,7 @@ class Audit:
 
     def __str__(self) -> str:
         vendor = f" ({self.vendor} of them by vendor kernels)" if self.vendor else ""
-        views = f", {self.views} views" if self.views else ""
+        views = f", {self.views} view{'s' * (self.views > 1)}" if self.views else ""
         total = f"backward nodes: {self.explicit} explicit{vendor}{views}, {self.autograd} autograd"
         if not self.rows:
             return f"{total}: no output is differentiable"

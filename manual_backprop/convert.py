@@ -71,6 +71,8 @@ def convert(model: _Model) -> _Model:
     A module is converted when its type is exactly a class of torch.nn that `mb.nn` has, too (also when parametrized,
     weight-normed, spectral-normed, pruned, lazy, tied or the model itself). What is left alone is logged as a warning
     of the logger "manual_backprop" and listed by `mb.conversion_report(model)`. Raises TypeError for what is no module.
+
+    Under torch.compile an in-place edit of a tensor that a layer's backward needs is not noticed: see `mb.explicit`.
     """
     for _, module in _walk(_checked(model, "convert")):
         ours = table().get(type_before_parametrizations(module))

@@ -18,7 +18,8 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from . import functional as F
-from ._dialects import ALIASES, SPELLED_OUT, lost_arguments
+from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
+from .rules._checkpoint import again_within, running
 
 Function = Callable[..., Any]
 
@@ -28,15 +29,31 @@ NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1":
 VIEWS = ("flatten", "permute", "reshape", "transpose", "unflatten")
 """Functions of ours that are torch's own views."""
 
+_FROM, _INTO = Tensor.__rsub__, Tensor.__rdiv__
+
 _suspended = False
 
 
 class _Explicit(TorchFunctionMode):
     leads_to_rules = True
+    outer: Any = None
+    """The checkpoint inside of which it was entered."""
+
+    def __enter__(self) -> Any:
+        self.outer = running()
+        return super().__enter__()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
+            again_within(frame, explicit)
         kwargs = kwargs or {}
-        ours = TABLE.get(func)
+        # 1 - x and 1 / x apart: torch.compile does not find these two in a dict
+        if func is _FROM:
+            ours: Function | None = subtracted_from
+        elif func is _INTO:
+            ours = divided_by
+        else:
+            ours = TABLE.get(func)
         if ours is None:
             return func(*args, **kwargs)
         if func is torch.nn.functional.l1_loss:
@@ -67,6 +84,9 @@ def explicit() -> TorchFunctionMode:
 
     Views (`view`, `reshape`, `transpose`, slices ...) stay torch's own: they compute nothing. Works with torch.func,
     and with torch.compile outside or inside of it.
+
+    Under torch.compile an in-place edit of a tensor that a rule's backward needs is not noticed, as with any
+    `torch.autograd.Function`: the gradient is then wrong, where eager code raises.
     """
     return _Explicit()
 

@@ -17,7 +17,7 @@ import torch
 from . import nn
 from ._backward_pass import Pass, Seen, difference, rms, run
 from ._files import write_atomically
-from ._observe import Call, is_view, rule_of, text_table
+from ._observe import Call, is_view, name_of, rule_of, text_table
 from ._options import CLASSES, add_model, build_model, random_batch, running
 from .convert import as_twin, twin_function
 from .explicit import explicit
@@ -167,7 +167,7 @@ def _parameter_names(module: Any) -> dict[Any, str]:
 
 def _node_name(node: Any) -> str:
     rule = rule_of(node)
-    return f"{AUTOGRAD}{node.name()}" if rule is None else rule.__name__
+    return f"{AUTOGRAD}{name_of(node)}" if rule is None else rule.__name__
 
 
 def _output_is(seen: Seen) -> str:

@@ -83,6 +83,21 @@ def test_one_tensor_twice(name: str, compiled: bool) -> None:
     agree(run, lambda x: theirs(x * 2, x * 2) + theirs(x, x * 2), values(3, 3))
 
 
+@pytest.mark.parametrize("of", ["one", "two", "three", "itself"])
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_compiled_cat_where_no_derivative_is_asked(of: str, asked: bool, recorded: bool) -> None:
+    def joined(x: Tensor) -> Tensor:
+        return mb.functional.cat({"one": [x], "two": (x, x * 2), "three": [x, x + 1, x], "itself": [x, x]}[of], 1)
+
+    torch._dynamo.reset()
+    x = torch.arange(6.0).reshape(2, 3).requires_grad_(asked)
+    with torch.set_grad_enabled(recorded):
+        found = torch.compile(joined, fullgraph=True, backend="aot_eager")(x)
+        assert torch.equal(found, joined(x))
+        assert found.requires_grad == (asked and recorded)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_cat_of_one_tensor_twice(compiled: bool) -> None:
     torch._dynamo.reset()

@@ -19,11 +19,16 @@ import manual_backprop as mb
 from manual_backprop.bench.networks import Block, Embed
 from manual_backprop.testing.case import Case, normal
 from manual_backprop.testing.cases import CASES
+from tests import tiers
 
 COPIES = ("TransformerEncoder", "TransformerDecoder", "Transformer")
 """Copy a layer that was made before, which tensors without numbers do not allow; each of their layers has its row."""
 
-ROWS = [pytest.param(case, id=case.name) for case in CASES if case.covers not in COPIES]
+ROWS = [
+    pytest.param(case, id=case.name, marks=[] if tiers.first_of_its_name(case) else pytest.mark.slow)
+    for case in CASES
+    if case.covers not in COPIES
+]
 
 
 class Watch(TorchDispatchMode):

@@ -206,6 +206,18 @@ def test_one_axis_has_no_channels() -> None:
             run(vector)
 
 
+@pytest.mark.filterwarnings("ignore:dropout")
+@pytest.mark.parametrize("name", ["dropout2d", "dropout3d", "feature_alpha_dropout"])
+def test_where_everything_is_dropped_no_channels_are_needed(name: str) -> None:
+    for shape in ((), (3,), (2, 3)):
+        results = []
+        for run in pair(name, p=1.0):
+            x = torch.ones(shape, requires_grad=True)
+            output = run(x)
+            results.append((output, *torch.autograd.grad(output.sum(), x)))
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
+
+
 def test_complex_values() -> None:
     input = torch.complex(values(4, 6), values(4, 6))
     ours, twin = pair("dropout", p=0.4)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 import manual_backprop as mb
 
@@ -86,20 +89,33 @@ def test_what_is_wrong_is_said() -> None:
 
 
 def test_a_second_derivative_is_divided_by_the_frequency_once() -> None:
-    """As in torch: by the weight, and by the delta."""
-    found = []
-    for embedding in (mb.functional.embedding, torch.nn.functional.embedding):
+    """As in torch: by the weight, and by the delta; also where many are asked at once."""
+
+    def second_derivatives(embedding: Callable[..., Tensor]) -> list[Tensor]:
+        def loss(weight: Tensor) -> Tensor:
+            return (embedding(WORDS, weight, None, None, 2.0, True) ** 3).sum()
+
         weight, delta = table().requires_grad_(), torch.ones(2, 3, 3, dtype=torch.float64, requires_grad=True)
-        output = embedding(WORDS, weight, scale_grad_by_freq=True)
-        (first,) = torch.autograd.grad((output**3).sum(), weight, create_graph=True)
+        (first,) = torch.autograd.grad(loss(weight), weight, create_graph=True)
+        output = embedding(WORDS, weight, None, None, 2.0, True)
         (by_delta,) = torch.autograd.grad(output, weight, delta, create_graph=True)
-        found.append(
-            [
-                *torch.autograd.grad(first.square().sum(), weight, retain_graph=True),
-                *torch.autograd.grad(by_delta.square().sum(), delta),
-                torch.func.jacrev(torch.func.jacrev(lambda w: (embedding(WORDS, w, None, None, 2.0, True) ** 3).sum()))(
-                    weight.detach()
-                ),
-            ]
-        )
-    torch.testing.assert_close(*found, rtol=1e-14, atol=0)  # sums in another order
+        return [
+            *torch.autograd.grad(first.square().sum(), weight, retain_graph=True),
+            *torch.autograd.grad(by_delta.square().sum(), delta),
+            torch.func.jacrev(torch.func.jacrev(loss))(table()),
+            torch.func.hessian(loss)(table()),
+            torch.autograd.functional.hessian(loss, table(), vectorize=True),
+        ]
+
+    functions = mb.functional.embedding, torch.nn.functional.embedding
+    torch.testing.assert_close(*map(second_derivatives, functions), rtol=1e-14, atol=0)  # sums in another order
+
+
+def test_many_deltas_at_once_by_frequency() -> None:
+    results = []
+    for functions in (mb.functional, torch.nn.functional):
+        weight = table().requires_grad_()
+        output = functions.embedding(WORDS, weight, scale_grad_by_freq=True)
+        deltas = torch.stack([torch.ones_like(output), 2 * torch.ones_like(output)])
+        results += torch.autograd.grad(output, weight, deltas, is_grads_batched=True, create_graph=True)
+    assert torch.equal(*results)

@@ -286,6 +286,55 @@ def test_compile(where: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)  # float64 rounding
 
 
+def in_place(x: Tensor, y: Tensor) -> Tensor:
+    z = x * 2.0
+    z += 1.0
+    z *= 2.0
+    z -= y
+    z /= 3
+    z *= y
+    z += x
+    z -= 1
+    z /= y.abs() + 1
+    return z.add_(y, alpha=2).sub_(x, alpha=3).mul_(x).div_(2.0)
+
+
+COMPILED: dict[str, Function] = {
+    "numbers on the left": lambda x, y: (1 - x) * (2 / (x.abs() + 1)) - (3 - y) / (4.0 + x) + 2 * y,
+    "reflected": lambda x, y: torch.rsub(x, y, alpha=2) + torch.rsub(y, 1.0),
+    "on the right": lambda x, y: (x + 2) * 3 - y / 2 + x / y - (x - 1) * y,
+    "matrices": lambda x, y: (x @ y).mm(x) + torch.bmm(x[None], y[None])[0] + torch.mv(x, y[0]),
+    "in place": in_place,
+    "in place, activations": lambda x, y: torch.relu_((x * 1.0).add_(y)) + (y * 2.0).tanh_() + (x * 3.0).sigmoid_(),
+    "the same twice": lambda x, y: torch.stack([x, x]) * torch.cat([y, y])[:3] + x * x + y @ y + (x + x) / (y / y),
+    "the same twice, in place": lambda x, y: (lambda z: z.add_(z))(x * y),
+    "negated": lambda x, y: -x + torch.neg(y) - x.negative(),
+}
+
+
+@pytest.mark.parametrize("where", ["outside", "inside"])
+@pytest.mark.parametrize("which", COMPILED)
+def test_operators_under_compile(which: str, where: str) -> None:
+    """torch.compile tells what the table leads to apart, in one graph, and finds what stands in it."""
+    function, tensors = COMPILED[which], inputs(3, 3)
+
+    def with_context(x: Tensor, y: Tensor) -> Tensor:
+        with mb.explicit():
+            return function(x, y)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(function if where == "outside" else with_context, backend="aot_eager", fullgraph=True)
+    with mb.explicit():
+        found = compiled(*tensors)
+    expected = function(*tensors)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)  # float64, sums in another order
+    deltas = torch.randn_like(expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, tensors, deltas), torch.autograd.grad(expected, tensors, deltas), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_autocast_leaves_in_place_arithmetic_alone_as_torch_does() -> None:
     x, y = torch.randn(3, requires_grad=True), torch.randn(3).bfloat16()
     with mb.explicit(), torch.autocast("cpu", torch.bfloat16):

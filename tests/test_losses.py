@@ -293,3 +293,17 @@ def test_binary_cross_entropy_is_refused_under_cuda_autocast_as_by_the_twin() ->
         for functional in (mb.functional, F):
             with pytest.raises(RuntimeError, match="unsafe to autocast"):
                 functional.binary_cross_entropy(x, x.detach())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_smoothing_over_no_classes_is_the_twin_s(soft: bool, reduction: str) -> None:
+    """Refused by neither: a sum of nothing, or a mean of it."""
+    results = []
+    for functions in (mb.functional, torch.nn.functional):
+        x = torch.zeros(0, 0, requires_grad=True)
+        target = torch.zeros(0, 0) if soft else torch.zeros(0, dtype=torch.int64)
+        loss = functions.cross_entropy(x, target, reduction=reduction, label_smoothing=0.1)
+        results.append([loss.detach(), *torch.autograd.grad(loss.sum(), x)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)

@@ -310,3 +310,56 @@ def test_the_same_graph_from_several_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: torch.autograd.grad(y, wanted, retain_graph=True), range(16)):
             assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("first", ["exact", "off", "int4"])
+@pytest.mark.parametrize("later", ["exact", "off", "int4"])
+def test_a_checkpoint_whose_backward_runs_in_another_mode(first: str, later: str) -> None:
+    net = nn.Sequential(nn.LayerNorm(WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2))
+    x = torch.randn(ROWS, WIDTH)
+
+    def gradients(run: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        leaf = x.clone().requires_grad_()
+        with mb.saving(first):
+            y = run(leaf).sum()
+        with mb.saving(later):
+            return list(torch.autograd.grad(y, [leaf, *net.parameters()]))
+
+    with mb.saving("off"):
+        expected = gradients(net)
+    found = gradients(lambda leaf: checkpoint(net, leaf, use_reentrant=False))
+    if first != "int4":
+        assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(found, expected, strict=True))
+    else:  # 15 steps over the range of 128 numbers, in two layers: see tests/test_saving_modes.py
+        both = [torch.cat([g.flatten() for g in gs]) for gs in (found, expected)]
+        assert 0 < (both[0] - both[1]).norm() < 0.5 * both[1].norm()
+
+
+def test_explicit_around_a_checkpoint_is_around_its_second_forward() -> None:
+    def program(inside: bool) -> list[Tensor]:
+        torch.manual_seed(0)
+        x, w = torch.randn(ROWS, WIDTH, requires_grad=True), torch.full((WIDTH,), 0.2, requires_grad=True)
+
+        def part(x: Tensor) -> Tensor:
+            return torch.tanh(tF.layer_norm(tF.prelu(x, w), (WIDTH,)) * 2)
+
+        with mb.explicit():
+            y = checkpoint(part, x, use_reentrant=False) if inside else part(x)
+        return list(torch.autograd.grad(y.square().sum(), [x, w]))
+
+    assert all(torch.equal(a, b) for a, b in zip(program(True), program(False), strict=True))
+
+
+def test_explicit_inside_a_checkpoint_stays_inside() -> None:
+    seen: list[str] = []
+
+    def part(x: Tensor) -> Tensor:
+        before = x * 2
+        with mb.explicit():
+            y = before * before
+        seen.append(f"{before.grad_fn.name()} {y.grad_fn.name()}")  # type: ignore[union-attr]
+        return y
+
+    x = torch.randn(3, requires_grad=True)
+    checkpoint(part, x, use_reentrant=False, early_stop=False).sum().backward()
+    assert seen == ["MulBackward0 MulBackward"] * 2

@@ -189,8 +189,8 @@ def test_bias_and_activation_run_the_loops(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 INF, NAN = float("inf"), float("nan")
-# y at infinity and at minus infinity, where x times a factor that is 0 there is NaN. Not compared with ATen: its GELU in
-# float32 is oneDNN's on some processors, which has NaN at infinity
+# y at infinity and at minus infinity, where x times a factor that is 0 there is NaN. Not compared with ATen: on some
+# processors its GELU in float32 is oneDNN's, which has NaN at infinity
 AT_INFINITY = {"relu": (INF, 0.0), "tanh": (1.0, -1.0), "sigmoid": (1.0, 0.0)}
 PRODUCT = (INF, NAN)
 

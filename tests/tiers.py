@@ -19,11 +19,12 @@ ALL = tuple(CHECKS)
 ALSO: dict[str, tuple[str, ...]] = {
     # rules without a public name of their own: statistics that are kept, soft labels, in place, broadcasting
     "batch_norm-weight-only": ALL,
-    "CrossEntropyLoss-tensor([0.5000,2.0000,1.0000,0.7000])-reduction=mean-soft": ALL,
+    "cross_entropy-soft-weight-unbatched": ALL,
     "Hardtanh-inplace=True": ALL,
     "kl_div-reduction=sum-broadcast-target": ALL,
-    # a mutant that nothing else of `make test` catches
+    # mutants that nothing else of `make test` catches
     "add-alpha=2.5": ("forward_mode",),
+    "cross_entropy-reduction=none-soft-weight-2d": ("forward_mode",),
 }
 """Row -> further checks of it, for rules and mutants that the first rows do not reach (`make mutants` lists those)."""
 
@@ -69,3 +70,8 @@ def in_make_test(case: Case) -> tuple[str, ...]:
 def in_make_test_all_only(case: Case) -> tuple[str, ...]:
     """The checks of a row that only `make test-all` runs."""
     return tuple(name for name in CHECKS if name not in _CHOSEN[case.name])
+
+
+def first_of_its_name(case: Case) -> bool:
+    """Whether a row is the first of its public name, for other tests that go through the rows."""
+    return case is next(other for other in CASES if other.covers == case.covers)

@@ -32,7 +32,7 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
             mode = None
     try:
         if forward_ad._current_level >= 0:
-            return forward_mode(rule).apply(*args)
+            return _unviewed(forward_mode(rule).apply(*args))
         if torch._C._are_functorch_transforms_active():
             return _unviewed(rule.apply(*args))
         if not torch.is_grad_enabled():

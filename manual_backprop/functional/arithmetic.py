@@ -52,6 +52,13 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Concatenation along an axis, as torch.cat; rule: `mb.rules.Cat`."""
+    if torch.compiler.is_compiling():
+        # where no derivative is asked, torch.compile takes the first argument of a forward with *tensors for its ctx
+        recorded = False
+        for tensor in tensors:
+            recorded = recorded or tensor.requires_grad
+        if not (recorded and torch.is_grad_enabled()):
+            return torch.cat(list(tensors), dim)
     return call(rules.Cat, dim, *tensors)
 
 

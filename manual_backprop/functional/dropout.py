@@ -77,7 +77,9 @@ def _dropped(
     _check_probability(p)
     if not training or p == 0 or not input.numel():
         return input
-    if mask_shape == ():
+    if mask_shape == () and p == 1:
+        mask_shape = None  # as in torch nothing is drawn then: no channels are needed
+    elif mask_shape == ():
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p < 1 and not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError(f"result type Float can't be cast to {input.dtype}: dropout scales, pass input.float()")

@@ -19,6 +19,16 @@ CONVOLVE = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
+def nothing(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+    """The derivatives by input, weight and bias where the output has no element (no sample, position or channel of the
+    input, for which torch makes an output without channels): sums of nothing, which convolutions would refuse."""
+    shapes = ctx.input_shape, ctx.weight_shape, (ctx.outputs,)
+    needs = ctx.needs_input_grad
+    # no element of anything, but of the graph of all: the derivatives can be differentiated again
+    zero = torch.cat([t.reshape(-1)[:0] for t in (delta, *ctx.saved_tensors) if t is not None]).sum()
+    return tuple([delta.new_zeros(shape) + zero if needs[i] else None for i, shape in enumerate(shapes)])
+
+
 class Conv(Rule):
     """y[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] x[n, c, stride p + dilation k - padding]
 
@@ -48,7 +58,7 @@ class Conv(Rule):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         input, weight, _, *ctx.options = inputs
-        ctx.input_shape, ctx.weight_shape = input.shape, weight.shape
+        ctx.input_shape, ctx.weight_shape, ctx.outputs = input.shape, weight.shape, weight.shape[0]
         ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
 
     @staticmethod
@@ -57,6 +67,8 @@ class Conv(Rule):
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         delta_input: Tensor | None = None
         grad_weight: Tensor | None = None
+        if not delta.numel():
+            return *nothing(ctx, delta), None, None, None, None
         if needs_input and needs_weight:
             delta_input, grad_weight = choose(Conv.derivatives)(delta, input, weight, *ctx.options)
         elif needs_input:
@@ -95,8 +107,6 @@ class Conv(Rule):
         n = len(stride)
         if input.dim() == n + 1:
             delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-        if not input.shape[0]:
-            return input.new_zeros(weight_shape)
         # channels become the batch, and each group's batch becomes its channels: (C/G, G N, *)
         batch, channels, *size = input.shape
         by_group = input.conj().reshape(batch, groups, channels // groups, *size)
@@ -159,13 +169,15 @@ class ConvTranspose(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         input, weight, _, stride, padding, _, groups, dilation = inputs
         ctx.options = stride, padding, dilation, groups
-        ctx.input_shape, ctx.weight_shape = input.shape, weight.shape
+        ctx.input_shape, ctx.weight_shape, ctx.outputs = input.shape, weight.shape, weight.shape[1] * groups
         ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple:
         input, weight = ctx.saved_tensors
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        if not delta.numel():
+            return *nothing(ctx, delta), None, None, None, None, None
         return (
             choose(ConvTranspose.delta_input)(delta, weight, ctx.input_shape, *ctx.options) if needs_input else None,
             choose(ConvTranspose.grad_weight)(delta, input, ctx.weight_shape, *ctx.options) if needs_weight else None,

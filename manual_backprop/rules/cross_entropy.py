@@ -7,6 +7,7 @@ backward finds its way through them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -26,6 +27,11 @@ def class_axis(rank: int) -> int:
 def along_classes(weight: Tensor, rank: int) -> Tensor:
     """One number per class, to be broadcast against (C,) or (N, C, *)."""
     return weight.reshape(-1, *[1] * max(rank - 2, 0))
+
+
+def smoothed(smoothing: float, classes: int) -> float:
+    """The part of each class; of none infinite, as in C, which then meets sums of nothing."""
+    return smoothing / classes if classes else math.inf
 
 
 def wide(target: Tensor) -> Tensor:
@@ -147,7 +153,7 @@ class CrossEntropyLoss(Rule):
         if reduction == "mean":
             count = kept if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0)
             spread = spread / count.sum()
-        return (1 - smoothing) * loss + spread * (smoothing / max(input.shape[axis], 1)), log_probs
+        return (1 - smoothing) * loss + spread * smoothed(smoothing, input.shape[axis]), log_probs
 
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:
@@ -192,7 +198,7 @@ class CrossEntropyLoss(Rule):
         if smoothing == 0:
             delta_input = log_probs.exp() * at_label
         else:
-            at_label, everywhere = (1 - smoothing) * at_label, smoothing / max(log_probs.shape[axis], 1) * row
+            at_label, everywhere = (1 - smoothing) * at_label, smoothed(smoothing, log_probs.shape[axis]) * row
             classes = log_probs.new_ones(log_probs.shape[axis]) if weight is None else weight
             mass = at_label + everywhere * classes.sum()
             delta_input = log_probs.exp() * mass - everywhere * along_classes(classes, log_probs.dim())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath, total
-from .cross_entropy import along_classes, class_axis, hints_for_weight
+from .cross_entropy import along_classes, class_axis, hints_for_weight, smoothed
 from .loss import FLOAT32, per_loss, reduced
 from .softmax import LogSoftmax
 
@@ -46,7 +46,7 @@ class SoftCrossEntropyLoss(Rule):
 
     @staticmethod
     def smoothed(target: Tensor, smoothing: float, axis: int) -> Tensor:
-        return target if smoothing == 0 else target * (1 - smoothing) + smoothing / max(target.shape[axis], 1)
+        return target if smoothing == 0 else target * (1 - smoothing) + smoothed(smoothing, target.shape[axis])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -17,10 +17,10 @@ class Embedding(Rule):
     input (*), indices   weight (V, D)   output, delta (*, D)   padding_idx: a row that receives no gradient, or -1
 
     grad_weight[v] = sum over * with i = v of delta     0 for v = padding_idx
-    with scale_grad_by_freq divided by the number of times v was looked up, once: its own derivative, right to left, is
-    the lookup alone, as in torch
+    with scale_grad_by_freq divided by the number of times v was looked up
 
-    With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v.
+    With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v. A second derivative
+    is divided by the number of times once, as in torch: the derivative of grad_weight, right to left, is not.
     Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
     rows.
     """
@@ -52,11 +52,14 @@ class Embedding(Rule):
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
         if by_frequency:
             count = added_up(torch.ones_like(index), index, rows)
-            divided = delta / count[index].unsqueeze(1)
+            often = count[index].unsqueeze(1)
             if torch.is_grad_enabled() and forward_ad._current_level < 0:
                 # a second derivative passes two backwards, of which one divides: this one counts as delta there
-                divided = divided.detach() + (delta - delta.detach()).nan_to_num(0.0)
-            delta = divided
+                with torch.no_grad():
+                    divided, same = delta / often, delta.clone()
+                delta = divided + (delta - same).nan_to_num(0.0)
+            else:
+                delta = delta / often
         if padding_idx >= 0:
             delta = delta.masked_fill((index == padding_idx).unsqueeze(1), 0)
         return added_up(delta, index, rows)

@@ -71,12 +71,12 @@ class Linear(Rule):
     @staticmethod
     def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
         if delta.dim() < input.dim():  # weight (I,)
-            return delta.reshape(-1) @ flat(input)
-        return flat(delta).T @ flat(input)
+            return delta * input if input.dim() == 1 else delta.reshape(-1) @ flat(input)
+        return matrix(delta).T @ matrix(input)
 
     @staticmethod
     def grad_bias(delta: Tensor) -> Tensor:
-        return flat(delta).sum(0)
+        return matrix(delta).sum(0)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
@@ -91,6 +91,11 @@ class Linear(Rule):
     @staticmethod
     def hints(*args: Any) -> list[str]:
         return hints_for_features(args[0], args[1].shape[-1], "input")
+
+
+def matrix(tensor: Tensor) -> Tensor:
+    """(*, K) as a matrix. One axis is added to a vector, since torch's older vmap reshapes no tangent of a vector."""
+    return tensor.unsqueeze(0) if tensor.dim() == 1 else flat(tensor)
 
 
 def hints_for_features(input: Any, features: int, name: str) -> list[str]:

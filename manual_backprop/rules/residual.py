@@ -207,11 +207,13 @@ class AddRMSNorm(Rule):
 
 def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """delta_input and delta_other."""
-    deltas = [
-        like(delta_sum, *found) if needed and delta_sum is not None else None
-        for needed, found in zip(ctx.needs_input_grad, ctx.facts, strict=False)
-    ]
-    return deltas[0], deltas[1]
+
+    def of(place: int) -> Tensor | None:
+        if delta_sum is None or not ctx.needs_input_grad[place]:
+            return None
+        return like(delta_sum, *ctx.facts[place])
+
+    return of(0), of(1)  # torch 2.9's dynamo cannot zip ctx.needs_input_grad
 
 
 def moves(tangents: tuple, summed: Tensor) -> Tensor | None:

@@ -78,6 +78,7 @@ def _kill_and_compare(folder, kills, seed):
     assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
+@pytest.mark.slow  # three processes that import Lightning: 13 seconds
 def test_killed_at_a_random_moment_ends_the_same(tmp_path):
     _kill_and_compare(tmp_path, kills=1, seed=0)
 
