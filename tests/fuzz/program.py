@@ -11,6 +11,7 @@ KINDS = {
     "normal": "torch.randn({shape})",
     "uniform": "torch.rand({shape})",
     "kinks": "torch.tensor([0.0, 1, -1, 0.5, -0.5, 0.1, 3, -3, 6])[torch.randint(0, 9, {shape})]",  # many equal, too
+    "linspace": "torch.linspace(-2, 2, {count}).reshape({shape})",
     "large": "torch.randn({shape}) * 30",
     "integers": "torch.randint(0, {high}, {shape})",
     "mask": "torch.rand({shape}) < 0.7",
