@@ -198,12 +198,9 @@ def test_a_planted_defect_is_found(
     name: str, defect: Callable[..., Any], kinds: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one of the first programs in which the function occurs, which is right without the defect."""
-    right, tried = getattr(mb.functional, name), 0
-    for number in range(300):
-        program = drawn(1, number, focus=name.rstrip("_")).with_modes(route="functional")
-        if not any(f"F.{name}(" in step.code for step in program.steps):
-            continue
-        tried += 1
+    right = getattr(mb.functional, name)
+    for number in range(100):
+        program = drawn(1, number, focus=f"F.{name}(").with_modes(route="functional")
         with monkeypatch.context() as planted:
             planted.setattr(mb.functional, name, defect(right))
             failure = judge(program)
@@ -211,17 +208,16 @@ def test_a_planted_defect_is_found(
                 continue
         if judge(program) is None:
             return
-    pytest.fail(f"{defect.__name__} in {name} was not found by {tried} programs")
+    pytest.fail(f"{defect.__name__} in {name} was not found by 100 programs")
 
 
 def test_a_failing_program_shrinks_to_what_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mb.functional, "tanh", wrong_formula(mb.functional.tanh))
-    for number in range(300):
-        program = drawn(1, number, focus="tanh").with_modes(route="functional")
-        if len(program.steps) > 3 and "F.tanh(" in program.script():
-            failure = judge(program)
-            if failure is not None and failure.kind == "differs" and "gradient" in failure.what:
-                break
+    for number in range(100):
+        program = drawn(1, number, focus="F.tanh(").with_modes(route="functional")
+        failure = judge(program)
+        if len(program.steps) > 3 and failure is not None and failure.what.startswith("gradient"):
+            break
     small, again = shrink(program, failure, 30)
     assert again.key() == failure.key()
     assert [step.code for step in small.steps] == ["F.tanh({0})"]

@@ -41,7 +41,8 @@ class Draft:
     """
 
     def __init__(self, rng: random.Random, dtype: torch.dtype, limit: int, errors: float, focus: str = "") -> None:
-        self.rng, self.dtype, self.limit, self.errors, self.focus = rng, dtype, limit, errors, focus
+        self.rng, self.dtype, self.limit, self.errors = rng, dtype, limit, errors
+        self.focus = focus.removeprefix("F.").rstrip("_(")
         self.inputs: list[Input] = []
         self.modules: list[str] = []
         self.steps: list[Step] = []

@@ -15,7 +15,7 @@ from . import steps_losses as losses
 from . import steps_tensors as tensors
 from .draft import Draft, Reject
 from .modes import SECOND, TRANSFORM, Modes
-from .program import Program
+from .program import FLOATS, Program
 
 # What a step may be, and how often.
 FAMILIES: dict[Callable[[Draft], None], float] = {
@@ -61,17 +61,24 @@ SMALL = ("jacrev", "jacfwd", "jacobian", "hessian")
 
 
 def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Program:
-    """A program; with `compiled`, now and then one under torch.compile, which takes seconds; with a `focus`, often with
-    steps in whose name it occurs."""
+    """A program; with `compiled`, now and then one under torch.compile, which takes seconds; with a `focus`, one in
+    whose steps this occurs (as a rule: after so many that do not have it, any)."""
+    for _ in range(20 if focus else 1):
+        program = draw(rng, compiled, focus)
+        if any(focus in code for code in (*program.modules, *(step.code for step in program.steps))):
+            break
+    return program
+
+
+def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
     modes = draw_modes(rng, compiled)
     if modes.checkpoint and (modes.between or modes.ask == "edited"):  # what is run again would see other numbers
         modes = replace(modes, between=None, ask="backward" if modes.ask == "edited" else modes.ask)
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
     d.twice = modes.ask in SECOND
-    kinds = ["normal"] * 4 + ["kinks"] * 2 + ["linspace", "large"]
-    if modes.ask not in TRANSFORM and rng.random() > 0.8:  # torch's transforms take other ways to infinities
-        kinds = ["special"]
+    # at a kink torch's second derivatives, and those from left to right, follow no rule
+    kinds = ["normal", "normal", "linspace", "large"] if d.twice or modes.ask in TRANSFORM else list(FLOATS)
     d.new(first_shape(rng, large), rng.choice(kinds), grad=True)
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())

@@ -69,13 +69,14 @@ def two_as_one(d: Draft) -> None:
     kind = d.one_of("bias_activation", "add_layer_norm", "add_rms_norm")
     if kind == "bias_activation":
         name = d.one_of("relu", "gelu", "silu")
-        d.add(f"F.bias_activation({{0}}, {{1}}, '{name}')", value, d.other(width))
-    elif kind == "add_layer_norm":
-        at = value, d.other(d.shape(value)), d.other(width), d.other(width)
-        d.add(f"F.add_layer_norm({{0}}, {{1}}, {width}, {{2}}, {{3}})", *at, makes=2)
-    else:
-        at = value, d.other(d.shape(value)), d.other(width)
-        d.add(f"F.add_rms_norm({{0}}, {{1}}, {width}, {{2}}, 1e-5)", *at, makes=2)
+        # of a copy: torch keeps input + bias where ours keeps input
+        d.add(f"F.bias_activation({{0}} * 1.0, {{1}} * 1.0, '{name}')", value, d.other(width))
+        return
+    at = value, d.other(d.shape(value)), d.other(width), d.other(width)
+    code = f"F.add_layer_norm({{0}}, {{1}}, {width}, {{2}}, {{3}})"
+    if kind == "add_rms_norm":
+        code = f"F.add_rms_norm({{0}}, {{1}}, {width}, {{2}}, 1e-5)"
+    d.add(d.one_of(f"F.mul(*{code})", f"{code}[0]"), *at)  # both results are of one node
 
 
 def again(d: Draft) -> None:

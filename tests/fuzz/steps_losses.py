@@ -24,7 +24,8 @@ def pair_loss(d: Draft) -> None:
     module, options = PAIRS[name]
     options = d.one_of(*options)
     kind = "uniform" if name == "kl_div" and not options else "normal"
-    target = d.new(d.shape(value), kind) if d.chance(0.7) else d.other(d.shape(value))
+    valued = kind == "uniform" or d.chance(0.7)  # a negative target has no logarithm
+    target = d.new(d.shape(value), kind) if valued else d.other(d.shape(value))
     how = d.one_of("reduction='batchmean'", reduced(d)) if name == "kl_div" else reduced(d)
     if d.chance(0.4):
         d.layer(f"nn.{module}({joined(how, options)})", value, target, call="{m}({0}, {1})")
