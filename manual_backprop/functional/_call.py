@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..rules._rule import AUTOCAST, Rule, forward_mode, in_place, owned, plain
+from ..rules._rule import Rule, forward_mode, in_place, owned, plain
 from ..rules.copying import Copy, Write
+from ..rules.shape import Expand
 from ._autocast import cast_arguments
 from ._errors import EXPLAINED, explained
 
@@ -62,13 +64,23 @@ def _under_autocast(rule: type[Rule], args: tuple) -> Any:
         if isinstance(arg, Tensor):
             device = arg.device.type
             if device != "meta" and torch.is_autocast_enabled(device):  # no autocast is known there
-                policy = AUTOCAST[rule.forward].get(device)
+                policy = rule.autocast_policy(device)
                 if policy:
                     args = cast_arguments(policy, device, args)
                 with torch.autocast(device, enabled=False):
                     return apply(rule, args)
             break
     return apply(rule, args)
+
+
+def expand(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """The input repeated along axes, for a rule: a view that no user sees, by the rule `Expand`. torch lets no Function
+    return a view under its transforms and in forward mode: there it is torch's own."""
+    if not torch.compiler.is_compiling() and (
+        forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+    ):
+        return input.expand(shape)
+    return call(Expand, input, tuple(shape))
 
 
 def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend
 
 from .. import rules
 from ._autocast import cast_arguments
-from ._call import call
+from ._call import call, expand
 from ._errors import check_tensors
 
 
@@ -53,7 +53,7 @@ def scaled_dot_product_attention(
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
     if apart:
         return call(rules.Copy, output)
-    order = tuple(sorted(range(query.dim()), key=lambda axis: -query.stride(axis)))
+    order = tuple(sorted(range(query.dim()), key=query.stride().__getitem__, reverse=True))
     if query.device.type == "cpu" or order == tuple(range(query.dim())) or query.shape[-1] != output.shape[-1]:
         return output
     # as torch's fused forwards lay it out: heads that were views of one tensor are joined as a view again
@@ -114,7 +114,7 @@ def _repeated(tensor: Tensor, query: Tensor) -> Tensor:
         )
     *batch, rows, features = tensor.shape
     apart = tensor.unsqueeze(-3)
-    repeated = call(rules.Expand, apart, (*batch, served // heads, rows, features))
+    repeated = expand(apart, (*batch, served // heads, rows, features))
     return repeated.flatten(-4, -3)
 
 
@@ -124,6 +124,5 @@ def _batched_alike(*tensors: Tensor) -> list[Tensor]:
         return list(tensors)
     batch = torch.broadcast_shapes(*shapes)
     return [
-        tensor if tensor.shape[:-2] == batch else call(rules.Expand, tensor, (*batch, *tensor.shape[-2:]))
-        for tensor in tensors
+        tensor if tensor.shape[:-2] == batch else expand(tensor, (*batch, *tensor.shape[-2:])) for tensor in tensors
     ]

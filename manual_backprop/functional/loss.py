@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import _reduction as legacy
 
 from .. import rules
-from ._call import call
+from ._call import call, expand
 from ._errors import check_tensors
 from .arithmetic import div, mean, mul, sum
 
@@ -54,8 +54,8 @@ def broadcast(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Ten
             f"be broadcast to the other: expected is a target of the shape of the input"
         ) from error
     return (
-        input if input.shape == shape else call(rules.Expand, input, shape),
-        target if target.shape == shape else call(rules.Expand, target, shape),
+        input if input.shape == shape else expand(input, shape),
+        target if target.shape == shape else expand(target, shape),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import _canonical_mask, _mha_shape_check, _none_or_dtype  # type: ignore[attr-defined]
 
 from .. import rules
-from ._call import call
+from ._call import call, expand
 from ._errors import check_tensors
 from .arithmetic import add, cat, matmul, mean
 from .attention import scaled_dot_product_attention
@@ -198,7 +198,7 @@ def _seen(mask: Tensor | None) -> Tensor | None:
 def _repeated(bias: Tensor, heads: Tensor) -> Tensor:
     """One more key or value, (1, 1, H E), for each sample and head: (N, H, 1, E)."""
     (row,) = call(rules.Heads, bias, 1, heads.shape[1])
-    return call(rules.Expand, row, (*heads.shape[:2], 1, heads.shape[3]))
+    return expand(row, (*heads.shape[:2], 1, heads.shape[3]))
 
 
 def _static(given: Tensor | None, projected: Tensor, name: str) -> Tensor:

@@ -97,15 +97,12 @@ def read(formula: Callable[..., Any]) -> Loop:
     names, numbers = parameters(formula)
     known: dict[fx.Node, Value] = {}
     steps: list[Step] = []
-    outputs: tuple[Value, ...] = ()
     name = formula.__qualname__.replace(".", "_")
-    for node in fx.Tracer().trace(formula).nodes:
+    graph, returned = _recorded(formula)
+    for node in graph.nodes:
         if node.op == "placeholder":
             kind: Kind = "number" if node.target in numbers else "mask" if node.target == "mask" else "real"
             known[node] = Value(str(node.target), kind)
-        elif node.op == "output":
-            returned = node.args[0] if isinstance(node.args[0], tuple) else node.args
-            outputs = tuple(_value(argument, known, formula) for argument in returned)
         else:
             called = node.target if isinstance(node.target, str) else node.target.__name__
             for operation, arguments in _spelled_out(called, node.args, node.kwargs, formula):
@@ -115,8 +112,19 @@ def read(formula: Callable[..., Any]) -> Loop:
                     operation = "decay"
                 known[node] = Value(f"v{len(steps)}", _kind(operation, values, formula))
                 steps.append(Step(known[node], operation, values))
+    outputs = tuple(_value(argument, known, formula) for argument in returned)
     tensors = tuple(v for v in known.values() if v.text in names)
     return Loop(name, tensors, tuple(v for v in known.values() if v.text in numbers), tuple(steps), outputs)
+
+
+def _recorded(formula: Callable[..., Any]) -> tuple[fx.Graph, tuple]:
+    """The graph of a formula's operations, and what it returns. Not by `fx.Tracer.trace`, which replaces the call of
+    every module while it runs: kernels are compiled while other threads may call some."""
+    graph = fx.Graph()
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    found = formula(*[fx.Proxy(graph.placeholder(name), tracer) for name in inspect.signature(formula).parameters])
+    found = found if isinstance(found, tuple) else (found,)
+    return graph, tuple([part.node if isinstance(part, fx.Proxy) else part for part in found])
 
 
 CONTRACTED = {"mul_add", "mul_sub", "sub_mul", "share", "log1p_exp"}

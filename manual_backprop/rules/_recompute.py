@@ -274,6 +274,11 @@ class Saving:
             elif entry is OWN:
                 first = None
             elif entry is not None:
+                if entry.kind != "bits" and torch.is_grad_enabled():
+                    raise RuntimeError(
+                        f"mb.saving({entry.kind!r}) had rounded what a backward with create_graph=True expects as "
+                        'it is: run the forward under mb.saving("exact")'
+                    )
                 first = entry.decode(*[next(rest) for _ in range(entry.parts)])
             found.append(first)
         return found

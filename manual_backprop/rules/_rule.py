@@ -36,9 +36,6 @@ LOW = (torch.bfloat16, torch.float16)
 LOWER = {"cpu": "lower", "cuda": "lower"}
 """The autocast policy of matrix products and convolutions."""
 
-AUTOCAST: dict[Callable[..., Any], dict[str, str]] = {}
-"""`Rule.autocast` by forward function: torch.compile cannot read attributes of a Function."""
-
 UNGUARDED: dict[Callable[..., Any], Callable[..., Any]] = {}
 """The guarded backward of a rule -> the one that was written; by the function itself, since what someone wraps around
 it has its attributes, too."""
@@ -88,13 +85,18 @@ class Rule(torch.autograd.Function):
         refuse_dead_overrides(cls, Rule)
         # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
-        AUTOCAST[cls.forward] = cls.autocast
+        cls.autocast_policy = staticmethod(_policies(cls.autocast))  # type: ignore[assignment]
         if "forward_" in vars(cls):
             OVER[cls.forward] = cls.forward_  # type: ignore[attr-defined]
         if "backward" in vars(cls):
             cls.backward = staticmethod(_guarded(cls.backward))  # type: ignore[method-assign]
             if cls.__module__.startswith(f"{__package__}."):
                 RULES.setdefault(cls.__name__, cls)
+
+    @staticmethod
+    def autocast_policy(device: str) -> str | None:
+        """`autocast` for one device type; a function, since torch.compile cannot read attributes of a Function."""
+        return None
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Any) -> Any:
@@ -110,6 +112,13 @@ class Rule(torch.autograd.Function):
     def hints(*args: Any) -> list[str]:
         """What to change in arguments that torch has refused, as far as this rule can tell."""
         return []
+
+
+def _policies(autocast: dict[str, str]) -> Callable[[str], str | None]:
+    def policy(device: str) -> str | None:
+        return autocast.get(device)
+
+    return policy
 
 
 def paragraphs(rule: type[Rule]) -> list[str]:

@@ -184,7 +184,7 @@ def _saved_output(result: Any, saved: tuple) -> Recipe | None:
 
 def _replaced(tensor: Tensor | None, given: tuple, mode: str) -> Ask | _Encoded | None:
     """What is kept in place of a large tensor; None to keep it."""
-    if tensor is None or tensor.numel() < LARGE or type(tensor) is not Tensor:
+    if tensor is None or tensor.numel() < LARGE or type(tensor) is not Tensor or tensor.is_inference():
         return None
     ask = ask_for(tensor)
     if ask is not None and not (mode == "exact" and ask.node.recipe.function is None):

@@ -19,13 +19,13 @@ CONVOLVE = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
-def nothing(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+def nothing(ctx: Any, delta: Tensor, *saved: Tensor | None) -> tuple[Tensor | None, ...]:
     """The derivatives by input, weight and bias where the output has no element (no sample, position or channel of the
     input, for which torch makes an output without channels): sums of nothing, which convolutions would refuse."""
     shapes = ctx.input_shape, ctx.weight_shape, (ctx.outputs,)
     needs = ctx.needs_input_grad
     # no element of anything, but of the graph of all: the derivatives can be differentiated again
-    zero = torch.cat([t.reshape(-1)[:0] for t in (delta, *ctx.saved_tensors) if t is not None]).sum()
+    zero = torch.cat([t.reshape(-1)[:0] for t in (delta, *saved) if t is not None]).sum()
     return tuple([delta.new_zeros(shape) + zero if needs[i] else None for i, shape in enumerate(shapes)])
 
 
@@ -68,7 +68,7 @@ class Conv(Rule):
         delta_input: Tensor | None = None
         grad_weight: Tensor | None = None
         if not delta.numel():
-            return *nothing(ctx, delta), None, None, None, None
+            return *nothing(ctx, delta, input, weight), None, None, None, None
         if needs_input and needs_weight:
             delta_input, grad_weight = choose(Conv.derivatives)(delta, input, weight, *ctx.options)
         elif needs_input:
@@ -177,7 +177,7 @@ class ConvTranspose(Rule):
         input, weight = ctx.saved_tensors
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         if not delta.numel():
-            return *nothing(ctx, delta), None, None, None, None, None
+            return *nothing(ctx, delta, input, weight), None, None, None, None, None
         return (
             choose(ConvTranspose.delta_input)(delta, weight, ctx.input_shape, *ctx.options) if needs_input else None,
             choose(ConvTranspose.grad_weight)(delta, input, ctx.weight_shape, *ctx.options) if needs_weight else None,

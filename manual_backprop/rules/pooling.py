@@ -222,6 +222,8 @@ class AvgPool(Rule):
         """Along one (negative) axis, each element added to all positions of its window."""
         last = stride * (delta.shape[axis] - 1)  # where the last window begins
         full = last + kernel_size
+        if full == delta.shape[axis]:  # windows of one element, one beside the other
+            return F.pad(delta, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1 :])
         for k in range(kernel_size):
             place: Any = (..., slice(k, k + last + 1, stride), *[slice(None)] * (-1 - axis))

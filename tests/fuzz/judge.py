@@ -34,6 +34,7 @@ FLOOR = 1e-12
 TORCH_CANNOT = (
     "not implemented",
     "not been implemented",
+    "we do not yet support",
     "that does not support it",
     "Setting a forward grad that itself has a forward gradient",
     "Inference tensors cannot be saved for backward",

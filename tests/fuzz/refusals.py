@@ -4,6 +4,7 @@ from __future__ import annotations
 
 KNOWN: tuple[tuple[str, str], ...] = (
     ("has derivative zero everywhere and no rule", "div with a rounding mode: no gradient would ever flow"),
+    ("had rounded what a backward", "a second derivative of rounded tensors would lack what rounding has cut"),
     ("more than one element of the written-to tensor", "torch refuses this, too, but forgets to in threshold_"),
 )
 

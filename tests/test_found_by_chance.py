@@ -1,0 +1,161 @@
+"""What random programs found, each as the few lines that it comes down to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+import manual_backprop as mb
+import manual_backprop.functional as F
+import manual_backprop.nn as nn
+from manual_backprop.kernels import native, printer
+from manual_backprop.rules import GELU
+
+
+def test_a_zero_without_memory_reaches_no_kernel() -> None:
+    """torch makes such tensors in second derivatives; a kernel that reads one ends the process."""
+    zero = torch._efficientzerotensor(8, dtype=torch.float64)
+    assert zero.data_ptr() == 0
+    assert not native.plain(zero)
+    x = torch.randn(8, dtype=torch.float64, requires_grad=True)
+    for y in (F.rms_norm(x, (8,)), F.layer_norm(x, (8,)), F.gelu(x), F.softmax(x, 0)):
+        (gradient,) = torch.autograd.grad(y, x, zero)
+        assert not gradient.any()
+
+
+def test_formulas_are_read_while_other_threads_call_modules() -> None:
+    """torch.fx's tracer replaces the call of every module of the process while it runs."""
+    wrong: list[BaseException] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        layer, x = torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.ones(1, 2)
+        while not stop.is_set():
+            try:
+                layer(x)
+            except BaseException as error:
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        printer.read(GELU.delta_input)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("function", [F.relu, F.softmax, lambda x: F.linear(x, torch.ones(2, 3))])
+def test_compiled_inside_autocast(function: Callable) -> None:
+    torch._dynamo.reset()
+    function = (lambda x: F.softmax(x, 1)) if function is F.softmax else function
+    x = torch.randn(4, 3, requires_grad=True)
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = compiled(x), function(x)
+    assert found.dtype == expected.dtype
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("mode", ["bf16", "int8", "int4"])
+def test_second_derivatives_of_rounded_tensors_are_refused(mode: str) -> None:
+    x = torch.randn(160, 128, requires_grad=True)
+    with mb.saving(mode):
+        y = F.gelu(F.mul(x, x))
+    with pytest.raises(RuntimeError, match=r"had rounded what a backward with create_graph=True expects"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert torch.autograd.grad(y.sum(), x)[0].isfinite().all()
+
+
+def test_a_convolution_without_channels_inside_a_checkpoint() -> None:
+    weight, x = torch.randn(1, 0, 1, requires_grad=True), torch.randn(1, 0, 1)
+    checkpoint(F.conv1d, x, weight, use_reentrant=False).sum().backward()
+    assert weight.grad is not None
+
+
+def test_batched_deltas_through_windows_of_one_element() -> None:
+    x = torch.randn(1, 3, 3, requires_grad=True)
+    with mb.backend("formula"):
+        (found,) = torch.autograd.grad(F.avg_pool2d(x, 1), x, torch.ones(2, 1, 3, 3), is_grads_batched=True)
+    assert torch.equal(found, torch.ones(2, 1, 3, 3))
+
+
+@pytest.mark.parametrize("strategy", ["forward-mode", "reverse-mode"])
+def test_what_is_repeated_under_vectorized_jacobians(strategy: str) -> None:
+    x, target = torch.randn(3, 1), torch.randn(3, 4).softmax(1)
+
+    def loss(functional: object) -> Callable[[Tensor], Tensor]:
+        return lambda x: functional.kl_div(x, target, reduction="sum")  # type: ignore[attr-defined]
+
+    jacobian = torch.autograd.functional.jacobian
+    found = jacobian(loss(F), x, vectorize=True, strategy=strategy)
+    torch.testing.assert_close(found, jacobian(loss(torch.nn.functional), x))
+
+
+def test_edits_around_attention_where_torch_allows_them() -> None:
+    """With dropout torch keeps scaled copies of query and key, and the weights, but not the output."""
+
+    def gradients(functional: object) -> list[Tensor]:
+        torch.manual_seed(0)
+        query, key, value = (torch.randn(2, 3, 4, requires_grad=True) for _ in range(3))
+        q, k = query * 1, key * 1
+        y = functional.scaled_dot_product_attention(q, k, value, dropout_p=0.3)  # type: ignore[attr-defined]
+        q.add_(1)
+        k.mul_(2)
+        y.mul_(3)
+        y.sum().backward()
+        return [query.grad, key.grad, value.grad]  # type: ignore[list-item]
+
+    for a, b in zip(gradients(F), gradients(torch.nn.functional), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_where_no_delta_comes_none_goes_on() -> None:
+    x, scale = torch.randn(2, 3, requires_grad=True), torch.randn(3, requires_grad=True)
+    _, summed = F.add_layer_norm(x, x, (3,), F.mul(scale, 2.0))
+    summed.sum().backward()
+    assert scale.grad is None, "the norm was not used"
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_hessians_and_jvps_of_edits_in_place(inplace: bool) -> None:
+    weight, x = torch.randn(3, 3), torch.randn(4, 3)
+
+    def loss(functional: object, inplace: bool) -> Callable[[Tensor], Tensor]:
+        return lambda x: functional.relu(functional.linear(x, weight), inplace).square().sum()  # type: ignore[attr-defined]
+
+    found = torch.func.hessian(loss(F, inplace))(x)
+    torch.testing.assert_close(found, torch.func.hessian(loss(torch.nn.functional, False))(x))
+    layer = nn.Linear(1, 4)
+    _, moved = torch.func.jvp(lambda x: F.silu(layer(x), inplace), (torch.ones(1),), (torch.ones(1),))
+    assert moved.shape == (4,)
+
+
+def test_edits_of_what_vmap_gives() -> None:
+    layer = nn.ConvTranspose2d(1, 1, 1, stride=2, dilation=2)
+    found = torch.func.vmap(lambda x: layer(x).mul_(2))(torch.ones(2, 1, 3, 3))
+    torch.testing.assert_close(found, torch.stack([layer(torch.ones(1, 3, 3)) * 2] * 2))
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_writes_through_views_under_torch_func(explicit: bool) -> None:
+    def function(x: Tensor) -> Tensor:
+        if explicit:
+            with mb.explicit():
+                y = x * 1.0
+                y.view(-1).mul_(0.5)
+                return (y * y).sum()
+        y = F.mul(x, 1.0)
+        F.reshape(y, (-1,)).mul_(0.5)
+        return F.mul(y, y).sum()
+
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(torch.func.grad(function)(x), 0.5 * x)
