@@ -49,7 +49,7 @@ class Draft:
         self.values: list[str] = []
         self.over = False  # torch has raised: nothing can follow
         self.random_numbers = False
-        self.twice = False  # the backward is differentiated
+        self.smooth = False  # at a kink torch's second derivatives, and those from left to right, follow no rule
         together = {name: eval(code, {"nn": nn}) for name, code in TOGETHER.items()}
         functions = types.SimpleNamespace(**(vars(torch) | vars(nn.functional) | together))
         self.meta: dict[str, Any] = {"torch": torch, "nn": nn, "m": [], "F": functions}

@@ -36,6 +36,8 @@ TORCH_CANNOT = (
     "not been implemented",
     "we do not yet support",
     "that does not support it",
+    "we do not yet support aten::",
+    "already unpacked once",
     "Setting a forward grad that itself has a forward gradient",
     "Inference tensors cannot be saved for backward",
     "Cannot ask for different inplace randomness",
@@ -130,13 +132,16 @@ def judge(program: Program) -> Failure | None:
 
 
 def once(runner: Runner, seed: int) -> Failure | None:
+    modes = runner.program.modes
     theirs, refused = runner.run(False, seed)
     if refused is not None and any(words in str(refused) for words in TORCH_CANNOT):
         return None
+    if modes.hooks == "mutation" and "rrelu" in runner.program.script().lower():
+        return None  # whose forward writes its noise, of which torch keeps a copy from before
     ours, error = runner.run(True, seed)
     if error is None and refused is None:
         failure = differing(runner, seed, theirs, ours)
-        if failure is not None and runner.program.modes.hooks in UNCHECKED:
+        if failure is not None and modes.hooks in UNCHECKED:
             _, plainly = Runner(runner.program.with_modes(hooks=None)).run(False, seed)
             if plainly is not None and OVERWRITTEN in str(plainly):
                 return None
@@ -160,7 +165,7 @@ def right_all_the_same(program: Program, seed: int, ours: dict[str, Any]) -> boo
     have saved it.)"""
     if program.modes.ask in TRANSFORM and program.modes.ask != "func_grad":
         return True  # where torch cannot keep copies
-    if "rrelu" in program.script().lower():  # whose forward writes its noise: torch keeps a copy of it from before
+    if "rrelu" in program.script().lower():
         return True
     keeping = Runner(program.with_modes(hooks="mutation", ask=program.modes.ask.replace("func_grad", "backward")))
     theirs, refused = keeping.run(False, seed)
@@ -177,6 +182,8 @@ def differing(runner: Runner, seed: int, theirs: dict[str, Any], ours: dict[str,
     if theirs.keys() != ours.keys():
         return Failure("differs", "results", f"{sorted(theirs.keys() ^ ours.keys())} on one side only")
     for name in theirs:
+        if name.startswith("buffer") and runner.program.modes.checkpoint and runner.program.modes.ask in SECOND:
+            continue  # how often a part runs again there is torch's affair
         if (problem := unlike(theirs[name], ours[name], runner.program, name)) is not None:
             return Failure("differs", name, f"{name}: {problem}")
     far = {n: off for n in theirs if (off := distance(theirs[n], ours[n])) is not None}

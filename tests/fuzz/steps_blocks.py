@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from .draft import Draft, Reject
 from .steps_layers import joined
 
@@ -21,9 +23,14 @@ def embedding(d: Draft) -> None:
         d.add(f"F.embedding({joined('{0}, {1}', options)})", value, d.other((count, width)))
 
 
+def few_tokens(value: Tensor) -> bool:
+    """Whether the scores of attention over any axis but the last would be small."""
+    return 2 <= value.dim() <= 4 and max(value.shape[:-1]) <= 512
+
+
 def attention(d: Draft) -> None:
     if d.chance(0.4):
-        value = d.with_axes(2, 4)
+        value = d.pick(few_tokens)
         *rest, width = d.shape(value)
         tokens = d.one_of(rest[-1], d.size())
         key = d.other((*rest[:-1], tokens, width))
@@ -35,7 +42,7 @@ def attention(d: Draft) -> None:
         mask = d.new((rest[-1], tokens), d.one_of("normal", "mask")) if "{3}" in options else value
         d.add(f"F.scaled_dot_product_attention({joined('{0}, {1}, {2}', options)})", value, key, v, mask)
         return
-    value = d.with_axes(2, 3)
+    value = d.pick(lambda t: few_tokens(t) and t.dim() < 4)
     width = d.shape(value)[-1]
     heads = math.gcd(width, d.one_of(1, 2, 4)) or 1
     dropped = d.one_of("0.0", "0.0", "0.2")
