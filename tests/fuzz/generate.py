@@ -47,6 +47,7 @@ FAMILIES: dict[Callable[[Draft], None], float] = {
     blocks.again: 2,
     blocks.block: 2,
     blocks.wrapped: 0.7,
+    blocks.recurrent: 0.4,
 }
 LOSSES = (losses.pair_loss, losses.classes, losses.binary)
 
@@ -56,6 +57,7 @@ ASKS = {
     "some": 1, "batched": 0.5, "edited": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2,
     "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1, "vmap": 1, "vmap_grad": 1, "jacrev": 0.7, "jacfwd": 0.7,
     "jacobian": 0.7, "hessian": 1, "functional_call": 1, "dual": 0.7, "double_trick": 0.7, "hvp": 0.5,
+    "train": 2, "no_grad": 0.3, "inference": 0.3,
 }  # fmt: skip
 SMALL = ("jacrev", "jacfwd", "jacobian", "hessian")
 
@@ -116,7 +118,7 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
     changes["loss"] = rng.choice(["sum", "random", "square", "mean", "transposed", "flipped"])
     for _ in range(rng.choice([0, 1, 1, 2])):
         which = rng.choice(
-            ["saving", "checkpoint", "hooks", "autocast", "watch", "between", "eval", "formula", "threads"]
+            ["saving", "checkpoint", "hooks", "autocast", "watch", "between", "eval", "formula", "threads", "tied"]
         )
         if which == "saving":
             changes["saving"] = rng.choice(["off", "exact", "int4", "bf16", "int8"])
@@ -137,6 +139,8 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
             changes["training"] = False
         elif which == "formula":
             changes["formula"] = True
+        elif which == "tied":
+            changes["tied"] = True
         elif which == "threads":
             changes["threads"] = 3
     if compiled and rng.random() > 0.98:

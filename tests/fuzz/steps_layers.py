@@ -64,6 +64,8 @@ def activation(d: Draft) -> None:
     d.random_numbers |= name == "rrelu"
     if d.chance(0.5):
         d.layer(f"nn.{CLASSES[name]}({options})", value)
+    elif name in (*METHODS, "softmax", "log_softmax") and d.chance(0.5):
+        d.add(d.one_of(f"{{0}}.{name}({options})", f"torch.{name}({joined('{0}', options)})"), value)
     else:
         options = joined(options, d.one_of("training=True", "") if name == "rrelu" else "")
         d.add(f"F.{name}({joined('{0}', options)})", value)
