@@ -38,6 +38,7 @@ TORCH_CANNOT = (
     "that does not support it",
     "we do not yet support aten::",
     "already unpacked once",
+    "backward through the graph a second time",
     "Setting a forward grad that itself has a forward gradient",
     "Inference tensors cannot be saved for backward",
     "Cannot ask for different inplace randomness",
@@ -53,7 +54,8 @@ compare."""
 OVERWRITTEN = "modified by an inplace operation"
 
 UNCHECKED = ("identity", "copy_back", "save_on_cpu")
-"""Hooks that give torch back the saved tensor, whose version it does not check: garbage where it is overwritten."""
+"""Hooks that give torch back the saved tensor, whose version it does not check, as it does not under a checkpoint:
+garbage where it is overwritten."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ def once(runner: Runner, seed: int) -> Failure | None:
     ours, error = runner.run(True, seed)
     if error is None and refused is None:
         failure = differing(runner, seed, theirs, ours)
-        if failure is not None and modes.hooks in UNCHECKED:
-            _, plainly = Runner(runner.program.with_modes(hooks=None)).run(False, seed)
+        if failure is not None and (modes.hooks in UNCHECKED or modes.checkpoint):
+            _, plainly = Runner(runner.program.with_modes(hooks=None, checkpoint=None)).run(False, seed)
             if plainly is not None and OVERWRITTEN in str(plainly):
                 return None
         return failure
