@@ -74,9 +74,11 @@ def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Pro
 
 def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
     modes = draw_modes(rng, compiled)
+    if modes.hooks == "mutation" and modes.ask == "edited":
+        modes = replace(modes, ask="twice")
     if modes.checkpoint and (modes.between or modes.ask == "edited"):  # what is run again would see other numbers
         modes = replace(modes, between=None, ask="backward" if modes.ask == "edited" else modes.ask)
-    if modes.ask in ("vmap", "vmap_grad"):  # under autocast some of torch's own rules for them fail
+    if modes.ask in ("vmap", "vmap_grad", "jvp", "dual", "jacfwd", "hessian"):  # torch's own fail under autocast
         modes = replace(modes, autocast=None)
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 from .judge import Failure, judge
 from .modes import Modes
-from .program import Input, Program, Step
+from .program import FLOATS, Input, Program, Step
 
 
 def shrink(program: Program, failure: Failure, seconds: float = 120) -> tuple[Program, Failure]:
@@ -95,7 +95,7 @@ def simpler(given: Input) -> Iterator[Input]:
         yield replace(given, layout="plain")
     if given.grad:
         yield replace(given, grad=False)
-    if given.floating and given.kind != "normal":
+    if given.kind in FLOATS[1:]:
         yield replace(given, kind="normal")
 
 
