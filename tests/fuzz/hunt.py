@@ -42,7 +42,8 @@ class Worker:
     pipe: Connection
     number: int = 0
     since: float = 0.0
-    failing: tuple[Program, Failure] | None = None  # what it is shrinking
+    program: Program | None = None  # what it runs
+    failure: Failure | None = None  # what it makes small
 
 
 @dataclass
@@ -68,6 +69,7 @@ def work(
     while (number := pipe.recv()) is not None:
         try:
             program = drawn(seed, number, compiled, focus).with_modes(**only)
+            pipe.send(("drawn", program, None))
             failure = judge(program)
         except Exception:
             pipe.send(("broken", number, traceback.format_exc()))
@@ -109,7 +111,7 @@ def hunt(
         if time.monotonic() > end or (programs is not None and following >= programs):
             worker.pipe.send(None)
             return False
-        worker.number, worker.since, worker.failing = following, time.monotonic(), None
+        worker.number, worker.since, worker.program, worker.failure = following, time.monotonic(), None, None
         following += 1
         worker.pipe.send(worker.number)
         return True
@@ -134,8 +136,9 @@ def hunt(
                     worker.process.join()
                     failed = f"the process died with status {worker.process.exitcode}"
                 else:
-                    if word == "failed":  # it shrinks now
-                        worker.since, worker.failing = time.monotonic() + shrinking, (program, failure)
+                    if word in ("drawn", "failed"):
+                        worker.program, worker.failure = program, failure
+                        worker.since = time.monotonic() + (shrinking if failure else 0)
                         continue
                     if word == "broken":  # the test itself
                         raise RuntimeError(f"seed {seed}, program {program}: {failure}")
@@ -151,8 +154,8 @@ def hunt(
                 failed = f"no end after {PATIENCE} s"
             if failed:
                 result.programs += 1
-                crashed = drawn(seed, worker.number, compiled, focus), Failure("crash", failed, failed)
-                note(worker.number, *(worker.failing or crashed))
+                if worker.program is not None:  # else torch has died of it while it was drawn
+                    note(worker.number, worker.program, worker.failure or Failure("crash", failed, failed))
                 workers.remove(worker)
                 fresh = start()
                 if feed(fresh):

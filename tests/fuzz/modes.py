@@ -142,7 +142,8 @@ MUTATION = "torch.autograd.graph.allow_mutation_on_saved_tensors()"  # around th
 # What watches: lines before the forward, and behind it.
 WATCH = {
     "anomaly": ("", ""),
-    "tensor_hooks": ("", "_ = [v.register_hook(lambda g: g * 2) for v in y if v.requires_grad]"),
+    # a view whose base was written to: torch crashes unless the view's node is asked for before
+    "tensor_hooks": ("", "_ = [(v.grad_fn, v.register_hook(lambda g: g * 2)) for v in y if v.requires_grad]"),
     "module_hooks": (
         """for c in m:
     c.register_forward_hook(lambda c, i, o: None)

@@ -125,8 +125,8 @@ def around(d: Draft) -> None:
     """What stands around a call: hooks, values without a graph, new leaves."""
     value = d.pick()
     code, makes = d.one_of(
-        ("{0}.requires_grad and {0}.register_hook(lambda g: g * 2)", 0),
-        ("{0}.requires_grad and {0}.retain_grad()", 0),
+        ("{0}.requires_grad and ({0}.grad_fn, {0}.register_hook(lambda g: g * 2))", 0),
+        ("{0}.requires_grad and ({0}.grad_fn, {0}.retain_grad())", 0),
         ("{0}.detach().requires_grad_()", 1),
         ("torch.no_grad()(lambda: F.tanh({0}))()", 1),
         ("torch.no_grad()(lambda: F.reshape({0}, (-1,)))()", 1),
