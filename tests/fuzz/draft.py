@@ -12,7 +12,7 @@ import torch
 import torch.nn.utils.prune
 from torch import Tensor, nn
 
-from .program import TOGETHER, Input, Step
+from .program import SQUARE, TOGETHER, Input, Step
 
 
 class Reject(Exception):
@@ -49,10 +49,12 @@ class Draft:
         self.values: list[str] = []
         self.over = False  # torch has raised: nothing can follow
         self.random_numbers = False
-        self.twice = False  # the backward is differentiated
+        self.smooth = False  # at a kink torch's second derivatives, and those from left to right, follow no rule
         together = {name: eval(code, {"nn": nn}) for name, code in TOGETHER.items()}
         functions = types.SimpleNamespace(**(vars(torch) | vars(nn.functional) | together))
-        self.meta: dict[str, Any] = {"torch": torch, "nn": nn, "m": [], "F": functions}
+        own: dict[str, Any] = {"torch": torch}
+        exec(SQUARE, own)
+        self.meta: dict[str, Any] = {"Square": own["Square"], "torch": torch, "nn": nn, "m": [], "F": functions}
 
     # choices
 
@@ -136,7 +138,7 @@ class Draft:
     def layer(self, code: str, *at: str, call: str = "{m}({0})") -> str:
         """A module, or one that is there already and is made by the same code."""
         known = [k for k, made in enumerate(self.modules) if made == code]
-        if known and self.rng.random() < 0.6:
+        if known and self.rng.random() < 0.5:
             return self.add(call, *at, module=known[0])
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")

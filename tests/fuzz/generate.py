@@ -47,6 +47,7 @@ FAMILIES: dict[Callable[[Draft], None], float] = {
     blocks.again: 2,
     blocks.block: 2,
     blocks.wrapped: 0.7,
+    blocks.recurrent: 0.4,
 }
 LOSSES = (losses.pair_loss, losses.classes, losses.binary)
 
@@ -56,6 +57,7 @@ ASKS = {
     "some": 1, "batched": 0.5, "edited": 0.5, "double": 4, "double_backward": 0.5, "forward": 0.2,
     "func_grad": 1.5, "func_vjp": 0.7, "jvp": 1, "vmap": 1, "vmap_grad": 1, "jacrev": 0.7, "jacfwd": 0.7,
     "jacobian": 0.7, "hessian": 1, "functional_call": 1, "dual": 0.7, "double_trick": 0.7, "hvp": 0.5,
+    "train": 2, "no_grad": 0.3, "inference": 0.3,
 }  # fmt: skip
 SMALL = ("jacrev", "jacfwd", "jacobian", "hessian")
 
@@ -74,12 +76,13 @@ def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
     modes = draw_modes(rng, compiled)
     if modes.checkpoint and (modes.between or modes.ask == "edited"):  # what is run again would see other numbers
         modes = replace(modes, between=None, ask="backward" if modes.ask == "edited" else modes.ask)
+    if modes.ask in ("vmap", "vmap_grad"):  # under autocast some of torch's own rules for them fail
+        modes = replace(modes, autocast=None)
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
-    d.twice = modes.ask in SECOND
-    # at a kink torch's second derivatives, and those from left to right, follow no rule
-    kinds = ["normal", "normal", "linspace", "large"] if d.twice or modes.ask in TRANSFORM else list(FLOATS)
-    d.new(first_shape(rng, large), rng.choice(kinds), grad=True)
+    d.smooth = modes.ask in SECOND or modes.ask in TRANSFORM
+    kinds = ["normal", "normal", "large"] if d.smooth else FLOATS
+    d.new(first_shape(rng, large) or ((3,) if d.smooth else ()), rng.choice(kinds), grad=True)
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())
     if rng.random() > 0.8:  # a leaf cannot be written into, nor its views: often begin with a value that can
@@ -115,7 +118,7 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
     changes["loss"] = rng.choice(["sum", "random", "square", "mean", "transposed", "flipped"])
     for _ in range(rng.choice([0, 1, 1, 2])):
         which = rng.choice(
-            ["saving", "checkpoint", "hooks", "autocast", "watch", "between", "eval", "formula", "threads"]
+            ["saving", "checkpoint", "hooks", "autocast", "watch", "between", "eval", "formula", "threads", "tied"]
         )
         if which == "saving":
             changes["saving"] = rng.choice(["off", "exact", "int4", "bf16", "int8"])
@@ -136,6 +139,8 @@ def draw_modes(rng: random.Random, compiled: bool) -> Modes:
             changes["training"] = False
         elif which == "formula":
             changes["formula"] = True
+        elif which == "tied":
+            changes["tied"] = True
         elif which == "threads":
             changes["threads"] = 3
     if compiled and rng.random() > 0.98:

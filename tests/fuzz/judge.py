@@ -28,7 +28,7 @@ SENSITIVITY = 16
 """What torch's own result moves by, where its inputs move by one rounding or its dtype is float64, is how well the
 program determines its numbers at all (a norm of two equal numbers: hardly). Ours may be off by this many times that."""
 
-FLOOR = 1e-12
+FLOOR = 1e-11
 """What float64 may be off by where torch has zero: what cancels leaves a rounding, times 1 / sqrt(eps) of a norm."""
 
 TORCH_CANNOT = (
@@ -36,6 +36,9 @@ TORCH_CANNOT = (
     "not been implemented",
     "we do not yet support",
     "that does not support it",
+    "we do not yet support aten::",
+    "already unpacked once",
+    "backward through the graph a second time",
     "Setting a forward grad that itself has a forward gradient",
     "Inference tensors cannot be saved for backward",
     "Cannot ask for different inplace randomness",
@@ -51,7 +54,8 @@ compare."""
 OVERWRITTEN = "modified by an inplace operation"
 
 UNCHECKED = ("identity", "copy_back", "save_on_cpu")
-"""Hooks that give torch back the saved tensor, whose version it does not check: garbage where it is overwritten."""
+"""Hooks that give torch back the saved tensor, whose version it does not check, as it does not under a checkpoint:
+garbage where it is overwritten."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +134,17 @@ def judge(program: Program) -> Failure | None:
 
 
 def once(runner: Runner, seed: int) -> Failure | None:
+    modes = runner.program.modes
     theirs, refused = runner.run(False, seed)
     if refused is not None and any(words in str(refused) for words in TORCH_CANNOT):
         return None
+    if modes.hooks == "mutation" and "rrelu" in runner.program.script().lower():
+        return None  # whose forward writes its noise, of which torch keeps a copy from before
     ours, error = runner.run(True, seed)
     if error is None and refused is None:
         failure = differing(runner, seed, theirs, ours)
-        if failure is not None and runner.program.modes.hooks in UNCHECKED:
-            _, plainly = Runner(runner.program.with_modes(hooks=None)).run(False, seed)
+        if failure is not None and (modes.hooks in UNCHECKED or modes.checkpoint):
+            _, plainly = Runner(runner.program.with_modes(hooks=None, checkpoint=None)).run(False, seed)
             if plainly is not None and OVERWRITTEN in str(plainly):
                 return None
         return failure
@@ -160,7 +167,7 @@ def right_all_the_same(program: Program, seed: int, ours: dict[str, Any]) -> boo
     have saved it.)"""
     if program.modes.ask in TRANSFORM and program.modes.ask != "func_grad":
         return True  # where torch cannot keep copies
-    if "rrelu" in program.script().lower():  # whose forward writes its noise: torch keeps a copy of it from before
+    if "rrelu" in program.script().lower():
         return True
     keeping = Runner(program.with_modes(hooks="mutation", ask=program.modes.ask.replace("func_grad", "backward")))
     theirs, refused = keeping.run(False, seed)
@@ -174,6 +181,8 @@ def right_all_the_same(program: Program, seed: int, ours: dict[str, Any]) -> boo
 
 def differing(runner: Runner, seed: int, theirs: dict[str, Any], ours: dict[str, Any]) -> Failure | None:
     """The first result that is another one."""
+    if runner.program.modes.checkpoint and runner.program.modes.ask in SECOND:  # how often a part runs again there
+        theirs, ours = ({n: v for n, v in found.items() if "buffer" not in n} for found in (theirs, ours))
     if theirs.keys() != ours.keys():
         return Failure("differs", "results", f"{sorted(theirs.keys() ^ ours.keys())} on one side only")
     for name in theirs:
@@ -240,12 +249,12 @@ def allowed(
     runner: Runner, seed: int, theirs: dict[str, Any], ours: dict[str, Any], strict: bool = False
 ) -> dict[str, float]:
     """How far each result may be off."""
-    modes = runner.program.modes
-    eps = EPS[modes.autocast or modes.dtype]
+    dtype = runner.program.precision()
+    eps = EPS[dtype]
     floor = FLOOR * eps / EPS["float64"]
-    roundings = ROUNDINGS[modes.autocast or modes.dtype]
+    roundings = ROUNDINGS[dtype]
     limits = {n: roundings * eps * largest(v) for n, v in theirs.items() if isinstance(v, Tensor)}
-    if modes.dtype == "float64":
+    if dtype == "float64":
         limits = {n: max(limit, floor) for n, limit in limits.items()}
     else:
         limits = {n: limit or floor for n, limit in limits.items()}
@@ -253,7 +262,7 @@ def allowed(
         return limits
     moved, again = runner.run(False, seed, moved=eps), runner.run(True, seed, moved=eps)
     others = [(theirs, moved), (ours, again)]
-    if modes.dtype != "float64":
+    if dtype != "float64":
         truth = Runner(runner.program.with_modes(dtype="float64", autocast=None)).run(False, seed)
         others.append((theirs, truth))
     group = {n: n.split()[0] for n in limits}

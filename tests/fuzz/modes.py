@@ -29,6 +29,7 @@ class Modes:
     training: bool = True
     frozen: tuple[int, ...] = ()
     threads: int = 1
+    tied: bool = False
 
     @property
     def lossy(self) -> bool:
@@ -112,6 +113,16 @@ found['hvp'] = torch.autograd.functional.hvp(g, tuple(floats), tuple(noise(v) fo
     "dual": """with forward_ad.dual_level():
     y = f(*[forward_ad.make_dual(v, noise(v)) for v in floats])
     found['tangents'] = [forward_ad.unpack_dual(v).tangent for v in y]""",
+    "train": """params = [*m.parameters(), *[v for v in x if v.requires_grad]]
+optimizer = torch.optim.SGD(params, 0.01, momentum=0.9)
+for _ in range(3):
+    optimizer.zero_grad()
+    loss(program(F, m, *x)).backward()
+    optimizer.step()
+found |= {f'trained {k}': p for k, p in enumerate(params)}""",
+    "no_grad": "with torch.no_grad():\n    found |= {f'y{k}': v for k, v in enumerate(program(F, m, *x))}",
+    "inference": """with torch.inference_mode():
+    found |= {f'y{k}': v.clone() for k, v in enumerate(program(F, m, *x))}""",
     "compile": """torch._dynamo.reset()
 floats = [v.requires_grad_() for v in floats]
 y = torch.compile(f, backend='aot_eager')(*floats)

@@ -87,12 +87,14 @@ class Program:
         parts = [
             f"DTYPE, SEED = torch.{self.modes.dtype}, 0",
             "THEIRS = vars(torch) | vars(nn.functional)",
+            *([SQUARE] if "Square." in codes else []),
             *(f'THEIRS["{name}"] = {code}' for name, code in TOGETHER.items() if name in codes),
             "OURS = THEIRS | {name: getattr(mb.functional, name) for name in mb.functional.__all__}",
             "",
             "def modules():",
             "    torch.manual_seed(SEED)",
             f"    m = nn.ModuleList([{', '.join(self.modules)}])",
+            *self.ties(),
             *([MOVED] if self.modules else []),
             *(["    m.eval()"] if not self.modes.training else []),
             *([f"    m[{k}].requires_grad_(False)" for k in self.modes.frozen if k < len(self.modules)]),
@@ -112,6 +114,12 @@ class Program:
             run_function(self),
         ]
         return "\n".join(parts)
+
+    def ties(self) -> list[str]:
+        """Layers of one kind and size that share their weight."""
+        places = [k for k, code in enumerate(self.modules) if code.startswith("nn.Linear(")]
+        pairs = [(i, j) for i in places for j in places if i < j and self.modules[i] == self.modules[j]]
+        return [f"    m[{j}].weight = m[{i}].weight" for i, j in pairs] if self.modes.tied else []
 
     def body(self) -> list[str]:
         """The steps; those under a checkpoint as a function of the values that they read."""
@@ -143,6 +151,14 @@ class Program:
         """The whole script, which prints what differs."""
         return f"{IMPORTS}\n{self.script()}\n{COMPARISON}"
 
+    def precision(self) -> str:
+        """The coarsest dtype in which numbers are rounded."""
+        codes = " ".join(step.code for step in self.steps)
+        for dtype, method in (("bfloat16", ".bfloat16()"), ("float16", ".half()"), ("float32", ".float()")):
+            if dtype in (self.modes.dtype, self.modes.autocast) or method in codes:
+                return dtype
+        return "float64"
+
     def with_modes(self, **changes: object) -> Program:
         return replace(self, modes=replace(self.modes, **changes))  # type: ignore[arg-type]
 
@@ -166,6 +182,18 @@ TOGETHER = {
     "add_rms_norm": "lambda x, y, *a: (nn.functional.rms_norm(s := x + y, *a), s)",
     "bias_activation": "lambda x, b, name: getattr(nn.functional, name)(x + b)",
 }
+
+SQUARE = """class Square(torch.autograd.Function):  # a node of the user's
+    @staticmethod
+    def forward(x):
+        return x * x
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+    @staticmethod
+    def backward(ctx, delta):
+        return 2 * ctx.saved_tensors[0] * delta
+"""
 
 MOVED = """    for p in m.parameters():  # off the initial values, where many gradients are simple
         p.data.add_(torch.randn_like(p), alpha=0.1)"""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from .draft import Draft, Reject
 from .steps_layers import joined
 
@@ -21,9 +23,14 @@ def embedding(d: Draft) -> None:
         d.add(f"F.embedding({joined('{0}, {1}', options)})", value, d.other((count, width)))
 
 
+def few_tokens(value: Tensor) -> bool:
+    """Whether the scores of attention over any axis but the last would be small."""
+    return 2 <= value.dim() <= 4 and max(value.shape[:-1]) <= 512
+
+
 def attention(d: Draft) -> None:
     if d.chance(0.4):
-        value = d.with_axes(2, 4)
+        value = d.pick(few_tokens)
         *rest, width = d.shape(value)
         tokens = d.one_of(rest[-1], d.size())
         key = d.other((*rest[:-1], tokens, width))
@@ -35,7 +42,7 @@ def attention(d: Draft) -> None:
         mask = d.new((rest[-1], tokens), d.one_of("normal", "mask")) if "{3}" in options else value
         d.add(f"F.scaled_dot_product_attention({joined('{0}, {1}, {2}', options)})", value, key, v, mask)
         return
-    value = d.with_axes(2, 3)
+    value = d.pick(lambda t: few_tokens(t) and t.dim() < 4)
     width = d.shape(value)[-1]
     heads = math.gcd(width, d.one_of(1, 2, 4)) or 1
     dropped = d.one_of("0.0", "0.0", "0.2")
@@ -45,6 +52,10 @@ def attention(d: Draft) -> None:
     if kind == "MultiheadAttention":
         code = f"nn.MultiheadAttention({joined(f'{width}, {heads}', f'dropout={dropped}', batch_first)})"
         weights = d.one_of("", ", need_weights=False")
+        if d.chance(0.3):
+            mask = d.new(2 * (d.shape(value)[-2 if batch_first or len(d.shape(value)) == 2 else 0],), "mask")
+            d.layer(code, value, mask, call=f"{{m}}({{0}}, {{0}}, {{0}}, attn_mask=~{{1}}{weights})[0]")
+            return
         other = d.one_of(value, d.other(d.shape(value)))
         result = d.one_of("[0]", "[0]", "[1]") if not weights else "[0]"
         d.layer(code, value, other, call=f"{{m}}({{0}}, {{1}}, {{1}}{weights}){result}")
@@ -57,7 +68,13 @@ def attention(d: Draft) -> None:
         d.one_of("", "", "bias=False"),
     )
     if kind.endswith("EncoderLayer"):
-        d.layer(f"nn.{kind}({options})", value)
+        code = f"nn.{kind}({options})"
+        code = d.one_of(code, code, f"nn.TransformerEncoder({code}, 2)")
+        if batch_first and len(d.shape(value)) == 3 and d.chance(0.3):
+            mask = d.new(d.shape(value)[:2], "mask")
+            d.layer(code, value, mask, call="{m}({0}, src_key_padding_mask=~{1})")
+        else:
+            d.layer(code, value)
     else:
         d.layer(f"nn.{kind}({options})", value, d.other(d.shape(value)), call="{m}({0}, {1})")
 
@@ -129,4 +146,12 @@ def wrapped(d: Draft) -> None:
             f"nn.utils.prune.l1_unstructured({layer}, 'weight', 2)",
         ),
         value,
+    )
+
+
+def recurrent(d: Draft) -> None:
+    """A layer that stays torch's own."""
+    value = d.pick(lambda t: t.dim() == 3 and t.shape[1] <= 16 and t.shape[2] <= 64)
+    d.layer(
+        f"nn.{d.one_of('GRU', 'LSTM')}({d.shape(value)[-1]}, {d.size()}, batch_first=True)", value, call="{m}({0})[0]"
     )

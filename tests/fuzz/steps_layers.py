@@ -64,6 +64,8 @@ def activation(d: Draft) -> None:
     d.random_numbers |= name == "rrelu"
     if d.chance(0.5):
         d.layer(f"nn.{CLASSES[name]}({options})", value)
+    elif name in (*METHODS, "softmax", "log_softmax") and d.chance(0.5):
+        d.add(d.one_of(f"{{0}}.{name}({options})", f"torch.{name}({joined('{0}', options)})"), value)
     else:
         options = joined(options, d.one_of("training=True", "") if name == "rrelu" else "")
         d.add(f"F.{name}({joined('{0}', options)})", value)
@@ -102,7 +104,7 @@ def dropout(d: Draft) -> None:
         name, (0, 5)
     )
     value = d.with_axes(least, most)
-    inplace = d.one_of("", "inplace=True")
+    inplace = "" if p == 0 else d.one_of("", "inplace=True")
     if d.chance(0.5):
         d.layer(f"nn.{name}({joined(str(p), inplace)})", value)
     else:
@@ -131,6 +133,8 @@ def bilinear(d: Draft) -> None:
 
 
 def prelu(d: Draft) -> None:
+    if d.smooth and d.steps:
+        raise Reject  # behind a ReLU its input has zeros
     value = d.pick()
     channels = d.shape(value)[1] if len(d.shape(value)) > 1 else 1
     if d.chance(0.5):

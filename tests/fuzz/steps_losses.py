@@ -41,7 +41,7 @@ def binary(d: Draft) -> None:
     target = d.new(shape, "uniform")
     weight = d.new(d.one_of(shape, shape[-1:]), "uniform", grad=False)
     options = d.one_of("", "", "weight={2}")
-    if d.chance(0.5) and not d.twice:  # there torch adds 1e-12
+    if d.chance(0.5) and not d.smooth:  # in the second derivative torch adds 1e-12
         # a probability that rounds to 1 has no digits left in 1 - p
         code = "F.binary_cross_entropy(F.sigmoid({0}.clamp(-4, 4)), {1}, "
     else:

@@ -95,6 +95,14 @@ def arithmetic(d: Draft) -> None:
         "{0} / (1 + {1} * {1})",
         f"{number} / (1 + {{0}} * {{0}})",
         "F.mul({0}, {0})",
+        "{0}.sub({1}, alpha=2)",
+        "torch.multiply({0}, {1})",
+        "{0}.div(3.0)",
+        "torch.rsub({0}, {1})",
+        "{0}.__rsub__(1.0)",
+        "torch.true_divide({0}, 2)",
+        "F.add(2.0, {0})",
+        "F.sub(1, {0})",
         "{0} + {0}",
         "F.cat([{0}, {0}], -1)",
         "torch.stack([{0}, {0}])",
@@ -146,6 +154,9 @@ def reduction(d: Draft) -> None:
     value = d.pick()
     i = d.axis(value) if d.shape(value) else None
     name = d.one_of("sum", "mean")
+    if i is not None and d.chance(0.3):
+        d.add(f"{{0}}.{name}({i}, keepdim=True)", value)
+        return
     code = d.one_of(f"F.{name}({{0}}, {i})", f"F.{name}({{0}}, {i}, True)", f"{{0}}.{name}()", f"F.{name}({{0}})")
     d.add(code, value)
 
@@ -168,6 +179,7 @@ def only_torchs(d: Draft) -> None:
     """Functions without a rule, between rules."""
     value = d.pick()
     codes = ["torch.exp(-{0} * {0})", "torch.sin({0})", "{0}.abs()", "{0}.clamp(-1, 1)", "{0}.square()"]
+    codes += ["{0}.float()", "{0}.double()", "{0}.bfloat16()", "Square.apply({0})", "Square.apply({0})"]
     codes += ["torch.where({0} > 0, {0}, 0.5)", "{0}.double().to({0}.dtype)", "{0}.masked_fill({0} > 1, 0.0)"]
     if d.shape(value):
         i = d.axis(value)
@@ -224,7 +236,7 @@ def write_into_view(d: Draft) -> None:
         name = d.one_of("relu", "elu", "celu", "silu", "hardswish", "leaky_relu")
         code = f"F.{name}({seen}, inplace=True)"
     if d.chance(0.1):
-        code = d.one_of("{0}[0] = 0.5", "{0}[..., 0] = {0}[..., -1].clone()", "{0}[{0} > 0] = 0.0")
+        code = d.one_of("{0}[0] = 0.5", "{0}[..., 0] = {0}[..., -1].clone()", "{0}[{0} > 0] = 0.0", "{0}[[0]] += 1.0")
     if d.chance(0.15):
         code = "with torch.no_grad(): " + code
     d.add(code, value, makes=0)
