@@ -81,6 +81,7 @@ def test_a_profile_names_kernels_and_their_time(monkeypatch: pytest.MonkeyPatch)
     assert text.splitlines()[-2:] == ["| large | 3 | 4 ms |", "| small | 3 | 1 ms |"]
 
 
+@pytest.mark.slow
 @WITH_TRITON
 @pytest.mark.usefixtures("fake_gpu")
 def test_every_part_runs_dry(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

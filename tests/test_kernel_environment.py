@@ -108,6 +108,7 @@ def test_a_compiler_that_hangs_is_ended_with_what_it_started(
     pytest.fail("the compiler's child runs on")
 
 
+@pytest.mark.slow
 def test_a_child_forked_after_first_use(tmp_path: Path) -> None:
     program = PROGRAM.replace("formula, output", "torch.set_num_threads(1)\nformula, output") + (
         "import os, time\n"

@@ -33,7 +33,11 @@ def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 @WITH_TRITON
 @pytest.mark.parametrize(
     ("tier", "which"),
-    [("not slow", "attention"), ("not slow", "not attention"), pytest.param("slow", "test", marks=pytest.mark.slow)],
+    [
+        ("not slow", "not attention"),
+        pytest.param("not slow", "attention", marks=pytest.mark.slow),
+        pytest.param("slow", "test", marks=pytest.mark.slow),
+    ],
 )
 def test_the_kernels_interpreted(tier: str, which: str) -> None:
     """A process of its own: TRITON_INTERPRET must be set before Triton is imported, and would turn every kernel of this

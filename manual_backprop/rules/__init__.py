@@ -7,7 +7,7 @@ from .batchnorm import BatchNorm, BatchNormEval
 from .bias_activation import BiasActivation
 from .binary_cross_entropy import BCELoss, BCEWithLogitsLoss
 from .convolution import Conv, ConvTranspose
-from .copying import Cast, Copy, Layout, Write
+from .copying import Cast, Copy, Write
 from .cross_entropy import CrossEntropyLoss, NLLLoss
 from .divergence import KLDivLoss, SoftCrossEntropyLoss
 from .dropout import AlphaDropout, Dropout
@@ -69,7 +69,6 @@ __all__ = [
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",
-    "Layout",
     "LeakyReLU",
     "Linear",
     "LinearCrossEntropyLoss",

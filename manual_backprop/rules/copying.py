@@ -1,4 +1,4 @@
-"""Moving values about: Copy, Layout (in memory), Write (in place), Cast (to another dtype).
+"""Moving values about: Copy, Write (in place), Cast (to another dtype).
 
 Write has no tangent: under forward mode `inplace=True` writes without it.
 """
@@ -16,7 +16,7 @@ from ._rule import Rule
 class Copy(Rule):
     """y = x, in new memory
 
-    input, output, delta (*)
+    input, output, delta (*)   order: the axes from the outermost in memory to the innermost; None: as those of x
 
     delta_input = delta
     """
@@ -26,35 +26,9 @@ class Copy(Rule):
     tangent_reads = ()
 
     @staticmethod
-    def forward(input: Tensor) -> Tensor:
-        return input.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None: ...
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        return delta
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return tangents[0].clone()
-
-
-class Layout(Rule):
-    """y = x, in new memory with the axes in another order
-
-    input, output, delta (*)   order: the axes from the outermost in memory to the innermost
-
-    delta_input = delta
-    """
-
-    cheap = True
-    keeps_input = False
-    tangent_reads = ()
-
-    @staticmethod
-    def forward(input: Tensor, order: tuple[int, ...]) -> Tensor:
+    def forward(input: Tensor, order: tuple[int, ...] | None = None) -> Tensor:
+        if order is None:
+            return input.clone()
         back = [order.index(axis) for axis in range(len(order))]
         return torch.empty_like(input.permute(order), memory_format=torch.contiguous_format).permute(back).copy_(input)
 
@@ -67,7 +41,7 @@ class Layout(Rule):
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return Layout.forward(tangents[0], inputs[1])
+        return Copy.forward(tangents[0], *inputs[1:])
 
 
 class Write(Rule):

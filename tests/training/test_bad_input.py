@@ -151,6 +151,7 @@ def test_continuing_where_nothing_was_started_says_so(tmp_path, capsys):
     assert "training digits_mlp, run folder" in shown.out
 
 
+@pytest.mark.slow
 def test_bad_input_ends_the_command_with_status_2_and_no_traceback(tmp_path):
     with start(*arguments("fit", tmp_path, "--data.dataset=minst")) as process:
         shown, _ = process.communicate()

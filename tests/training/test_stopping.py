@@ -17,7 +17,7 @@ from .runs import NET, arguments, last, start
 LONG = ("--trainer.max_epochs=10000", "--run.pictures=false", "--run.test=false", "--run.checkpoint_every=5", *NET)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_training_and_its_line_continues_it(tmp_path, capsys, number):
     with start(*arguments("fit", tmp_path / "my runs", *LONG, "--run.name=a b")) as process:
         for _ in range(2):
