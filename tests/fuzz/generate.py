@@ -83,7 +83,7 @@ def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
     large = modes.ask not in SMALL and rng.random() > 0.45
     d = Draft(rng, getattr(torch, modes.dtype), 400_000 if large else 3_000, 0.04, focus)
     d.smooth = modes.ask in SECOND or modes.ask in TRANSFORM
-    kinds = ["normal", "normal", "large"] if d.smooth else FLOATS
+    kinds = (("normal",) if modes.ask == "train" else ("normal", "normal", "large")) if d.smooth else FLOATS
     d.new(first_shape(rng, large) or ((3,) if d.smooth else ()), rng.choice(kinds), grad=True)
     wanted = rng.randint(1, 7)
     families, weights = list(FAMILIES), list(FAMILIES.values())

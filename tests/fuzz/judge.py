@@ -170,8 +170,8 @@ def once(runner: Runner, seed: int) -> Failure | None:
 def cannot(refused: Exception, modes: Modes) -> bool:
     """Whether torch's error is about torch alone."""
     said = str(refused)
-    dtypes = modes.autocast and modes.ask in TRANSFORM and ("same dtype" in said or "scalar type" in said)
-    return bool(dtypes) or any(words in said for words in TORCH_CANNOT)
+    mixed = "same dtype" in said or "scalar type" in said or "Found dtype" in said
+    return (mixed and modes.ask in TRANSFORM) or any(words in said for words in TORCH_CANNOT)
 
 
 def right_all_the_same(program: Program, seed: int, ours: dict[str, Any]) -> bool:

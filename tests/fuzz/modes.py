@@ -114,7 +114,7 @@ found['hvp'] = torch.autograd.functional.hvp(g, tuple(floats), tuple(noise(v) fo
     y = f(*[forward_ad.make_dual(v, noise(v)) for v in floats])
     found['tangents'] = [forward_ad.unpack_dual(v).tangent for v in y]""",
     "train": """params = [*m.parameters(), *[v for v in x if v.requires_grad]]
-optimizer = torch.optim.SGD(params, 0.01, momentum=0.9)
+optimizer = torch.optim.SGD(params, 0.001, momentum=0.9)
 for _ in range(3):
     optimizer.zero_grad()
     loss(program(F, m, *x)).backward()

@@ -186,7 +186,8 @@ def norm(d: Draft) -> None:
         elif kind == "rms":
             d.add(f"F.rms_norm({{0}}, {normalized}, {{1}}, 1e-5)", value, d.other(normalized))
         else:
-            code = d.one_of("{1}, {2}", "None, {2}", "{1}, None")
+            # differentiated twice, torch forgets a bias without a weight
+            code = d.one_of("{1}, {2}", "{1}, None" if d.smooth else "None, {2}", "{1}, None")
             d.add(f"F.layer_norm({{0}}, {normalized}, {code})", value, d.other(normalized), d.other(normalized))
         return
     value = d.with_axes(2, 5)
