@@ -66,7 +66,12 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 def mv(input: Tensor, vec: Tensor) -> Tensor:
-    return F.matmul(input, vec) if (input.dim(), vec.dim()) == (2, 1) else torch.mv(input, vec)
+    if (input.dim(), vec.dim()) != (2, 1):
+        return torch.mv(input, vec)
+    if input.device.type != "cpu":
+        return F.matmul(input, vec)
+    with torch.autocast("cpu", enabled=False):  # which casts nothing for mv there, unlike for matmul
+        return F.matmul(input, vec)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

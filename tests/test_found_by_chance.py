@@ -159,3 +159,18 @@ def test_writes_through_views_under_torch_func(explicit: bool) -> None:
 
     x = torch.randn(3, 4)
     torch.testing.assert_close(torch.func.grad(function)(x), 0.5 * x)
+
+
+def test_attention_over_frozen_queries_in_large_tensors() -> None:
+    query, value = torch.randn(2, 64, 128), torch.randn(2, 64, 128, requires_grad=True)
+    F.scaled_dot_product_attention(query, query, value).sum().backward()
+    expected = torch.nn.functional.scaled_dot_product_attention(query, query, torch.ones_like(query)).sum()
+    torch.testing.assert_close(value.grad.sum(), expected)  # type: ignore[union-attr]
+
+
+def test_a_matrix_times_a_vector_under_autocast() -> None:
+    """torch casts matmul, but not mv, on the CPU: spectral_norm counts on it."""
+    layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2))
+    with mb.explicit(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.mv(torch.ones(2, 3, requires_grad=True), torch.ones(3)).dtype == torch.float32
+        layer(torch.ones(1, 3)).sum().backward()

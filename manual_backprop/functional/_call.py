@@ -100,7 +100,7 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
     if not rule.keeps_input and not (rule.returns_more and recorded and input._is_view()):
         return call(in_place(rule), input, *args)
-    value, *extra = _listed(call(rule, call(Copy, input) if recorded else input, *args))
+    value, *extra = _listed(call(rule, call(Copy, input, None) if recorded else input, *args))
     call(Write, input, value)
     return (input, *extra) if extra else input
 

@@ -15,6 +15,9 @@ from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
 
+FLASH, MATH = SDPBackend.FLASH_ATTENTION.value, SDPBackend.MATH.value
+"""torch's numbers for two of its forwards; as constants, since torch.compile cannot read the enumeration."""
+
 
 def scaled_dot_product_attention(
     query: Tensor,
@@ -38,7 +41,8 @@ def scaled_dot_product_attention(
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
     if not query.dtype == key.dtype == value.dtype:  # autocast makes them one, before torch looks for a fused forward
         query, key, value = cast_arguments("lower", query.device.type, (query, key, value))
-    fused = _torch_fuses(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    backend = _torchs_choice(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    fused = query.device.type == "cpu" and backend == FLASH
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
     query, key, value = _batched_alike(query, key, value)
@@ -47,30 +51,37 @@ def scaled_dot_product_attention(
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
     # without a fused forward torch keeps neither query and key nor the output: they may be edited in place
-    apart = not fused and query.device.type == "cpu" and torch.is_grad_enabled()
+    apart = backend == MATH and torch.is_grad_enabled()
     if apart:
-        query, key = call(rules.Copy, query), call(rules.Copy, key)
+        query, key = call(rules.Copy, query, None), call(rules.Copy, key, None)
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
     if apart:
-        return call(rules.Copy, output)
-    order = tuple(sorted(range(query.dim()), key=query.stride().__getitem__, reverse=True))
-    if query.device.type == "cpu" or order == tuple(range(query.dim())) or query.shape[-1] != output.shape[-1]:
-        return output
-    # as torch's fused forwards lay it out: heads that were views of one tensor are joined as a view again
-    return call(rules.Copy, output, order)
+        return call(rules.Copy, output, None)
+    order = _order(query, output, backend)
+    return output if order is None else call(rules.Copy, output, order)
 
 
-def _torch_fuses(*args: Any) -> bool:
-    """Whether torch would run its fused forward for the CPU: then ours is the same to the last bit."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or args[0].device.type != "cpu":
-        return False
+def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
+    """Which of its forwards torch would run; None where that cannot be asked, or does not matter."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return None
     if forward_ad._current_level >= 0:  # the tangent would have to lie in memory as the fused forward's output does
-        return False
-    if not args[0].numel() or not args[1].numel():
-        return False
+        return None
+    if not query.numel() or not key.numel() or query.device.type not in ("cpu", "cuda"):
+        return None
     *positional, scale, enable_gqa = args
-    choice = torch._fused_sdp_choice(*positional, scale=scale, enable_gqa=enable_gqa)
-    return choice == SDPBackend.FLASH_ATTENTION.value
+    return torch._fused_sdp_choice(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
+
+
+def _order(query: Tensor, output: Tensor, backend: int | None) -> tuple[int, ...] | None:
+    """The order of axes in memory in which torch's fused forwards return (N, H, L, E), from the outermost: heads that
+    were views of one tensor are joined as a view again. None where it is that of the axes, as ours has it."""
+    if query.device.type == "cuda" and backend not in (None, MATH) and query.dim() == 4:
+        return 0, 2, 1, 3
+    if query.device.type == "meta" and query.shape == output.shape:  # as on the CPU, where it is that of the query
+        order = tuple(sorted(range(query.dim()), key=query.stride().__getitem__, reverse=True))
+        return None if order == tuple(range(query.dim())) else order
+    return None
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:

@@ -38,5 +38,9 @@ def embedding(
         )
     if max_norm is not None:
         with torch.no_grad():
-            torch.embedding_renorm_(weight.detach(), input.contiguous(), max_norm, norm_type)
+            table = weight.detach()
+            packed = table.contiguous()  # torch's kernel for CUDA takes any other memory for packed rows
+            torch.embedding_renorm_(packed, input.contiguous(), max_norm, norm_type)
+            if packed is not table:
+                table.copy_(packed)
     return call(rules.Embedding, input, weight, padding_idx, scale_grad_by_freq, sparse)

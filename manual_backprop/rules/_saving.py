@@ -177,7 +177,7 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
 def _saved_output(result: Any, saved: tuple) -> Recipe | None:
     """The recipe of a rule that saves what it returns: the saved tensor."""
     for index, output in enumerate(result if type(result) is tuple else (result,)):
-        if (place := _place(output, saved)) is not None and output.numel() >= LARGE:
+        if output is not None and output.numel() >= LARGE and (place := _place(output, saved)) is not None:
             return Recipe(output, index, output._version, None, [Saved(place)], 0)
     return None
 

@@ -26,11 +26,11 @@ class Copy(Rule):
     tangent_reads = ()
 
     @staticmethod
-    def forward(input: Tensor, order: tuple[int, ...] | None = None) -> Tensor:
+    def forward(input: Tensor, order: tuple[int, ...] | None) -> Tensor:
         if order is None:
             return input.clone()
         back = [order.index(axis) for axis in range(len(order))]
-        return torch.empty_like(input.permute(order), memory_format=torch.contiguous_format).permute(back).copy_(input)
+        return input.permute(order).clone(memory_format=torch.contiguous_format).permute(back)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None: ...
