@@ -123,7 +123,7 @@ def chain(d: Draft) -> None:
 
 def around(d: Draft) -> None:
     """What stands around a call: hooks, values without a graph, new leaves."""
-    value = d.pick()
+    value = d.pick(lambda t: not t._is_view())  # whether a hook stays on a view that is written to is chance
     code, makes = d.one_of(
         ("{0}.requires_grad and ({0}.grad_fn, {0}.register_hook(lambda g: g * 2))", 0),
         ("{0}.requires_grad and ({0}.grad_fn, {0}.retain_grad())", 0),
