@@ -101,7 +101,10 @@ def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
             with contextlib.suppress(Reject):
                 rng.choice([tensors.arithmetic, tensors.write, layers.activation_in_place])(d)
     outputs = [d.values[-1]]
-    if rng.random() > 0.7:
+    if rng.random() > 0.4:  # all that nothing has been made from: else many a step serves for nothing
+        read = {name for step in d.steps for name in step.at if step.out}
+        outputs += [name for step in d.steps for name in step.out if name in d.values and name not in read][-3:]
+    elif rng.random() > 0.5:
         outputs += [d.pick()]
     outputs = [n for n in dict.fromkeys(outputs) if d.tensor(n).is_floating_point()] or ["x0"]
     if d.random_numbers or modes.ask in TRANSFORM:  # the random stream and forward mode's levels are the process's

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-from .modes import SECOND, TRANSFORM, Modes
+from .modes import SECOND, TRANSFORM
 from .program import IMPORTS, Program
-from .refusals import known_refusal
+from .refusals import cannot, known_refusal
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SEEDS = 4
@@ -30,31 +30,6 @@ program determines its numbers at all (a norm of two equal numbers: hardly). Our
 
 FLOOR = 1e-10
 """What float64 may be off by where torch has zero: what cancels leaves a rounding, times 1 / sqrt(eps) of a norm."""
-
-TORCH_CANNOT = (
-    "not implemented",
-    "not been implemented",
-    "we do not yet support",
-    "that does not support it",
-    "we do not yet support aten::",
-    "already unpacked once",
-    "backward through the graph a second time",
-    "of CheckpointFunction is a view",
-    "of BackwardHookFunction is a view",
-    "Can't detach views in-place",
-    "has been detached in-place",
-    "Expected grad_output to have non-zero size",
-    "Setting a forward grad that itself has a forward gradient",
-    "Inference tensors cannot be saved for backward",
-    "Cannot ask for different inplace randomness",
-    "select(): index 0 out of range for tensor of size [0]",
-    "cannot reshape tensor of 0 elements",
-    "backward calculation is triggered with a negative slope",
-    "Expected a proper Tensor but got None",
-)
-"""Where torch has no derivative, fails in making one, or saves what it cannot, this library may do it: nothing to
-compare."""
-
 
 OVERWRITTEN = "modified by an inplace operation"
 
@@ -167,13 +142,6 @@ def once(runner: Runner, seed: int) -> Failure | None:
     if not isinstance(error, type(refused)) and not isinstance(refused, type(error)):
         return Failure("raises", said(error), f"torch raises {said(refused)}, ours {said(error)}")
     return None
-
-
-def cannot(refused: Exception, modes: Modes) -> bool:
-    """Whether torch's error is about torch alone."""
-    said = str(refused)
-    mixed = "same dtype" in said or "scalar type" in said or "Found dtype" in said
-    return (mixed and modes.ask in TRANSFORM) or any(words in said for words in TORCH_CANNOT)
 
 
 def right_all_the_same(program: Program, seed: int, ours: dict[str, Any]) -> bool:

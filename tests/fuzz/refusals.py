@@ -1,13 +1,46 @@
-"""What this library refuses knowingly where torch runs: (part of the message, reason). As short as can be."""
+"""Errors on one side that count as no failure. Both tables are as short as can be."""
 
 from __future__ import annotations
+
+from .modes import TRANSFORM, Modes
 
 KNOWN: tuple[tuple[str, str], ...] = (
     ("has derivative zero everywhere and no rule", "div with a rounding mode: no gradient would ever flow"),
     ("had rounded what a backward", "a second derivative of rounded tensors would lack what rounding has cut"),
     ("more than one element of the written-to tensor", "torch refuses this, too, but forgets to in threshold_"),
 )
+"""What this library refuses knowingly where torch runs: part of the message, and the reason."""
+
+TORCH_CANNOT = (
+    "not implemented",
+    "not been implemented",
+    "we do not yet support",
+    "that does not support it",
+    "already unpacked once",
+    "backward through the graph a second time",
+    "of CheckpointFunction is a view",
+    "of BackwardHookFunction is a view",
+    "Can't detach views in-place",
+    "has been detached in-place",
+    "Expected grad_output to have non-zero size",
+    "Setting a forward grad that itself has a forward gradient",
+    "Inference tensors cannot be saved for backward",
+    "Cannot ask for different inplace randomness",
+    "select(): index 0 out of range for tensor of size [0]",
+    "cannot reshape tensor of 0 elements",
+    "backward calculation is triggered with a negative slope",
+    "Expected a proper Tensor but got None",
+)
+"""Where torch has no derivative, fails in making one, or saves what it cannot, this library may do it: nothing to
+compare."""
 
 
 def known_refusal(error: Exception) -> bool:
     return any(part in str(error) for part, _ in KNOWN)
+
+
+def cannot(refused: Exception, modes: Modes) -> bool:
+    """Whether torch's error is about torch alone."""
+    said = str(refused)
+    mixed = "same dtype" in said or "scalar type" in said or "Found dtype" in said
+    return (mixed and modes.ask in TRANSFORM) or any(words in said for words in TORCH_CANNOT)
