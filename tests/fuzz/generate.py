@@ -74,6 +74,8 @@ def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Pro
 
 def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
     modes = draw_modes(rng, compiled)
+    if modes.watch == "backward_hooks" and modes.ask in SECOND:  # which of them run twice is for each graph to say
+        modes = replace(modes, watch="module_hooks")
     if modes.hooks == "mutation" and modes.ask == "edited":
         modes = replace(modes, ask="twice")
     if modes.checkpoint and (modes.between or modes.ask == "edited"):  # what is run again would see other numbers

@@ -24,7 +24,7 @@ ROUNDINGS = {"float64": 2.0**19, "float32": 64, "bfloat16": 64, "float16": 64}
 """So many roundings of the largest number in a tensor need no further look: sums of ten thousands of terms in another
 order differ by 64. In float64 that is 1e-10 of it: no formula is wrong by so little, and sums that cancel are."""
 
-SENSITIVITY = 16
+SENSITIVITY = 100
 """What torch's own result moves by, where its inputs move by one rounding or its dtype is float64, is how well the
 program determines its numbers at all (a norm of two equal numbers: hardly). Ours may be off by this many times that."""
 
@@ -203,7 +203,7 @@ def unlike(theirs: Any, ours: Any, program: Program, name: str) -> str | None:
         return f"{kind(theirs)} from torch, {kind(ours)} here"
     if not theirs.is_floating_point():
         return None if torch.equal(theirs, ours) else "other numbers"
-    if program.modes.autocast == "float16":  # which of many sums overflows is for the order of their terms
+    if program.precision() == "float16":  # which of many sums overflows is for the order of their terms
         return None
     finite = theirs.isfinite()
     if program.modes.ask in SECOND and ours.isfinite().all():  # torch's second derivatives overflow where ours do not
@@ -264,7 +264,7 @@ def allowed(
             if isinstance(value, Tensor) and value.shape == base[name].shape:
                 off = distance(base[name].double(), value.double()) or 0.0
                 if base is ours:  # what ours moves by speaks for ours only as far as it is rounding
-                    off = min(off, 64 * eps * max(top[group[name]], 1.0) / SENSITIVITY)
+                    off = min(off, eps * max(top[group[name]], 1.0))
                 limits[name] = max(limits[name], SENSITIVITY * off)
     return limits
 
