@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
@@ -204,3 +206,16 @@ def test_draws_for_channels_follow_no_memory_format(name: str) -> None:
         torch.manual_seed(0)
         found.append(getattr(functional, name)(x, 0.5, True))
     torch.testing.assert_close(*found)
+
+
+def test_a_converted_efficientnet_trains() -> None:
+    """Its classifier drops elements in place behind a flatten."""
+    model = torchvision.models.efficientnet_b0().double()
+    ours, x = mb.convert(copy.deepcopy(model)), torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    for net in (model, ours):
+        torch.manual_seed(0)
+        net(x).square().sum().backward()
+    found = torch.cat([p.grad.flatten() for p in ours.parameters()])  # type: ignore[union-attr]
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
+    # 80 layers in float64, sums in another order, through norms over as few as eight numbers
+    assert (found - expected).norm() < 1e-8 * expected.norm()
