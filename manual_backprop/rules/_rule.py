@@ -66,6 +66,9 @@ class Rule(torch.autograd.Function):
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
 
+    returns_views: ClassVar[bool] = False
+    """Whether what it returns are views of its input, which no user sees; torch then wants views for tangents, too."""
+
     returns_more: ClassVar[bool] = False
     """Whether it returns more than its output, such as a mask: torch then takes no write over a view."""
 
@@ -223,6 +226,8 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
             _stand_in(*ctx.unread[place]) if place in ctx.unread else saved.pop(0) for place in range(ctx.output_count)
         )
         moved = rule.tangent(inputs, tangents, outputs[0] if ctx.single_output else outputs)
+        if rule.returns_views:
+            return moved
         return tuple([_apart(t, tangents) for t in moved]) if isinstance(moved, tuple) else _apart(moved, tangents)
 
     return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)

@@ -22,6 +22,7 @@ class Heads(Rule):
     product has made them all.
     """
 
+    returns_views = True
     tangent_reads = ()
 
     @staticmethod

@@ -20,6 +20,7 @@ class Expand(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": where a value is used many times its adjoints add up.
     """
 
+    returns_views = True
     tangent_reads = ()
 
     @staticmethod
