@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
@@ -174,3 +178,44 @@ def test_a_matrix_times_a_vector_under_autocast() -> None:
     with mb.explicit(), torch.autocast("cpu", torch.bfloat16):
         assert torch.mv(torch.ones(2, 3, requires_grad=True), torch.ones(3)).dtype == torch.float32
         layer(torch.ones(1, 3)).sum().backward()
+
+
+def test_an_edit_of_the_output_leaves_the_inputs_tangent_alone() -> None:
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(torch.ones(3), torch.ones(3))
+        F.add(x, 0.0).zero_()
+        assert torch.equal(forward_ad.unpack_dual(x).tangent, torch.ones(3))  # type: ignore[arg-type]
+
+
+def test_in_place_arithmetic_over_a_tensor_without_gradient() -> None:
+    found = []
+    for context in (mb.explicit(), nullcontext()):
+        a, b = torch.arange(3.0), torch.ones(3, requires_grad=True)
+        with context:
+            a.mul_(b)
+        a.sum().backward()
+        found.append(b.grad)
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("name", ["dropout1d", "feature_alpha_dropout"])
+def test_draws_for_channels_follow_no_memory_format(name: str) -> None:
+    x = torch.randn(1, 3, 3).transpose(0, 2)
+    found = []
+    for functional in (F, torch.nn.functional):
+        torch.manual_seed(0)
+        found.append(getattr(functional, name)(x, 0.5, True))
+    torch.testing.assert_close(*found)
+
+
+def test_a_converted_efficientnet_trains() -> None:
+    """Its classifier drops elements in place behind a flatten."""
+    model = torchvision.models.efficientnet_b0().double()
+    ours, x = mb.convert(copy.deepcopy(model)), torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    for net in (model, ours):
+        torch.manual_seed(0)
+        net(x).square().sum().backward()
+    found = torch.cat([p.grad.flatten() for p in ours.parameters()])  # type: ignore[union-attr]
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
+    # 80 layers in float64, sums in another order, through norms over as few as eight numbers
+    assert (found - expected).norm() < 1e-8 * expected.norm()

@@ -547,7 +547,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_rule, "KERNELS", dict(_rule.KERNELS))
         monkeypatch.setattr(cuda, "KERNELS", _rule.KERNELS)
         monkeypatch.setattr(cuda, "here", lambda tensor: True)
-        monkeypatch.setattr(attention, "_torch_fuses", lambda *args: False)
+        monkeypatch.setattr(attention, "_torchs_choice", lambda *args: None)
         cuda.register.__wrapped__()
 
 

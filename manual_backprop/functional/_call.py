@@ -100,7 +100,8 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
     if not rule.keeps_input and not (rule.returns_more and recorded and input._is_view()):
         return call(in_place(rule), input, *args)
-    value, *extra = _listed(call(rule, call(Copy, input, None) if recorded else input, *args))
+    kept = recorded or (torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in args]))
+    value, *extra = _listed(call(rule, call(Copy, input, None) if kept else input, *args))
     call(Write, input, value)
     return (input, *extra) if extra else input
 

@@ -222,9 +222,21 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
         outputs = tuple(
             _stand_in(*ctx.unread[place]) if place in ctx.unread else saved.pop(0) for place in range(ctx.output_count)
         )
-        return rule.tangent(inputs, tangents, outputs[0] if ctx.single_output else outputs)
+        moved = rule.tangent(inputs, tangents, outputs[0] if ctx.single_output else outputs)
+        return tuple([_apart(t, tangents) for t in moved]) if isinstance(moved, tuple) else _apart(moved, tangents)
 
     return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)
+
+
+def _apart(moved: Tensor | None, tangents: tuple) -> Tensor | None:
+    """A tangent in memory of its own: an edit of the output in place must not change the input's."""
+    if moved is None:
+        return None
+    base = moved._base
+    shared = any(
+        [t is not None and (moved is t or (base is not None and (base is t or base is t._base))) for t in tangents]
+    )
+    return moved.clone() if shared else moved
 
 
 def _stand_in(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -24,8 +24,9 @@ def draw(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> Tensor:
         return torch.zeros(input.shape if mask_shape is None else mask_shape, dtype=torch.bool, device=input.device)
     # in torch the draws have the input's dtype; those for float64 are others on CUDA alone
     dtype = torch.float64 if input.is_cuda and input.dtype == torch.float64 else torch.bool
-    if mask_shape in (None, input.shape) and not torch._C._are_functorch_transforms_active():
-        return torch.empty_like(input, dtype=dtype).bernoulli_(1 - p).bool()
+    if not torch._C._are_functorch_transforms_active():
+        mask = torch.empty_like(input, dtype=dtype) if mask_shape is None else input.new_empty(mask_shape, dtype=dtype)
+        return mask.bernoulli_(1 - p).bool()
     # not in place: under vmap(randomness="different") every sample draws its own
     shape = input.shape if mask_shape is None else mask_shape
     return torch.bernoulli(torch.empty(shape, dtype=dtype, device=input.device), 1 - p).bool()
