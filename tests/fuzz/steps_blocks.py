@@ -83,7 +83,7 @@ def two_as_one(d: Draft) -> None:
     """Rules that are two layers together; torch's side has them as two calls."""
     value = d.with_axes(1, 4)
     width = d.shape(value)[-1:]
-    kind = d.one_of("bias_activation", "add_layer_norm", "add_rms_norm")
+    kind = d.one_of("bias_activation", *(() if d.smooth and width[0] < 4 else ("add_layer_norm", "add_rms_norm")))
     if kind == "bias_activation":
         name = d.one_of("relu", "gelu", "silu")
         # of a copy: torch keeps input + bias where ours keeps input

@@ -178,6 +178,8 @@ def norm(d: Draft) -> None:
         value = d.with_axes(1, 5)
         shape = d.shape(value)
         normalized = shape[-d.one_of(1, 1, len(shape)) :]
+        if d.smooth and math.prod(normalized) < 4:  # torch's second derivatives there are of rounding alone
+            raise Reject
         if d.chance(0.6):
             name, options = ("LayerNorm", ("", "elementwise_affine=False", "bias=False"))
             if kind == "rms":
@@ -193,6 +195,8 @@ def norm(d: Draft) -> None:
     value = d.with_axes(2, 5)
     shape = d.shape(value)
     axes = max(1, len(shape) - 2)
+    if 0 < math.prod(shape) < 4 * shape[1]:  # as few values have hardly a variance
+        raise Reject
     if kind == "batch":
         options = d.one_of("", "affine=False", "track_running_stats=False", "momentum=None", "eps=0.1")
         d.layer(f"nn.BatchNorm{axes}d({joined(str(shape[1]), options)})", value)
