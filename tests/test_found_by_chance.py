@@ -219,3 +219,25 @@ def test_a_converted_efficientnet_trains() -> None:
     expected = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
     # 80 layers in float64, sums in another order, through norms over as few as eight numbers
     assert (found - expected).norm() < 1e-8 * expected.norm()
+
+
+def test_a_bias_that_is_changed_before_the_backward() -> None:
+    found = []
+    for functional in (F, torch.nn.functional):
+        torch.manual_seed(0)
+        x, bias = torch.randn(3, 4, requires_grad=True), torch.nn.Parameter(torch.randn(4))
+        y = F.bias_activation(x, bias, "gelu") if functional is F else functional.gelu(x + bias)
+        bias.data.mul_(1.25)
+        y.sum().backward()
+        found.append(torch.cat([x.grad.flatten(), bias.grad]))  # type: ignore[union-attr, list-item]
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("function", [F.add_layer_norm, F.add_rms_norm])
+def test_a_norm_that_moves_by_its_weight_alone(function: Callable) -> None:
+    x, weight = torch.randn(2, 3), torch.randn(3)
+    norm = F.layer_norm if function is F.add_layer_norm else F.rms_norm
+    outputs, moved = torch.func.jvp(lambda w: function(x, x, (3,), w), (weight,), (torch.ones(3),))
+    torch.testing.assert_close(moved[0], norm(2 * x, (3,)))
+    assert torch.equal(outputs[1], 2 * x)
+    assert not moved[1].any()

@@ -150,7 +150,8 @@ def test_they_keep_no_more_than_the_layers(first: bool, mode: str, monkeypatch: 
         found.append(kept(layer, x))
         monkeypatch.setattr(_together, "_unwatched", lambda _: False)
         found.append(kept(layer, x))
-    assert found[0] <= found[1]
+    # and a copy of the activation's bias, which `.data` may change before the backward; the layers keep the sum
+    assert found[0] <= found[1] + layer.linear1.bias.nbytes
 
 
 @pytest.mark.parametrize("size", [8, 600])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .. import rules
@@ -29,4 +30,7 @@ def bias_activation(input: Tensor, bias: Tensor, activation: str) -> Tensor:
             f"bias_activation adds a bias of the size of the last axis: input {tuple(input.shape)}, "
             f"bias {tuple(bias.shape)}"
         )
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        # the twin keeps the sum: so the backward adds the bias as it was, not what `.data` has made of it since
+        bias = call(rules.Copy, bias, None)
     return call(rules.BiasActivation, input, bias, activation)

@@ -113,7 +113,12 @@ class AddLayerNorm(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         moved = moves(tangents, output[1])
-        return LayerNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output)[0], moved, None, None
+        return (
+            LayerNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output)[0],
+            at_rest(moved, output[1]),
+            None,
+            None,
+        )
 
 
 class AddRMSNorm(Rule):
@@ -202,7 +207,11 @@ class AddRMSNorm(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         moved = moves(tangents, output[1])
-        return RMSNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]), moved, None
+        return (
+            RMSNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]),
+            at_rest(moved, output[1]),
+            None,
+        )
 
 
 def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -220,3 +229,8 @@ def moves(tangents: tuple, summed: Tensor) -> Tensor | None:
     """How the sum moves; None where it stays."""
     moved = total(tangents[0], tangents[1])
     return None if moved is None else moved.expand_as(summed).to(summed.dtype)
+
+
+def at_rest(moved: Tensor | None, summed: Tensor) -> Tensor:
+    """The sum's tangent: zeros where it stays, since torch wants one for every differentiable output."""
+    return torch.zeros_like(summed) if moved is None else moved
