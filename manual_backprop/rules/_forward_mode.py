@@ -1,0 +1,92 @@
+"""Forward mode: a rule with a `jvp`, made of its `tangent`."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._rule import Rule, _variant
+
+
+class _Part:
+    """A ctx as the rule alone would see it, while forward mode saves more tensors behind the rule's own."""
+
+    def __init__(self, ctx: Any) -> None:
+        object.__setattr__(self, "ctx", ctx)
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        self.ctx.own_saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple:
+        return self.ctx.saved_tensors[: self.ctx.own_count]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ctx, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.ctx, name, value)
+
+
+@functools.cache
+def forward_mode(rule: type[Rule]) -> type[Rule]:
+    """The rule with a `jvp`; apart from the rule itself because torch.compile refuses Functions that have one."""
+
+    reads = rule.tangent_reads
+
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.own_saved = ()
+        rule.setup_context(_Part(ctx), inputs, output)
+        own, ctx.own_saved = ctx.own_saved, None
+        ctx.own_count = len(own)
+        outputs = output if isinstance(output, tuple) else (output,)
+        ctx.is_tensor = tuple(isinstance(v, Tensor) for v in inputs)
+        ctx.plain_inputs = tuple(None if isinstance(v, Tensor) else v for v in inputs)
+        ctx.single_output = not isinstance(output, tuple)
+        ctx.unread = {
+            place: (v.shape, v.dtype, v.device)
+            for place, v in enumerate(outputs)
+            if isinstance(v, Tensor) and reads is not None and place not in reads
+        }
+        # one list for both: torch.func's generated vmap rule remembers the batch axes of the last list only
+        read = (v for place, v in enumerate(outputs) if place not in ctx.unread)
+        saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *read)
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
+        ctx.output_count = len(outputs)
+
+    def backward(ctx: Any, *deltas: Any) -> Any:
+        return rule.backward(_Part(ctx), *deltas)
+
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        saved = list(ctx.saved_tensors[ctx.own_count :])
+        inputs = tuple(
+            saved.pop(0) if tensor else plain for tensor, plain in zip(ctx.is_tensor, ctx.plain_inputs, strict=True)
+        )
+        outputs = tuple(
+            _stand_in(*ctx.unread[place]) if place in ctx.unread else saved.pop(0) for place in range(ctx.output_count)
+        )
+        moved = rule.tangent(inputs, tangents, outputs[0] if ctx.single_output else outputs)
+        if rule.returns_views:
+            return moved
+        return tuple([_apart(t, tangents) for t in moved]) if isinstance(moved, tuple) else _apart(moved, tangents)
+
+    return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)
+
+
+def _apart(moved: Tensor | None, tangents: tuple) -> Tensor | None:
+    """A tangent in memory of its own: an edit of the output in place must not change the input's."""
+    if moved is None:
+        return None
+    base = moved._base
+    shared = any(
+        [t is not None and (moved is t or (base is not None and (base is t or base is t._base))) for t in tangents]
+    )
+    return moved.clone() if shared else moved
+
+
+def _stand_in(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.empty((), dtype=dtype, device=device).expand(shape)
