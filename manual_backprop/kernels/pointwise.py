@@ -237,6 +237,7 @@ KERNELS.update(
         rules.LogSigmoid.delta_input: kernel(rules.LogSigmoid.delta_input, like=0),
         rules.RReLU.delta_input: kernel(rules.RReLU.delta_input, like=0),
         rules.PReLU.delta_input: single(KERNELS[rules.LeakyReLU.delta_input], rules.PReLU.delta_input),
+        rules.LeakyReLU.delta_input_in_place: KERNELS[rules.LeakyReLU.delta_input],
         rules.GLU.delta_input: glu_delta_input,
     }
 )

@@ -76,23 +76,25 @@ def layer_norm(
 
 @rounds_once
 def layer_norm_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size,
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: tuple[int, ...],
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
     """`LayerNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not derived(delta, input, weight, mean, invstd):
-        return widened(LayerNorm.derivatives, delta, input, weight, mean, invstd, shape, needs)
+        return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
     return norm(delta, input, weight, mean, invstd, shape, *needs)
 
 
 @rounds_once
 def rms_norm_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size, needs: tuple[bool, bool]
-) -> tuple:
+    delta: Tensor, input: Tensor, weight: Tensor | None, shape: tuple[int, ...], eps: float | None,
+    needs: tuple[bool, bool],
+) -> tuple:  # fmt: skip
     """`RMSNorm.derivatives`."""
+    invrms = rms_norm_invrms(input, shape, eps)
     if not derived(delta, input, weight, invrms):
-        return widened(RMSNorm.derivatives, delta, input, weight, invrms, shape, needs)
+        return RMSNorm.derivatives(delta, input, weight, shape, eps, needs)
     return norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
@@ -109,12 +111,12 @@ def rms_norm_normalized(
 
 
 @rounds_once
-def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
+def rms_norm_invrms(input: Tensor, shape: tuple[int, ...], eps: float | None) -> Tensor:
     """`RMSNorm.invrms`."""
     if not takes(input):
         return widened(RMSNorm.invrms, input, shape, eps)
     invrms = statistic(input, shape)
-    rms_norm(None, invrms, input, None, shape.numel(), eps)
+    rms_norm(None, invrms, input, None, math.prod(shape), eps)
     return invrms
 
 
@@ -143,7 +145,7 @@ def derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: Te
 
 
 def norm(
-    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: tuple[int, ...],
     needs_input: bool, needs_weight: bool, needs_bias: bool, besides: Tensor | None = None,
 ) -> tuple:  # fmt: skip
     """The derivatives; `besides` is added to delta_input."""
@@ -155,7 +157,7 @@ def norm(
     native.call(
         f"norm_derivatives_{REAL[input.dtype]}",
         delta_input, grad_bias, grad_weight, delta, besides, input, weight, mean, invstd,
-        invstd.numel(), shape.numel(),
+        invstd.numel(), math.prod(shape),
     )  # fmt: skip
     return delta_input, grad_weight, grad_bias
 
@@ -167,7 +169,7 @@ def group_norm_derivatives(
     """`GroupNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
-        return widened(GroupNorm.derivatives, delta, input, weight, mean, invstd, needs)
+        return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
     delta, weight = delta.contiguous(), vector(weight)
     batch, channels = input.shape[:2]
     delta_input = empty_like(input) if needs[0] else None

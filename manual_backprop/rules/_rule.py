@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..engine.derive import derive
 from . import _saving
 from ._overrides import refuse_dead_overrides
 from ._recompute import Saving, ask_for
@@ -66,6 +67,31 @@ class Rule(torch.autograd.Function):
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
 
+    results: ClassVar[tuple[str, ...]] = ("output",)
+    """The names of what `forward` returns; only the output has a derivative."""
+
+    upcast: ClassVar[bool] = False
+    """Whether the formulas compute 16-bit numbers in float32 and round once, as ATen's kernels do."""
+
+    elementwise: ClassVar[bool] = False
+    """Whether each element of the output depends on one element of each input: then the formulas are those of forward
+    mode, too."""
+
+    broadcasts: ClassVar[bool] = False
+    """Whether the inputs are broadcast: then each delta is summed over the axes along which its input was repeated."""
+
+    real_only: ClassVar[bool] = False
+    """Whether the backward refuses complex numbers, as the twin's does."""
+
+    in_place_slope: ClassVar[tuple[str, str] | None] = None
+    """An argument that must not be negative where the output was written over the input, and the twin's name."""
+
+    derivatives: ClassVar[Callable[..., tuple]]
+    """All formulas in one call: (delta, what they read, which are needed) -> a tuple with None for the others."""
+
+    source: ClassVar[str] = ""
+    """What `engine.derive` has written from the formulas."""
+
     returns_views: ClassVar[bool] = False
     """Whether what it returns are views of its input, which no user sees; torch then wants views for tangents, too."""
 
@@ -85,6 +111,11 @@ class Rule(torch.autograd.Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name, method in list(vars(cls).items()):
+            if inspect.isfunction(method):
+                setattr(cls, name, staticmethod(method))
+        if _declares(cls):
+            derive(cls, HELPERS)
         refuse_dead_overrides(cls, Rule)
         # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
@@ -115,6 +146,16 @@ class Rule(torch.autograd.Function):
     def hints(*args: Any) -> list[str]:
         """What to change in arguments that torch has refused, as far as this rule can tell."""
         return []
+
+
+def _declares(rule: type[Rule]) -> bool:
+    """Whether the class brings formulas of its own, and neither it nor a parent has a backward written by hand."""
+    own = any([name.startswith(("delta_", "grad_")) for name in vars(rule)])
+    return (
+        own
+        and "backward" not in vars(rule)
+        and (rule.backward is torch.autograd.Function.backward or hasattr(rule.backward, "derived"))
+    )
 
 
 def _policies(autocast: dict[str, str]) -> Callable[[str], str | None]:
@@ -309,7 +350,7 @@ def backend(name: str) -> Any:
 
 def beside(ctx: Any, *results: Tensor) -> None:
     """Results that the backward needs and no one differentiates: torch need not make deltas of zeros for them."""
-    ctx.mark_non_differentiable(*results)
+    ctx.mark_non_differentiable(*[result for result in results if result is not None])
     ctx.set_materialize_grads(False)
 
 
@@ -353,7 +394,39 @@ def sum_to(tensor: Tensor, shape: torch.Size) -> Tensor:
     return tensor.sum_to_size(shape) if tensor.shape != shape else tensor
 
 
+def like(gradient: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Undo broadcasting and dtype promotion; of a complex gradient a real operand takes the real part."""
+    gradient = sum_to(gradient, shape)
+    return (gradient.real if gradient.is_complex() and not dtype.is_complex else gradient).to(dtype)
+
+
 def total(*terms: Tensor | None) -> Tensor | None:
     """Sum of the terms that are there; None when none is."""
     present = [term for term in terms if term is not None]
     return functools.reduce(torch.add, present) if present else None
+
+
+def refuse_complex(ctx: Any, input: Tensor) -> None:
+    """The twin differentiates complex numbers here, these formulas do not."""
+    if input.is_complex() and ctx.needs_input_grad[0]:
+        raise NotImplementedError(
+            f"the backward formula is for real numbers, the input is {input.dtype}: pass real and imaginary parts apart"
+        )
+
+
+def refuse_negative_slope(ctx: Any, slope: float, name: str) -> None:
+    """After an in-place call the sign of the input is known from the output only while the slope is not negative."""
+    if ctx.in_place and slope < 0:
+        raise RuntimeError(
+            f"In-place {name} backward calculation is triggered with a negative slope which is not supported. "
+            f"The slope is {slope}: the output that overwrote the input does not tell its sign; use inplace=False"
+        )
+
+
+HELPERS = {
+    function.__name__: function
+    for function in (
+        Tensor, beside, choose, differentiated_again, like, refuse_complex, refuse_negative_slope, total, widened,
+    )
+}  # fmt: skip
+"""What the derived source calls."""

@@ -42,22 +42,6 @@ class Linear(Rule):
         return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, weight, _ = inputs
-        needs_input, needs_weight, _ = ctx.needs_input_grad
-        ctx.save_for_backward(input if needs_weight else None, weight if needs_input else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, weight = ctx.saved_tensors
-        needs_input, needs_weight, needs_bias = ctx.needs_input_grad
-        return (
-            choose(Linear.delta_input)(delta, weight) if needs_input else None,
-            choose(Linear.grad_weight)(delta, input) if needs_weight else None,
-            choose(Linear.grad_bias)(delta) if needs_bias else None,
-        )
-
-    @staticmethod
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = F.linear(input, weight, bias)
         if input.dim() > 2 and not torch.compiler.is_compiling() and output._is_view():
@@ -125,27 +109,6 @@ class Bilinear(Rule):
     @staticmethod
     def forward(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.bilinear(input1, input2, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input1, input2, weight, _ = inputs
-        needs_input1, needs_input2, needs_weight, _ = ctx.needs_input_grad
-        ctx.save_for_backward(
-            input1 if needs_input2 or needs_weight else None,
-            input2 if needs_input1 or needs_weight else None,
-            weight if needs_input1 or needs_input2 else None,
-        )
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input1, input2, weight = ctx.saved_tensors
-        needs_input1, needs_input2, needs_weight, needs_bias = ctx.needs_input_grad
-        return (
-            choose(Bilinear.delta_input1)(delta, input2, weight) if needs_input1 else None,
-            choose(Bilinear.delta_input2)(delta, input1, weight) if needs_input2 else None,
-            choose(Bilinear.grad_weight)(delta, input1, input2) if needs_weight else None,
-            choose(Bilinear.grad_bias)(delta) if needs_bias else None,
-        )
 
     @staticmethod
     def delta_input1(delta: Tensor, input2: Tensor, weight: Tensor) -> Tensor:

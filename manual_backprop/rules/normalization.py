@@ -5,13 +5,11 @@ x̂ = (x - mean) invstd has mean 0 and square 1 over its n elements, so a delta 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from ._rule import LOW, Rule, beside, choose, differentiated_again, sum_to, total, widen, widened
+from ._rule import LOW, Rule, choose, sum_to, total, widen
 
 FLOAT32 = {"cuda": "float32"}
 # torch's autocast knows rms_norm in newer versions only; before, the output kept the dtype of the input
@@ -60,6 +58,11 @@ def over_positions(values: Tensor) -> Tensor:
     return values.sum(tuple(range(2, values.dim()))) if values.dim() > 2 else values
 
 
+def last(normalized_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes that are normalized."""
+    return tuple(range(-len(normalized_shape), 0))
+
+
 def weighted_sum(weights: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
     """Sum over * of weights (*, 1, ...) times values (*, shape): one pass as a product of a vector with a matrix."""
     rows = weights.reshape(-1)
@@ -78,6 +81,8 @@ class LayerNorm(Rule):
     Source: Ba, Kiros, Hinton 2016, "Layer Normalization".
     """
 
+    results = "output", "mean", "invstd"
+    upcast = True
     cheap = True
     autocast = FLOAT32
     tangent_reads = ()
@@ -95,64 +100,34 @@ class LayerNorm(Rule):
         return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, ctx.normalized_shape, weight, bias, ctx.eps = inputs
-        _, mean, invstd = output
-        beside(ctx, mean, invstd)
-        ctx.dtype = dtype_of(weight, bias)
-        needs_input, _, needs_weight, _, _ = ctx.needs_input_grad
-        kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)
-        ctx.save_for_backward(*kept, weight if needs_input else None)
+    def mean(input: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
+        return input.mean(last(normalized_shape), keepdim=True)
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
-        dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
-        input, mean, invstd, weight = ctx.saved_tensors
-        needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        if input is not None and differentiated_again():
-            mean, invstd = statistics(widen(input)[0], tuple(range(-len(shape), 0)), ctx.eps)
-        needs, derivatives = (needs_input, needs_weight, needs_bias), choose(LayerNorm.derivatives)
-        found = widened(derivatives, delta, input, weight, mean, invstd, shape, needs)
-        delta_input, grad_weight, grad_bias = found
-        return (
-            delta_input.to(dtype) if needs_input else None,
-            None,
-            grad_weight.to(ctx.dtype) if needs_weight else None,
-            grad_bias.to(ctx.dtype) if needs_bias else None,
-            None,
-        )
-
-    @staticmethod
-    def derivatives(
-        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size,
-        needs: tuple[bool, bool, bool],
-    ) -> tuple:  # fmt: skip
-        """delta_input, grad_weight and grad_bias, each None where it is not needed."""
-        needs_input, needs_weight, needs_bias = needs
-        return (
-            LayerNorm.delta_input(delta, input, weight, mean, invstd, shape) if needs_input else None,
-            LayerNorm.grad_weight(delta, input, mean, invstd, shape) if needs_weight else None,
-            LayerNorm.grad_bias(delta, shape) if needs_bias else None,
-        )
+    def invstd(input: Tensor, mean: Tensor, normalized_shape: tuple[int, ...], eps: float) -> Tensor:
+        return ((input - mean).square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
     @staticmethod
     def delta_input(
-        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size
+        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
+        normalized_shape: tuple[int, ...],
+    ) -> Tensor:  # fmt: skip
+        axes = last(normalized_shape)
+        normalized = (input - mean) * invstd
+        scaled = delta if weight is None else weight * delta
+        along_one = scaled.mean(axes, keepdim=True)
+        along_normalized = normalized * (scaled * normalized).mean(axes, keepdim=True)
+        return invstd * (scaled - along_one - along_normalized)
+
+    @staticmethod
+    def grad_weight(
+        delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, normalized_shape: tuple[int, ...]
     ) -> Tensor:
-        axes = tuple(range(-len(shape), 0))
-        scaled = delta if weight is None else delta * weight
-        centered = input - mean  # x̂ without its invstd, which is cheaper to multiply into the sums
-        along_one = invstd * scaled.mean(axes, keepdim=True)
-        along_x = invstd.square() * (scaled * centered).mean(axes, keepdim=True)
-        return torch.addcmul(-along_one, invstd, torch.addcmul(scaled, centered, along_x, value=-1))
+        return sum_to(delta * ((input - mean) * invstd), torch.Size(normalized_shape))
 
     @staticmethod
-    def grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, shape: torch.Size) -> Tensor:
-        return weighted_sum(invstd, delta * (input - mean), shape)
-
-    @staticmethod
-    def grad_bias(delta: Tensor, shape: torch.Size) -> Tensor:
-        return sum_to(delta, shape)
+    def grad_bias(delta: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
+        return sum_to(delta, torch.Size(normalized_shape))
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
@@ -174,6 +149,7 @@ class RMSNorm(Rule):
     Source: Zhang, Sennrich 2019, "Root Mean Square Layer Normalization".
     """
 
+    upcast = True
     cheap = True
     autocast = FLOAT32 if KNOWS_RMS_NORM else {}
     tangent_reads = ()
@@ -189,43 +165,9 @@ class RMSNorm(Rule):
         return torch.rms_norm(input, normalized_shape, weight, eps)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.normalized_shape, weight, ctx.eps = inputs
-        ctx.dtype = dtype_of(weight)
-        ctx.save_for_backward(input, weight if ctx.needs_input_grad[0] else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        dtype, shape = delta.dtype, torch.Size(ctx.normalized_shape)
-        input, weight = ctx.saved_tensors
-        needs_input, _, needs_weight, _ = ctx.needs_input_grad
-        invrms = widened(choose(RMSNorm.invrms), input, shape, ctx.eps)
-        needs, derivatives = (needs_input, needs_weight), choose(RMSNorm.derivatives)
-        delta_input, grad_weight = widened(derivatives, delta, input, weight, invrms, shape, needs)
-        return (
-            delta_input.to(dtype) if needs_input else None,
-            None,
-            grad_weight.to(ctx.dtype) if needs_weight else None,
-            None,
-        )
-
-    @staticmethod
-    def derivatives(
-        delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size,
-        needs: tuple[bool, bool],
-    ) -> tuple:  # fmt: skip
-        """delta_input and grad_weight, each None where it is not needed."""
-        needs_input, needs_weight = needs
-        return (
-            RMSNorm.delta_input(delta, input, weight, invrms, shape) if needs_input else None,
-            RMSNorm.grad_weight(delta, input, invrms, shape) if needs_weight else None,
-        )
-
-    @staticmethod
-    def invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
-        axes = tuple(range(-len(shape), 0))
+    def invrms(input: Tensor, normalized_shape: tuple[int, ...], eps: float | None) -> Tensor:
         eps = RMSNorm.least(input.dtype) if eps is None else eps
-        return (input.square().mean(axes, keepdim=True) + eps).rsqrt()
+        return (input.square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
     @staticmethod
     def least(dtype: torch.dtype) -> float:
@@ -233,14 +175,16 @@ class RMSNorm(Rule):
         return torch.finfo(torch.float32 if dtype in LOW else dtype).eps
 
     @staticmethod
-    def delta_input(delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size) -> Tensor:
-        scaled = delta if weight is None else delta * weight
-        along_x = invrms.square() * (scaled * input).mean(tuple(range(-len(shape), 0)), keepdim=True)
-        return invrms * torch.addcmul(scaled, input, along_x, value=-1)
+    def delta_input(
+        delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, normalized_shape: tuple[int, ...]
+    ) -> Tensor:
+        normalized = input * invrms
+        scaled = delta if weight is None else weight * delta
+        return invrms * (scaled - normalized * (scaled * normalized).mean(last(normalized_shape), keepdim=True))
 
     @staticmethod
-    def grad_weight(delta: Tensor, input: Tensor, invrms: Tensor, shape: torch.Size) -> Tensor:
-        return weighted_sum(invrms, delta * input, shape)
+    def grad_weight(delta: Tensor, input: Tensor, invrms: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
+        return sum_to(delta * (input * invrms), torch.Size(normalized_shape))
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
@@ -267,6 +211,8 @@ class GroupNorm(Rule):
     Source: Wu, He 2018, "Group Normalization".
     """
 
+    results = "output", "mean", "invstd"
+    upcast = True
     cheap = True
     autocast = FLOAT32
     tangent_reads = ()
@@ -285,47 +231,12 @@ class GroupNorm(Rule):
         )  # fmt: skip
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, ctx.num_groups, weight, bias, ctx.eps = inputs
-        _, mean, invstd = output
-        beside(ctx, mean, invstd)
-        ctx.dtype = dtype_of(weight, bias)
-        needs_input, _, needs_weight, _, _ = ctx.needs_input_grad
-        kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)
-        ctx.save_for_backward(*kept, weight if needs_input else None)
+    def mean(input: Tensor, num_groups: int) -> Tensor:
+        return by_group(input, num_groups).flatten(2).mean(2)
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
-        dtype = delta.dtype
-        input, mean, invstd, weight = ctx.saved_tensors
-        needs_input, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        if input is not None and differentiated_again():
-            mean, invstd = GroupNorm.statistics(widen(input)[0], ctx.num_groups, ctx.eps)
-        needs, derivatives = (needs_input, needs_weight, needs_bias), choose(GroupNorm.derivatives)
-        found = widened(derivatives, delta, input, weight, mean, invstd, needs)
-        delta_input, grad_weight, grad_bias = found
-        return (
-            delta_input.to(dtype) if needs_input else None,
-            None,
-            grad_weight.to(ctx.dtype) if needs_weight else None,
-            grad_bias.to(ctx.dtype) if needs_bias else None,
-            None,
-        )
-
-    @staticmethod
-    def derivatives(
-        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
-        needs: tuple[bool, bool, bool],
-    ) -> tuple:  # fmt: skip
-        """delta_input, grad_weight and grad_bias, each None where it is not needed."""
-        needs_input, needs_weight, needs_bias = needs
-        sums: Any = GroupNorm.sums(delta) if needs_input or needs_bias else None
-        dots: Any = GroupNorm.dots(delta, input, mean, invstd) if needs_input or needs_weight else None
-        return (
-            GroupNorm.delta_input(delta, input, weight, mean, invstd, sums, dots) if needs_input else None,
-            GroupNorm.grad_weight(dots) if needs_weight else None,
-            GroupNorm.grad_bias(sums) if needs_bias else None,
-        )
+    def invstd(input: Tensor, mean: Tensor, num_groups: int, eps: float) -> Tensor:
+        return ((by_group(input, num_groups).flatten(2) - mean.unsqueeze(2)).square().mean(2) + eps).rsqrt()
 
     @staticmethod
     def sums(delta: Tensor) -> Tensor:
@@ -354,18 +265,11 @@ class GroupNorm(Rule):
             sums, dots = weight * sums, weight * dots
         along_one = by_group(sums, groups).sum(2) / count
         along_x = by_group(dots, groups).sum(2) / count
-        # every element of a group's channel gets a delta + b x + c
-        a = per_channel(invstd, input) * (1 if weight is None else weight)
-        b = -invstd.square() * along_x
-        c = -invstd * along_one - b * mean
-        b, c = per_channel(b, input), per_channel(c, input)
-        return torch.addcmul(torch.addcmul(spread(c, input), spread(b, input), input), spread(a, input), delta)
-
-    @staticmethod
-    def statistics(input: Tensor, num_groups: int, eps: float) -> tuple[Tensor, Tensor]:
-        grouped = by_group(input, num_groups)
-        mean, invstd = statistics(grouped, tuple(range(2, grouped.dim())), eps)
-        return mean.reshape(mean.shape[:2]), invstd.reshape(mean.shape[:2])
+        mean, invstd, along_one, along_x = (
+            spread(per_channel(values, input), input) for values in (mean, invstd, along_one, along_x)
+        )
+        scaled = delta if weight is None else spread(weight, input) * delta
+        return invstd * (scaled - along_one - (input - mean) * invstd * along_x)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:

@@ -35,8 +35,8 @@ class ReLU(Rule):
     Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
     """
 
+    elementwise = True
     cheap = True
-    keeps_input = False
 
     @staticmethod
     def forward(input: Tensor) -> Tensor:
@@ -51,20 +51,8 @@ class ReLU(Rule):
         return torch.relu_(input)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        return choose(ReLU.delta_input)(delta, *ctx.saved_tensors)
-
-    @staticmethod
     def delta_input(delta: Tensor, output: Tensor) -> Tensor:
         return torch.where(output <= 0, 0.0, delta)
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return ReLU.delta_input(tangents[0], output)
 
 
 class Threshold(Rule):
@@ -77,8 +65,9 @@ class Threshold(Rule):
     Source: the derivative of each branch; torch.nn.Threshold.
     """
 
+    elementwise = True
+    upcast = True
     cheap = True
-    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -89,21 +78,8 @@ class Threshold(Rule):
         return torch.where(input <= threshold, value, input)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.threshold, _ = inputs
-        ctx.save_for_backward(input)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return in_opmath(choose(Threshold.delta_input), delta, *ctx.saved_tensors, ctx.threshold), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, threshold: float) -> Tensor:
         return torch.where(input <= threshold, 0.0, delta)
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return in_opmath(Threshold.delta_input, tangents[0], *inputs[:2])
 
 
 class LeakyReLU(Rule):
@@ -116,9 +92,9 @@ class LeakyReLU(Rule):
     Source: Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
 
+    elementwise = True
     cheap = True
-    keeps_input = False
-    tangent_reads = ()
+    in_place_slope = "negative_slope", "leakyReLu"
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
@@ -133,23 +109,12 @@ class LeakyReLU(Rule):
         return F.leaky_relu_(input, negative_slope)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.negative_slope = inputs
-        ctx.in_place = output is input
-        ctx.save_for_backward(input)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        refuse_negative_slope(ctx, ctx.negative_slope, "leakyReLu")
-        return choose(LeakyReLU.delta_input)(delta, *ctx.saved_tensors, ctx.negative_slope), None
-
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, negative_slope: float) -> Tensor:
         return torch.where(input > 0, delta, delta * negative_slope)
 
     @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return LeakyReLU.delta_input(tangents[0], *inputs)
+    def delta_input_in_place(delta: Tensor, output: Tensor, negative_slope: float) -> Tensor:
+        return LeakyReLU.delta_input(delta, output, negative_slope)
 
 
 class PReLU(Rule):

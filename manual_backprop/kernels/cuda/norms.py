@@ -88,30 +88,32 @@ def _rms_norm(
 
 
 def layer_norm_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: torch.Size,
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: tuple[int, ...],
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
     """`LayerNorm.derivatives`."""
-    if not takes(delta, input, weight, mean, invstd) or shape.numel() > WIDEST or not (needs[0] or needs[1]):
-        return widened(LayerNorm.derivatives, delta, input, weight, mean, invstd, shape, needs)
+    if not takes(delta, input, weight, mean, invstd) or math.prod(shape) > WIDEST or not (needs[0] or needs[1]):
+        return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
     return derivatives(delta, input, weight, mean, invstd, shape, *needs)
 
 
 def rms_norm_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size, needs: tuple[bool, bool]
-) -> tuple:
+    delta: Tensor, input: Tensor, weight: Tensor | None, shape: tuple[int, ...], eps: float | None,
+    needs: tuple[bool, bool],
+) -> tuple:  # fmt: skip
     """`RMSNorm.derivatives`."""
-    if not takes(delta, input, weight, invrms) or shape.numel() > WIDEST:
-        return widened(RMSNorm.derivatives, delta, input, weight, invrms, shape, needs)
+    if not takes(delta, input, weight) or math.prod(shape) > WIDEST:
+        return RMSNorm.derivatives(delta, input, weight, shape, eps, needs)
+    invrms = rms_norm_invrms(input, shape, eps)
     return derivatives(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
 def derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: torch.Size,
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: tuple[int, ...],
     needs_input: bool, needs_weight: bool, needs_bias: bool, besides: Tensor | None = None,
 ) -> tuple:  # fmt: skip
     """`besides` is added to delta_input."""
-    n = shape.numel()
+    n = math.prod(shape)
     rows, tile = input.numel() // n, block(n, most=WIDEST)
     every = triton.cdiv(rows, tile["ROWS"])
     programs = min(every, parallel(input), max(1, PARTS // n))
@@ -148,12 +150,12 @@ def rms_norm_normalized(
     return out
 
 
-def rms_norm_invrms(input: Tensor, shape: torch.Size, eps: float | None) -> Tensor:
+def rms_norm_invrms(input: Tensor, shape: tuple[int, ...], eps: float | None) -> Tensor:
     """`RMSNorm.invrms`."""
     if not takes(input):
         return widened(RMSNorm.invrms, input, shape, eps)
     invrms = input.new_empty((*input.shape[: -len(shape)], *[1] * len(shape)), dtype=torch.float32)
-    _rms(None, invrms, input, None, shape.numel(), eps)
+    _rms(None, invrms, input, None, math.prod(shape), eps)
     return invrms
 
 

@@ -1,0 +1,322 @@
+"""Writes a rule's `setup_context`, `backward` and `tangent` from the parameter names of its formulas.
+
+A formula is called `delta_<argument>` or `grad_<argument>`, for the arguments of `forward` that have a derivative. Its
+parameters say what it needs (as in PyTorch's derivatives.yaml):
+
+    delta                                the delta of the output
+    <argument>                           an argument of `forward`; a tensor is saved, a number is kept on `ctx`
+    <argument>_shape, <argument>_dtype   of an argument that need not be saved
+    output, or a name in `results`       what `forward` returned; saved
+    <method>                             the value of another function of the rule, by the same reading of its
+                                         parameters: a statistic, a term that formulas share, or another gradient
+
+A result that is also a method is a statistic: saved, and computed again by the method where the backward is itself
+differentiated. What is written is plain Python; `print(rule.source)` shows it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+FACTS = ("shape", "dtype")
+"""What can be kept of a tensor that is not saved: <argument>_shape, <argument>_dtype."""
+
+IN_PLACE = "_in_place"
+"""The suffix of a formula that takes the place of another where the output was written over the input."""
+
+
+WIDTH = 116
+"""Characters in a line of source."""
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Names with commas; a tuple of one where it is one."""
+    parts = list(parts)
+    return f"({parts[0]},)" if len(parts) == 1 else ", ".join(parts)
+
+
+def row(before: str, parts: Iterable[str]) -> list[str]:
+    """`before(parts)` on one line, or a line for each part where that is too long."""
+    parts = list(parts)
+    line = f"    {before}({', '.join(parts)})"
+    return [line] if len(line) <= WIDTH else [f"    {before}(", *(f"        {part}," for part in parts), "    )"]
+
+
+class Declaration:
+    """What a rule declares: its arguments, results and formulas, and what each formula needs.
+
+    formulas: argument -> the name of its formula. needed_by: every name that is read -> the arguments for whose
+    formulas. order: the methods to call, in order; formulas are among them. leaves: what is saved or kept; given: the
+    part of it that `derivatives` takes.
+    """
+
+    def __init__(self, rule: Any) -> None:
+        self.rule, self.name = rule, rule.__name__
+        parameters = inspect.signature(rule.forward).parameters
+        self.arguments = list(parameters)
+        self.kinds = {name: _kind(parameter) for name, parameter in parameters.items()}
+        self.results: tuple[str, ...] = rule.results
+        self.formulas = {a: f for a in self.arguments for f in (f"delta_{a}", f"grad_{a}") if hasattr(rule, f)}
+        self.needed_by: dict[str, list[str]] = {}
+        self.order: list[str] = []
+        self.reads: dict[str, list[str]] = {}
+        for argument, formula in self.formulas.items():
+            self._need(formula, argument, ())
+        self.statistics = [name for name in self.results if name in self.order]
+        self.in_place = [f for f in self.formulas.values() if hasattr(rule, f + IN_PLACE)]
+        self.leaves = [n for n in self.needed_by if n not in self.order or n in self.statistics]
+        self.leaves = [name for name in self.leaves if name != "delta"]
+        read = dict.fromkeys(self._reading(f for f in self.formulas.values()))
+        self.given = [name for name in read if name in self.leaves]
+
+    def _need(self, name: str, argument: str, path: tuple[str, ...]) -> None:
+        """Note that `argument`'s derivative needs `name`, and all that this one needs in turn."""
+        if name in path:
+            raise TypeError(self._unknown(name, path))
+        users = self.needed_by.setdefault(name, [])
+        if argument in users:
+            return
+        users.append(argument)
+        if name == "delta" or name in self.arguments or self._fact(name):
+            return
+        method = getattr(self.rule, name, None)
+        if name == "output" or (name in self.results and not callable(method)):
+            return
+        if not callable(method):
+            raise TypeError(self._unknown(name, path))
+        self.reads[name] = parameters_of(method, self.name)
+        for read in self.reads[name]:
+            self._need(read, argument, (*path, name))
+        if name not in self.order:
+            self.order.append(name)
+
+    def _reading(self, names: Iterable[str]) -> Iterator[str]:
+        """What these methods read, and in turn what it is computed from; of a statistic, itself."""
+        for name in names:
+            if name in self.reads and name not in self.statistics:
+                yield from self._reading(self.reads[name])
+            else:
+                yield name
+
+    def _fact(self, name: str) -> tuple[str, str] | None:
+        argument, _, fact = name.rpartition("_")
+        return (argument, fact) if fact in FACTS and argument in self.arguments else None
+
+    def _unknown(self, name: str, path: tuple[str, ...]) -> str:
+        reader = path[-1] if path else name
+        return (
+            f"{self.name}.{reader} has a parameter that names nothing it could be given. got: {name!r}. "
+            f"expected: delta, an argument of forward ({', '.join(self.arguments)}), a result "
+            f"({', '.join(self.results)}), <argument>_shape, <argument>_dtype, or another function of {self.name}"
+        )
+
+    def saved(self) -> list[str]:
+        """The names of the tensors to save."""
+        return [n for n in self.leaves if n in self.results or self.kinds.get(n) in ("tensor", "either")]
+
+    def kept(self) -> list[str]:
+        """The names of what is kept on `ctx`."""
+        return [n for n in self.leaves if self._fact(n) or self.kinds.get(n) in ("number", "either")]
+
+    def facts_of_gradients(self) -> list[str]:
+        """What is kept of each argument to give its gradient the right dtype, and after broadcasting its shape."""
+        facts = FACTS if self.rule.broadcasts else ("dtype",) if self.rule.upcast else ()
+        return [f"{argument}_{fact}" for argument in self.formulas for fact in facts]
+
+    def when(self, name: str) -> str | None:
+        """The condition under which a name is needed; None if always."""
+        users = [a for a in self.formulas if a in self.needed_by[name]]
+        return None if len(users) == len(self.formulas) else " or ".join(f"needs_{a}" for a in users)
+
+    def value(self, fact: str) -> str:
+        """The source of a fact or number."""
+        found = self._fact(fact)
+        if found is None:
+            return fact if self.kinds[fact] == "number" else f"None if isinstance({fact}, Tensor) else {fact}"
+        argument, attribute = found
+        if self.kinds[argument] == "tensor" and not self._optional(argument):
+            return f"{argument}.{attribute}"
+        return f"{argument}.{attribute} if isinstance({argument}, Tensor) else None"
+
+    def _optional(self, argument: str) -> bool:
+        return "None" in str(inspect.signature(self.rule.forward).parameters[argument].annotation)
+
+
+def parameters_of(method: Callable[..., Any], owner: str) -> list[str]:
+    """The parameter names of a formula."""
+    found = inspect.signature(method).parameters
+    starred = [p.name for p in found.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if starred:
+        raise TypeError(
+            f"the names of {owner}.{getattr(method, '__name__', method)}'s parameters say what it is given. "
+            f"got: *{starred[0]}. expected: each parameter by its name"
+        )
+    return list(found)
+
+
+def _kind(parameter: inspect.Parameter) -> str:
+    annotation = parameter.annotation
+    if annotation in (parameter.empty, Any, "Any"):
+        return "either"
+    said = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return "tensor" if "Tensor" in said else "number"
+
+
+def setup_context(d: Declaration) -> list[str]:
+    """The lines of `setup_context`."""
+    lines = ["def setup_context(ctx, inputs, output):", f"    {listed(d.arguments)} = inputs"]
+    if len(d.results) > 1:
+        lines.append(f"    {', '.join(d.results)} = output")
+        lines.append(f"    beside(ctx, {', '.join(d.results[1:])})")
+    if d.rule.real_only:
+        lines.append(f"    refuse_complex(ctx, {d.arguments[0]})")
+    if d.in_place:
+        lines.append(f"    ctx.in_place = output is {d.arguments[0]}")
+    lines += [f"    ctx.{name} = {d.value(name)}" for name in d.kept()]
+    lines += [f"    ctx.{name} = {d.value(name)}" for name in d.facts_of_gradients() if name not in d.kept()]
+    saved = [_saved(d, name) for name in d.saved()]
+    if any("needs_" in entry for entry in saved):
+        lines.insert(2, f"    {_needs(d)} = ctx.needs_input_grad")
+    if saved:
+        lines += row("ctx.save_for_backward", saved)
+    return lines if len(lines) > 2 else [lines[0], "    pass"]
+
+
+def _saved(d: Declaration, name: str) -> str:
+    condition = d.when(name)
+    if d.kinds.get(name) == "either":
+        condition = f"isinstance({name}, Tensor)" + (f" and ({condition})" if condition else "")
+    return name if condition is None else f"{name} if {condition} else None"
+
+
+def _needs(d: Declaration) -> str:
+    return listed([f"needs_{a}" if a in d.formulas else "_" for a in d.arguments])
+
+
+def backward(d: Declaration) -> list[str]:
+    """The lines of `backward`."""
+    others = [f"_{name}" for name in d.results[1:]]
+    lines = [f"def backward(ctx, {', '.join(['delta', *others])}):"]
+    if d.saved():
+        lines.append(f"    {listed(d.saved())} = ctx.saved_tensors")
+    lines += [f"    {n} = ctx.{n} if {n} is None else {n}" for n in d.saved() if d.kinds.get(n) == "either"]
+    if d.rule.in_place_slope is not None:
+        argument, twin = d.rule.in_place_slope
+        lines.append(f'    refuse_negative_slope(ctx, ctx.{argument}, "{twin}")')
+    several = len(d.formulas) > 1
+    if several:
+        lines.append(f"    {_needs(d)} = ctx.needs_input_grad")
+    given = {n: n if n in d.saved() else f"ctx.{n}" for n in d.leaves}
+    if d.statistics:
+        when = " or ".join(sorted({d.when(s) or "" for s in d.statistics} - {""})) or None
+        lines.append(f"    if differentiated_again(){f' and ({when})' if several and when else ''}:")
+        lines += [f"        {s} = {_call(d, s, given)}" for s in d.statistics]
+    if several:
+        lines.append(f"    needs = {', '.join(f'needs_{a}' for a in d.formulas)}")
+        joint = f"choose({d.name}.derivatives)"
+        before = f"{', '.join(d.formulas.values())} = "
+        arguments = ["delta", *[given[name] for name in d.given], "needs"]
+        lines += row(f"{before}widened", [joint, *arguments]) if d.rule.upcast else row(before + joint, arguments)
+    else:
+        lines += _steps(d, given, "    ")
+    returned = [_returned(d, argument, several) for argument in d.arguments]
+    return [*lines, *(row("return ", returned) if len(returned) > 1 else [f"    return {returned[0]}"])]
+
+
+def _returned(d: Declaration, argument: str, several: bool) -> str:
+    formula = d.formulas.get(argument)
+    if formula is None:
+        return "None"
+    value = formula
+    if d.rule.broadcasts:
+        value = f"like({value}, {', '.join(f'ctx.{argument}_{fact}' for fact in FACTS)})"
+    elif d.rule.upcast:
+        value = f"{value}.to(ctx.{argument}_dtype)"
+    return f"{value} if needs_{argument} else None" if several and value is not formula else value
+
+
+def derivatives(d: Declaration) -> list[str]:
+    """The lines of `derivatives`: all formulas in one call, which one kernel may serve."""
+    lines = [f"def derivatives({', '.join(['delta', *d.given, 'needs'])}):"]
+    lines.append(f"    {', '.join(f'needs_{a}' for a in d.formulas)} = needs")
+    lines += _steps(d, {n: n for n in d.leaves}, "    ")
+    return [*lines, f"    return {', '.join(d.formulas.values())}"]
+
+
+def _steps(d: Declaration, given: dict[str, str], indent: str) -> list[str]:
+    lines = []
+    for name in d.order:
+        if name in d.statistics:
+            continue
+        call, condition = _call(d, name, given), d.when(name) if len(d.formulas) > 1 else None
+        line = f"{indent}{name} = {call}" + (f" if {condition} else None" if condition else "")
+        if condition and len(line) > WIDTH:
+            parts = call, f"if {condition}", "else None"
+            lines += [f"{indent}{name} = (", *(f"{indent}    {part}" for part in parts), f"{indent})"]
+        else:
+            lines.append(line)
+    return lines
+
+
+def _call(d: Declaration, name: str, given: dict[str, str]) -> str:
+    arguments = ", ".join(given.get(p, p) for p in d.reads[name])
+    function = f"{d.name}.{name}"
+    if name in d.in_place:
+        function = f"{function}{IN_PLACE} if ctx.in_place else {function}"
+    return _called("widened" if d.rule.upcast else "", f"choose({function})", arguments)
+
+
+def _called(through: str, function: str, arguments: str) -> str:
+    return f"{through}({function}, {arguments})" if through else f"{function}({arguments})"
+
+
+def tangent(d: Declaration) -> list[str]:
+    """The lines of `tangent` for an elementwise rule, whose Jacobian is diagonal: its formulas carry tangents, too."""
+    lines = ["def tangent(inputs, tangents, output):", f"    {listed(d.arguments)} = inputs"]
+    if len(d.results) > 1:
+        lines.append(f"    {', '.join(d.results)} = output")
+    lines.append(f"    {listed([f't_{a}' if a in d.formulas else '_' for a in d.arguments])} = tangents")
+    terms = []
+    for argument, formula in d.formulas.items():
+        given = ", ".join(f"t_{argument}" if p == "delta" else p for p in d.reads[formula])
+        terms.append(f"{d.name}.{formula}({given})")
+        if len(d.formulas) > 1:
+            terms[-1] = f"None if t_{argument} is None else {terms[-1]}"
+    moved = terms[0] if len(terms) == 1 else f"total({', '.join(terms)})"
+    if d.rule.broadcasts:
+        moved = f"{moved}.expand_as(output).to(output.dtype)"
+    return [*lines, f"    return {', '.join([moved, *['None'] * (len(d.results) - 1)])}"]
+
+
+def derive(rule: Any, helpers: dict[str, Any]) -> None:
+    """Give a rule what its formulas say: `setup_context`, `backward`, `derivatives`, `tangent`, `keeps_input`,
+    `tangent_reads` and `source`, each unless the class itself has it. Raises TypeError for a parameter that names
+    nothing.
+    """
+    d = Declaration(rule)
+    written = {"setup_context": setup_context(d), "backward": backward(d)}
+    if len(d.formulas) > 1:
+        written["derivatives"] = derivatives(d)
+    if rule.elementwise:
+        written["tangent"] = tangent(d)
+    written = {name: lines for name, lines in written.items() if name not in vars(rule)}
+    rule.source = "\n\n".join("\n".join(lines) for lines in written.values()) + "\n"
+    file = f"<{rule.__module__}.{rule.__qualname__}>"
+    linecache.cache[file] = (len(rule.source), None, rule.source.splitlines(keepends=True), file)
+    scope = {**helpers, rule.__name__: rule, "__name__": rule.__module__}
+    exec(compile(rule.source, file, "exec"), scope)
+    for name in written:
+        function = scope[name]
+        function.__qualname__ = f"{rule.__qualname__}.{name}"
+        function.derived = True
+        setattr(rule, name, staticmethod(function))
+    if "derivatives" in written:
+        rule.derivatives.rounds_once = True  # each formula is upcast by itself
+    if "keeps_input" not in vars(rule):
+        rule.keeps_input = d.arguments[0] in d.saved() and not d.in_place
+    if "tangent_reads" not in vars(rule) and rule.elementwise:
+        reads = [p for f in d.formulas.values() for p in d.reads[f]]
+        rule.tangent_reads = tuple(i for i, name in enumerate(d.results) if name in reads)
