@@ -10,27 +10,28 @@ from typing import Any
 
 import pytest
 
-from manual_backprop.kernels import native
+from manual_backprop import engine
+from manual_backprop.engine.compiler import loaded
 
 TRIPLE = "int kernel(int x) { return 3 * x; }"
 
 
 def triple() -> bool:
     """Whether a kernel can be had; it is right if so."""
-    library = native.loaded("triple", (), (), TRIPLE)
+    library = loaded("triple", (), (), TRIPLE)
     return library is not None and library.kernel(5) == 15
 
 
 def compiles(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The results of compiles from now on."""
     seen: list[Path] = []
-    run = native._compile
+    run = engine.compiler._compile
 
     def noted(to: Path, *arguments: Any) -> None:
         seen.append(to)
         run(to, *arguments)
 
-    monkeypatch.setattr(native, "_compile", noted)
+    monkeypatch.setattr(engine.compiler, "_compile", noted)
     return seen
 
 

@@ -18,7 +18,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from manual_backprop.kernels import cache, memory, native, pointwise
+from manual_backprop.engine import cache
+from manual_backprop.engine import compiler as build
+from manual_backprop.kernels import memory, native, pointwise
 
 torch.set_num_threads(1)
 
@@ -44,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def compiler() -> bool:
     """Whether the C compiler takes the flags of the kernels, which Apple's does not: an empty program shows it."""
     with tempfile.NamedTemporaryFile(suffix=".so") as file:
-        command = [*shlex.split(os.environ.get("CC", "cc")), *native.FLAGS, "-x", "c", "-o", file.name, "-"]
+        command = [*shlex.split(os.environ.get("CC", "cc")), *build.C.flags, "-x", "c", "-o", file.name, "-"]
         try:
             return subprocess.run(command, input="", text=True, capture_output=True, timeout=60).returncode == 0
         except OSError:
@@ -75,9 +77,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(native, "_told", set())
+    monkeypatch.setattr(build, "_told", set())
     monkeypatch.setattr(cache, "_refused", set())
-    monkeypatch.setattr(native, "_compiler", functools.cache(native._compiler.__wrapped__))
+    monkeypatch.setattr(build, "_compiler", functools.cache(build._compiler.__wrapped__))
     monkeypatch.setattr(cache, "_temporary", functools.cache(cache._temporary.__wrapped__))
     yield tmp_path / "cache" / "manual_backprop"
     if cache._temporary.cache_info().currsize:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from manual_backprop.kernels import cache, native
+from manual_backprop.engine import cache
+from manual_backprop.engine import compiler as build
 
 from .compiling import PROGRAM, compiler, compiles, run, triple
 
@@ -66,7 +67,7 @@ def test_a_library_that_does_not_load_or_lacks_the_function_is_built_again(
     assert triple()
     (library,) = home.iterdir()
     other = home / "other.so"
-    native._compile(other, ["-x", "c", "-"], "int core(int x) { return x; }", ())
+    build._compile(other, ["-x", "c", "-"], "int core(int x) { return x; }", ())
     for text in (other.read_bytes(), b"not a library"):
         library.unlink()
         library.write_bytes(text)
@@ -145,7 +146,7 @@ def test_an_interrupted_build_leaves_nothing(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(native, "_compile", interrupted)
+        patched.setattr(build, "_compile", interrupted)
         with pytest.raises(error):
             triple()
     assert not list(home.iterdir())
@@ -203,7 +204,7 @@ def plant(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         patched.setattr(cache, "kept", lambda name: iter([]))
         assert triple()
     (library,) = folder.glob("*.so")
-    native._compile(library, ["-x", "c", "-"], "int kernel(int x) { return 4 * x; }", ())
+    build._compile(library, ["-x", "c", "-"], "int kernel(int x) { return 4 * x; }", ())
     cache.seal(library)
     return library
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from manual_backprop.kernels import matmul, memory, native
+from manual_backprop.engine import compiler as build
+from manual_backprop.kernels import matmul, memory
 
 from .compiling import PROGRAM, TRIPLE, compiler, compiles, run, triple
 
@@ -68,7 +69,7 @@ def test_a_compiler_that_is_none_is_named_once(
 ) -> None:
     monkeypatch.setenv("CC", command)
     assert not triple()
-    assert native.loaded("other", (), (), TRIPLE) is None
+    assert build.loaded("other", (), (), TRIPLE) is None
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert record.name == "manual_backprop"
     assert "no C kernels, formulas run in their place" in record.getMessage()
@@ -94,7 +95,7 @@ def test_a_compiler_that_hangs_is_ended_with_what_it_started(
     monkeypatch.setenv(
         "CC", compiler(tmp_path, f'echo half > "$TMPDIR/half.o"; sleep 60 & echo $! > {tmp_path}/id; wait')
     )
-    monkeypatch.setattr(native, "TIMEOUT", 0.5)
+    monkeypatch.setattr(build, "TIMEOUT", 0.5)
     assert not triple()
     assert "CC" in caplog.text
     assert "0.5 s" in caplog.text
@@ -146,6 +147,6 @@ def test_cache_sizes_that_are_none(text: bytes, tmp_path: Path, monkeypatch: pyt
 
 def test_facts_of_a_processor_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpuinfo").write_bytes(b"model name: \xff\n")
-    monkeypatch.setattr(native, "CPUINFO", tmp_path / "cpuinfo")
-    assert native._processor().startswith("model name")
+    monkeypatch.setattr(build, "CPUINFO", tmp_path / "cpuinfo")
+    assert build._processor().startswith("model name")
     assert "model name" in matmul._maker()

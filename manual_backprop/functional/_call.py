@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..engine import node
 from ..rules._forward_mode import forward_mode
 from ..rules._rule import Rule, in_place, owned, plain
 from ..rules.copying import Copy, Write
@@ -24,6 +25,16 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
+    if node.call is None:
+        if node.building is None:
+            node.begin()
+    elif not torch.compiler.is_compiling():
+        try:
+            served = node.call(rule, args)
+        except EXPLAINED as error:
+            raise explained(error, rule, args) from error
+        if served is not NotImplemented:
+            return served
     if _cast and (torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled()):
         return _under_autocast(rule, args)
     mode = None

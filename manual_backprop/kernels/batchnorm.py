@@ -5,7 +5,6 @@ Each hands on to its formula what it does not take: other dtypes and layouts, tr
 
 from __future__ import annotations
 
-import ctypes
 import math
 
 import torch
@@ -37,12 +36,10 @@ def batch_norm_normalized(
     ):
         return BatchNorm.normalized(input, *vectors, momentum, eps)
     mean, invstd = input.new_empty(2, shape[1], dtype=torch.float32)
-    output, options = memory.empty_like(input), (ctypes.c_double * 2)(momentum, eps)
-    at = ctypes.addressof(options)
-    wide = widen(*vectors)
+    output, wide = memory.empty_like(input), widen(*vectors)
     native.call(
         f"batch_norm_normalized_{REAL[input.dtype]}",
-        output, mean, invstd, input, *wide, at, at + ctypes.sizeof(ctypes.c_double), *shape,
+        output, mean, invstd, input, *wide, native.number(momentum), native.number(eps), *shape,
     )  # fmt: skip
     for running, moved in zip(vectors[2:], wide[2:], strict=True):
         if running is not moved and running is not None:

@@ -91,7 +91,7 @@ def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
     ):
         return ATEN[activation](input + bias)
     result, n = empty_like(input), bias.numel()
-    function(result.data_ptr(), input.data_ptr(), bias.data_ptr(), input.numel() // n, n, get_num_threads(), n, n, 0)
+    native.run(function, result, input, bias, input.numel() // n, n, get_num_threads(), n, n, 0)
     return result
 
 
@@ -113,7 +113,7 @@ def derivatives(
     grad_bias = kept.new_empty(shape, dtype=real) if needs[1] else None
     results = [delta_input] if grad_bias is None else [delta_input, grad_bias]
     tensors, steps = ([delta, kept], [n] * 3) if bias is None else ([delta, kept, bias], [n, n, n, 0])
-    function(*[t.data_ptr() for t in (*results, *tensors)], kept.numel() // n, n, get_num_threads(), *steps)
+    native.run(function, *results, *tensors, kept.numel() // n, n, get_num_threads(), *steps)
     return delta_input if needs[0] else None, grad_bias
 
 

@@ -13,6 +13,7 @@ import platform
 import torch
 from torch import Tensor
 
+from ..engine import compiler
 from ..rules import Linear
 from ..rules._rule import KERNELS
 from . import native
@@ -66,7 +67,7 @@ def faster() -> bool:
 
 def _maker() -> str:
     try:
-        return native.CPUINFO.read_text("utf-8", "replace")
+        return compiler.CPUINFO.read_text("utf-8", "replace")
     except OSError:
         return platform.processor()
 

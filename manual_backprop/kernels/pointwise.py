@@ -20,6 +20,7 @@ from torch import Tensor, get_num_threads
 from torch.autograd.graph import increment_version
 
 from .. import rules
+from ..engine import compiler, node
 from ..rules._rule import KERNELS, in_opmath, rounds_once
 from . import c, memory, native, printer
 
@@ -101,6 +102,7 @@ def kernel(
         pointers = [tensor.data_ptr() for tensor in laid]
         try:
             function(output.data_ptr(), *pointers, *args[count:], n, around, get_num_threads())
+            node.note(function, False, output, *laid, *map(float, args[count:]), n, around, get_num_threads())
         except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)
         if in_place:
@@ -117,7 +119,7 @@ def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False
     loop = printer.read(formula)
     text = c.printed(loop, dtype, rows, sums)
     flags = CHOICES if any(step.operation in COSTLY for step in loop.steps) else NARROW
-    library = native.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE, *flags)
+    library = compiler.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE, *flags)
     if library is None:
         return None
     function = library.kernel
@@ -168,11 +170,10 @@ def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
     delta, delta_input = delta.contiguous(), memory.empty_like(input)
     rows = math.prod(input.shape[: dim % input.dim()])
     n = delta.numel() // rows
-    begin, into, half = input.data_ptr(), delta_input.data_ptr(), n * input.element_size()
-    function(
-        into, into + half, delta.data_ptr(), begin, begin + half, rows, n, torch.get_num_threads(),
-        2 * n, 2 * n, n, 2 * n, 2 * n,
-    )  # fmt: skip
+    into, second, half = delta_input, delta_input.view(-1)[n:], input.view(-1)[n:]
+    native.run(
+        function, into, second, delta, input, half, rows, n, torch.get_num_threads(), 2 * n, 2 * n, n, 2 * n, 2 * n
+    )
     return delta_input
 
 

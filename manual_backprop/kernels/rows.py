@@ -5,7 +5,6 @@ Each hands on to its formula what it does not take: other dtypes and layouts, tr
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -66,10 +65,10 @@ def layer_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Output, mean and invstd of input, or of input + other, which goes to `summed`."""
     output, mean, invstd = empty_like(input), statistic(input, shape), statistic(input, shape)
-    number, weight, bias = ctypes.c_double(eps), vector(weight), vector(bias)
+    weight, bias = vector(weight), vector(bias)
     native.call(
         f"layer_norm_{REAL[input.dtype]}", output, summed, mean, invstd, input, other, weight, bias,
-        ctypes.addressof(number), mean.numel(), math.prod(shape),
+        native.number(eps), mean.numel(), math.prod(shape),
     )  # fmt: skip
     return output, mean, invstd
 
@@ -126,9 +125,9 @@ def rms_norm(
 ) -> None:  # fmt: skip
     """Of input, or of input + other, which goes to `summed`."""
     input, weight = input.contiguous(), vector(weight)
-    number = ctypes.c_double(RMSNorm.least(input.dtype) if eps is None else eps)
+    eps = RMSNorm.least(input.dtype) if eps is None else eps
     native.call(
-        f"rms_norm_{REAL[input.dtype]}", output, summed, invrms, input, other, weight, ctypes.addressof(number),
+        f"rms_norm_{REAL[input.dtype]}", output, summed, invrms, input, other, weight, native.number(eps),
         input.numel() // n, n,
     )  # fmt: skip
 

@@ -219,19 +219,19 @@ void F(attention_pairs)(STORED *scores, STORED *deltas, const REAL *lse, const R
 }
 
 /* cross_entropy.CrossEntropyLoss.output of rows of n classes: the logarithms of the softmax, and the losses reduced
-   (0 not at all, 1 to the mean, 2 to the sum). weight may be NULL; smoothing comes by address. Returns in *wrong how
-   many labels are none. */
-void F(cross_entropy)(STORED *out, STORED *loss, I *wrong, const STORED *x, const I *target, const REAL *weight,
-                      const double *smoothing, I ignored, I reduction, I rows, I n, I threads) {
+   (0 not at all, 1 to the mean, 2 to the sum). weight may be NULL; smoothing comes by address. Returns how many
+   labels are none; then nothing is computed. */
+I F(cross_entropy)(STORED *out, STORED *loss, const STORED *x, const I *target, const REAL *weight,
+                   const double *smoothing, I ignored, I reduction, I rows, I n, I threads) {
     const double e = *smoothing;
     double *losses = malloc((size_t)rows * sizeof(double)), count = 0, sum = 0;
-    *wrong = 0;
+    I wrong = 0;
     for (I r = 0; r < rows; r++) {
         if (target[r] == ignored) continue;
-        if ((uint64_t)target[r] >= (uint64_t)n) ++*wrong;
+        if ((uint64_t)target[r] >= (uint64_t)n) ++wrong;
         else count += weight ? weight[target[r]] : 1;
     }
-    if (!*wrong) {
+    if (!wrong) {
         EACH_ROW(rows, n, {
             const STORED *v = x + r * n;
             const I label = target[r];
@@ -258,6 +258,7 @@ void F(cross_entropy)(STORED *out, STORED *loss, I *wrong, const STORED *x, cons
         if (reduction) *loss = S((REAL)(reduction == 1 ? sum / count : sum));
     }
     free(losses);
+    return wrong;
 }
 
 /* cross_entropy.CrossEntropyLoss.delta_input of (N, C, positions): delta one number, or one per row with `each`; `mean`

@@ -5,7 +5,6 @@ Each hands on to its formula what it does not take: other dtypes and layouts, tr
 
 from __future__ import annotations
 
-import ctypes
 import math
 
 import torch
@@ -132,13 +131,11 @@ def cross_entropy_output(
         return CrossEntropyLoss.output(input, *facts)
     log_probs, loss = empty_like(input), input.new_empty(target.shape if reduction == "none" else ())
     target, weight = target.to(torch.int64).contiguous(), vector(weight)
-    wrong, e = ctypes.c_int64(), ctypes.c_double(smoothing)
-    native.call(
-        f"cross_entropy_{REAL[input.dtype]}", log_probs, loss, ctypes.addressof(wrong),
-        input, target, weight, ctypes.addressof(e), ignore_index, REDUCTIONS[reduction],
-        *input.shape,
+    right = native.call(
+        f"cross_entropy_{REAL[input.dtype]}", log_probs, loss, input, target, weight, native.number(smoothing),
+        ignore_index, REDUCTIONS[reduction], *input.shape, checked=True,
     )  # fmt: skip
-    return (loss, log_probs) if not wrong.value else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
+    return (loss, log_probs) if right else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
 
 
 @rounds_once
@@ -155,10 +152,10 @@ def cross_entropy_delta_input(
     each = reduction == "none"
     delta, target = delta.contiguous(), target.to(torch.int64).contiguous()
     weight = vector(weight)
-    delta_input, e = empty_like(log_probs), ctypes.c_double(smoothing)
+    delta_input = empty_like(log_probs)
     native.call(
         f"cross_entropy_delta_input_{REAL[log_probs.dtype]}",
-        delta_input, delta, log_probs, target, weight, ctypes.addressof(e),
+        delta_input, delta, log_probs, target, weight, native.number(smoothing),
         ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
     )  # fmt: skip
     return delta_input

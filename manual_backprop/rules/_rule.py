@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..engine import node
 from ..engine.derive import derive
 from . import _saving
 from ._overrides import refuse_dead_overrides
@@ -30,7 +31,8 @@ RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
 
 KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`."""
+"""Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`. After a change call
+`engine.node.forget()`."""
 
 LOW = (torch.bfloat16, torch.float16)
 
@@ -328,11 +330,16 @@ def differentiated_again() -> bool:
 
 @contextmanager
 def _restore(previous: str) -> Iterator[None]:
-    global _backend
     try:
         yield
     finally:
-        _backend = previous
+        _use(previous)
+
+
+def _use(name: str) -> None:
+    global _backend
+    _backend = name
+    node.enable(name == "auto")
 
 
 def backend(name: str) -> Any:
@@ -341,10 +348,10 @@ def backend(name: str) -> Any:
     Takes effect at once and for the whole process; used as a context manager, the former choice returns at the end.
     Raises ValueError for another name.
     """
-    global _backend
     if name not in ("formula", "auto"):
         raise ValueError(f'backend {name!r} is unknown: choose "formula" or "auto"')
-    previous, _backend = _backend, name
+    previous = _backend
+    _use(name)
     return _restore(previous)
 
 

@@ -20,8 +20,8 @@ from ._recompute import OWN, Ask, Recipe, Saved, ask_for
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
-LARGE = 2**14
-"""Elements from which a tensor is worth the Python of recomputation (64 KiB of float32)."""
+LARGE = 2**17
+"""Elements from which a tensor is worth recomputing (512 KiB of float32)."""
 
 SMALL = 16
 """An argument with this many times fewer elements than the output may be copied for its sake (weights, statistics)."""

@@ -17,8 +17,9 @@ import triton
 from torch import Tensor
 
 from ... import rules
+from ...engine import cache
 from ...rules._rule import in_opmath
-from .. import cache, printer
+from .. import printer
 from ..memory import laid_as
 from . import SERVED
 from .launch import launch, takes

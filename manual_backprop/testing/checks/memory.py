@@ -140,7 +140,7 @@ def _kept_on_nodes(outputs: list[Tensor]) -> None:
     for node in graph(*outputs):
         if not is_written(node):
             continue
-        for attribute, value in vars(node).items():
+        for attribute, value in getattr(node, "__dict__", {}).items():  # native nodes have none
             if isinstance(value, Tensor) and (value.requires_grad or any(value is o for o in outputs)):
                 raise CheckFailed(
                     f"{type(node).__name__} keeps a tensor as ctx.{attribute}, where it is never freed and nobody "

@@ -1,0 +1,496 @@
+/* The native node: a rule's call and its backward without Python, once they have been seen to be the same each time.
+
+A call is looked up by its key. The first calls run in Python; then one is recorded (record.h), and from there on the
+program runs (program.h). The backward does likewise. What cannot be recorded stays in Python. Where the backward is
+itself differentiated, it is always Python's formulas that run.
+*/
+#include <ATen/autocast_mode.h>
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/forward_grad.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/python_cpp_function.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/utils/object_ptr.h>
+#include <pybind11/pybind11.h>
+
+#include <mutex>
+#include <unordered_map>
+
+#include "key.h"
+#include "record.h"
+
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+namespace mb {
+
+int calls_in_python = 2;       // before one is recorded
+constexpr size_t MOST = 256;   // keys of one rule
+
+PyObject *learn = nullptr, *derive = nullptr, *parameter = nullptr;  // the functions of Python; nn.Parameter
+int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened, in Python
+bool enabled = true;
+
+enum State { NEW, READY, GIVEN_UP };
+
+struct Backward {
+  Key key;
+  int seen = 0;
+  State state = NEW;
+  Program program;
+};
+
+struct Saved {
+  int argument, output;  // which one it is, -1 for none; neither: a value of its own
+};
+
+struct Entry {
+  Key key;
+  int seen = 0;
+  State state = NEW;
+  std::string problem;
+  Program program;       // outputs, then what is saved
+  int outputs = 0;
+  bool tuple = false;
+  std::vector<bool> differentiable;
+  std::vector<Saved> saved;
+  PyObject *rule = nullptr, *attributes = nullptr, *needs = nullptr;
+  unsigned version = 0;
+  std::string name;
+  std::vector<int> tensors;  // which arguments are tensors
+  std::mutex lock;
+  std::vector<std::unique_ptr<Backward>> backwards;
+};
+
+/* The version of a class, which Python counts on when an attribute is set: a formula may be another one then. */
+unsigned version_of(PyObject* rule) { return ((PyTypeObject*)rule)->tp_version_tag; }
+
+struct Rule {
+  unsigned version = 0;
+  std::unordered_multimap<size_t, std::unique_ptr<Entry>> entries;
+};
+
+std::unordered_map<PyObject*, Rule>& rules() {
+  static auto* known = new std::unordered_map<PyObject*, Rule>();  // lives as long as the process
+  return *known;
+}
+
+using torch::autograd::Node;
+using NodePointer = decltype(std::declval<Node&>().getptr());  // shared in older versions of torch, intrusive in newer
+
+template <class T, class Pointer = NodePointer> auto make_node() {
+  if constexpr (std::is_same_v<Pointer, std::shared_ptr<Node>>) return std::shared_ptr<T>(new T(), [](T* node) { deleteNode(node); });
+  else return c10::make_intrusive<T>();
+}
+
+PyObject* wrapped(const at::Tensor& tensor) {
+  if (tensor.defined()) return THPVariable_Wrap(tensor);
+  Py_RETURN_NONE;
+}
+
+PyObject* listed(const Tensors& tensors) {
+  THPObjectPtr list(PyTuple_New(tensors.size()));
+  if (!list) throw python_error();
+  for (size_t k = 0; k < tensors.size(); k++) PyTuple_SET_ITEM(list.get(), k, wrapped(tensors[k]));
+  return list.release();
+}
+
+at::Tensor unwrapped(PyObject* object) {
+  return THPVariable_Check(object) ? THPVariable_Unpack(object) : at::Tensor();
+}
+
+struct RuleNode : Node {
+  Entry* entry = nullptr;
+  std::vector<SavedVariable> saved;
+
+  std::string name() const override { return entry->name; }
+
+  void release_variables() override {
+    for (auto& variable : saved) variable.reset_data();
+  }
+
+  Tensors unpacked() {
+    Tensors tensors;
+    tensors.reserve(saved.size());
+    for (auto& variable : saved) tensors.push_back(variable.unpack(getptr()));
+    return tensors;
+  }
+
+  variable_list apply(variable_list&& deltas) override {
+    bool any = false;
+    for (const auto& delta : deltas) any |= delta.defined();
+    if (!any) return variable_list(num_outputs());
+    auto tensors = unpacked();
+    if (at::GradMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0) ||
+        c10::impl::TorchDispatchModeTLS::stack_len() || at::impl::torch_function_mode_enabled() || !enabled)
+      return in_python(deltas, tensors, nullptr);
+    Key key;
+    for (const auto& delta : deltas) key.add(delta);
+    for (const auto& tensor : tensors) key.add(tensor);
+    key.seal();
+    Backward* known = nullptr;
+    {
+      std::lock_guard<std::mutex> guard(entry->lock);
+      for (auto& backward : entry->backwards)
+        if (backward->key.hash == key.hash && backward->key.words == key.words) known = backward.get();
+      if (!known && entry->backwards.size() < MOST) {
+        entry->backwards.push_back(std::make_unique<Backward>());
+        known = entry->backwards.back().get();
+        known->key = key;
+      }
+    }
+    if (!known || known->state == GIVEN_UP || version_of(entry->rule) != entry->version || !plain(deltas) ||
+        !plain(tensors))
+      return in_python(deltas, tensors, nullptr);
+    if (known->state == NEW) return in_python(deltas, tensors, ++known->seen > calls_in_python ? known : nullptr);
+    Tensors inputs(deltas.begin(), deltas.end()), outputs;
+    inputs.insert(inputs.end(), tensors.begin(), tensors.end());
+    at::AutoDispatchBelowADInplaceOrView guard;
+    if (!run(known->program, std::move(inputs), outputs)) return in_python(deltas, tensors, nullptr);
+    return outputs;
+  }
+
+  static bool plain(const Tensors& tensors);
+
+  variable_list in_python(const variable_list& deltas, const Tensors& tensors, Backward* learning) {
+    pybind11::gil_scoped_acquire gil;
+    Recorder recorder;
+    if (learning) {
+      Tensors inputs(deltas.begin(), deltas.end());
+      inputs.insert(inputs.end(), tensors.begin(), tensors.end());
+      recorder.begin(inputs);
+    }
+    Tensors all(entry->outputs);
+    for (int k = 0, given = 0; k < entry->outputs; k++)
+      if (entry->differentiable[k]) all[k] = deltas[given++];
+    THPObjectPtr found(PyObject_CallFunction(
+        derive, "OOONNN", entry->rule, entry->attributes, entry->needs, listed(tensors), listed(all),
+        torch::autograd::functionToPyObject(getptr())));
+    if (!found) throw python_error();
+    variable_list gradients;
+    for (int at : entry->tensors) {
+      auto* part = PyTuple_Check(found.get()) ? PyTuple_GET_ITEM(found.get(), at) : found.get();
+      gradients.push_back(unwrapped(part));
+    }
+    if (learning) {
+      recorder.finish(gradients);
+      std::lock_guard<std::mutex> guard(entry->lock);
+      if (learning->state == NEW) {
+        learning->program = std::move(recorder.program);
+        learning->state = recorder.problem.empty() ? READY : GIVEN_UP;
+        if (entry->problem.empty()) entry->problem = recorder.problem;
+      }
+    }
+    return gradients;
+  }
+};
+
+uint64_t plain_keys() {
+  static const uint64_t keys = at::empty({0}, at::kFloat).key_set().raw_repr();
+  return keys;
+}
+
+bool RuleNode::plain(const Tensors& tensors) {
+  for (const auto& tensor : tensors)
+    if (tensor.defined() && tensor.key_set().raw_repr() != plain_keys()) return false;
+  return true;
+}
+
+PyTypeObject node_type = {};
+
+/* The outputs as Python has them, with a node behind those that have a derivative. */
+PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, bool recorded) {
+  if (recorded) {
+    auto node = make_node<RuleNode>();
+    node->entry = entry;
+    torch::autograd::edge_list edges;
+    edges.reserve(arguments.size());
+    for (const auto& argument : arguments)
+      edges.push_back(argument.requires_grad() ? torch::autograd::impl::gradient_edge(argument) : torch::autograd::Edge());
+    node->set_next_edges(std::move(edges));
+    for (int k = 0; k < entry->outputs; k++)
+      if (entry->differentiable[k]) torch::autograd::set_history(outputs[k], node);
+    node->saved.reserve(entry->saved.size());
+    for (size_t k = 0; k < entry->saved.size(); k++) {
+      auto [argument, output] = entry->saved[k];
+      const auto& tensor = argument >= 0 ? arguments[argument] : output >= 0 ? outputs[output] : outputs[entry->outputs + k];
+      node->saved.emplace_back(tensor, output >= 0 && entry->differentiable[output]);
+    }
+  }
+  if (!entry->tuple) return wrapped(outputs[0]);
+  outputs.resize(entry->outputs);
+  return listed(outputs);
+}
+
+/* Forget what was recorded: a formula or kernel is another one now. Entries stay, for nodes point to them. */
+void forgotten(Rule& known) {
+  static auto* entries = new std::vector<std::unique_ptr<Entry>>();
+  for (auto& [hash, entry] : known.entries) {
+    std::lock_guard<std::mutex> guard(entry->lock);
+    for (auto& backward : entry->backwards) backward->state = GIVEN_UP;
+    entries->push_back(std::move(entry));
+  }
+  known.entries.clear();
+}
+
+/* Run in Python and record. None of Python for what it has given up; a new reference else. */
+PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded) {
+  Recorder recorder;
+  recorder.begin(arguments);
+  THPObjectPtr found(PyObject_CallFunction(learn, "OOO", rule, args, entry->needs));
+  if (!found) throw python_error();
+  // output, whether each output has a derivative, what is saved, attributes of ctx, name
+  auto *output = PyTuple_GET_ITEM(found.get(), 0), *kept = PyTuple_GET_ITEM(found.get(), 2);
+  entry->tuple = PyTuple_Check(output);
+  Tensors outputs;
+  if (entry->tuple) {
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(output); k++) outputs.push_back(unwrapped(PyTuple_GET_ITEM(output, k)));
+  } else {
+    outputs.push_back(unwrapped(output));
+  }
+  entry->outputs = outputs.size();
+  entry->differentiable.clear();
+  for (size_t k = 0; k < outputs.size(); k++)
+    entry->differentiable.push_back(PyTuple_GET_ITEM(PyTuple_GET_ITEM(found.get(), 1), k) == Py_True);
+  entry->saved.clear();
+  for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kept); k++) {
+    auto tensor = unwrapped(PyTuple_GET_ITEM(kept, k));
+    Saved place{-1, -1};
+    for (size_t a = 0; tensor.defined() && a < arguments.size(); a++)
+      if (arguments[a].is_same(tensor)) place.argument = a;
+    for (int o = 0; tensor.defined() && o < entry->outputs; o++)
+      if (outputs[o].is_same(tensor)) place = Saved{-1, o};
+    entry->saved.push_back(place);
+    outputs.push_back(tensor);
+  }
+  entry->attributes = Py_NewRef(PyTuple_GET_ITEM(found.get(), 3));
+  entry->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(found.get(), 4));
+  recorder.finish(outputs);
+  for (size_t k = 0; k < outputs.size(); k++) {
+    if (!outputs[k].defined()) continue;
+    if (outputs[k].numel() >= large) recorder.give_up("large");
+    for (const auto& argument : arguments)
+      if ((int)k < entry->outputs && argument.defined() && outputs[k].is_alias_of(argument)) recorder.give_up("an alias");
+    if ((int)k < entry->outputs && (outputs[k].grad_fn() || outputs[k].is_view())) recorder.give_up("a view");
+  }
+  entry->problem = recorder.problem;
+  entry->state = recorder.problem.empty() ? READY : GIVEN_UP;
+  entry->program = std::move(recorder.program);
+  // what Python has returned stands for itself: this call's output, of which the next ones' are made alike
+  return attached(entry, arguments, outputs, recorded);
+}
+
+PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
+  HANDLE_TH_ERRORS
+  auto *rule = given[0], *args = given[1];
+  const auto included = c10::impl::tls_local_dispatch_key_set().included_;
+  if (!enabled || at::impl::torch_function_mode_enabled() || c10::impl::TorchDispatchModeTLS::stack_len() ||
+      included.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) || at::autocast::is_autocast_enabled(at::kCPU) ||
+      at::autocast::is_autocast_enabled(at::kCUDA) || c10::InferenceMode::is_enabled() ||
+      torch::autograd::ForwardADLevel::try_get_by_idx(0) || Recorder::active())
+    Py_RETURN_NOTIMPLEMENTED;
+  const bool grad = at::GradMode::is_enabled();
+  bool recorded = false;
+  Tensors arguments;
+  std::vector<int> places;
+  Key key;
+  key.add((int64_t)grad);
+  const auto count = PyTuple_GET_SIZE(args);
+  for (int k = 0; k < count; k++) {
+    auto* arg = PyTuple_GET_ITEM(args, k);
+    if (Py_TYPE(arg) == (PyTypeObject*)THPVariableClass || (PyObject*)Py_TYPE(arg) == parameter) {
+      const auto& tensor = THPVariable_Unpack(arg);
+      if (tensor.key_set().raw_repr() != plain_keys() || tensor.numel() >= large) Py_RETURN_NOTIMPLEMENTED;
+      const bool needs = grad && tensor.requires_grad();
+      recorded |= needs;
+      int64_t same = -1;
+      for (size_t a = 0; a < arguments.size(); a++)
+        if (arguments[a].is_same(tensor)) same = a;
+      key.add(needs + 2 * (same + 1));
+      key.add(tensor);
+      arguments.push_back(tensor);
+      places.push_back(k);
+    } else if (THPVariable_Check(arg) || !key.add(arg)) {
+      Py_RETURN_NOTIMPLEMENTED;
+    }
+  }
+  key.seal();
+  auto& all = rules()[rule];
+  if (auto version = version_of(rule); version != all.version) {
+    forgotten(all);
+    all.version = version;
+  }
+  if (all.version == 0) Py_RETURN_NOTIMPLEMENTED;  // until Python has looked at the class again
+  auto& known = all.entries;
+  Entry* entry = nullptr;
+  auto [first, last] = known.equal_range(key.hash);
+  for (auto it = first; it != last; ++it)
+    if (it->second->key == key) entry = it->second.get();
+  if (!entry) {
+    if (known.size() >= MOST) Py_RETURN_NOTIMPLEMENTED;
+    auto made = std::make_unique<Entry>();
+    entry = made.get();
+    entry->rule = Py_NewRef(rule);
+    entry->version = all.version;
+    entry->tensors = places;
+    entry->needs = PyTuple_New(count);
+    for (int k = 0; k < count; k++) PyTuple_SET_ITEM(entry->needs, k, Py_NewRef(Py_False));
+    for (size_t a = 0; a < places.size(); a++)
+      if (grad && arguments[a].requires_grad()) PyTuple_SetItem(entry->needs, places[a], Py_NewRef(Py_True));
+    key.keep();
+    entry->key = std::move(key);
+    known.emplace(entry->key.hash, std::move(made));
+  }
+  if (entry->state == GIVEN_UP) Py_RETURN_NOTIMPLEMENTED;
+  if (entry->state == NEW) {
+    if (++entry->seen <= calls_in_python) Py_RETURN_NOTIMPLEMENTED;
+    return learned(entry, rule, args, arguments, recorded);
+  }
+  Tensors outputs;
+  bool served;
+  {
+    pybind11::gil_scoped_release no_gil;
+    at::AutoDispatchBelowADInplaceOrView guard;
+    served = run(entry->program, Tensors(arguments), outputs);
+  }
+  if (!served) Py_RETURN_NOTIMPLEMENTED;
+  return attached(entry, arguments, outputs, recorded);
+  END_HANDLE_TH_ERRORS
+}
+
+RuleNode* node_of(PyObject* object) {
+  if (Py_TYPE(object) != &node_type) return nullptr;
+  return static_cast<RuleNode*>(((torch::autograd::THPCppFunction*)object)->cdata.get());
+}
+
+PyObject* saved_tensors(PyObject* self, void*) {
+  HANDLE_TH_ERRORS
+  return listed(node_of(self)->unpacked());
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* rule_of(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry->rule); }
+
+PyObject* needs_input_grad(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry->needs); }
+
+PyObject* set_up(PyObject*, PyObject* args) {
+  if (!PyArg_ParseTuple(args, "OOOLi", &learn, &derive, &parameter, &large, &calls_in_python)) return nullptr;
+  for (auto* kept : {learn, derive, parameter}) Py_INCREF(kept);
+  Py_RETURN_NONE;
+}
+
+PyObject* enable(PyObject*, PyObject* on) {
+  bool before = enabled;
+  enabled = on == Py_True;
+  return PyBool_FromLong(before);
+}
+
+PyObject* forget(PyObject*, PyObject*) {
+  for (auto& [rule, known] : rules()) forgotten(known);
+  Py_RETURN_NONE;
+}
+
+/* What became of each key of a rule: (seen, "new" or "ready" or why not, of its backwards the same). */
+PyObject* status(PyObject*, PyObject* rule) {
+  HANDLE_TH_ERRORS
+  THPObjectPtr all(PyList_New(0));
+  for (auto& [hash, entry] : rules()[rule].entries) {
+    auto said = [](State state, const std::string& problem) {
+      return state == NEW ? "new" : state == READY ? "ready" : problem.c_str();
+    };
+    THPObjectPtr backwards(PyList_New(0));
+    for (auto& backward : entry->backwards) {
+      THPObjectPtr text(PyUnicode_FromString(said(backward->state, entry->problem)));
+      PyList_Append(backwards.get(), text.get());
+    }
+    THPObjectPtr one(Py_BuildValue("isO", entry->seen, said(entry->state, entry->problem), backwards.get()));
+    PyList_Append(all.get(), one.get());
+  }
+  return all.release();
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* recording(PyObject*, PyObject*) { return PyBool_FromLong(Recorder::active() != nullptr); }
+
+PyObject* unrecorded(PyObject*, PyObject* why) {
+  if (auto* recorder = Recorder::active()) recorder->give_up(PyUnicode_AsUTF8(why));
+  Py_RETURN_NONE;
+}
+
+/* Note a kernel that Python has called: its address, whether it returns 0 or refuses, and its arguments: tensors,
+None, integers, floats, and bytes for what a constant pointer points to. */
+PyObject* kernel(PyObject*, PyObject* given) {
+  HANDLE_TH_ERRORS
+  auto* recorder = Recorder::active();
+  if (!recorder) Py_RETURN_NONE;
+  Instruction step;
+  step.kernel.address = PyLong_AsVoidPtr(PyTuple_GET_ITEM(given, 0));
+  step.kernel.checked = PyTuple_GET_ITEM(given, 1) == Py_True;
+  for (Py_ssize_t k = 2; k < PyTuple_GET_SIZE(given); k++) {
+    auto* arg = PyTuple_GET_ITEM(given, k);
+    int at = step.kernel.integers.size();
+    if (THPVariable_Check(arg)) {
+      int value = recorder->place(THPVariable_Unpack(arg));
+      if (value < 0) recorder->give_up("a kernel's tensor from elsewhere");
+      else step.values.emplace_back(at, value);
+      step.kernel.integers.push_back(0);
+    } else if (PyBytes_Check(arg)) {
+      auto* text = PyBytes_AS_STRING(arg);
+      step.kernel.places.emplace_back(at, step.kernel.data.size());
+      step.kernel.data.emplace_back(text, text + PyBytes_GET_SIZE(arg));
+      step.kernel.integers.push_back(0);
+    } else if (PyFloat_Check(arg)) {
+      step.kernel.doubles.push_back(PyFloat_AS_DOUBLE(arg));
+    } else {
+      step.kernel.integers.push_back(arg == Py_None ? 0 : PyLong_AsLongLong(arg));
+    }
+  }
+  if (PyErr_Occurred()) return nullptr;
+  if (step.kernel.integers.size() > 24 || step.kernel.doubles.size() > 8) recorder->give_up("a kernel of many arguments");
+  recorder->program.instructions.push_back(std::move(step));
+  Py_RETURN_NONE;
+  END_HANDLE_TH_ERRORS
+}
+
+PyGetSetDef properties[] = {
+    {"next_functions", torch::autograd::THPCppFunction_next_functions, nullptr, nullptr, nullptr},
+    {"requires_grad", torch::autograd::THPCppFunction_requires_grad, nullptr, nullptr, nullptr},
+    {"metadata", torch::autograd::THPCppFunction_metadata, nullptr, nullptr, nullptr},
+    {"_input_metadata", torch::autograd::THPCppFunction_input_metadata, nullptr, nullptr, nullptr},
+    {"saved_tensors", saved_tensors, nullptr, nullptr, nullptr},
+    {"needs_input_grad", needs_input_grad, nullptr, nullptr, nullptr},
+    {"_forward_cls", rule_of, nullptr, nullptr, nullptr},
+    {nullptr}};
+
+PyMethodDef functions[] = {
+    {"call", (PyCFunction)(void (*)())call, METH_FASTCALL, nullptr},
+    {"set_up", set_up, METH_VARARGS, nullptr},
+    {"enable", enable, METH_O, nullptr},
+    {"forget", forget, METH_NOARGS, nullptr},
+    {"status", status, METH_O, nullptr},
+    {"recording", recording, METH_NOARGS, nullptr},
+    {"unrecorded", unrecorded, METH_O, nullptr},
+    {"kernel", kernel, METH_VARARGS, nullptr},
+    {nullptr}};
+
+PyMethodDef methods[] = {
+    {"_register_hook_dict", torch::autograd::THPCppFunction_register_hook_dict, METH_O, nullptr},
+    {"register_hook", torch::autograd::THPCppFunction_register_hook, METH_O, nullptr},
+    {"register_prehook", torch::autograd::THPCppFunction_register_prehook, METH_O, nullptr},
+    {"name", torch::autograd::THPCppFunction_name, METH_NOARGS, nullptr},
+    {"_sequence_nr", torch::autograd::THPCppFunction_sequence_nr, METH_NOARGS, nullptr},
+    {nullptr}};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "manual_backprop_node", nullptr, -1, functions};
+
+}  // namespace mb
+
+PyMODINIT_FUNC PyInit_manual_backprop_node() {
+  using namespace torch::autograd;
+  _initFunctionPyTypeObject(mb::node_type, "RuleNode", mb::properties, mb::methods);
+  registerCppFunction(typeid(mb::RuleNode), &mb::node_type);
+  return PyModule_Create(&mb::module);
+}

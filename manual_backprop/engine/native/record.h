@@ -1,0 +1,152 @@
+/* Records a program while Python runs: torch's observers of operators tell of each outermost one; kernels are noted by
+the function that calls them.
+
+Given up, with the reason, where a program would not be the whole of what ran: a tensor that is neither an input nor the
+result of an operator, an operator whose result is a number (Python may have branched on it).
+*/
+#pragma once
+#include <ATen/record_function.h>
+
+#include <string>
+#include <unordered_map>
+
+#include "program.h"
+
+namespace mb {
+
+struct Recorder {
+  Program program;
+  std::string problem;                                     // why it was given up; empty while it was not
+  std::unordered_map<const c10::TensorImpl*, int> places;  // of values
+  Tensors alive;                                           // so that no address is used twice
+  Instruction current;
+  int depth = 0;
+  at::CallbackHandle handle = 0;
+
+  static Recorder*& active() {
+    static thread_local Recorder* recorder = nullptr;
+    return recorder;
+  }
+
+  int place(const at::Tensor& tensor) const {
+    auto found = places.find(tensor.unsafeGetTensorImpl());
+    if (found != places.end()) return found->second;
+    // torch.empty and its like hand out another tensor than the operator returned, of the same memory
+    if (!tensor.has_storage()) return -1;
+    for (const auto& value : alive)
+      if (value.has_storage() && value.storage().unsafeGetStorageImpl() == tensor.storage().unsafeGetStorageImpl() &&
+          value.scalar_type() == tensor.scalar_type() && value.sizes() == tensor.sizes() &&
+          value.strides() == tensor.strides() && value.storage_offset() == tensor.storage_offset())
+        return places.at(value.unsafeGetTensorImpl());
+    return -1;
+  }
+
+  int added(const at::Tensor& tensor) {
+    if (int known = place(tensor); known >= 0) return known;
+    alive.push_back(tensor);
+    places[tensor.unsafeGetTensorImpl()] = program.count;
+    return program.count++;
+  }
+
+  void give_up(const std::string& why) {
+    if (problem.empty()) problem = why;
+  }
+
+  void begin(const Tensors& inputs) {
+    for (const auto& tensor : inputs) {
+      if (tensor.defined()) added(tensor);
+      else program.count++;
+    }
+    program.inputs = program.count;
+    handle = at::addThreadLocalCallback(
+        at::RecordFunctionCallback(started, ended).needsInputs(true).needsOutputs(true).scopes(
+            {at::RecordScope::FUNCTION}));
+    active() = this;
+  }
+
+  void end() {
+    if (active() != this) return;
+    at::removeCallback(handle);
+    active() = nullptr;
+  }
+
+  ~Recorder() { end(); }
+
+  void take(const at::Tensor& tensor, int at) {            // an argument of an operator
+    if (!tensor.defined()) return;
+    if (int value = place(tensor); value >= 0) {
+      current.values.emplace_back(at, value);
+      current.constants[at] = c10::IValue();
+    } else if (!tensor.unsafeGetTensorImpl()->is_wrapped_number()) {
+      give_up("a tensor from elsewhere");
+    }
+  }
+
+  static std::unique_ptr<at::ObserverContext> started(const at::RecordFunction& call) {
+    auto* self = active();
+    if (self == nullptr || self->depth++ > 0) return nullptr;
+    auto name = call.operator_name();
+    if (!name) {
+      self->give_up("a call that is no operator");
+      return nullptr;
+    }
+    self->current = Instruction();
+    self->current.op = c10::Dispatcher::singleton().findSchema(*name);
+    auto inputs = call.inputs();
+    self->current.constants.assign(inputs.begin(), inputs.end());
+    for (int at = 0; at < (int)inputs.size(); at++) {
+      if (inputs[at].isTensor()) {
+        self->take(inputs[at].toTensor(), at);
+      } else if (inputs[at].isTensorList()) {
+        std::vector<int> values;
+        for (const at::Tensor& tensor : inputs[at].toTensorList()) {
+          values.push_back(self->place(tensor));
+          if (values.back() < 0) self->give_up("a tensor from elsewhere");
+        }
+        self->current.lists.emplace_back(at, std::move(values));
+        self->current.constants[at] = c10::IValue();
+      } else if (inputs[at].isList() || inputs[at].isGenericDict()) {
+        for (const c10::IValue& part : inputs[at].isList() ? inputs[at].toList().vec() : std::vector<c10::IValue>())
+          if (part.isTensor()) self->give_up("a list with tensors: " + c10::toString(*name));
+      } else if (inputs[at].isGenerator()) {
+        self->give_up("a generator of random numbers");
+      }
+    }
+    return nullptr;
+  }
+
+  static void ended(const at::RecordFunction& call, at::ObserverContext*) {
+    auto* self = active();
+    if (self == nullptr || --self->depth > 0) return;
+    auto name = call.operator_name();
+    if (!self->current.op || !name) return self->give_up("an operator without a schema");
+    for (const auto& output : call.outputs()) {
+      if (!output.isTensor()) return self->give_up("a result that is no tensor: " + c10::toString(*name));
+      self->current.results.push_back(output.toTensor().defined() ? self->added(output.toTensor()) : -1);
+    }
+    self->program.instructions.push_back(std::move(self->current));
+    self->current = Instruction();
+  }
+
+  void finish(const Tensors& outputs) {
+    end();
+    for (const auto& tensor : outputs) {
+      int value = tensor.defined() ? place(tensor) : -1;
+      if (tensor.defined() && value < 0) give_up("an output from elsewhere");
+      program.outputs.push_back(value);
+    }
+    std::vector<int> last(program.count, -1);
+    auto& steps = program.instructions;
+    for (int k = 0; k < (int)steps.size(); k++) {
+      for (auto [at, value] : steps[k].values) last[value] = k;
+      for (const auto& [at, values] : steps[k].lists) for (int value : values) if (value >= 0) last[value] = k;
+      for (int value : steps[k].results) if (value >= 0) last[value] = std::max(last[value], k);
+    }
+    for (int value : program.outputs) if (value >= 0) last[value] = -1;
+    for (int value = 0; value < program.count; value++) if (last[value] >= 0) steps[last[value]].dead.push_back(value);
+    alive.clear();
+    places.clear();
+  }
+};
+
+}  // namespace mb

@@ -1,0 +1,168 @@
+"""The native node (native/node.cpp): a rule's call and its backward run without Python once they have been recorded.
+
+The first calls of a rule with the same dtypes, sizes and numbers run in Python; one is then recorded as a program of
+operators and kernels, and the next ones run that program, with one C++ node behind their output. What is not served
+(see `call` in node.cpp) or could not be recorded runs in Python as ever. Both give the same bits.
+
+It is built at first use, in the background, with the system's C++ compiler and the headers that torch brings. Without a
+compiler, and with MANUAL_BACKPROP_NATIVE=0 in the environment, there are nodes in Python alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sysconfig
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .compiler import CPP, loaded
+
+SOURCE = Path(__file__).with_name("native")
+NAME = "manual_backprop_node"
+
+CALLS_IN_PYTHON = 2
+"""Calls alike before one is recorded: recording costs as much as some tens of calls."""
+
+module: Any = None
+"""The compiled node; None before it is built, and where there is none."""
+
+enabled = True
+
+call: Callable[..., Any] | None = None
+"""(rule, arguments) -> what the rule returns, or NotImplemented for what Python has to run."""
+
+building: threading.Thread | None = None
+"""What builds it, from the first call on."""
+
+
+def begin() -> None:
+    """Build or load it in the background, once."""
+    global building
+    if building is None:
+        building = threading.Thread(target=_build, name="manual_backprop native node", daemon=True)
+        if os.environ.get("MANUAL_BACKPROP_NATIVE", "1") != "0":
+            building.start()
+
+
+def wait() -> bool:
+    """Wait until it is built; whether there is one."""
+    begin()
+    assert building is not None
+    if building.ident is not None:
+        building.join()
+    return module is not None
+
+
+def _build() -> None:
+    global module, call
+    torch_folder = Path(torch.__file__).parent
+    includes = torch_folder / "include", torch_folder / "include/torch/csrc/api/include", sysconfig.get_path("include")
+    flags = [f"-isystem{folder}" for folder in includes] + [f"-L{torch_folder / 'lib'}"]
+    flags += ["-ltorch_python", "-ltorch_cpu", "-ltorch", "-lc10", f"-DMB_TORCH={torch.__version__.replace('+', '_')}"]
+    found = loaded(
+        f"node-{torch.__version__}", [SOURCE / "node.cpp"], sorted(SOURCE.glob("*.h")), "", *flags,
+        symbol=NAME, language=CPP, opened=_opened,
+    )  # fmt: skip
+    if found is None:
+        return
+    from ..rules import _saving
+
+    found.set_up(_learn, _derive, torch.nn.Parameter, _saving.LARGE, CALLS_IN_PYTHON)
+    found.enable(enabled)
+    module, call = found, found.call
+
+
+def _opened(path: Path, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+class Context:
+    """The ctx that a rule's `setup_context` and `backward` see."""
+
+    needs_input_grad: tuple[bool, ...]
+    saved_tensors: tuple
+    next_functions: tuple
+    to_save: tuple = ()
+    apart: tuple = ()
+    """Results without a derivative."""
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        self.to_save = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        self.apart = tensors
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        module.unrecorded("it writes over its input")
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Undefined deltas are None here in any case."""
+
+
+def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
+    """Run a rule's forward, while it is recorded: (output, whether each output has a derivative, what is saved,
+    attributes of the ctx, the node's name)."""
+    from ..rules._rule import owned
+
+    ctx = Context()
+    ctx.needs_input_grad = needs
+    with torch.no_grad():
+        output = owned(rule.forward(*args), args)
+        rule.setup_context(ctx, args, output)
+    outputs = output if isinstance(output, tuple) else (output,)
+    differentiable = tuple(isinstance(o, Tensor) and not any(o is other for other in ctx.apart) for o in outputs)
+    attributes = {k: v for k, v in vars(ctx).items() if k not in ("needs_input_grad", "to_save", "apart")}
+    if any(isinstance(value, Tensor) for value in attributes.values()):
+        module.unrecorded("it keeps a tensor on ctx")
+    return output, differentiable, ctx.to_save, attributes, f"{rule.__name__}Backward"
+
+
+def _derive(
+    rule: Any, attributes: dict[str, Any], needs: tuple[bool, ...], saved: tuple, deltas: tuple, node: Any
+) -> Any:
+    """Run a rule's backward."""
+    ctx = Context()
+    ctx.next_functions = node.next_functions
+    vars(ctx).update(attributes)
+    ctx.needs_input_grad, ctx.saved_tensors = needs, saved
+    return rule.backward(ctx, *deltas)
+
+
+def note(function: Any, checked: bool, *arguments: Any) -> None:
+    """Note a kernel's call in the program that is recorded, if one is: tensors, None, numbers, arrays of ctypes, which
+    are constants. checked: whether it returns 0 where it has taken what it read."""
+    if module is not None and module.recording():
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        module.kernel(address, checked, *[bytes(a) if isinstance(a, ctypes.Array) else a for a in arguments])
+
+
+def unrecorded(why: str) -> None:
+    """What runs now may run otherwise next time for the same key: it is not recorded."""
+    if module is not None:
+        module.unrecorded(why)
+
+
+def forget() -> None:
+    """A formula or a kernel is another one now: programs recorded before are not used again."""
+    if module is not None:
+        module.forget()
+
+
+def enable(on: bool) -> None:
+    """Whether native nodes are made, and their backwards run programs."""
+    global enabled
+    enabled = on
+    if module is not None:
+        module.enable(on)
