@@ -51,11 +51,10 @@ def scaled_dot_product_attention(
         attn_mask = None
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
-    recorded = torch.is_grad_enabled()
-    apart = recorded and backend == MATH
+    apart = backend == MATH and torch.is_grad_enabled()
     if apart:
         query, key, value = _copies(query, key, value)
-    if attn_mask is not None and recorded and (apart or attn_mask.is_inference()):  # torch keeps at most its numbers
+    if attn_mask is not None and (apart or _cannot_be_saved(attn_mask)):
         attn_mask = call(rules.Copy, attn_mask, None)
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
     if apart:
@@ -77,10 +76,16 @@ def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
 
 
 def _copies(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Without a fused forward torch keeps no query and key as they are: they may be edited in place."""
+    """Without a fused forward torch keeps query and key scaled, not as they are: they may be edited in place. (It adds
+    the mask and keeps nothing of it.)"""
     if value.dtype in LOW or not query.numel() or not key.numel():  # torch keeps it in float32, or not at all
         value = call(rules.Copy, value, None)
     return call(rules.Copy, query, None), call(rules.Copy, key, None), value
+
+
+def _cannot_be_saved(mask: Tensor) -> bool:
+    """A mask of inference mode where gradients are recorded. (torch.compile cannot read what that asks.)"""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and mask.is_inference()
 
 
 def _order(query: Tensor, output: Tensor, backend: int | None) -> tuple[int, ...] | None:
