@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend
 
 from .. import rules
+from ..rules._rule import LOW
 from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
@@ -50,10 +51,11 @@ def scaled_dot_product_attention(
         attn_mask = None
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
-    # without a fused forward torch keeps neither query and key nor the output: they may be edited in place
     apart = backend == MATH and torch.is_grad_enabled()
     if apart:
-        query, key = call(rules.Copy, query, None), call(rules.Copy, key, None)
+        query, key, value = _copies(query, key, value)
+    if attn_mask is not None and (apart or _cannot_be_saved(attn_mask)):
+        attn_mask = call(rules.Copy, attn_mask, None)
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
     if apart:
         return call(rules.Copy, output, None)
@@ -62,15 +64,28 @@ def scaled_dot_product_attention(
 
 
 def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
-    """Which of its forwards torch would run; None where that cannot be asked, or does not matter."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    """Which of its forwards torch would run; None where that does not matter."""
+    if torch.compiler.is_compiling() or query.device.type not in ("cpu", "cuda"):
         return None
-    if forward_ad._current_level >= 0:  # the tangent would have to lie in memory as the fused forward's output does
-        return None
-    if not query.numel() or not key.numel() or query.device.type not in ("cpu", "cuda"):
-        return None
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return MATH  # of vmap it cannot be asked, and the fused forward has no tangent
+    if not query.numel() or not key.numel():
+        return MATH
     *positional, scale, enable_gqa = args
     return torch._fused_sdp_choice(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
+
+
+def _copies(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Without a fused forward torch keeps query and key scaled, not as they are: they may be edited in place. (It adds
+    the mask and keeps nothing of it.)"""
+    if value.dtype in LOW or not query.numel() or not key.numel():  # torch keeps it in float32, or not at all
+        value = call(rules.Copy, value, None)
+    return call(rules.Copy, query, None), call(rules.Copy, key, None), value
+
+
+def _cannot_be_saved(mask: Tensor) -> bool:
+    """A mask of inference mode where gradients are recorded. (torch.compile cannot read what that asks.)"""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and mask.is_inference()
 
 
 def _order(query: Tensor, output: Tensor, backend: int | None) -> tuple[int, ...] | None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .. import rules
 from ._call import call
+from .shape import flatten, reshape
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -15,4 +16,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_o = x1^T W_o x2 + b_o, as torch.nn.functional.bilinear; rule: `mb.rules.Bilinear`."""
-    return call(rules.Bilinear, input1, input2, weight, bias)
+    return call(rules.Bilinear, _in_rows(input1), _in_rows(input2), weight, bias)
+
+
+def _in_rows(input: Tensor) -> Tensor:
+    """Where it cannot be seen as a matrix, a copy: torch multiplies and keeps a matrix, and the input may be edited."""
+    return input if input.dim() < 3 or input.is_contiguous() else reshape(flatten(input, 0, -2), input.shape)

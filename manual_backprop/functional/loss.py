@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import _reduction as legacy
 
 from .. import rules
+from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
-from .arithmetic import div, mean, mul, sum
+from .arithmetic import div, mean, mul, sub, sum
 
 REDUCTIONS = "none", "mean", "sum"
 
@@ -108,7 +109,10 @@ def mse_loss(
         return call(rules.MSELoss, input, target, reduction)
     check_weight(weight, unexpanded)
     with torch.autocast("cpu", enabled=False):  # made of arithmetic, the weighted twin keeps its dtypes there
-        return over_weights(call(rules.MSELoss, input, target, "none"), weight, reduction)
+        difference = sub(input, target)
+        if input.is_cuda and torch.is_autocast_enabled("cuda"):  # which squares in float32
+            (difference,) = cast_arguments("float32", "cuda", (difference,))
+        return over_weights(mul(difference, difference), weight, reduction)
 
 
 def l1_loss(
@@ -210,5 +214,5 @@ def kl_div(
                 f"{values.dtype}, floating point expected, e.g. {name}.float()"
             )
     kind = reduction_of("sum" if reduction == "batchmean" else reduction, size_average, reduce)
-    loss = call(rules.KLDivLoss, *broadcast("kl_div", input, target), kind, log_target)
+    loss = call(rules.KLDivLoss, *broadcast("kl_div", input, target), kind, log_target)[0]
     return div(loss, input.size(0)) if reduction == "batchmean" and input.dim() else loss

@@ -51,10 +51,11 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
             for place, v in enumerate(outputs)
             if isinstance(v, Tensor) and reads is not None and place not in reads
         }
-        # one list for both: torch.func's generated vmap rule remembers the batch axes of the last list only
         read = (v for place, v in enumerate(outputs) if place not in ctx.unread)
         saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *read)
-        ctx.save_for_backward(*saved)
+        # what the tangent alone reads may be edited before the backward. Under vmap it is one list for both: torch's
+        # generated rule, whose ctx is a wrapper, remembers the batch axes of the last list only
+        ctx.save_for_backward(*(own if isinstance(ctx, torch.autograd.function.FunctionCtx) else saved))
         ctx.save_for_forward(*saved)
         ctx.output_count = len(outputs)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ._rule import Rule, choose, in_opmath, total
 from .cross_entropy import along_classes, class_axis, hints_for_weight, smoothed
@@ -22,27 +23,28 @@ class SoftCrossEntropyLoss(Rule):
     delta_input = (p sum over c of w_c q_c - w q) delta      delta_target = - (1 - e) w log p delta
     grad_weight = - sum over n of q log p delta              with delta / n in place of delta for a mean
 
+    log p and, with smoothing, q are outputs, too, and kept in place of x and y.
+
     Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
     Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
     """
 
     autocast = FLOAT32
+    tangent_reads = (1, 2)
 
     @staticmethod
     def forward(
         input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         axis = class_axis(input.dim())
-        log_probs = input.log_softmax(axis)
-        terms = log_probs * SoftCrossEntropyLoss.smoothed(target, smoothing, axis)
+        log_probs, q = input.log_softmax(axis), SoftCrossEntropyLoss.smoothed(target, smoothing, axis)
+        terms = log_probs * q
         if weight is not None:
             terms = terms * along_classes(weight, input.dim())
-        if reduction == "none":
-            return -terms.sum(axis), log_probs
-        loss = -terms.sum()
+        loss = -(terms.sum(axis) if reduction == "none" else terms.sum())
         if reduction == "mean":
             loss = loss / (input.numel() // input.shape[axis]) if input.numel() else loss * torch.nan
-        return loss, log_probs
+        return loss, log_probs, q if smoothing else None
 
     @staticmethod
     def smoothed(target: Tensor, smoothing: float, axis: int) -> Tensor:
@@ -50,29 +52,35 @@ class SoftCrossEntropyLoss(Rule):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, target, weight, *ctx.facts = inputs
+        input, target, weight, ctx.reduction, ctx.smoothing = inputs
+        _, log_probs, q = output
+        needs_input, _, needs_weight, *_ = ctx.needs_input_grad
         ctx.set_materialize_grads(False)
         ctx.dtypes = input.dtype, target.dtype
-        ctx.save_for_backward(output[1], target if ctx.needs_input_grad[0] or ctx.needs_input_grad[2] else None, weight)
+        q = target if q is None else q
+        ctx.save_for_backward(log_probs, q if needs_input or needs_weight else None, weight)
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor | None, delta_log_probs: Tensor | None) -> tuple:
-        log_probs, target, weight = ctx.saved_tensors
+    def backward(ctx: Any, delta: Tensor | None, delta_log_probs: Tensor | None, delta_q: Tensor | None) -> tuple:
+        log_probs, q, weight = ctx.saved_tensors
         needs_input, needs_target, needs_weight, *_ = ctx.needs_input_grad
         delta_input = delta_target = grad_weight = None
         if delta is not None:
             if needs_input:
                 formula = choose(SoftCrossEntropyLoss.delta_input)
-                delta_input = in_opmath(formula, delta, log_probs, target, weight, *ctx.facts).to(ctx.dtypes[0])
+                delta_input = in_opmath(formula, delta, log_probs, q, weight, ctx.reduction).to(ctx.dtypes[0])
             if needs_target:
                 formula = choose(SoftCrossEntropyLoss.delta_target)
-                delta_target = in_opmath(formula, delta, log_probs, weight, *ctx.facts).to(ctx.dtypes[1])
+                facts = ctx.reduction, ctx.smoothing
+                delta_target = in_opmath(formula, delta, log_probs, weight, *facts).to(ctx.dtypes[1])
             if needs_weight:
                 formula = choose(SoftCrossEntropyLoss.grad_weight)
-                grad_weight = in_opmath(formula, delta, log_probs, target, *ctx.facts).to(weight.dtype)
+                grad_weight = in_opmath(formula, delta, log_probs, q, ctx.reduction).to(weight.dtype)
         if delta_log_probs is not None and needs_input:
             axis = class_axis(log_probs.dim())
             delta_input = total(delta_input, LogSoftmax.delta_input(delta_log_probs, log_probs, axis))
+        if delta_q is not None and needs_target:
+            delta_target = total(delta_target, (1 - ctx.smoothing) * delta_q)
         return delta_input, delta_target, grad_weight, None, None
 
     @staticmethod
@@ -84,15 +92,11 @@ class SoftCrossEntropyLoss(Rule):
         return delta.unsqueeze(axis) if reduction == "none" else delta
 
     @staticmethod
-    def delta_input(
-        delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
-    ) -> Tensor:
-        axis = class_axis(log_probs.dim())
-        delta = SoftCrossEntropyLoss.per_class(delta, log_probs, reduction)
-        pull = SoftCrossEntropyLoss.smoothed(target, smoothing, axis) * delta
+    def delta_input(delta: Tensor, log_probs: Tensor, q: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+        pull = q * SoftCrossEntropyLoss.per_class(delta, log_probs, reduction)
         if weight is not None:
             pull = pull * along_classes(weight, log_probs.dim())
-        return log_probs.exp() * pull.sum(axis, keepdim=True) - pull
+        return log_probs.exp() * pull.sum(class_axis(log_probs.dim()), keepdim=True) - pull
 
     @staticmethod
     def delta_target(
@@ -102,30 +106,30 @@ class SoftCrossEntropyLoss(Rule):
         return log_probs * (delta if weight is None else delta * along_classes(weight, log_probs.dim()))
 
     @staticmethod
-    def grad_weight(delta: Tensor, log_probs: Tensor, target: Tensor, reduction: str, smoothing: float) -> Tensor:
+    def grad_weight(delta: Tensor, log_probs: Tensor, q: Tensor, reduction: str) -> Tensor:
         axis = class_axis(log_probs.dim())
-        delta = SoftCrossEntropyLoss.per_class(delta, log_probs, reduction)
-        terms = log_probs * SoftCrossEntropyLoss.smoothed(target, smoothing, axis) * -delta
+        terms = log_probs * q * -SoftCrossEntropyLoss.per_class(delta, log_probs, reduction)
         return terms.sum([i for i in range(terms.dim()) if i != axis]) if terms.dim() > 1 else terms
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         _, target, weight, reduction, smoothing = inputs
         t_input, t_target, t_weight, *_ = tangents
-        loss, log_probs = output
+        loss, log_probs, q = output
         axis, ones = class_axis(log_probs.dim()), torch.ones_like(loss)
-        rule, facts = SoftCrossEntropyLoss, (reduction, smoothing)
+        q = target if q is None else q
+        rule = SoftCrossEntropyLoss
         moved = total(
-            None if t_input is None else rule.delta_input(ones, log_probs, target, weight, *facts) * t_input,
-            None if t_target is None else rule.delta_target(ones, log_probs, weight, *facts) * t_target,
-            None
-            if t_weight is None
-            else rule.delta_target(ones, log_probs, t_weight, reduction, 0.0) * rule.smoothed(target, smoothing, axis),
+            None if t_input is None else rule.delta_input(ones, log_probs, q, weight, reduction) * t_input,
+            None if t_target is None else rule.delta_target(ones, log_probs, weight, reduction, smoothing) * t_target,
+            None if t_weight is None else rule.delta_target(ones, log_probs, t_weight, reduction, 0.0) * q,
         )
         t_loss = moved.sum(axis) if reduction == "none" else moved.sum()  # type: ignore[union-attr]
-        if t_input is None:
-            return t_loss, torch.zeros_like(log_probs)
-        return t_loss, LogSoftmax.tangent((None, axis, None), tangents, log_probs)
+        t_log_probs = torch.zeros_like(log_probs)
+        if t_input is not None:
+            t_log_probs = LogSoftmax.tangent((None, axis, None), tangents, log_probs)
+        t_q = torch.zeros_like(q) if t_target is None else (1 - smoothing) * t_target
+        return t_loss, t_log_probs, t_q if smoothing else None
 
     @staticmethod
     def hints(*args: Any) -> list[str]:
@@ -139,7 +143,9 @@ class KLDivLoss(Rule):
     reduction: "none", "mean" or "sum"   output, delta (*), or () when reduced
 
     delta_input = - y delta      delta_target = (log y + 1 - x) delta            with delta / n for a mean
-    delta_input = - e^y delta    delta_target = e^y (y + 1 - x) delta            with log_target
+    delta_input = - e^y delta    delta_target = e^y (y - x + 1) delta            with log_target
+
+    With log_target e^y and y - x are outputs, too, and all that is kept.
 
     Source: Kullback, Leibler 1951, "On information and sufficiency".
     """
@@ -148,47 +154,70 @@ class KLDivLoss(Rule):
     tangent_reads = ()
 
     @staticmethod
-    def forward(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
-        if log_target:
-            return reduced(target.exp() * (target - input), reduction)
-        return reduced(torch.xlogy(target, target) - target * input, reduction)
+    def forward(
+        input: Tensor, target: Tensor, reduction: str, log_target: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if not log_target:
+            return reduced(torch.xlogy(target, target) - target * input, reduction), None, None
+        probs, gap = target.exp(), target - input
+        return reduced(probs * gap, reduction), probs, gap
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, target, ctx.reduction, ctx.log_target = inputs
-        ctx.dtype = input.dtype
-        ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, target)
+        ctx.dtypes = input.dtype, target.dtype
+        ctx.set_materialize_grads(False)
+        probs, gap = output[1:] if ctx.log_target else (target, input)
+        if ctx.log_target and not ctx.needs_input_grad[1] and forward_ad._current_level < 0:
+            ctx.mark_non_differentiable(probs)  # then delta_input is no function of what is differentiated
+        ctx.save_for_backward(probs, gap if ctx.needs_input_grad[1] else None)
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, target = ctx.saved_tensors
-        needs_input, needs_target, _, _ = ctx.needs_input_grad
-        facts = ctx.reduction, ctx.log_target
-        delta_input, delta_target = choose(KLDivLoss.delta_input), choose(KLDivLoss.delta_target)
+    def backward(ctx: Any, delta: Tensor | None, delta_probs: Tensor | None, delta_gap: Tensor | None) -> tuple:
+        probs, other = ctx.saved_tensors
+        needs_input, needs_target, *_ = ctx.needs_input_grad
+        delta_input = delta_target = None
+        if delta is not None and needs_input:
+            delta_input = in_opmath(choose(KLDivLoss.delta_input), delta, probs, ctx.reduction)
+        if delta is not None and needs_target:
+            formula = KLDivLoss.delta_log_target if ctx.log_target else KLDivLoss.delta_target
+            delta_target = in_opmath(choose(formula), delta, other, probs, ctx.reduction)
+        if delta_gap is not None:
+            delta_input, delta_target = total(delta_input, -delta_gap), total(delta_target, delta_gap)
+        if delta_probs is not None:
+            delta_target = total(delta_target, probs * delta_probs)
         return (
-            in_opmath(delta_input, delta, target, *facts).to(ctx.dtype) if needs_input else None,
-            in_opmath(delta_target, delta, input, target, *facts).to(target.dtype) if needs_target else None,
+            delta_input.to(ctx.dtypes[0]) if needs_input and delta_input is not None else None,
+            delta_target.to(ctx.dtypes[1]) if needs_target and delta_target is not None else None,
             None,
             None,
         )
 
     @staticmethod
-    def delta_input(delta: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
-        return (target.exp() if log_target else target) * -per_loss(delta, reduction, target.numel())
+    def delta_input(delta: Tensor, probs: Tensor, reduction: str) -> Tensor:
+        return probs * -per_loss(delta, reduction, probs.numel())
 
     @staticmethod
-    def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
+    def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
         delta = per_loss(delta, reduction, target.numel())
-        if log_target:
-            return target.exp() * (target + 1 - input) * delta
         return (target.log() + target / target - input) * delta  # y / y: 1, but NaN at 0 as in the twin
 
     @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+    def delta_log_target(delta: Tensor, gap: Tensor, probs: Tensor, reduction: str) -> Tensor:
+        return probs * (gap + 1) * per_loss(delta, reduction, probs.numel())
+
+    @staticmethod
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple[Tensor, Tensor | None, Tensor | None]:
         input, target, reduction, log_target = inputs
         t_input, t_target, *_ = tangents
+        if log_target:
+            probs, gap = target.exp(), target - input
+            t_probs = torch.zeros_like(probs) if t_target is None else probs * t_target
+            t_gap = total(t_target, None if t_input is None else -t_input)
+            assert t_gap is not None
+            return reduced(t_probs * gap + probs * t_gap, reduction), t_probs, t_gap
         moved = total(
-            None if t_input is None else KLDivLoss.delta_input(t_input, target, "none", log_target),
-            None if t_target is None else KLDivLoss.delta_target(t_target, input, target, "none", log_target),
+            None if t_input is None else KLDivLoss.delta_input(t_input, target, "none"),
+            None if t_target is None else KLDivLoss.delta_target(t_target, input, target, "none"),
         )
-        return reduced(moved, reduction)  # type: ignore[arg-type]
+        return reduced(moved, reduction), None, None  # type: ignore[arg-type]
