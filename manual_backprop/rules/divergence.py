@@ -27,6 +27,7 @@ class SoftCrossEntropyLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(
@@ -43,6 +44,10 @@ class SoftCrossEntropyLoss(Rule):
         if reduction == "mean":
             loss = loss / (input.numel() // input.shape[axis]) if input.numel() else loss * torch.nan
         return loss, log_probs
+
+    @staticmethod
+    def inner(inputs: tuple) -> tuple:
+        return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
 
     @staticmethod
     def smoothed(target: Tensor, smoothing: float, axis: int) -> Tensor:
@@ -139,7 +144,7 @@ class KLDivLoss(Rule):
     reduction: "none", "mean" or "sum"   output, delta (*), or () when reduced
 
     delta_input = - y delta      delta_target = (log y + 1 - x) delta            with delta / n for a mean
-    delta_input = - e^y delta    delta_target = e^y (y + 1 - x) delta            with log_target
+    delta_input = - e^y delta    delta_target = e^y (y - x + 1) delta            with log_target
 
     Source: Kullback, Leibler 1951, "On information and sufficiency".
     """
@@ -180,7 +185,7 @@ class KLDivLoss(Rule):
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
         delta = per_loss(delta, reduction, target.numel())
         if log_target:
-            return target.exp() * (target + 1 - input) * delta
+            return target.exp() * (target - input + 1) * delta
         return (target.log() + target / target - input) * delta  # y / y: 1, but NaN at 0 as in the twin
 
     @staticmethod
