@@ -258,7 +258,7 @@ def in_place(rule: type[Rule]) -> type[Rule]:
 
     @functools.wraps(rule.forward)
     def forward(input: Tensor, *args: Any) -> Any:
-        if overwrite is not None:
+        if overwrite is not None and not torch._C._len_torch_dispatch_stack():  # a mode has to see what is written to
             return overwrite(input, *args)
         output = rule.forward(input, *args)
         value, *extra = output if isinstance(output, tuple) else (output,)
