@@ -230,15 +230,19 @@ def end_of_pass(callback: Callable[[], None]) -> None:
 class Saving:
     """A node whose `saved_tensors` are what its rule saved, whatever is kept in their place.
 
-    plan   for each tensor of the rule: None (kept as it is), an `Ask`, `OWN`, or the code of a shorter form
+    plan     for each tensor of the rule: None (kept as it is), an `Ask`, `OWN`, or the code of a shorter form
+    nothing  what the rule saved, where there is no tensor among it: that is never freed
     """
 
     plan: list | None = None
+    nothing: tuple | None = None
     recipe: Recipe | None = None
     unpacked: tuple[int, list] | None = None
 
     @property
     def saved_tensors(self) -> tuple:
+        if self.nothing is not None:
+            return self.nothing
         if self.plan is None and self.unpacked is None:
             return super().saved_tensors  # type: ignore[misc]
         task = torch._C._current_graph_task_id()
