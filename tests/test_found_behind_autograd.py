@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd.graph import allow_mutation_on_saved_tensors
+from torch.utils.checkpoint import checkpoint
 
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
@@ -163,3 +164,17 @@ def test_a_compiled_edit_behind_a_linear_layer(shape: tuple[int, ...]) -> None:
     compiled = torch.compile(lambda x: F.linear(x, weight, bias).mul_(2), fullgraph=True, backend="aot_eager")
     compiled(x).sum().backward()
     torch.testing.assert_close(x.grad, 2 * weight.sum(0).expand(shape))
+
+
+def test_a_checkpointed_node_that_is_asked_in_a_later_pass() -> None:
+    """A checkpoint lets each saved tensor be unpacked once in a pass, also where the output is kept for later."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(512, 32), torch.ones(32, requires_grad=True)
+
+    def part(x: Tensor, weight: Tensor) -> Tensor:
+        return F.mul(*F.add_rms_norm(x, x, (32,), weight))
+
+    y = checkpoint(part, x, weight, use_reentrant=False)
+    (gradient,) = torch.autograd.grad(y.sum(), weight, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), weight, allow_unused=True)
+    assert second is None or not second.any()
