@@ -23,6 +23,8 @@ BLOCK = 2**19
 """Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
 ROWS = 64, 256
 """Fewest and most queries in a block. If causal the fewest, so that little above the diagonal is computed."""
+SCORES = 32
+"""Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again."""
 
 
 def attended(
@@ -65,17 +67,22 @@ def deltas(
     delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
     delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
+    large = bool(z.is_cpu and z.numel() and z.abs().max() > SCORES)  # a GPU would be waited for
     for heads, rows, seen, first in pairs.blocks():
         weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
         keeping = None if pairs.kept is None else pairs.kept_at(heads, rows, seen).to(weights.dtype)
         if v is None or dots is None:
             scores = None
-            weights.sub_(z[heads, rows]).exp_()
+            weights = _weights(weights)[0] if large else weights.sub_(z[heads, rows]).exp_()
         else:
             scores = torch.bmm(louder[heads, rows], v[heads, seen].mT)
             if keeping is not None:
                 scores.mul_(keeping)
-            _pairs_(weights, scores, z[heads, rows], dots[heads, rows])
+            if large:
+                weights = _weights(weights)[0]
+                scores = torch._softmax_backward_data(scores, weights, -1, weights.dtype)
+            else:
+                _pairs_(weights, scores, z[heads, rows], dots[heads, rows])
         if delta_value is not None:
             dropped = weights if keeping is None else weights * keeping
             _add(delta_value[heads, seen], dropped.mT, louder[heads, rows], first)

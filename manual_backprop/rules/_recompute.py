@@ -230,24 +230,37 @@ def end_of_pass(callback: Callable[[], None]) -> None:
 class Saving:
     """A node whose `saved_tensors` are what its rule saved, whatever is kept in their place.
 
-    plan   for each tensor of the rule: None (kept as it is), an `Ask`, `OWN`, or the code of a shorter form
+    plan     for each tensor of the rule: None (kept as it is), an `Ask`, `OWN`, or the code of a shorter form
+    nothing  what the rule saved, where there is no tensor among it: that is never freed
     """
 
     plan: list | None = None
+    nothing: tuple | None = None
     recipe: Recipe | None = None
     unpacked: tuple[int, list] | None = None
 
     @property
     def saved_tensors(self) -> tuple:
-        if self.plan is None and self.unpacked is None:
+        if self.nothing is not None:
+            return self.nothing
+        if self.recipe is None and self.plan is None:
             return super().saved_tensors  # type: ignore[misc]
         task = torch._C._current_graph_task_id()
-        saved = self._unpack(task)
+        later = self._asked_later(task)
+        saved = self.shared(task) if later else self._unpack(task)
         if self.plan is not None and OWN in self.plan:
             self.unpacked = task, saved  # for the arguments of the recipe
             saved[self.plan.index(OWN)] = output_of(self, task)
-        self.unpacked = None
+        if not later:
+            self.unpacked = None
         return tuple(saved)
+
+    def _asked_later(self, task: int) -> bool:
+        """Whether a node outside of this pass of backward may ask for the output in a later one."""
+        recipe = self.recipe
+        if recipe is None or recipe.kept is not None or recipe.function is None or task == -1:
+            return False
+        return recipe.waiting(task)
 
     def shared(self, task: int) -> list:
         """The saved tensors, but for the node's own output, for a node that asks. They stay for this node's own
@@ -288,14 +301,14 @@ class Saving:
 
     def finished(self) -> None:
         """Called behind the node's own backward: what it kept is about to be freed."""
-        recipe, self.unpacked = self.recipe, None
-        if recipe is None:
-            return
-        recipe.cached = None
-        task = torch._C._current_graph_task_id()
-        if recipe.kept is None and recipe.function is not None and task != -1 and recipe.waiting(task):
-            with torch.no_grad():  # a node outside of this pass may ask in a later one
-                recipe.kept = output_of(self, task)
+        recipe = self.recipe
+        if recipe is not None:
+            recipe.cached = None
+            task = torch._C._current_graph_task_id()
+            if self._asked_later(task):
+                with torch.no_grad():
+                    recipe.kept = output_of(self, task)
+        self.unpacked = None
 
 
 OWN = object()

@@ -23,6 +23,7 @@ from torch.autograd import forward_ad
 from ..engine import node
 from ..engine.derive import derive
 from . import _saving
+from ._inner import on_the_way
 from ._overrides import refuse_dead_overrides
 from ._recompute import Saving, ask_for
 from ._saving import Offer, economize
@@ -65,6 +66,10 @@ class Rule(torch.autograd.Function):
 
     costly: ClassVar[bool] = False
     """Whether running `forward` again is more than that, and done only where `mb.saving` was asked for it."""
+
+    inner: ClassVar[Any] = None
+    """Of a rule whose second output is kept for the backward, and seen by no user: a static method that takes the
+    inputs and gives the rule, and its arguments, of which it is the output (_inner.py)."""
 
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
@@ -250,13 +255,15 @@ def plain(rule: type[Rule]) -> type[Rule]:
     """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
     at every call, which costs more than many a forward."""
 
-    overwritten = rule.overwrites is not None
+    overwritten, inner = rule.overwrites is not None, rule.inner
 
     def forward(ctx: Any, *args: Any) -> Any:
         output = owned(rule.forward(*args), args)
         _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
         economize(ctx, args, output)
+        if inner is not None:
+            on_the_way(ctx, output[1], *inner(args))
         return output
 
     def cheap_forward(ctx: Any, *args: Any) -> Any:
@@ -269,6 +276,8 @@ def plain(rule: type[Rule]) -> type[Rule]:
         if type(value) is Tensor and value.numel() >= _saving.LARGE and (again := rule.again(args, output)) is not None:
             offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
         economize(ctx, args, output, offer)
+        if inner is not None:
+            on_the_way(ctx, output[1], *inner(args))
         return output
 
     variant = _variant(
@@ -292,7 +301,7 @@ def in_place(rule: type[Rule]) -> type[Rule]:
 
     @functools.wraps(rule.forward)
     def forward(input: Tensor, *args: Any) -> Any:
-        if overwrite is not None:
+        if overwrite is not None and not torch._C._len_torch_dispatch_stack():  # a mode has to see what is written to
             return overwrite(input, *args)
         output = rule.forward(input, *args)
         value, *extra = output if isinstance(output, tuple) else (output,)

@@ -68,8 +68,13 @@ def several_processes() -> bool:
 
 def _is_parameter(tensor: Tensor) -> bool:
     """Whether it is a parameter, another leaf that is trained, or a view of one."""
-    base = tensor if tensor._base is None else tensor._base
+    base = _base(tensor)
     return isinstance(base, torch.nn.Parameter) or (base.is_leaf and base.requires_grad)
+
+
+def _base(tensor: Tensor) -> Tensor:
+    """What it is a view of, else itself."""
+    return tensor if tensor._base is None else tensor._base
 
 
 class Offer:
@@ -115,6 +120,8 @@ class Offer:
                 return argument.clone()
         if place is None:
             return ask_for(argument)
+        if isinstance(_base(argument), torch.nn.Parameter) and not self.costly:
+            return None  # too large for a copy, and an edit through `.data` would go unnoticed
         return None if several_processes() and _is_parameter(argument) else Saved(place)
 
 
@@ -140,10 +147,15 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
     given, result: what the rule got and returned. offer: how its output is computed again, of a cheap rule.
     """
     saved = ctx.to_save or ()
+    nothing = True
     for tensor in saved:
-        if tensor is not None and tensor.numel() >= LARGE:
-            break
+        if tensor is not None:
+            nothing = False
+            if tensor.numel() >= LARGE:
+                break
     else:
+        if nothing:
+            ctx.nothing = saved
         if offer is None:
             return
     mode, costly = as_before((_mode, logits))

@@ -179,6 +179,8 @@ class Div(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    tangent_reads = ()
+
     @staticmethod
     def forward(input: Any, other: Any) -> Tensor:
         return torch.div(input, other)
@@ -208,10 +210,11 @@ class Div(Rule):
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        _, other = inputs
+        input, other = inputs
         t_input, t_other = tangents
         moved = total(
-            None if t_input is None else t_input / other, None if t_other is None else -t_other * (output / other)
+            None if t_input is None else t_input / other,
+            None if t_other is None else -t_other * ((input / other) / other),
         )
         return moved.expand_as(output).to(output.dtype)  # type: ignore[union-attr]
 

@@ -57,6 +57,7 @@ class BiasActivation(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -119,5 +120,5 @@ class BiasActivation(Rule):
         input, bias, activation = inputs
         moved = total(tangents[0], tangents[1])
         assert moved is not None
-        chosen = ACTIVATIONS[activation]
-        return chosen.delta_input(moved.expand_as(output), output if chosen.by_output else input + bias)
+        chosen, z = ACTIVATIONS[activation], input + bias
+        return chosen.delta_input(moved.expand_as(output), chosen.output(z) if chosen.by_output else z)

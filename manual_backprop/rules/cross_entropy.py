@@ -1,8 +1,8 @@
 """Losses of class indices: NLLLoss and CrossEntropyLoss.
 
 Cross-entropy keeps the logarithms of the softmax, which the forward has computed anyway, and nothing else of the size
-of the logits. They are a second output of the rule, differentiable like any other, so that the derivative of the
-backward finds its way through them.
+of the logits. They are a second output of the rule, and the node of a LogSoftmax (`inner`), so that the derivative of
+the backward finds its way through them.
 """
 
 from __future__ import annotations
@@ -155,6 +155,10 @@ class CrossEntropyLoss(Rule):
             count = kept if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0)
             spread = spread / count.sum()
         return (1 - smoothing) * loss + spread * smoothed(smoothing, input.shape[axis]), log_probs
+
+    @staticmethod
+    def inner(inputs: tuple) -> tuple:
+        return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
 
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:

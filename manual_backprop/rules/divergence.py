@@ -47,6 +47,10 @@ class SoftCrossEntropyLoss(Rule):
         return loss, log_probs, q if smoothing else None
 
     @staticmethod
+    def inner(inputs: tuple) -> tuple:
+        return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
+
+    @staticmethod
     def smoothed(target: Tensor, smoothing: float, axis: int) -> Tensor:
         return target if smoothing == 0 else target * (1 - smoothing) + smoothed(smoothing, target.shape[axis])
 

@@ -82,6 +82,7 @@ class GLU(Rule):
     """
 
     cheap = True
+    tangent_reads = ()
 
     @staticmethod
     def forward(input: Tensor, dim: int) -> Tensor:
@@ -110,7 +111,7 @@ class GLU(Rule):
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, dim = inputs
-        _, b = input.chunk(2, dim)
+        a, b = input.chunk(2, dim)
         t_a, t_b = tangents[0].chunk(2, dim)
         s = torch.sigmoid(b)
-        return t_a * s + output * (1 - s) * t_b
+        return t_a * s + a * s * (1 - s) * t_b

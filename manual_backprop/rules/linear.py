@@ -44,8 +44,8 @@ class Linear(Rule):
     @staticmethod
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = F.linear(input, weight, bias)
-        if input.dim() > 2 and not torch.compiler.is_compiling() and output._is_view():
-            return torch.ops.aten._unsafe_view.default(output, output.shape)  # of a matrix, before torch 2.15
+        if input.dim() != 2 and (torch.compiler.is_compiling() or output._is_view()):  # of a matrix
+            return torch.ops.aten._unsafe_view.default(output, output.shape)
         return output
 
     @staticmethod

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import Rule, choose, in_opmath, total
+from .arithmetic import Sub
 
 FLOAT32 = {"cpu": "float32", "cuda": "float32"}
 
@@ -111,6 +112,10 @@ class L1Loss(Rule):
     def forward(input: Tensor, target: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
         difference = input - target
         return reduced(difference.abs(), reduction), difference
+
+    @staticmethod
+    def inner(inputs: tuple) -> tuple:
+        return Sub, (inputs[0], inputs[1], 1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -31,6 +31,7 @@ class AddLayerNorm(Rule):
     """
 
     cheap = True
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(
@@ -135,6 +136,7 @@ class AddRMSNorm(Rule):
     """
 
     cheap = True
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(

@@ -78,6 +78,8 @@ def draw(rng: random.Random, compiled: bool, focus: str) -> Program:
         modes = replace(modes, watch="module_hooks")
     if modes.hooks == "mutation" and modes.ask == "edited":
         modes = replace(modes, ask="twice")
+    if modes.hooks == "mutation" and modes.ask == "inference":  # it asks for versions, which no tensor has there
+        modes = replace(modes, ask="no_grad")
     if modes.checkpoint and (modes.between or modes.ask == "edited"):  # what is run again would see other numbers
         modes = replace(modes, between=None, ask="backward" if modes.ask == "edited" else modes.ask)
     if modes.ask in ("vmap", "vmap_grad", "jvp", "dual", "jacfwd", "hessian"):  # torch's own fail under autocast

@@ -17,6 +17,7 @@ TORCH_CANNOT = (
     "we do not yet support",
     "that does not support it",
     "already unpacked once",
+    "different metadata than during the forward pass",
     "backward through the graph a second time",
     "of CheckpointFunction is a view",
     "of BackwardHookFunction is a view",

@@ -1,0 +1,47 @@
+"""What a rule computes on the way, as the node of another rule.
+
+A loss keeps log p, say, which depends on the logits: where its backward is differentiated again, a delta of log p has
+to reach them. It does so by a node of its own, which only that second backward visits, as it does in torch; the node of
+the loss is not run again, nor are the hooks on it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ._rule import Rule
+
+
+def on_the_way(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:
+    """An output that the node keeps, and no user differentiates, is kept as one of `rule(*args)`."""
+    ctx.mark_non_differentiable(output)
+    if any([tensor is output for tensor in ctx.to_save]):
+        with torch.enable_grad():
+            own = _known(rule).apply(*args, output)
+        ctx.to_save = tuple([own if tensor is output else tensor for tensor in ctx.to_save])
+
+
+@functools.cache
+def _known(rule: type[Rule]) -> type[Rule]:
+    """The rule where its output is known: the last argument."""
+
+    def forward(ctx: Any, *args: Any) -> Tensor:
+        output: Tensor = args[-1].data  # a node's output is another tensor than its input
+        ctx.set_materialize_grads(False)
+        rule.setup_context(ctx, args[:-1], output)
+        return output
+
+    def backward(ctx: Any, delta: Tensor) -> tuple:
+        return *rule.backward(ctx, delta), None
+
+    methods = {
+        "forward": staticmethod(forward),
+        "setup_context": staticmethod(torch.autograd.Function.setup_context),
+        "backward": staticmethod(backward),
+    }
+    return type(rule.__name__, (rule,), {**methods, "__doc__": rule.__doc__, "__module__": rule.__module__})
