@@ -18,9 +18,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from manual_backprop.engine import cache
+from manual_backprop.engine import cache, node
 from manual_backprop.engine import compiler as build
 from manual_backprop.kernels import memory, native, pointwise
+from manual_backprop.rules import _saving
 
 torch.set_num_threads(1)
 
@@ -51,6 +52,14 @@ def compiler() -> bool:
             return subprocess.run(command, input="", text=True, capture_output=True, timeout=60).returncode == 0
         except OSError:
             return False
+
+
+@pytest.fixture(autouse=True)
+def small_tensors_count_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 16,384 elements on tensors are recomputed, so that tests need none that are larger; and what the tests
+    before have recorded is forgotten."""
+    monkeypatch.setattr(_saving, "LARGE", 2**14)
+    node.limits(2**14)
 
 
 @pytest.fixture

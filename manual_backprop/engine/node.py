@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import operator
 import os
 import sysconfig
 import threading
@@ -74,7 +75,8 @@ def _build() -> None:
         return
     from ..rules import _saving
 
-    found.set_up(_learn, _derive, torch.nn.Parameter, _saving.LARGE, CALLS_IN_PYTHON)
+    found.set_up(_learn, _derive, torch.nn.Parameter)
+    found.limits(_saving.LARGE, CALLS_IN_PYTHON)
     found.enable(enabled)
     module, call = found, found.call
 
@@ -97,6 +99,13 @@ class Context:
     to_save: tuple = ()
     apart: tuple = ()
     """Results without a derivative."""
+
+    def attributes(self) -> dict[str, Any]:
+        """What the rule has kept besides tensors."""
+        found = {k: v for k, v in vars(self).items() if k not in ("needs_input_grad", "to_save", "apart")}
+        if any(isinstance(value, Tensor) for value in found.values()):
+            module.unrecorded("it keeps a tensor on ctx")
+        return found
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         self.to_save = tensors
@@ -123,10 +132,27 @@ def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
         rule.setup_context(ctx, args, output)
     outputs = output if isinstance(output, tuple) else (output,)
     differentiable = tuple(isinstance(o, Tensor) and not any(o is other for other in ctx.apart) for o in outputs)
-    attributes = {k: v for k, v in vars(ctx).items() if k not in ("needs_input_grad", "to_save", "apart")}
-    if any(isinstance(value, Tensor) for value in attributes.values()):
-        module.unrecorded("it keeps a tensor on ctx")
-    return output, differentiable, ctx.to_save, attributes, f"{rule.__name__}Backward"
+    inner = None
+    if rule.inner is not None and any(needs):
+        inner = _inner(rule, args, outputs[1])
+        differentiable = (differentiable[0], *[False] * (len(outputs) - 1))
+    return output, differentiable, ctx.to_save, ctx.attributes(), f"{rule.__name__}Backward", inner
+
+
+def _inner(rule: Any, args: tuple, output: Tensor) -> tuple:
+    """The node of its own that the second output is kept as: (rule, attributes of the ctx, what needs a derivative,
+    its tensors' places among the arguments, whether it saves its output, the node's name)."""
+    inner, given = rule.inner(args)
+    tensors = [value for value in given if isinstance(value, Tensor)]
+    ctx = Context()
+    ctx.needs_input_grad = tuple(isinstance(value, Tensor) and value.requires_grad for value in given)
+    inner.setup_context(ctx, given, output)
+    saves_output = any(value is output for value in ctx.to_save)
+    if not all(map(operator.is_, given, tensors)) or len(ctx.to_save) > saves_output:
+        module.unrecorded("the node within keeps more than its output")
+    own = [value for value in args if isinstance(value, Tensor)]
+    places = tuple(next(i for i, other in enumerate(own) if other is value) for value in tensors)
+    return inner, ctx.attributes(), ctx.needs_input_grad, places, saves_output, f"{inner.__name__}Backward"
 
 
 def _derive(
@@ -158,6 +184,13 @@ def forget() -> None:
     """A formula or a kernel is another one now: programs recorded before are not used again."""
     if module is not None:
         module.forget()
+
+
+def limits(large: int, calls: int = CALLS_IN_PYTHON) -> None:
+    """From how many elements recomputation takes over, and how many calls run in Python before one is recorded."""
+    if module is not None:
+        module.forget()
+        module.limits(large, calls)
 
 
 def enable(on: bool) -> None:

@@ -57,6 +57,8 @@ struct Entry {
   bool tuple = false;
   std::vector<bool> differentiable;
   std::vector<Saved> saved;
+  std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (rules/_inner.py)
+  std::vector<int> inner_arguments;
   PyObject *rule = nullptr, *attributes = nullptr, *needs = nullptr;
   unsigned version = 0;
   std::string name;
@@ -201,9 +203,8 @@ bool RuleNode::plain(const Tensors& tensors) {
 
 PyTypeObject node_type = {};
 
-/* The outputs as Python has them, with a node behind those that have a derivative. */
-PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, bool recorded) {
-  if (recorded) {
+/* Put a node behind the outputs that have a derivative. */
+void attach(Entry* entry, const Tensors& arguments, Tensors& outputs) {
     auto node = make_node<RuleNode>();
     node->entry = entry;
     torch::autograd::edge_list edges;
@@ -214,12 +215,27 @@ PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, boo
     for (int k = 0; k < entry->outputs; k++)
       if (entry->differentiable[k]) torch::autograd::set_history(outputs[k], node);
     node->saved.reserve(entry->saved.size());
+    at::Tensor own;
+    if (entry->inner) {
+      Tensors given, outputs_of_inner{outputs[1].detach()};
+      for (int argument : entry->inner_arguments) given.push_back(arguments[argument]);
+      attach(entry->inner.get(), given, outputs_of_inner);
+      own = outputs_of_inner[0];
+    }
     for (size_t k = 0; k < entry->saved.size(); k++) {
       auto [argument, output] = entry->saved[k];
+      if (output == 1 && own.defined()) {
+        node->saved.emplace_back(own, false);
+        continue;
+      }
       const auto& tensor = argument >= 0 ? arguments[argument] : output >= 0 ? outputs[output] : outputs[entry->outputs + k];
       node->saved.emplace_back(tensor, output >= 0 && entry->differentiable[output]);
     }
-  }
+}
+
+/* The outputs as Python has them. */
+PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, bool recorded) {
+  if (recorded) attach(entry, arguments, outputs);
   if (!entry->tuple) return wrapped(outputs[0]);
   outputs.resize(entry->outputs);
   return listed(outputs);
@@ -269,6 +285,23 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->attributes = Py_NewRef(PyTuple_GET_ITEM(found.get(), 3));
   entry->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(found.get(), 4));
   recorder.finish(outputs);
+  if (auto* inner = PyTuple_GET_ITEM(found.get(), 5); inner != Py_None) {
+    // (rule, attributes, needs, its tensors as places among the arguments, whether it saves its output, name)
+    auto part = std::make_unique<Entry>();
+    part->rule = Py_NewRef(PyTuple_GET_ITEM(inner, 0));
+    part->attributes = Py_NewRef(PyTuple_GET_ITEM(inner, 1));
+    part->needs = Py_NewRef(PyTuple_GET_ITEM(inner, 2));
+    part->outputs = 1;
+    part->differentiable = {true};
+    auto *places = PyTuple_GET_ITEM(inner, 3), *own = PyTuple_GET_ITEM(inner, 4);
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(places); k++) {
+      part->tensors.push_back(k);
+      entry->inner_arguments.push_back(PyLong_AsLong(PyTuple_GET_ITEM(places, k)));
+    }
+    if (own == Py_True) part->saved.push_back(Saved{-1, 0});
+    part->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(inner, 5));
+    entry->inner = std::move(part);
+  }
   for (size_t k = 0; k < outputs.size(); k++) {
     if (!outputs[k].defined()) continue;
     if (outputs[k].numel() >= large) recorder.give_up("large");
@@ -377,8 +410,13 @@ PyObject* rule_of(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry
 PyObject* needs_input_grad(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry->needs); }
 
 PyObject* set_up(PyObject*, PyObject* args) {
-  if (!PyArg_ParseTuple(args, "OOOLi", &learn, &derive, &parameter, &large, &calls_in_python)) return nullptr;
+  if (!PyArg_ParseTuple(args, "OOO", &learn, &derive, &parameter)) return nullptr;
   for (auto* kept : {learn, derive, parameter}) Py_INCREF(kept);
+  Py_RETURN_NONE;
+}
+
+PyObject* limits(PyObject*, PyObject* args) {
+  if (!PyArg_ParseTuple(args, "Li", &large, &calls_in_python)) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -468,6 +506,7 @@ PyGetSetDef properties[] = {
 PyMethodDef functions[] = {
     {"call", (PyCFunction)(void (*)())call, METH_FASTCALL, nullptr},
     {"set_up", set_up, METH_VARARGS, nullptr},
+    {"limits", limits, METH_VARARGS, nullptr},
     {"enable", enable, METH_O, nullptr},
     {"forget", forget, METH_NOARGS, nullptr},
     {"status", status, METH_O, nullptr},
