@@ -95,10 +95,7 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         input.copy_(value)
         return (input, *extra) if extra else input
     recorded = torch.is_grad_enabled() and input.requires_grad
-    if recorded and (input.is_leaf or _of_leaf(input)):
-        # a Function would write first and raise then
-        leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
-        raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
+    refuse_leaf(input)  # a Function would write first and raise then
     if not rule.keeps_input and not (rule.returns_more and recorded and input._is_view()):
         return call(in_place(rule), input, *args)
     kept = recorded or (torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in args]))
@@ -107,10 +104,14 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
     return (input, *extra) if extra else input
 
 
-def _of_leaf(input: Tensor) -> bool:
-    """Whether `input` is a view of a leaf that requires grad (other bases without history are outputs of rules)."""
-    base = input._base
-    return base is not None and base.is_leaf and base.requires_grad
+def refuse_leaf(input: Tensor) -> None:
+    """torch's error for an edit in place of a leaf or of a view of one, where gradients are recorded."""
+    if not (torch.is_grad_enabled() and input.requires_grad):
+        return
+    base = input._base  # other bases without history are outputs of rules
+    if input.is_leaf or (base is not None and base.is_leaf and base.requires_grad):
+        leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
+        raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
 
 
 def _listed(output: Any) -> tuple:
