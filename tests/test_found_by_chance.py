@@ -242,6 +242,7 @@ def test_a_norm_that_moves_by_its_weight_alone(function: Callable) -> None:
     assert torch.equal(outputs[1], 2 * x)
     assert not moved[1].any()
 
+
 @pytest.mark.parametrize("of", [lambda v: v[:1], lambda v: v[0], lambda v: v.T])
 def test_arithmetic_in_place_over_a_part_of_its_other_operand(of: Callable[[Tensor], Tensor]) -> None:
     """torch refuses it, since the result would follow from the order of its loop."""
