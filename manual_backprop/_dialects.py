@@ -141,7 +141,7 @@ def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors share some of their memory, but not all of it in the same order; as ATen, of dense ones."""
     if one is other or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False  # under transforms a tensor may have no memory to ask for
-    if not torch._C._is_alias_of(one, other):
+    if not torch._C._is_alias_of(one, other):  # type: ignore[attr-defined]
         return False
     ranges = []
     for tensor in (one, other):
@@ -153,7 +153,7 @@ def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
     (begin, end), (other_begin, other_end) = ranges
     if ranges[0] == ranges[1]:
         return one.stride() != other.stride()
-    return begin < other_end and other_begin < end
+    return bool(begin < other_end and other_begin < end)
 
 
 def _written(rule: Any, theirs: Callable[..., Tensor], input: Tensor, other: Any, **alpha: Any) -> Tensor:

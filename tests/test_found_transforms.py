@@ -108,3 +108,28 @@ def test_one_window_over_an_input_without_channels(shape: tuple[int, ...]) -> No
 def test_no_rows_and_some_labels() -> None:
     with pytest.raises(ValueError, match=r"batch_size \(0\) to match target batch_size \(5\)"):
         F.linear_cross_entropy(torch.ones(0, 2), torch.ones(4, 2), torch.zeros(5, dtype=torch.int64))
+
+
+def test_a_group_norm_over_channels_that_lie_last_under_vmap() -> None:
+    def loss(functional: Any, x: Tensor) -> Tensor:
+        return functional.group_norm(x, 2)[0].sum()  # type: ignore[no-any-return]
+
+    x = torch.randn(2, 2, 3, 2, 2, 4).permute(0, 1, 5, 2, 3, 4)
+    in_both(lambda f, x: torch.func.vmap(torch.func.grad(f))(x), loss, x)
+
+
+def test_an_edit_of_what_attention_gives_under_torch_func() -> None:
+    def loss(functional: Any, x: Tensor) -> Tensor:
+        y = functional.scaled_dot_product_attention(x, x, x)
+        return functional.relu6(y, inplace=True).sum()
+
+    in_both(lambda f, x: torch.func.hessian(f)(x), loss, torch.randn(6, 1, dtype=torch.float64))
+
+
+def test_the_tangent_of_prelu_at_zero() -> None:
+    in_both(along, lambda functional, x: functional.prelu(x, torch.tensor([0.3])), torch.tensor([-1.0, 0.0, 1.0]))
+
+
+def test_what_stays_has_no_tangent() -> None:
+    """The derivative of kl_div by a target of zeros is infinite; where the target stays, it is not asked for."""
+    in_both(along, lambda functional, x: functional.kl_div(x, torch.zeros(3), reduction="sum"), torch.rand(3))

@@ -63,10 +63,10 @@ def scaled_dot_product_attention(
 
 def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
     """Which of its forwards torch would run; None where that cannot be asked, or does not matter."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling():
         return None
-    if forward_ad._current_level >= 0:  # the tangent would have to lie in memory as the fused forward's output does
-        return None
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return MATH  # the only one that has derivatives of every kind
     if not query.numel() or not key.numel() or query.device.type not in ("cpu", "cuda"):
         return None
     *positional, scale, enable_gqa = args

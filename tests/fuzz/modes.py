@@ -142,7 +142,7 @@ MUTATION = "torch.autograd.graph.allow_mutation_on_saved_tensors()"  # around th
 # What watches: lines before the forward, and behind it.
 WATCH = {
     "anomaly": ("", ""),
-    # whether a hook stays on a view that was written to is chance; torch crashes unless a view's node is asked for first
+    # whether a hook stays on a view that was written to is chance; torch crashes unless its node is asked for first
     "tensor_hooks": (
         "",
         """for v in y:
