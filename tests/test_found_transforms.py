@@ -133,3 +133,13 @@ def test_the_tangent_of_prelu_at_zero() -> None:
 def test_what_stays_has_no_tangent() -> None:
     """The derivative of kl_div by a target of zeros is infinite; where the target stays, it is not asked for."""
     in_both(along, lambda functional, x: functional.kl_div(x, torch.zeros(3), reduction="sum"), torch.rand(3))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_attention_whose_heads_have_no_width_follows_its_mask(p: float) -> None:
+    def loss(functional: Any, mask: Tensor) -> Tensor:
+        value = torch.arange(3.0).view(1, 1, 3, 1)
+        y = functional.scaled_dot_product_attention(torch.ones(1, 1, 2, 0), torch.ones(1, 1, 3, 0), value, mask, p)
+        return y.square().sum()  # type: ignore[no-any-return]
+
+    in_both(lambda f, mask: torch.func.grad(f)(mask), loss, torch.randn(2, 3))
