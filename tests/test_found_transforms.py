@@ -126,6 +126,14 @@ def test_an_edit_of_what_attention_gives_under_torch_func() -> None:
     in_both(lambda f, x: torch.func.hessian(f)(x), loss, torch.randn(6, 1, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("target", [torch.tensor([1, 0]), torch.tensor([[0.3, 0.7], [0.5, 0.5]])])
+def test_an_edit_of_a_loss_under_torch_func(target: Tensor) -> None:
+    def loss(functional: Any, x: Tensor) -> Tensor:
+        return functional.cross_entropy(x, target).clamp_(max=5)  # type: ignore[no-any-return]
+
+    in_both(lambda f, x: torch.func.hessian(f)(x), loss, torch.randn(2, 2))
+
+
 def test_the_tangent_of_prelu_at_zero() -> None:
     in_both(along, lambda functional, x: functional.prelu(x, torch.tensor([0.3])), torch.tensor([-1.0, 0.0, 1.0]))
 
@@ -143,3 +151,10 @@ def test_attention_whose_heads_have_no_width_follows_its_mask(p: float) -> None:
         return y.square().sum()  # type: ignore[no-any-return]
 
     in_both(lambda f, mask: torch.func.grad(f)(mask), loss, torch.randn(2, 3))
+
+
+def test_attention_without_values_draws_nothing() -> None:
+    def attention(functional: Any, x: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5)  # type: ignore[no-any-return]
+
+    in_both(lambda f, x: (f(x), torch.rand(1)), attention, torch.ones(1, 1, 0))

@@ -144,6 +144,7 @@ class CrossEntropyLoss(Rule):
     cheap = True
     made_again = 1
     autocast = FLOAT32
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(

@@ -27,6 +27,7 @@ class SoftCrossEntropyLoss(Rule):
     """
 
     autocast = FLOAT32
+    tangent_reads = (1,)
 
     @staticmethod
     def forward(
