@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import functional as F
 from . import rules
-from .functional._call import call_in_place
+from .functional._call import call_in_place, unwrapped
 
 # Further names, with the same arguments, for what mb.functional has.
 ALIASES = {
@@ -139,8 +139,10 @@ def _category(value: Any) -> int:
 
 def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors share some of their memory, but not all of it in the same order; as ATen, of dense ones."""
-    if one is other or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return False  # under transforms a tensor may have no memory to ask for
+    if one is other or torch.compiler.is_compiling():
+        return False
+    if torch._C._are_functorch_transforms_active():
+        one, other = unwrapped(one), unwrapped(other)
     if not torch._C._is_alias_of(one, other):  # type: ignore[attr-defined]
         return False
     ranges = []

@@ -253,3 +253,5 @@ def test_arithmetic_in_place_over_a_part_of_its_other_operand(of: Callable[[Tens
         with context:
             x += of(x).clone()
             x[:1] += x[1:]
+        with context, pytest.raises(RuntimeError, match="refer to a single memory location"):
+            torch.func.grad(lambda x: (y := x * 1).add_(of(y)).sum())(torch.randn(2, 2))

@@ -54,10 +54,14 @@ def _unviewed(output: Any) -> Any:
     """vmap gives results of a Function that are views of tensors made on the way: copies can be edited in place."""
     if type(output) is tuple:
         return tuple([_unviewed(part) for part in output])
-    inner = output
-    while isinstance(inner, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(inner):
-        inner = torch._C._functorch.get_unwrapped(inner)
-    return output.clone() if isinstance(inner, Tensor) and inner._is_view() else output
+    return output.clone() if isinstance(output, Tensor) and unwrapped(output)._is_view() else output
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor that torch.func's transforms have wrapped."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _under_autocast(rule: type[Rule], args: tuple) -> Any:
