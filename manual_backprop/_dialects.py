@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import functional as F
 from . import rules
-from .functional._call import call_in_place
+from .functional._call import call_in_place, unwrapped
 
 # Further names, with the same arguments, for what mb.functional has.
 ALIASES = {
@@ -137,10 +137,32 @@ def _category(value: Any) -> int:
     return 3 if isinstance(value, complex) else 2 if isinstance(value, float) else 0 if isinstance(value, bool) else 1
 
 
+def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors share some of their memory, but not all of it in the same order; as ATen, of dense ones."""
+    if one is other or torch.compiler.is_compiling():
+        return False
+    if torch._C._are_functorch_transforms_active():
+        one, other = unwrapped(one), unwrapped(other)
+    if not torch._C._is_alias_of(one, other):  # type: ignore[attr-defined]
+        return False
+    ranges = []
+    for tensor in (one, other):
+        begin, steps = tensor.storage_offset(), zip(tensor.shape, tensor.stride(), strict=True)
+        end = begin + 1 + sum([(size - 1) * stride for size, stride in steps])
+        if not tensor.numel() or end - begin != tensor.numel():
+            return False
+        ranges.append((begin, end))
+    (begin, end), (other_begin, other_end) = ranges
+    if ranges[0] == ranges[1]:
+        return one.stride() != other.stride()
+    return bool(begin < other_end and other_begin < end)
+
+
 def _written(rule: Any, theirs: Callable[..., Tensor], input: Tensor, other: Any, **alpha: Any) -> Tensor:
     """Arithmetic over its first operand: torch refuses some shapes and dtypes there, and autocast casts nothing."""
     shape = torch.broadcast_shapes(input.shape, other.shape) if isinstance(other, Tensor) else input.shape
-    if shape != input.shape or _category(other) > _category(input):
+    refused = shape != input.shape or _category(other) > _category(input)
+    if refused or (isinstance(other, Tensor) and _overlap_in_part(input, other)):
         return theirs(input, other, **alpha)
     if input.device.type == "meta":  # knows no autocast
         return call_in_place(rule, input, other, *alpha.values())

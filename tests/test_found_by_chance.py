@@ -241,3 +241,17 @@ def test_a_norm_that_moves_by_its_weight_alone(function: Callable) -> None:
     torch.testing.assert_close(moved[0], norm(2 * x, (3,)))
     assert torch.equal(outputs[1], 2 * x)
     assert not moved[1].any()
+
+
+@pytest.mark.parametrize("of", [lambda v: v[:1], lambda v: v[0], lambda v: v.T])
+def test_arithmetic_in_place_over_a_part_of_its_other_operand(of: Callable[[Tensor], Tensor]) -> None:
+    """torch refuses it, since the result would follow from the order of its loop."""
+    for context in (nullcontext(), mb.explicit()):
+        x = torch.randn(2, 2, requires_grad=True) * 1
+        with context, pytest.raises(RuntimeError, match="refer to a single memory location"):
+            x += of(x)
+        with context:
+            x += of(x).clone()
+            x[:1] += x[1:]
+        with context, pytest.raises(RuntimeError, match="refer to a single memory location"):
+            torch.func.grad(lambda x: (y := x * 1).add_(of(y)).sum())(torch.randn(2, 2))

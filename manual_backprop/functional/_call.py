@@ -65,10 +65,14 @@ def _unviewed(output: Any) -> Any:
     """vmap gives results of a Function that are views of tensors made on the way: copies can be edited in place."""
     if type(output) is tuple:
         return tuple([_unviewed(part) for part in output])
-    inner = output
-    while isinstance(inner, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(inner):
-        inner = torch._C._functorch.get_unwrapped(inner)
-    return output.clone() if isinstance(inner, Tensor) and inner._is_view() else output
+    return output.clone() if isinstance(output, Tensor) and unwrapped(output)._is_view() else output
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor that torch.func's transforms have wrapped."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _under_autocast(rule: type[Rule], args: tuple) -> Any:
@@ -106,10 +110,7 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         input.copy_(value)
         return (input, *extra) if extra else input
     recorded = torch.is_grad_enabled() and input.requires_grad
-    if recorded and (input.is_leaf or _of_leaf(input)):
-        # a Function would write first and raise then
-        leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
-        raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
+    refuse_leaf(input)  # a Function would write first and raise then
     if not rule.keeps_input and not (rule.returns_more and recorded and input._is_view()):
         return call(in_place(rule), input, *args)
     kept = recorded or (torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in args]))
@@ -118,10 +119,14 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
     return (input, *extra) if extra else input
 
 
-def _of_leaf(input: Tensor) -> bool:
-    """Whether `input` is a view of a leaf that requires grad (other bases without history are outputs of rules)."""
-    base = input._base
-    return base is not None and base.is_leaf and base.requires_grad
+def refuse_leaf(input: Tensor) -> None:
+    """torch's error for an edit in place of a leaf or of a view of one, where gradients are recorded."""
+    if not (torch.is_grad_enabled() and input.requires_grad):
+        return
+    base = input._base  # other bases without history are outputs of rules
+    if input.is_leaf or (base is not None and base.is_leaf and base.requires_grad):
+        leaf = "a leaf Variable" if input.is_leaf else "a view of a leaf Variable"
+        raise RuntimeError(f"{leaf} that requires grad is being used in an in-place operation.")
 
 
 def _listed(output: Any) -> tuple:

@@ -47,8 +47,8 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
     query, key, value = _batched_alike(query, key, value)
-    if not query.numel():  # torch looks at no mask then, and gives it no gradient
-        attn_mask = None
+    if not query.shape[:-1].numel() or not value.numel():  # torch draws nothing then, and gives a mask no gradient
+        attn_mask, dropout_p = None, 0.0
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
     apart = backend == MATH and torch.is_grad_enabled()

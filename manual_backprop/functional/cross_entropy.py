@@ -101,6 +101,8 @@ def linear_cross_entropy(
     ignored = -100 if ignore_index is None else ignore_index
     if input.dim() == 2 and linear_weight.dim() == 2 and target.dim() == 1:
         refuse_gradient("weight", weight)
+        if len(target) != len(input):
+            raise ValueError(f"Expected input batch_size ({len(input)}) to match target batch_size ({len(target)}).")
         reduction = reduction_of(reduction, None, None)
         device = input.device.type
         float32 = device != "meta" and torch.is_autocast_enabled(device)  # in which torch runs the loss

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from .. import rules
 from ..rules._rule import Rule
-from ._call import call, call_in_place
+from ._call import call, call_in_place, refuse_leaf
 from ._errors import check_tensors
 
 
@@ -25,6 +26,8 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _check_probability(p)
     if input.dim() not in (2, 3):
         raise RuntimeError(f"dropout1d: Expected 2D or 3D input, (C, L) or (N, C, L), but received {input.dim()}D")
+    if inplace and input.dim() == 2:
+        refuse_leaf(input)  # to which torch gives an axis N in place, whether it drops something or not
     return _dropped(rules.Dropout, input, p, training, inplace, _channels(input, batched=input.dim() == 3))
 
 
@@ -53,6 +56,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
         warnings.warn(
             f"dropout3d: Received a {input.dim()}-D input, which is deprecated; use dropout for that", stacklevel=2
         )
+    if inplace and input.dim() != 5:
+        refuse_leaf(input)  # as in dropout1d
     return _dropped(rules.Dropout, input, p, training, inplace, _channels(input, batched=input.dim() == 5))
 
 
@@ -83,8 +88,10 @@ def _dropped(
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p < 1 and not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError(f"result type Float can't be cast to {input.dtype}: dropout scales, pass input.float()")
-    if inplace and input.is_cuda and mask_shape is None:
-        mask_shape = input.shape  # a mask that is drawn: torch's fused dropout, with other draws, is not in place
+    if mask_shape is None and (inplace if input.is_cuda else torch._C._are_functorch_transforms_active()):
+        # on CUDA a mask that is drawn: torch's fused dropout, with other draws, is not in place; on the CPU torch draws
+        # in the order of the axes under its transforms, else in that of the memory
+        mask_shape = input.shape
     return (call_in_place if inplace else call)(rule, input, p, mask_shape)[0]
 
 

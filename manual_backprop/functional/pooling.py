@@ -196,6 +196,8 @@ def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
             raise ValueError(f"Input dimension should be at least {len(output_size) + 1}, but got {input.dim()}")
         kept = input.shape[-len(output_size) :]
         output_size = [size if wanted is None else wanted for wanted, size in zip(output_size, kept, strict=True)]
+    elif output_size == 1 and input.dim() == n > 1:  # one window takes, as in torch, also an input without channels
+        return call(rules.Mean, input, None, True, None)
     elif input.dim() <= n:
         raise RuntimeError(
             f"adaptive_avg_pool{n}d(): Expected {n + 1}D or {n + 2}D tensor, but got {list(input.shape)}"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, _variant
+from ._rule import Rule, _variant, _without_zeros, owned
 
 
 class _Part:
@@ -37,8 +37,13 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
 
     reads = rule.tangent_reads
 
+    @functools.wraps(rule.forward)
+    def forward(*args: Any) -> Any:
+        return owned(rule.forward(*args), args)
+
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
         ctx.own_saved = ()
+        _without_zeros(ctx, output)
         rule.setup_context(_Part(ctx), inputs, output)
         own, ctx.own_saved = ctx.own_saved, None
         ctx.own_count = len(own)
@@ -75,7 +80,7 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
             return moved
         return tuple([_apart(t, tangents) for t in moved]) if isinstance(moved, tuple) else _apart(moved, tangents)
 
-    return _variant(rule, setup_context=setup_context, backward=backward, jvp=jvp)
+    return _variant(rule, forward=forward, setup_context=setup_context, backward=backward, jvp=jvp)
 
 
 def _apart(moved: Tensor | None, tangents: tuple) -> Tensor | None:

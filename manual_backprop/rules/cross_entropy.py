@@ -39,6 +39,13 @@ def wide(target: Tensor) -> Tensor:
     return target.long() if target.dtype == torch.uint8 else target
 
 
+def counted(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """What a mean divides by: the number of rows that are not ignored, or the sum of the weights of their labels."""
+    target = wide(target)
+    kept = target != ignore_index
+    return kept.sum() if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0).sum()
+
+
 def per_row(
     delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,6 +62,13 @@ def per_row(
         delta = delta / (kept.sum() if chosen is None else torch.where(kept, chosen, 0.0).sum())
     row = torch.where(kept, delta, 0.0)
     return labels, row, row if chosen is None else row * chosen
+
+
+def over_rows(moved: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
+    """The tangents of the losses of all rows, their sum or mean: of no rows 0 / 0, as the mean itself."""
+    if reduction == "none":
+        return moved
+    return moved.sum() if reduction == "sum" else moved.sum() / counted(target, weight, ignore_index)
 
 
 class NLLLoss(Rule):
@@ -94,15 +108,17 @@ class NLLLoss(Rule):
     ) -> Tensor:
         axis = class_axis(len(shape))
         labels, _, at_label = per_row(delta, target, weight, ignore_index, reduction)
-        zeros = at_label.new_zeros(()).expand(shape)
-        return zeros.scatter(axis, labels.unsqueeze(axis), -at_label.unsqueeze(axis))
+        labels, at_label = labels.unsqueeze(axis), at_label.unsqueeze(axis)
+        if not shape[axis]:  # all rows are ignored
+            return at_label.expand(shape)
+        return at_label.new_zeros(()).expand(shape).scatter(axis, labels, -at_label)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, target, weight, ignore_index, reduction = inputs
-        ones = torch.ones_like(output)
-        moved = NLLLoss.delta_input(ones, target, weight, ignore_index, reduction, input.shape) * tangents[0]
-        return moved.sum(class_axis(input.dim())) if reduction == "none" else moved.sum()
+        ones = torch.ones_like(target, dtype=input.dtype)
+        moved = NLLLoss.delta_input(ones, target, weight, ignore_index, "none", input.shape) * tangents[0]
+        return over_rows(moved.sum(class_axis(input.dim())), target, weight, ignore_index, reduction)
 
     @staticmethod
     def hints(*args: Any) -> list[str]:
@@ -152,8 +168,7 @@ class CrossEntropyLoss(Rule):
         if reduction != "none":
             spread = spread.sum()
         if reduction == "mean":
-            count = kept if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0)
-            spread = spread / count.sum()
+            spread = spread / counted(target, weight, ignore_index)
         return (1 - smoothing) * loss + spread * smoothed(smoothing, input.shape[axis]), log_probs
 
     @staticmethod
@@ -207,16 +222,19 @@ class CrossEntropyLoss(Rule):
             classes = log_probs.new_ones(log_probs.shape[axis]) if weight is None else weight
             mass = at_label + everywhere * classes.sum()
             delta_input = log_probs.exp() * mass - everywhere * along_classes(classes, log_probs.dim())
+        if not log_probs.shape[axis]:  # all rows are ignored
+            return delta_input
         # a fresh tensor that no derivative looks at: the one-hot term can be written into it
         return delta_input.scatter_add_(axis, labels, -at_label)
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        reduction = inputs[4]
-        loss, log_probs = output
-        axis = class_axis(log_probs.dim())
-        moved = CrossEntropyLoss.delta_input(torch.ones_like(loss), log_probs, *inputs[1:]) * tangents[0]
-        t_loss = moved.sum(axis) if reduction == "none" else moved.sum()
+        _, target, weight, ignore_index, reduction, smoothing = inputs
+        log_probs = output[1]
+        axis, ones = class_axis(log_probs.dim()), torch.ones_like(target, dtype=log_probs.dtype)
+        formula = CrossEntropyLoss.delta_input
+        moved = formula(ones, log_probs, target, weight, ignore_index, "none", smoothing) * tangents[0]
+        t_loss = over_rows(moved.sum(axis), target, weight, ignore_index, reduction)
         return t_loss, LogSoftmax.tangent((None, axis, None), tangents, log_probs)
 
     @staticmethod

@@ -92,7 +92,7 @@ class SoftCrossEntropyLoss(Rule):
         """The delta of every row, to be broadcast along the classes."""
         axis = class_axis(log_probs.dim())
         if reduction == "mean":
-            return delta / (log_probs.numel() // max(log_probs.shape[axis], 1))
+            return per_loss(delta, reduction, log_probs.numel() // max(log_probs.shape[axis], 1))
         return delta.unsqueeze(axis) if reduction == "none" else delta
 
     @staticmethod
@@ -107,7 +107,8 @@ class SoftCrossEntropyLoss(Rule):
         delta: Tensor, log_probs: Tensor, weight: Tensor | None, reduction: str, smoothing: float
     ) -> Tensor:
         delta = SoftCrossEntropyLoss.per_class(delta, log_probs, reduction) * (smoothing - 1)
-        return log_probs * (delta if weight is None else delta * along_classes(weight, log_probs.dim()))
+        terms = log_probs if weight is None else log_probs * along_classes(weight, log_probs.dim())
+        return terms * delta
 
     @staticmethod
     def grad_weight(delta: Tensor, log_probs: Tensor, q: Tensor, reduction: str) -> Tensor:

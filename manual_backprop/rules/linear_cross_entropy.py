@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._rule import LOWER, Rule, choose, differentiated_again, in_opmath, total
-from .cross_entropy import CrossEntropyLoss, hints_for_labels, wide
+from .cross_entropy import CrossEntropyLoss, counted, hints_for_labels, wide
 from .linear import Linear
 
 ELEMENTS = 2**23
@@ -24,12 +24,6 @@ def runs(rows: int, classes: int) -> Iterator[slice]:
     """The rows in runs of equal length but the last."""
     length = max(1, ELEMENTS // max(classes, 1))
     return (slice(begin, begin + length) for begin in range(0, rows, length))
-
-
-def counted(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """What a mean divides by: the number of rows that are not ignored, or the sum of the weights of their labels."""
-    kept = target != ignore_index
-    return kept.sum() if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0).sum()
 
 
 class LinearCrossEntropyLoss(Rule):

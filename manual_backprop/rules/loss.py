@@ -20,8 +20,9 @@ FLOAT32 = {"cpu": "float32", "cuda": "float32"}
 
 
 def per_loss(delta: Any, reduction: str, count: int) -> Any:
-    """The delta of every single loss: an n-th of the delta of a mean of n."""
-    return delta / count if reduction == "mean" else delta
+    """The delta of every single loss: an n-th of the delta of a mean of n. That of a mean of none reaches nothing, and
+    has derivative zero."""
+    return delta / max(count, 1) if reduction == "mean" else delta
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:

@@ -221,7 +221,9 @@ class GroupNorm(Rule):
     def forward(
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        layout = suggest_memory_format(input) if input.device.type == "cpu" else torch.contiguous_format
+        layout = torch.contiguous_format
+        if input.device.type == "cpu" and not torch._C._are_functorch_transforms_active():  # vmap knows no other
+            layout = suggest_memory_format(input)
         batch, channels = input.shape[:2]
         return torch.native_group_norm(
             input.contiguous(memory_format=layout),

@@ -178,9 +178,10 @@ class PReLU(Rule):
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, weight = inputs
         t_input, t_weight = tangents
+        right = input >= 0  # at 0 torch takes the slope of the right side here, that of the left in its backward
         return total(
-            None if t_input is None else PReLU.delta_input(t_input, input, weight),
-            None if t_weight is None else torch.where(input > 0, 0.0, input * PReLU.per_channel(t_weight, input)),
+            None if t_input is None else torch.where(right, t_input, t_input * PReLU.per_channel(weight, input)),
+            None if t_weight is None else torch.where(right, 0.0, input * PReLU.per_channel(t_weight, input)),
         )
 
 

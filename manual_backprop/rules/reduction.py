@@ -122,7 +122,7 @@ class Mean(Rule):
 
     @staticmethod
     def delta_input(delta: Tensor, dim: Any, keepdim: bool, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        count = prod([shape[axis] for axis in axes(dim, len(shape))])
+        count = max(prod([shape[axis] for axis in axes(dim, len(shape))]), 1)  # the delta of a mean of none: to nothing
         return like(spread(delta / count, dim, keepdim, shape), shape, dtype)
 
     @staticmethod

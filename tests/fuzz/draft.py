@@ -28,9 +28,15 @@ def forbidden(tensor: Tensor) -> bool:
 
 
 def overlapping(tensor: Tensor) -> bool:
-    """Whether elements share memory, as in `unfold`: which of them is written last is for the order of a loop."""
-    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.numel() > reach + 1 and 0 not in tensor.stride()
+    """Whether elements share memory, as in `unfold`: which of them is written last is for the order of a loop. (Those
+    of `expand` torch refuses to write.)"""
+    axes = sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)
+    reach = 0  # of the axes that are closer together in memory
+    for stride, size in axes:
+        if 0 < stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
 
 
 class Draft:

@@ -142,8 +142,13 @@ MUTATION = "torch.autograd.graph.allow_mutation_on_saved_tensors()"  # around th
 # What watches: lines before the forward, and behind it.
 WATCH = {
     "anomaly": ("", ""),
-    # a view whose base was written to: torch crashes unless the view's node is asked for before
-    "tensor_hooks": ("", "_ = [(v.grad_fn, v.register_hook(lambda g: g * 2)) for v in y if v.requires_grad]"),
+    # whether a hook stays on a view that was written to is chance; torch crashes unless its node is asked for first
+    "tensor_hooks": (
+        "",
+        """for v in y:
+    if v.requires_grad and not (v._is_view() and v._version):
+        v.grad_fn, v.register_hook(lambda g: g * 2)""",
+    ),
     "module_hooks": (
         """for c in m:
     c.register_forward_hook(lambda c, i, o: None)

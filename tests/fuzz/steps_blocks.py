@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from .draft import Draft, Reject
+from .draft import Draft, Reject, overlapping
 from .steps_layers import joined
 
 
@@ -102,13 +102,13 @@ def again(d: Draft) -> None:
     if not called:
         raise Reject
     step = d.rng.choice(called)
-    value = d.pick(lambda t: tuple(t.shape) == d.shape(step.at[0]))
+    value = d.pick(lambda t: tuple(t.shape) == d.shape(step.at[0]) and not overlapping(t))  # it may write into it
     d.add(step.code, value, *step.at[1:], module=step.module)
 
 
 def block(d: Draft) -> None:
-    """Several layers in a Sequential, as people write them."""
-    value = d.with_axes(1, 4)
+    """Several layers in a Sequential, as people write them; the first may be in place."""
+    value = d.pick(lambda t: 1 <= t.dim() <= 4 and not overlapping(t))
     shape = d.shape(value)
     width = shape[-1]
     d.random_numbers = True

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from .draft import Draft, Reject
+from .draft import Draft, Reject, overlapping
 
 # name of the function: the arguments of function and module, by name
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
@@ -104,7 +104,9 @@ def dropout(d: Draft) -> None:
         name, (0, 5)
     )
     value = d.with_axes(least, most)
-    inplace = "" if p == 0 else d.one_of("", "inplace=True")
+    inplace = d.one_of("", "inplace=True")
+    if inplace and overlapping(d.tensor(value)):
+        raise Reject
     if d.chance(0.5):
         d.layer(f"nn.{name}({joined(str(p), inplace)})", value)
     else:

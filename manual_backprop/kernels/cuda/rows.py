@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ...rules import CrossEntropyLoss, LinearCrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ...rules._rule import in_opmath
-from ...rules.cross_entropy import per_row
-from ...rules.linear_cross_entropy import counted
+from ...rules.cross_entropy import counted, per_row
 from .launch import block, dense, launch, takes
 
 
