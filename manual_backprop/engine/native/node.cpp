@@ -531,5 +531,7 @@ PyMODINIT_FUNC PyInit_manual_backprop_node() {
   using namespace torch::autograd;
   _initFunctionPyTypeObject(mb::node_type, "RuleNode", mb::properties, mb::methods);
   registerCppFunction(typeid(mb::RuleNode), &mb::node_type);
-  return PyModule_Create(&mb::module);
+  auto* module = PyModule_Create(&mb::module);
+  if (module) PyModule_AddObjectRef(module, "RuleNode", (PyObject*)&mb::node_type);
+  return module;
 }

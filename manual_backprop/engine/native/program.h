@@ -31,7 +31,8 @@ struct Instruction {
   std::vector<c10::IValue> constants;                     // of an operator
   std::vector<std::pair<int, int>> values;                // (which argument, which value)
   std::vector<std::pair<int, std::vector<int>>> lists;    // (which argument, which values)
-  std::vector<int> results;
+  std::vector<int> results;                               // values, -1 for what is no tensor
+  std::vector<std::pair<int, std::vector<int>>> listed;   // (which result, which values)
   std::vector<int> dead;                                  // values that no later instruction reads
 };
 
@@ -82,6 +83,10 @@ inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
       step.op->callBoxed(stack);
       for (size_t k = 0; k < step.results.size(); k++)
         if (step.results[k] >= 0) values[step.results[k]] = std::move(stack[k]).toTensor();
+      for (const auto& [at, places] : step.listed) {
+        auto list = stack[at].toTensorVector();
+        for (size_t k = 0; k < places.size(); k++) values[places[k]] = std::move(list[k]);
+      }
       stack.clear();
     } else {
       int64_t integers[24];

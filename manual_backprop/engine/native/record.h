@@ -120,9 +120,18 @@ struct Recorder {
     if (self == nullptr || --self->depth > 0) return;
     auto name = call.operator_name();
     if (!self->current.op || !name) return self->give_up("an operator without a schema");
-    for (const auto& output : call.outputs()) {
-      if (!output.isTensor()) return self->give_up("a result that is no tensor: " + c10::toString(*name));
-      self->current.results.push_back(output.toTensor().defined() ? self->added(output.toTensor()) : -1);
+    const auto& outputs = call.outputs();
+    for (int at = 0; at < (int)outputs.size(); at++) {
+      const auto& output = outputs[at];
+      const bool tensor = output.isTensor() && output.toTensor().defined();
+      self->current.results.push_back(tensor ? self->added(output.toTensor()) : -1);
+      if (output.isTensorList()) {
+        std::vector<int> values;
+        for (const at::Tensor& part : output.toTensorVector()) values.push_back(self->added(part));
+        self->current.listed.emplace_back(at, std::move(values));
+      } else if (at == 0 && !output.isTensor()) {
+        self->give_up("a result that is no tensor: " + c10::toString(*name));
+      }
     }
     self->program.instructions.push_back(std::move(self->current));
     self->current = Instruction();
@@ -141,6 +150,7 @@ struct Recorder {
       for (auto [at, value] : steps[k].values) last[value] = k;
       for (const auto& [at, values] : steps[k].lists) for (int value : values) if (value >= 0) last[value] = k;
       for (int value : steps[k].results) if (value >= 0) last[value] = std::max(last[value], k);
+      for (const auto& [at, values] : steps[k].listed) for (int value : values) last[value] = std::max(last[value], k);
     }
     for (int value : program.outputs) if (value >= 0) last[value] = -1;
     for (int value = 0; value < program.count; value++) if (last[value] >= 0) steps[last[value]].dead.push_back(value);

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..subject import Subject
 from .derivatives import batched_grad, forward_mode, gradcheck, gradgradcheck
-from .engine import checkpoint, deltas, explicit, frozen, twice
+from .engine import checkpoint, deltas, explicit, frozen, native, twice
 from .memory import layouts, untouched
 from .transforms import compiled, compiled_inductor, transforms
 from .usage import autocast, module
@@ -30,6 +30,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
         explicit,
         frozen,
         twice,
+        native,
         checkpoint,
         transforms,
         compiled,

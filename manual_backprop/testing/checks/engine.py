@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from ..._observe import is_view, watch_saved
+from ...engine import node
 from ...rules import backend
 from ..compare import same
 from ..nodes import graph, is_rule, is_written
@@ -66,6 +67,33 @@ def deltas(subject: Subject) -> str:
             same(f"the delta {how} after backward", odd, kept)
             kinds += 1
     return f"{kinds} layouts"
+
+
+def native(subject: Subject) -> str:
+    """The native node gives the bits that Python gives, outputs and gradients, the same random numbers drawn.
+
+    Run until the calls are recorded, and once more; the first run is Python's. Nothing to compare without a compiler.
+    """
+    if not node.wait():
+        raise NotApplicable("there is no native node here")
+    if subject.in_place:
+        raise NotApplicable("it writes over its input")
+    problem = subject.problem(torch.float32)
+    leaves = problem.leaves()
+    node.enable(False)
+    try:
+        expected = gradients(problem.ours, leaves)
+    finally:
+        node.enable(True)
+    for _ in range(node.CALLS_IN_PYTHON + 3):
+        outputs = differentiable(problem.ours(*leaves))
+        found = gradients(problem.ours, leaves)
+        for i, (a, b) in enumerate(zip(found[0], expected[0], strict=True)):
+            same(f"output {i} of the native node", a, b)
+        for name, a, b in zip(problem.names, found[1], expected[1], strict=True):
+            same(f"the native node's gradient by {name}", a, b)
+    nodes = [n for n in graph(*outputs) if is_rule(n)]
+    return f"{sum(isinstance(n, node.module.RuleNode) for n in nodes)} of {len(nodes)} nodes native"
 
 
 @contextmanager
@@ -174,13 +202,13 @@ def frozen(subject: Subject) -> str:
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         with recorded(graph(*outputs)) as returned:
             found = torch.autograd.grad(outputs, wanted, [delta_for(o) for o in outputs], allow_unused=True)
-        for node, values in returned:
-            if any(v is not None and not needed for v, needed in zip(values, node.needs_input_grad, strict=False)):
-                if not is_rule(node):
-                    wasteful.add(f"; {type(node).__name__} computes gradients nobody asked for")
+        for ctx, values in returned:
+            if any(v is not None and not needed for v, needed in zip(values, ctx.needs_input_grad, strict=False)):
+                if not is_rule(ctx):
+                    wasteful.add(f"; {type(ctx).__name__} computes gradients nobody asked for")
                     continue
                 raise CheckFailed(
-                    f"{problem.names[i]} frozen: {type(node).__name__} computed a gradient nobody asked for"
+                    f"{problem.names[i]} frozen: {type(ctx).__name__} computed a gradient nobody asked for"
                 )
         others = [j for j in range(count) if j != i]
         for j, value in zip(others, found, strict=True):
