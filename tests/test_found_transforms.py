@@ -82,6 +82,10 @@ def test_means_of_nothing(run: Callable, name: str, shape: tuple[int, ...]) -> N
 def test_a_convolution_without_channels_or_samples(shape: tuple[int, ...]) -> None:
     weight = torch.ones(2, shape[1], 1)
     in_both(lambda f, x: torch.func.jacrev(f)(x), lambda functional, x: functional.conv1d(x, weight), torch.ones(shape))
+    x = torch.ones(shape, requires_grad=True)
+    y = F.conv1d(x, weight)
+    (found,) = torch.autograd.grad(y, x, torch.ones(2, *y.shape), is_grads_batched=True)
+    assert found.shape == (2, *shape)
 
 
 @pytest.mark.parametrize("name", ["conv3d", "conv_transpose1d", "conv_transpose3d"])

@@ -25,7 +25,7 @@ def nothing(ctx: Any, delta: Tensor, *saved: Tensor | None) -> tuple[Tensor | No
     shapes = ctx.input_shape, ctx.weight_shape, (ctx.outputs,)
     needs = ctx.needs_input_grad
     # no element of anything, but of the graph of all: the derivatives can be differentiated again
-    zeros = [t.flatten()[:0].sum(0, True) for t in (delta, *saved) if t is not None]
+    zeros = [t.reshape(t.numel())[:0].sum(0, True) for t in (delta, *saved) if t is not None]
     return tuple([total(delta.new_zeros(shape), *zeros) if needs[i] else None for i, shape in enumerate(shapes)])
 
 
