@@ -18,10 +18,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from manual_backprop.engine import cache, node
+from manual_backprop.engine import cache
 from manual_backprop.engine import compiler as build
 from manual_backprop.kernels import memory, native, pointwise
-from manual_backprop.rules import _saving
+from tests.limits import large
 
 torch.set_num_threads(1)
 
@@ -58,8 +58,7 @@ def compiler() -> bool:
 def small_tensors_count_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """From 16,384 elements on tensors are recomputed, so that tests need none that are larger; and what the tests
     before have recorded is forgotten."""
-    monkeypatch.setattr(_saving, "LARGE", 2**14)
-    node.limits(2**14)
+    large(monkeypatch, 2**14)
 
 
 @pytest.fixture

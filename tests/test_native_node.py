@@ -57,7 +57,8 @@ SERVED = {
     "rms_norm": lambda x: F.rms_norm(x, (8,)), "group_norm": lambda x: F.group_norm(x, 2),
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True), "glu": lambda x: F.glu(x),
     "mse_loss": lambda x: F.mse_loss(x, torch.ones(6, 8)), "l1_loss": lambda x: F.l1_loss(x, torch.ones(6, 8)),
-    "cross_entropy": lambda x: F.cross_entropy(x, torch.arange(6)), "nll_loss": lambda x: F.nll_loss(x, torch.arange(6)),
+    "cross_entropy": lambda x: F.cross_entropy(x, torch.arange(6)),
+    "nll_loss": lambda x: F.nll_loss(x, torch.arange(6)),
     "conv1d": lambda x: F.conv1d(x[None], WEIGHT[:6, :6, None]), "max_pool1d": lambda x: F.max_pool1d(x, 2),
     "avg_pool1d": lambda x: F.avg_pool1d(x, 2), "dropout": lambda x: F.dropout(x, 0.5),
     "attention": lambda x: F.scaled_dot_product_attention(x, x, x),
@@ -67,7 +68,7 @@ WEIGHT = torch.linspace(-1, 1, 64).reshape(8, 8)
 
 @pytest.mark.parametrize("name", SERVED)
 def test_what_is_served(name: str) -> None:
-    """By a program, forward and backward, with the bits of Python's node; and the second derivative is the formula's."""
+    """By a program, forward and backward, with the bits of Python's node."""
     run = SERVED[name]
     x = torch.randn(6, 8, requires_grad=True)
 
@@ -198,8 +199,8 @@ def test_anomaly_mode_names_the_forward() -> None:
     x = torch.zeros(3, requires_grad=True)
     twice(F.div, x, x)
     with (
-        torch.autograd.detect_anomaly(check_nan=True),
         pytest.warns(UserWarning, match="DivBackward"),
+        torch.autograd.detect_anomaly(check_nan=True),
         pytest.raises(RuntimeError, match="'DivBackward' returned nan"),
     ):
         F.div(x, x).sum().backward()

@@ -15,6 +15,7 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop.rules import _recompute, _saving
+from tests.limits import large
 
 pytestmark = pytest.mark.distributed
 
@@ -118,7 +119,7 @@ def second_derivative() -> Tensor:
 
 
 def test_small_arguments_are_copied_with_their_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     with mb.saving("off"):
         expected = second_derivative()
     torch.testing.assert_close(second_derivative(), expected)
@@ -126,7 +127,7 @@ def test_small_arguments_are_copied_with_their_history(monkeypatch: pytest.Monke
 
 
 def test_a_large_parameter_is_no_root_among_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     table = torch.nn.Parameter(torch.randn(8, 8))
     x = torch.randn(5, 8, requires_grad=True)
 

@@ -10,7 +10,8 @@ import torch
 import manual_backprop as mb
 from manual_backprop import nn
 from manual_backprop.kernels import batchnorm, native, pointwise, pools, rows, softmax
-from manual_backprop.rules import _rule, _saving
+from manual_backprop.rules import _rule
+from tests.limits import large
 
 from .test_saving_modes import NETS, gradients, made, same
 
@@ -22,7 +23,7 @@ def kernels_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (batchnorm, pointwise, pools, rows):
         monkeypatch.setattr(module, "WORTHWHILE", 0)
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(softmax.WORTHWHILE, 0))
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
 
 
 def logits(width: int) -> tuple[torch.nn.Module, torch.Tensor]:

@@ -13,13 +13,14 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop.rules import _recompute, _saving
+from tests.limits import large
 
 N, I, V = 16, 4, 80  # noqa: E741
 
 
 @pytest.fixture(autouse=True)
 def small_tensors_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     with mb.saving("exact"):
         yield
 

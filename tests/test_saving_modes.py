@@ -21,11 +21,12 @@ import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop._observe import graph
 from manual_backprop.rules import _codes, _recompute, _rule, _saving
+from tests.limits import large
 
 
 @pytest.fixture(autouse=True)
 def small_tensors_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     with mb.saving("exact"):
         yield
 

@@ -11,10 +11,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import manual_backprop as mb
 import manual_backprop.nn as nn
-from manual_backprop.rules import _saving
 from manual_backprop.testing import Subject
 from manual_backprop.testing.case import Case
 from manual_backprop.testing.cases import CASES
+from tests.limits import large
 
 EXCEPT = {
     "scaled_dot_product_attention": "keeps query, key, value and output, and makes the weights (L, T) again; the twin, "
@@ -25,14 +25,13 @@ EXCEPT = {
     "cross_entropy-soft-weight": "the gradient of the class weights alone is made of two tensors of which the twin "
     "keeps the product",
     "bias_activation": "keeps the input and the bias, a parameter that lives anyway, where the twin keeps their sum",
-    "mse_loss-weight": "keeps input and target, which live anyway, where the twin keeps their difference",
 }
 """Public name, or beginning and end of it, to the reason why more may be kept."""
 
 
 def excepted(case: Case) -> bool:
     soft = case.covers == "cross_entropy" and "soft-weight" in case.name
-    return soft or case.covers in EXCEPT or case.name.startswith("mse_loss-weight")
+    return soft or case.covers in EXCEPT
 
 
 def kept(run: Callable, leaves: list[Tensor]) -> int:
@@ -51,7 +50,7 @@ def kept(run: Callable, leaves: list[Tensor]) -> int:
 
 @pytest.fixture
 def small_tensors_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     with mb.saving("exact"):
         yield
 

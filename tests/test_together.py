@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 import manual_backprop as mb
 from manual_backprop._observe import graph, rule_of
 from manual_backprop.nn import _together
-from manual_backprop.rules import _saving
+from tests.limits import large
 
 Layer = torch.nn.Module
 TOGETHER = ("AddLayerNorm", "AddRMSNorm", "BiasActivation")
@@ -144,7 +144,7 @@ def kept(layer: Layer, x: Tensor) -> int:
 @pytest.mark.parametrize("mode", ["exact", "off"])
 @pytest.mark.parametrize("first", [False, True])
 def test_they_keep_no_more_than_the_layers(first: bool, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     layer, x, found = encoder(norm_first=first), tokens(), []
     with mb.saving(mode):
         found.append(kept(layer, x))
@@ -158,7 +158,7 @@ def test_they_keep_no_more_than_the_layers(first: bool, mode: str, monkeypatch: 
 @pytest.mark.parametrize("first", [False, True])
 def test_what_they_make_again_is_the_same_bit_for_bit(size: int, first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The norms' outputs and the activations, which the projections behind them need; by ATen's loops and by ours."""
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
     layer, gradients, bytes_kept = encoder(norm_first=first), [], []
     for mode in ("exact", "off"):
         x = torch.randn(2, size, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()

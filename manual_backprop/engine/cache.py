@@ -65,6 +65,23 @@ def building(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """While one process builds what takes long, the others wait for it; where there are no locks, nobody waits."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder = next(places(), None)
+            if folder is not None:
+                lock = stack.enter_context(open(folder / f"{name}.lock", "a"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def seal(path: Path) -> None:
     """Append the digest, and write the file through to the disk, which is where a full one is noticed."""
     with open(path, "r+b") as file:

@@ -7,6 +7,7 @@ reason, nothing is raised: Python runs in its place, which the logger "manual_ba
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import functools
@@ -54,6 +55,23 @@ FULL = "No space left on device", "Disk quota exceeded", "Bus error"
 """What a compiler says where the disk is full: another folder may do. The last is of linkers that map the file."""
 
 CPUINFO = Path("/proc/cpuinfo")
+
+_running: set[subprocess.Popen] = set()
+
+
+@atexit.register
+def _end() -> None:
+    """A program that ends waits for no compiler."""
+    for process in list(_running):
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """The compiler and all that it has started."""
+    with contextlib.suppress(OSError, AttributeError):  # it has ended; Windows
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
 
 _log = logging.getLogger("manual_backprop")
 _told: set[str] = set()
@@ -168,13 +186,14 @@ def _output(command: Sequence[str], text: str = "", temporary: str | None = None
         command, env=environment, process_group=0, encoding="utf-8", errors="replace",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
+        _running.add(process)
         try:
             output, errors = process.communicate(text, TIMEOUT)
         except BaseException:
-            with contextlib.suppress(OSError, AttributeError):  # it has ended; Windows
-                os.killpg(process.pid, signal.SIGKILL)
-            process.kill()
+            _kill(process)
             raise
+        finally:
+            _running.discard(process)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output, errors)
     return output

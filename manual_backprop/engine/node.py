@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import cache
 from .compiler import CPP, loaded
 
 SOURCE = Path(__file__).with_name("native")
@@ -39,8 +40,21 @@ enabled = True
 call: Callable[..., Any] | None = None
 """(rule, arguments) -> what the rule returns, or NotImplemented for what Python has to run."""
 
+AFTER = 200
+"""Calls of rules after which it is built: a short program needs none."""
+
+calls = 0
+
 building: threading.Thread | None = None
 """What builds it, from the first call on."""
+
+
+def count() -> None:
+    """Count a call; from AFTER of them on, build or load it in the background."""
+    global calls
+    calls += 1
+    if calls == AFTER:
+        begin()
 
 
 def begin() -> None:
@@ -67,10 +81,11 @@ def _build() -> None:
     includes = torch_folder / "include", torch_folder / "include/torch/csrc/api/include", sysconfig.get_path("include")
     flags = [f"-isystem{folder}" for folder in includes] + [f"-L{torch_folder / 'lib'}"]
     flags += ["-ltorch_python", "-ltorch_cpu", "-ltorch", "-lc10", f"-DMB_TORCH={torch.__version__.replace('+', '_')}"]
-    found = loaded(
-        f"node-{torch.__version__}", [SOURCE / "node.cpp"], sorted(SOURCE.glob("*.h")), "", *flags,
-        symbol=NAME, language=CPP, opened=_opened,
-    )  # fmt: skip
+    with cache.alone(NAME):
+        found = loaded(
+            f"node-{torch.__version__}", [SOURCE / "node.cpp"], sorted(SOURCE.glob("*.h")), "", *flags,
+            symbol=NAME, language=CPP, opened=_opened,
+        )  # fmt: skip
     if found is None:
         return
     from ..rules import _saving
@@ -90,6 +105,9 @@ def _opened(path: Path, name: str) -> Any:
     return found
 
 
+PROTOCOL = ("needs_input_grad", "to_save", "apart", "materialize")
+
+
 class Context:
     """The ctx that a rule's `setup_context` and `backward` see."""
 
@@ -97,12 +115,13 @@ class Context:
     saved_tensors: tuple
     next_functions: tuple
     to_save: tuple = ()
+    materialize: bool = True
     apart: tuple = ()
     """Results without a derivative."""
 
     def attributes(self) -> dict[str, Any]:
         """What the rule has kept besides tensors."""
-        found = {k: v for k, v in vars(self).items() if k not in ("needs_input_grad", "to_save", "apart")}
+        found = {k: v for k, v in vars(self).items() if k not in PROTOCOL}
         if any(isinstance(value, Tensor) for value in found.values()):
             module.unrecorded("it keeps a tensor on ctx")
         return found
@@ -117,7 +136,7 @@ class Context:
         module.unrecorded("it writes over its input")
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Undefined deltas are None here in any case."""
+        self.materialize = value
 
 
 def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
@@ -136,7 +155,7 @@ def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
     if rule.inner is not None and any(needs):
         inner = _inner(rule, args, outputs[1])
         differentiable = (differentiable[0], *[False] * (len(outputs) - 1))
-    return output, differentiable, ctx.to_save, ctx.attributes(), f"{rule.__name__}Backward", inner
+    return output, differentiable, ctx.to_save, ctx.attributes(), f"{rule.__name__}Backward", inner, ctx.materialize
 
 
 def _inner(rule: Any, args: tuple, output: Tensor) -> tuple:
@@ -166,12 +185,43 @@ def _derive(
     return rule.backward(ctx, *deltas)
 
 
+class Number:
+    """The number in a tensor, times a factor, for a kernel; a program reads it again each time."""
+
+    def __init__(self, tensor: Tensor, factor: float = 1.0, value: float | None = None) -> None:
+        if value is None:
+            read = module.number if module is not None and tensor.dtype in READ else Tensor.item
+            value = read(tensor)
+        self.tensor, self.factor, self.value = tensor, factor, value
+
+    def __float__(self) -> float:
+        return self.value * self.factor
+
+    def __mul__(self, other: float) -> Number:
+        return Number(self.tensor, self.factor * other, self.value)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: float) -> Number:
+        return Number(self.tensor, self.factor / other, self.value)
+
+
+READ = (torch.float32, torch.float64)
+"""Dtypes of the numbers that are read without an operator."""
+
+
 def note(function: Any, checked: bool, *arguments: Any) -> None:
     """Note a kernel's call in the program that is recorded, if one is: tensors, None, numbers, arrays of ctypes, which
     are constants. checked: whether it returns 0 where it has taken what it read."""
     if module is not None and module.recording():
         address = ctypes.cast(function, ctypes.c_void_p).value
-        module.kernel(address, checked, *[bytes(a) if isinstance(a, ctypes.Array) else a for a in arguments])
+        module.kernel(address, checked, *map(_constant, arguments))
+
+
+def _constant(argument: Any) -> Any:
+    if isinstance(argument, Number):
+        return argument.tensor, argument.factor
+    return bytes(argument) if isinstance(argument, ctypes.Array) else argument
 
 
 def unrecorded(why: str) -> None:

@@ -26,8 +26,7 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
     if node.call is None:
-        if node.building is None:
-            node.begin()
+        node.count()
     elif not torch.compiler.is_compiling():
         try:
             served = node.call(rule, args)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..engine import node
 from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
 from ..rules._rule import KERNELS, in_opmath, rounds_once
 from ..rules.loss import per_loss
@@ -28,7 +29,7 @@ def along(formula: Callable[..., Any], scaled: Callable[..., Any], facts: Callab
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
         if not delta.dim() and input.numel() and native.plain(delta):
             *_, reduction = [option for option in options if isinstance(option, str)]
-            numbers = facts(per_loss(delta.item(), reduction, input.numel()), *options)
+            numbers = facts(per_loss(node.Number(delta), reduction, input.numel()), *options)
             if numbers is not None:
                 return run(input, target, *numbers)
         return in_opmath(formula, delta, input, target, *options)

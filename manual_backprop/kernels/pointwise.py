@@ -64,6 +64,9 @@ def kernel(
     loops: dict[torch.dtype, Any] = {}
 
     def otherwise(*args: Any) -> Any:
+        if any([isinstance(arg, node.Number) for arg in args]):
+            node.unrecorded("a number was read from a tensor")
+            args = tuple([float(arg) if isinstance(arg, node.Number) else arg for arg in args])
         return in_opmath(formula, *args) if aten is None else aten(*args)
 
     def run(*args: Any) -> Any:
@@ -102,7 +105,7 @@ def kernel(
         pointers = [tensor.data_ptr() for tensor in laid]
         try:
             function(output.data_ptr(), *pointers, *args[count:], n, around, get_num_threads())
-            node.note(function, False, output, *laid, *map(float, args[count:]), n, around, get_num_threads())
+            node.note(function, False, output, *laid, *map(_number, args[count:]), n, around, get_num_threads())
         except ctypes.ArgumentError:  # a number that is none: nothing has run
             return otherwise(*args)
         if in_place:
@@ -132,6 +135,10 @@ def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False
     return function
 
 
+def _number(given: Any) -> Any:
+    return given if isinstance(given, node.Number) else float(given)
+
+
 def dense(tensor: Tensor) -> bool:
     """Whether the tensor fills one piece of memory, without overlap, in whatever order of axes."""
     return tensor.is_contiguous() or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
@@ -144,7 +151,7 @@ def single(run: Callable[..., Any], formula: Callable[..., Any]) -> Callable[...
         *tensors, weight = args
         if torch.compiler.is_compiling() or not native.plain(weight) or weight.numel() != 1:
             return formula(*args)
-        return run(*tensors, weight.item()) if weight.dtype == tensors[0].dtype else formula(*args)
+        return run(*tensors, node.Number(weight)) if weight.dtype == tensors[0].dtype else formula(*args)
 
     return prelu
 

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR, StepLR
 from manual_backprop.rules import _saving
 from manual_backprop.training.classifier import Classifier, Metrics
 from manual_backprop.training.data import DataModule
+from tests.limits import large
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:GPU available but not used"),
@@ -142,7 +143,7 @@ def test_training_steps_keep_what_was_chosen(mode, monkeypatch):
 
 
 def test_rounded_steps_repeat_and_differ_from_exact_ones(monkeypatch):
-    monkeypatch.setattr(_saving, "LARGE", 1)
+    large(monkeypatch, 1)
 
     def weights(mode):
         torch.manual_seed(0)

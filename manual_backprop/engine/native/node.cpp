@@ -54,7 +54,7 @@ struct Entry {
   std::string problem;
   Program program;       // outputs, then what is saved
   int outputs = 0;
-  bool tuple = false;
+  bool tuple = false, materialize = false;  // whether the rule wants zeros for deltas that are not defined
   std::vector<bool> differentiable;
   std::vector<Saved> saved;
   std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (rules/_inner.py)
@@ -125,6 +125,8 @@ struct RuleNode : Node {
     bool any = false;
     for (const auto& delta : deltas) any |= delta.defined();
     if (!any) return variable_list(num_outputs());
+    for (size_t k = 0; entry->materialize && k < deltas.size(); k++)
+      if (!deltas[k].defined()) deltas[k] = input_metadata(k).zeros_like();
     auto tensors = unpacked();
     if (at::GradMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0) ||
         c10::impl::TorchDispatchModeTLS::stack_len() || at::impl::torch_function_mode_enabled() || !enabled)
@@ -284,6 +286,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   }
   entry->attributes = Py_NewRef(PyTuple_GET_ITEM(found.get(), 3));
   entry->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(found.get(), 4));
+  entry->materialize = PyTuple_GET_ITEM(found.get(), 6) == Py_True;
   recorder.finish(outputs);
   if (auto* inner = PyTuple_GET_ITEM(found.get(), 5); inner != Py_None) {
     // (rule, attributes, needs, its tensors as places among the arguments, whether it saves its output, name)
@@ -453,6 +456,12 @@ PyObject* status(PyObject*, PyObject* rule) {
 
 PyObject* recording(PyObject*, PyObject*) { return PyBool_FromLong(Recorder::active() != nullptr); }
 
+PyObject* number(PyObject*, PyObject* tensor) {  // read unseen by the recorder
+  HANDLE_TH_ERRORS
+  return PyFloat_FromDouble(number_in(THPVariable_Unpack(tensor)));
+  END_HANDLE_TH_ERRORS
+}
+
 PyObject* unrecorded(PyObject*, PyObject* why) {
   if (auto* recorder = Recorder::active()) recorder->give_up(PyUnicode_AsUTF8(why));
   Py_RETURN_NONE;
@@ -480,6 +489,11 @@ PyObject* kernel(PyObject*, PyObject* given) {
       step.kernel.places.emplace_back(at, step.kernel.data.size());
       step.kernel.data.emplace_back(text, text + PyBytes_GET_SIZE(arg));
       step.kernel.integers.push_back(0);
+    } else if (PyTuple_Check(arg)) {  // (tensor of one number, factor)
+      int value = recorder->place(THPVariable_Unpack(PyTuple_GET_ITEM(arg, 0)));
+      if (value < 0) recorder->give_up("a kernel's number from elsewhere");
+      else step.kernel.scalars.push_back({(int)step.kernel.doubles.size(), value, PyFloat_AsDouble(PyTuple_GET_ITEM(arg, 1))});
+      step.kernel.doubles.push_back(0);
     } else if (PyFloat_Check(arg)) {
       step.kernel.doubles.push_back(PyFloat_AS_DOUBLE(arg));
     } else {
@@ -511,6 +525,7 @@ PyMethodDef functions[] = {
     {"forget", forget, METH_NOARGS, nullptr},
     {"status", status, METH_O, nullptr},
     {"recording", recording, METH_NOARGS, nullptr},
+    {"number", number, METH_O, nullptr},
     {"unrecorded", unrecorded, METH_O, nullptr},
     {"kernel", kernel, METH_VARARGS, nullptr},
     {nullptr}};

@@ -20,6 +20,8 @@ struct Kernel {  // a C function of 64-bit integers and pointers, with its doubl
   void* address = nullptr;
   std::vector<int64_t> integers;
   std::vector<double> doubles;
+  struct Scalar { int at, value; double factor; };
+  std::vector<Scalar> scalars;                     // doubles that are the number in a value, times a factor
   std::vector<std::vector<char>> data;             // what constant pointers point to
   std::vector<std::pair<int, int>> places;         // (which integer, which datum)
   bool checked = false;                            // whether it returns 0 where it took what it read
@@ -53,9 +55,18 @@ int64_t called(void* address, const int64_t* i, const double* d, std::index_sequ
   return ((Function)address)(i[at]..., d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]);
 }
 
-inline int64_t call_kernel(const Kernel& kernel, const int64_t* i) {
+inline double number_in(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat: return *tensor.const_data_ptr<float>();
+    case at::kDouble: return *tensor.const_data_ptr<double>();
+    default: return tensor.item<double>();
+  }
+}
+
+inline int64_t call_kernel(const Kernel& kernel, const int64_t* i, const Tensors& values) {
   double d[8] = {};
   std::copy(kernel.doubles.begin(), kernel.doubles.end(), d);
+  for (auto [at, value, factor] : kernel.scalars) d[at] = number_in(values[value]) * factor;
   switch (kernel.integers.size()) {
 #define MB_CASE(n) case n: return called(kernel.address, i, d, std::make_index_sequence<n>());
     MB_CASE(1) MB_CASE(2) MB_CASE(3) MB_CASE(4) MB_CASE(5) MB_CASE(6) MB_CASE(7) MB_CASE(8) MB_CASE(9) MB_CASE(10)
@@ -93,7 +104,7 @@ inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
       std::copy(step.kernel.integers.begin(), step.kernel.integers.end(), integers);
       for (auto [at, value] : step.values) integers[at] = (int64_t)values[value].data_ptr();
       for (auto [at, datum] : step.kernel.places) integers[at] = (int64_t)step.kernel.data[datum].data();
-      if (call_kernel(step.kernel, integers) != 0 && step.kernel.checked) return false;
+      if (call_kernel(step.kernel, integers, values) != 0 && step.kernel.checked) return false;
     }
     for (int value : step.dead) values[value].reset();
   }

@@ -35,14 +35,14 @@ struct Recorder {
     if (!tensor.has_storage()) return -1;
     for (const auto& value : alive)
       if (value.has_storage() && value.storage().unsafeGetStorageImpl() == tensor.storage().unsafeGetStorageImpl() &&
-          value.scalar_type() == tensor.scalar_type() && value.sizes() == tensor.sizes() &&
+          value.scalar_type() == tensor.scalar_type() && value.key_set() == tensor.key_set() && value.sizes() == tensor.sizes() &&
           value.strides() == tensor.strides() && value.storage_offset() == tensor.storage_offset())
         return places.at(value.unsafeGetTensorImpl());
     return -1;
   }
 
   int added(const at::Tensor& tensor) {
-    if (int known = place(tensor); known >= 0) return known;
+    if (auto known = places.find(tensor.unsafeGetTensorImpl()); known != places.end()) return known->second;
     alive.push_back(tensor);
     places[tensor.unsafeGetTensorImpl()] = program.count;
     return program.count++;
@@ -148,6 +148,7 @@ struct Recorder {
     auto& steps = program.instructions;
     for (int k = 0; k < (int)steps.size(); k++) {
       for (auto [at, value] : steps[k].values) last[value] = k;
+      for (auto [at, value, factor] : steps[k].kernel.scalars) last[value] = k;
       for (const auto& [at, values] : steps[k].lists) for (int value : values) if (value >= 0) last[value] = k;
       for (int value : steps[k].results) if (value >= 0) last[value] = std::max(last[value], k);
       for (const auto& [at, values] : steps[k].listed) for (int value : values) last[value] = std::max(last[value], k);

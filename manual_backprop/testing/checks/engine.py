@@ -90,8 +90,8 @@ def native(subject: Subject) -> str:
         found = gradients(problem.ours, leaves)
         for i, (a, b) in enumerate(zip(found[0], expected[0], strict=True)):
             same(f"output {i} of the native node", a, b)
-        for name, a, b in zip(problem.names, found[1], expected[1], strict=True):
-            same(f"the native node's gradient by {name}", a, b)
+        for name, gradient, pythons in zip(problem.names, found[1], expected[1], strict=True):
+            same(f"the native node's gradient by {name}", gradient, pythons)
     nodes = [n for n in graph(*outputs) if is_rule(n)]
     return f"{sum(isinstance(n, node.module.RuleNode) for n in nodes)} of {len(nodes)} nodes native"
 
