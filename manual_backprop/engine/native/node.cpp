@@ -153,6 +153,7 @@ struct RuleNode : Node {
     Tensors inputs(deltas.begin(), deltas.end()), outputs;
     inputs.insert(inputs.end(), tensors.begin(), tensors.end());
     at::AutoDispatchBelowADInplaceOrView guard;
+    c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
     if (!run(known->program, std::move(inputs), outputs)) return in_python(deltas, tensors, nullptr);
     return outputs;
   }
@@ -390,6 +391,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   {
     pybind11::gil_scoped_release no_gil;
     at::AutoDispatchBelowADInplaceOrView guard;
+    c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
     served = run(entry->program, Tensors(arguments), outputs);
   }
   if (!served) Py_RETURN_NOTIMPLEMENTED;
