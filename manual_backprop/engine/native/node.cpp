@@ -152,7 +152,7 @@ struct RuleNode : Node {
     if (known->state == NEW) return in_python(deltas, tensors, ++known->seen > calls_in_python ? known : nullptr);
     Tensors inputs(deltas.begin(), deltas.end()), outputs;
     inputs.insert(inputs.end(), tensors.begin(), tensors.end());
-    at::AutoDispatchBelowADInplaceOrView guard;
+    at::AutoDispatchBelowAutograd guard;
     c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
     if (!run(known->program, std::move(inputs), outputs)) return in_python(deltas, tensors, nullptr);
     return outputs;
@@ -390,11 +390,13 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   bool served;
   {
     pybind11::gil_scoped_release no_gil;
-    at::AutoDispatchBelowADInplaceOrView guard;
+    at::AutoDispatchBelowAutograd guard;
     c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
     served = run(entry->program, Tensors(arguments), outputs);
   }
   if (!served) Py_RETURN_NOTIMPLEMENTED;
+  for (int k = 0; k < entry->outputs; k++)  // what a rule returns is no view (see `owned`)
+    if (outputs[k].defined() && outputs[k].is_view()) outputs[k] = outputs[k].variable_data();
   return attached(entry, arguments, outputs, recorded);
   END_HANDLE_TH_ERRORS
 }
