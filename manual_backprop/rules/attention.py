@@ -38,7 +38,6 @@ class ScaledDotProductAttention(Rule):
     autocast = LOWER
     tangent_reads = (2,)
 
-    @staticmethod
     def forward(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float, is_causal: bool, scale: float,
         fused: bool,
@@ -48,7 +47,6 @@ class ScaledDotProductAttention(Rule):
         output, lse = attended(query, key, value, mask, kept, p, is_causal, scale)
         return output, lse, kept
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         query, key, value, mask, ctx.p, ctx.is_causal, ctx.scale, _ = inputs
         y, lse, kept = output
@@ -59,7 +57,6 @@ class ScaledDotProductAttention(Rule):
         else:
             ctx.save_for_backward(query, key, None, mask, kept, None, lse)
 
-    @staticmethod
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         query, key, value, mask, *rest = ctx.saved_tensors
         dtypes = query.dtype, key.dtype, delta.dtype, None if mask is None else mask.dtype
@@ -73,7 +70,6 @@ class ScaledDotProductAttention(Rule):
             None,
         )
 
-    @staticmethod
     def fused(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
         scale: float,
@@ -90,7 +86,6 @@ class ScaledDotProductAttention(Rule):
         output, lse = attention(q, k, v, *options, attn_mask=mask, scale=scale)
         return output[0], lse[0]
 
-    @staticmethod
     def attended(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
         scale: float,
@@ -103,7 +98,6 @@ class ScaledDotProductAttention(Rule):
         # an output that .to() gives back as it is, torch.compile of torch 2.11 differentiates wrongly
         return output if output.dtype == dtype else output.to(dtype), lse
 
-    @staticmethod
     def scores(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:
         scores = (scale * query) @ key.mT
         if mask is not None:
@@ -112,14 +106,12 @@ class ScaledDotProductAttention(Rule):
             scores = scores.masked_fill(above_diagonal(scores), -math.inf)
         return scores
 
-    @staticmethod
     def weights(scores: Tensor) -> tuple[Tensor, Tensor]:
         unseen = (scores == -math.inf).all(-1, keepdim=True)  # of weights that are all 0 the quotient would be NaN
         scores = scores.masked_fill(unseen, 0)
         lse = scores.logsumexp(-1).masked_fill(unseen.squeeze(-1), 0)
         return scores.softmax(-1).masked_fill(unseen, 0), lse.masked_fill(lse == math.inf, math.nan)
 
-    @staticmethod
     def deltas(
         delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
         output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
@@ -139,23 +131,18 @@ class ScaledDotProductAttention(Rule):
             sum_to(delta_scores, mask.shape) if wanted[3] and mask is not None else None,
         )
 
-    @staticmethod
     def delta_scores(delta_weights: Tensor, weights: Tensor) -> Tensor:
         return weights * (delta_weights - (weights * delta_weights).sum(-1, keepdim=True))
 
-    @staticmethod
     def delta_query(delta_scores: Tensor, key: Tensor, scale: float) -> Tensor:
         return scale * (delta_scores @ key)
 
-    @staticmethod
     def delta_key(delta_scores: Tensor, query: Tensor, scale: float) -> Tensor:
         return scale * (delta_scores.mT @ query)
 
-    @staticmethod
     def delta_value(delta: Tensor, noisy_weights: Tensor) -> Tensor:
         return noisy_weights.mT @ delta
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         t_query, t_key, t_value, t_mask = widen(*tangents[:4])
         query, key, value, mask = widen(*inputs[:4])
@@ -176,7 +163,6 @@ class ScaledDotProductAttention(Rule):
         assert moved is not None
         return moved.to(y.dtype), None, None
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         query, key, value, mask = args[:4]
         pairs = (*query.shape[:-1], key.shape[-2])

@@ -87,27 +87,22 @@ class LayerNorm(Rule):
     autocast = FLOAT32
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         return choose(LayerNorm.normalized)(input, normalized_shape, weight, bias, eps)
 
-    @staticmethod
     def normalized(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
 
-    @staticmethod
     def mean(input: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
         return input.mean(last(normalized_shape), keepdim=True)
 
-    @staticmethod
     def invstd(input: Tensor, mean: Tensor, normalized_shape: tuple[int, ...], eps: float) -> Tensor:
         return ((input - mean).square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         normalized_shape: tuple[int, ...],
@@ -119,17 +114,14 @@ class LayerNorm(Rule):
         along_normalized = normalized * (scaled * normalized).mean(axes, keepdim=True)
         return invstd * (scaled - along_one - along_normalized)
 
-    @staticmethod
     def grad_weight(
         delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, normalized_shape: tuple[int, ...]
     ) -> Tensor:
         return sum_to(delta * ((input - mean) * invstd), torch.Size(normalized_shape))
 
-    @staticmethod
     def grad_bias(delta: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
         return sum_to(delta, torch.Size(normalized_shape))
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         input, shape, weight, _, eps = inputs
         t_input, _, t_weight, t_bias, _ = widen(*tangents)
@@ -154,27 +146,22 @@ class RMSNorm(Rule):
     autocast = FLOAT32 if KNOWS_RMS_NORM else {}
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
         return choose(RMSNorm.normalized)(input, normalized_shape, weight, eps)
 
-    @staticmethod
     def normalized(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> Tensor:
         return torch.rms_norm(input, normalized_shape, weight, eps)
 
-    @staticmethod
     def invrms(input: Tensor, normalized_shape: tuple[int, ...], eps: float | None) -> Tensor:
         eps = RMSNorm.least(input.dtype) if eps is None else eps
         return (input.square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
-    @staticmethod
     def least(dtype: torch.dtype) -> float:
         """What torch takes for an eps of None: that of the dtype in which it computes."""
         return torch.finfo(torch.float32 if dtype in LOW else dtype).eps
 
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, normalized_shape: tuple[int, ...]
     ) -> Tensor:
@@ -182,11 +169,9 @@ class RMSNorm(Rule):
         scaled = delta if weight is None else weight * delta
         return invrms * (scaled - normalized * (scaled * normalized).mean(last(normalized_shape), keepdim=True))
 
-    @staticmethod
     def grad_weight(delta: Tensor, input: Tensor, invrms: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
         return sum_to(delta * (input * invrms), torch.Size(normalized_shape))
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         shape, eps = inputs[1], inputs[3]
         t_input, _, t_weight, _ = widen(*tangents)
@@ -217,7 +202,6 @@ class GroupNorm(Rule):
     autocast = FLOAT32
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -232,32 +216,25 @@ class GroupNorm(Rule):
             batch, channels, input.shape[2:].numel(), num_groups, eps,
         )  # fmt: skip
 
-    @staticmethod
     def mean(input: Tensor, num_groups: int) -> Tensor:
         return by_group(input, num_groups).flatten(2).mean(2)
 
-    @staticmethod
     def invstd(input: Tensor, mean: Tensor, num_groups: int, eps: float) -> Tensor:
         return ((by_group(input, num_groups).flatten(2) - mean.unsqueeze(2)).square().mean(2) + eps).rsqrt()
 
-    @staticmethod
     def sums(delta: Tensor) -> Tensor:
         return over_positions(delta)
 
-    @staticmethod
     def dots(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
         mean, invstd = per_channel(mean, input), per_channel(invstd, input)
         return invstd * over_positions(delta * (input - spread(mean, input)))
 
-    @staticmethod
     def grad_weight(dots: Tensor) -> Tensor:
         return dots.sum(0)
 
-    @staticmethod
     def grad_bias(sums: Tensor) -> Tensor:
         return sums.sum(0)
 
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, sums: Tensor, dots: Tensor
     ) -> Tensor:
@@ -273,7 +250,6 @@ class GroupNorm(Rule):
         scaled = delta if weight is None else spread(weight, input) * delta
         return invstd * (scaled - along_one - (input - mean) * invstd * along_x)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         input, num_groups, weight, _, eps = inputs
         t_input, _, t_weight, t_bias, _ = widen(*tangents)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, beside, choose, in_opmath
+from ._rule import Rule, choose
 
 Axes = tuple[int, ...]
 
@@ -48,10 +48,10 @@ class MaxPool(Rule):
     Müller, Behnke 2010, "Evaluation of pooling operations in convolutional architectures for object recognition".
     """
 
-    keeps_input = False
+    results = "output", "winner"
+    upcast = True
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool, keep: str
     ) -> tuple[Tensor, Tensor | None]:
@@ -61,21 +61,18 @@ class MaxPool(Rule):
             return choose(MaxPool.largest)(input, *options), None
         return choose(MaxPool.windows if keep == "indices" else MaxPool.winners)(input, *options)
 
-    @staticmethod
     def largest(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> Tensor:
         """The largest value of each window."""
         return MAX[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
 
-    @staticmethod
     def windows(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
         """The largest value of each window, and its index among all positions of its channel."""
         return MAX_WITH_INDICES[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
 
-    @staticmethod
     def winners(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
@@ -84,7 +81,6 @@ class MaxPool(Rule):
         size = input.shape[-len(stride) :]
         return output, MaxPool.places(indices, size, kernel_size, stride, padding, dilation)
 
-    @staticmethod
     def places(indices: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
         """Which place of its window each index among all positions is."""
         begins, positions = MaxPool.begins(indices, stride, padding), along_axes(indices, size)
@@ -94,32 +90,16 @@ class MaxPool(Rule):
         most = math.prod(kernel_size)
         return places.to(torch.uint8 if most <= 2**8 else torch.int16 if most <= 2**15 else torch.int32)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, *options, _, _ = inputs
-        ctx.options = input.shape[-len(options[0]) :], *options
-        winner = output[1]
-        if winner is not None:
-            beside(ctx, winner)
-            ctx.save_for_backward(winner if ctx.needs_input_grad[0] else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor, _: Any) -> tuple:
-        (winner,) = ctx.saved_tensors
-        delta_input = in_opmath(choose(MaxPool.delta_input), delta, winner, *ctx.options)
-        return delta_input, None, None, None, None, None, None
-
-    @staticmethod
     def delta_input(
-        delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+        delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
     ) -> Tensor:
-        """size: the sizes of x along *   winner: places, or (int64) indices among all positions"""
-        channels, outputs = delta.shape[: -len(size)], math.prod(delta.shape[-len(size) :])
+        """winner: places, or (int64) indices among all positions"""
+        channels, size = input_shape[: -len(stride)], input_shape[-len(stride) :]
+        outputs = math.prod(delta.shape[-len(stride) :])
         indices = MaxPool.indices(winner, size, kernel_size, stride, padding, dilation).reshape(*channels, outputs)
         zeros = delta.new_zeros(()).expand(*channels, math.prod(size))
         return zeros.scatter_add(-1, indices, delta.reshape(*channels, outputs)).reshape(*channels, *size)
 
-    @staticmethod
     def indices(winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
         """The winners' indices among all positions."""
         if winner.dtype == torch.int64:
@@ -130,7 +110,6 @@ class MaxPool(Rule):
             indices = indices * n + begin + d * place
         return indices
 
-    @staticmethod
     def begins(outputs: Tensor, stride: Axes, padding: Axes) -> list[Tensor]:
         """For each axis where its windows begin, to be broadcast with the outputs."""
         sizes, device = outputs.shape[-len(stride) :], outputs.device
@@ -139,7 +118,6 @@ class MaxPool(Rule):
             for axis, (n, s, p) in enumerate(zip(sizes, stride, padding, strict=True))
         ]
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         input, *options, _, _ = inputs
         n = len(options[0])
@@ -161,63 +139,34 @@ class AvgPool(Rule):
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition" (subsampling layers).
     """
 
-    keeps_input = False
+    upcast = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(
-        input: Tensor,
-        kernel_size: Axes,
-        stride: Axes,
-        padding: Axes,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
         divisor_override: int | None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         return choose(AvgPool.output)(input, *options)
 
-    @staticmethod
     def output(
-        input: Tensor,
-        kernel_size: Axes,
-        stride: Axes,
-        padding: Axes,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
         divisor_override: int | None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         override = () if len(stride) == 1 else (divisor_override,)  # torch's avg_pool1d has none
         return AVERAGE[len(stride)](input, kernel_size, stride, padding, ceil_mode, count_include_pad, *override)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, kernel_size, stride, padding, _, *divisor = inputs
-        ctx.options = input.shape[-len(stride) :], kernel_size, stride, padding, *divisor
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        delta_input = in_opmath(choose(AvgPool.delta_input), delta, *ctx.options)
-        return delta_input, None, None, None, None, None, None
-
-    @staticmethod
     def delta_input(
-        delta: Tensor,
-        size: Axes,
-        kernel_size: Axes,
-        stride: Axes,
-        padding: Axes,
-        count_include_pad: bool,
+        delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
         divisor_override: int | None,
-    ) -> Tensor:
-        """size: the sizes of x along *"""
+    ) -> Tensor:  # fmt: skip
+        size = input_shape[-len(stride) :]
         counted = AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
         delta = delta / (divisor_override or counted)
         for axis in range(len(size)):
             delta = AvgPool.spread(delta, axis - len(size), size[axis], kernel_size[axis], stride[axis], padding[axis])
         return delta
 
-    @staticmethod
     def spread(delta: Tensor, axis: int, size: int, kernel_size: int, stride: int, padding: int) -> Tensor:
         """Along one (negative) axis, each element added to all positions of its window."""
         last = stride * (delta.shape[axis] - 1)  # where the last window begins
@@ -230,7 +179,6 @@ class AvgPool(Rule):
             spread[place].add_(delta)
         return F.pad(spread, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
 
-    @staticmethod
     def divisor(
         delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool
     ) -> Tensor:
@@ -244,7 +192,6 @@ class AvgPool(Rule):
             counts.append(end - begin)
         return outer(counts).to(delta.dtype)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return AvgPool.forward(tangents[0], *inputs[1:])
 
@@ -262,34 +209,20 @@ class AdaptiveAvgPool(Rule):
     Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks for visual recognition".
     """
 
-    keeps_input = False
+    upcast = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, output_size: Axes) -> Tensor:
         return choose(AdaptiveAvgPool.output)(input, output_size)
 
-    @staticmethod
     def output(input: Tensor, output_size: Axes) -> Tensor:
         return ADAPTIVE_AVERAGE[len(output_size)](input, output_size)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, output_size = inputs
-        ctx.size = input.shape[-len(output_size) :]
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return in_opmath(choose(AdaptiveAvgPool.delta_input), delta, ctx.size), None
-
-    @staticmethod
-    def delta_input(delta: Tensor, size: Axes) -> Tensor:
-        """size: the sizes of x along *"""
-        output_size = delta.shape[-len(size) :]
+    def delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
+        size = input_shape[-len(output_size) :]
         share = delta / AdaptiveAvgPool.counts(delta, size, output_size)
         return ADAPTIVE_AVERAGE[len(size)](share, size) * AdaptiveAvgPool.counts(delta, output_size, size)
 
-    @staticmethod
     def counts(delta: Tensor, size: Axes, output_size: Axes) -> Tensor:
         """The number of elements in each window of the pooling from size to output_size."""
         counts = []
@@ -298,7 +231,6 @@ class AdaptiveAvgPool(Rule):
             counts.append(((p + 1) * n + outputs - 1) // outputs - p * n // outputs)
         return outer(counts).to(delta.dtype)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return AdaptiveAvgPool.forward(tangents[0], inputs[1])
 

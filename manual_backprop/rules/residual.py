@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, beside, choose, differentiated_again, total, widen, widened
-from .arithmetic import facts, like
+from ._rule import Rule, beside, choose, differentiated_again, like, total, widen, widened
 from .normalization import LayerNorm, RMSNorm, dtype_of, statistics
 
 
@@ -33,14 +32,12 @@ class AddLayerNorm(Rule):
     cheap = True
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None,
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         return choose(AddLayerNorm.outputs)(input, other, normalized_shape, weight, bias, eps)
 
-    @staticmethod
     def outputs(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None,
         eps: float,
@@ -49,7 +46,6 @@ class AddLayerNorm(Rule):
         output, mean, invstd = AddLayerNorm.normalized(summed, normalized_shape, weight, bias, eps)
         return output, summed, mean, invstd
 
-    @staticmethod
     def normalized(
         summed: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,18 +55,17 @@ class AddLayerNorm(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return AddLayerNorm.normalized, (output[1], *inputs[2:])
 
-    @staticmethod
+    # written by hand, as is `backward`: the sum is a second result with a delta of its own
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, bias, ctx.eps = inputs
         _, summed, mean, invstd = output
         beside(ctx, mean, invstd)
-        ctx.facts = facts(input), facts(other)
+        ctx.facts = (input.shape, input.dtype), (other.shape, other.dtype)
         ctx.dtype = dtype_of(weight, bias)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         kept = (summed, mean, invstd) if needs_sum or ctx.needs_input_grad[3] else (None, None, None)
         ctx.save_for_backward(*kept, weight if needs_sum else None)
 
-    @staticmethod
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, *_: Any) -> tuple:
         summed, mean, invstd, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
@@ -90,7 +85,6 @@ class AddLayerNorm(Rule):
             None,
         )
 
-    @staticmethod
     def derivatives(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         shape: torch.Size, needs: tuple[bool, bool, bool],
@@ -103,7 +97,6 @@ class AddLayerNorm(Rule):
             LayerNorm.grad_bias(delta, shape) if needs_bias else None,
         )
 
-    @staticmethod
     def delta_sum(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         shape: torch.Size,
@@ -111,7 +104,6 @@ class AddLayerNorm(Rule):
         through_norm = LayerNorm.delta_input(delta, summed, weight, mean, invstd, shape)
         return through_norm if delta_sum is None else delta_sum + through_norm
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         moved = moves(tangents, output[1])
         return (
@@ -138,13 +130,11 @@ class AddRMSNorm(Rule):
     cheap = True
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         return choose(AddRMSNorm.outputs)(input, other, normalized_shape, weight, eps)
 
-    @staticmethod
     def outputs(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,7 +142,6 @@ class AddRMSNorm(Rule):
         output, invrms = AddRMSNorm.normalized(summed, normalized_shape, weight, eps)
         return output, summed, invrms
 
-    @staticmethod
     def normalized(
         summed: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> tuple[Tensor, Tensor]:
@@ -163,17 +152,16 @@ class AddRMSNorm(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return AddRMSNorm.normalized, (output[1], *inputs[2:])
 
-    @staticmethod
+    # written by hand, as is `backward`: the sum is a second result with a delta of its own
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, ctx.eps = inputs
         _, summed, invrms = output
         beside(ctx, invrms)
-        ctx.facts = facts(input), facts(other)
+        ctx.facts = (input.shape, input.dtype), (other.shape, other.dtype)
         ctx.dtype = dtype_of(weight)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         ctx.save_for_backward(summed, *((invrms, weight) if needs_sum else (None, None)))
 
-    @staticmethod
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, _: Any) -> tuple:
         summed, invrms, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, _ = ctx.needs_input_grad
@@ -186,7 +174,6 @@ class AddRMSNorm(Rule):
         delta_sum, grad_weight = widened(derivatives, delta, delta_sum, summed, weight, invrms, shape, needs)
         return *both(ctx, delta_sum), None, grad_weight.to(ctx.dtype) if needs_weight else None, None
 
-    @staticmethod
     def derivatives(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor,
         shape: torch.Size, needs: tuple[bool, bool],
@@ -198,7 +185,6 @@ class AddRMSNorm(Rule):
             RMSNorm.grad_weight(delta, summed, invrms, shape) if needs_weight else None,
         )
 
-    @staticmethod
     def delta_sum(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor,
         shape: torch.Size,
@@ -206,7 +192,6 @@ class AddRMSNorm(Rule):
         through_norm = RMSNorm.delta_input(delta, summed, weight, invrms, shape)
         return through_norm if delta_sum is None else delta_sum + through_norm
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         moved = moves(tangents, output[1])
         return (
