@@ -291,7 +291,7 @@ def tangent(d: Declaration) -> list[str]:
         if len(d.formulas) > 1:
             terms[-1] = f"None if t_{argument} is None else {terms[-1]}"
     moved = terms[0]
-    if len(terms) > 1 or d.rule.broadcasts:
+    if len(terms) > 1:
         lines += row("moved = total", terms)
         moved = "moved"
     if d.rule.broadcasts:

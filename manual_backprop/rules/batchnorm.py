@@ -30,10 +30,11 @@ class BatchNorm(Rule):
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Also moves the running statistics, in place: running += momentum (batch's, var with n - 1 - running)."""
+        """Also updates the running statistics in place: running += momentum (of the batch - running), where the
+        variance of the batch is the unbiased one."""
         normalized = choose(BatchNorm.normalized)
         output, mean, invstd = normalized(input, weight, bias, running_mean, running_var, momentum, eps)
-        if not input.numel():  # of an empty batch torch returns no statistics
+        if not input.numel():  # torch returns no statistics of an empty batch
             mean, invstd = input.new_zeros(input.shape[1]), input.new_zeros(input.shape[1])
         return output, mean, invstd
 
@@ -53,14 +54,14 @@ class BatchNorm(Rule):
     def scaled(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
     ) -> Tensor:
-        """The output of `normalized` alone, bit for bit; a kernel takes the statistics as they are known."""
+        """The output of `normalized`, bit for bit; a kernel uses the known statistics."""
         return BatchNorm.forward(input, weight, bias, None, None, 0.0, eps)[0]
 
     def mean(input: Tensor) -> Tensor:
-        return over_positions(input).sum(0) / per_channel(input)
+        return over_positions(input).sum(0) / count(input)
 
     def invstd(input: Tensor, mean: Tensor, eps: float) -> Tensor:
-        var = over_positions((input - spread(mean, input)).square()).sum(0) / per_channel(input)
+        var = over_positions((input - spread(mean, input)).square()).sum(0) / count(input)
         return (var + eps).rsqrt()
 
     def grad_bias(delta: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class BatchNorm(Rule):
         grad_weight: Tensor, grad_bias: Tensor,
     ) -> Tensor:  # fmt: skip
         normalized = (input - spread(mean, input)) * spread(invstd, input)
-        along_one, along_normalized = grad_bias / per_channel(input), grad_weight / per_channel(input)
+        along_one, along_normalized = grad_bias / count(input), grad_weight / count(input)
         scale = invstd if weight is None else weight * invstd
         return spread(scale, input) * (delta - spread(along_one, input) - normalized * spread(along_normalized, input))
 
@@ -86,8 +87,8 @@ class BatchNorm(Rule):
         return affine_tangent(normalized, moved, weight, t_weight, t_bias, output[0]), None, None
 
 
-def per_channel(input: Tensor) -> int:
-    """How many elements (N, C, *) has for each channel; 1 if it has none, since sums of nothing are divided by it."""
+def count(input: Tensor) -> int:
+    """The number of elements (N, C, *) per channel, at least 1: the sums of an empty batch are divided by it, too."""
     return max(input.shape[0] * input.shape[2:].numel(), 1)
 
 

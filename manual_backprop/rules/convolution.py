@@ -25,7 +25,7 @@ class Conv(Rule):
     delta_input[n, c, i] = sum over o, k, p with i = stride p + dilation k - padding of weight[o, c, k] delta[n, o, p]
                            (the transposed convolution of delta)
     grad_weight[o, c, k] = sum over n, p of delta[n, o, p] x[n, c, stride p + dilation k - padding]
-                           (a convolution in which batch and channels, and stride and dilation, change places)
+                           (a convolution with batch and channels exchanged, and stride and dilation exchanged)
     grad_bias[o]         = sum over n, p of delta[n, o, p]
 
     For complex numbers weight and x are conjugated. c runs over the channels of o's group.
@@ -48,7 +48,7 @@ class Conv(Rule):
         if not delta.numel():
             return nothing(input_shape, delta, weight)
         n = len(stride)
-        # a stride may leave the last rows of x unused: the transposed convolution appends them as zeros
+        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
         unused = [
             size - ((outputs - 1) * s - 2 * p + d * (k - 1) + 1)
             for size, outputs, k, s, p, d in zip(
@@ -65,13 +65,13 @@ class Conv(Rule):
         n = len(stride)
         if input.dim() == n + 1:
             delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-        # channels become the batch, and each group's batch becomes its channels: (C/G, G N, *)
+        # the channels as the batch, and the batch of each group as channels: (C/G, G N, *)
         batch, channels, *size = input.shape
         by_group = input.conj().reshape(batch, groups, channels // groups, *size)
         by_channel = by_group.transpose(0, 2).reshape(channels // groups, groups * batch, *size)
         found = CONVOLVE[n](by_channel, delta.transpose(0, 1), None, dilation, padding, stride, groups)
         for axis in range(2, n + 2):
-            found = found.narrow(axis, 0, weight_shape[axis])  # rows of x that the stride left unused make more
+            found = found.narrow(axis, 0, weight_shape[axis])  # unused rows of x give further entries
         return found.transpose(0, 1)
 
     def grad_bias(delta: Tensor, bias_shape: Axes, stride: Axes) -> Tensor:
@@ -99,7 +99,7 @@ class ConvTranspose(Rule):
     delta_input[n, c, p] = sum over o, k of weight[c, o, k] delta[n, o, stride p + dilation k - padding]
                            (the convolution of delta)
     grad_weight[c, o, k] = sum over n, p of x[n, c, p] delta[n, o, stride p + dilation k - padding]
-                           (that of Conv, in which x and delta change places)
+                           (that of Conv with x and delta exchanged)
     grad_bias[o]         = sum over n, i of delta[n, o, i]
 
     For complex numbers weight and x are conjugated. o runs over the channels of c's group.
@@ -124,7 +124,7 @@ class ConvTranspose(Rule):
         n = len(stride)
         delta_input = CONVOLVE[n](delta, weight.conj(), None, stride, padding, dilation, groups)
         for axis in range(-n, 0):
-            # an output_padding of stride or more (allowed below the dilation) has no input to go back to
+            # an output_padding of at least the stride (allowed below the dilation) belongs to no input
             delta_input = delta_input.narrow(axis, 0, input_shape[axis])
         return delta_input
 
@@ -148,9 +148,9 @@ class ConvTranspose(Rule):
 
 
 def nothing(shape: Axes, *factors: Tensor) -> Tensor:
-    """The sums of no product: zeros, which can be differentiated by their factors as other sums can.
+    """Zeros of a shape, in the graph of the factors, so that they can be differentiated again.
 
-    Where the output has no element (torch makes none of an input without samples, channels or positions), torch's
-    convolutions refuse to compute them.
+    The gradients where the output is empty (torch returns an empty one for an input without samples, channels or
+    positions): sums of no terms, which torch's convolutions refuse to compute.
     """
     return sum([factor.flatten()[:0].sum() for factor in factors], factors[0].new_zeros(shape))

@@ -11,7 +11,7 @@ from torch import Tensor
 from ._rule import LOWER, Rule, choose, flat, total
 
 WIDER = 16
-"""An output so many times as large as the input are the logits of a large vocabulary."""
+"""From this ratio of output to input size on, the output counts as the logits of a large vocabulary."""
 
 
 class Linear(Rule):
@@ -37,19 +37,19 @@ class Linear(Rule):
 
     @classmethod
     def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
-        """Of logits, where `mb.saving` was asked for it (`costly`)."""
+        """For logits, where `mb.saving` asks for it (`costly`)."""
         return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = F.linear(input, weight, bias)
-        if input.dim() != 2 and (torch.compiler.is_compiling() or output._is_view()):  # of a matrix
+        if input.dim() != 2 and (torch.compiler.is_compiling() or output._is_view()):  # a view of a matrix
             return torch.ops.aten._unsafe_view.default(output, output.shape)
         return output
 
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
         if weight.dim() == 1:
             return delta.unsqueeze(-1) * weight
-        # a vector on the right: on the left, torch squeezes an axis in place, which its older vmap does not survive
+        # the vector on the right: on the left, torch squeezes an axis in place, which older versions of vmap refuse
         return weight.T @ delta if delta.dim() == 1 else delta @ weight
 
     def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def matrix(tensor: Tensor) -> Tensor:
 
 
 def hints_for_features(input: Any, features: int, name: str) -> list[str]:
-    """What is wrong with the last axis."""
+    """A hint where the last axis does not match the weight."""
     if not isinstance(input, Tensor) or not input.dim() or input.shape[-1] == features:
         return []
     return [f"the last axis of {name} has size {input.shape[-1]}, weight expects {features}: change one or the other"]

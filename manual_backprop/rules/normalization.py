@@ -1,4 +1,4 @@
-"""Normalization of each sample by itself: LayerNorm, GroupNorm, RMSNorm.
+"""Normalization within each sample: LayerNorm, GroupNorm, RMSNorm.
 
 x̂ = (x - mean) invstd has mean 0 and square 1 over its n elements, so a delta loses its parts along 1 and along x̂.
 """
@@ -12,12 +12,12 @@ from torch._prims_common import suggest_memory_format
 from ._rule import LOW, Rule, choose, sum_to, total, widen
 
 FLOAT32 = {"cuda": "float32"}
-# torch's autocast knows rms_norm in newer versions only; before, the output kept the dtype of the input
+# in older versions torch's autocast has no entry for rms_norm: the output keeps the dtype of the input
 KNOWS_RMS_NORM = torch._C._dispatch_has_kernel_for_dispatch_key("aten::rms_norm", "AutocastCUDA")
 
 
 def statistics(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
-    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which stay with size 1; two passes, so nothing cancels."""
+    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which keep size 1; two passes avoid cancellation."""
     mean = input.mean(axes, keepdim=True)
     return mean, ((input - mean).square().mean(axes, keepdim=True) + eps).rsqrt()
 
@@ -44,12 +44,12 @@ def affine_tangent(
 
 
 def dtype_of(*tensors: Tensor | None) -> torch.dtype | None:
-    """The dtype of the first tensor that is there."""
+    """The dtype of the first argument that is not None."""
     return next((tensor.dtype for tensor in tensors if tensor is not None), None)
 
 
 def spread(values: Tensor, like: Tensor) -> Tensor:
-    """(C,) or (N, C) with an axis of size 1 for every axis that `like` (N, C, *) has behind its channels."""
+    """(C,) or (N, C) with an axis of size 1 for every position axis of `like` (N, C, *)."""
     return values.reshape(values.shape + (1,) * (like.dim() - 2))
 
 
@@ -59,14 +59,8 @@ def over_positions(values: Tensor) -> Tensor:
 
 
 def last(normalized_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes that are normalized."""
+    """The normalized axes."""
     return tuple(range(-len(normalized_shape), 0))
-
-
-def weighted_sum(weights: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """Sum over * of weights (*, 1, ...) times values (*, shape): one pass as a product of a vector with a matrix."""
-    rows = weights.reshape(-1)
-    return (rows @ values.reshape(rows.shape[0], shape.numel())).reshape(shape)
 
 
 class LayerNorm(Rule):
@@ -159,7 +153,7 @@ class RMSNorm(Rule):
         return (input.square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
     def least(dtype: torch.dtype) -> float:
-        """What torch takes for an eps of None: that of the dtype in which it computes."""
+        """torch's eps for None: the machine epsilon of the dtype in which it computes."""
         return torch.finfo(torch.float32 if dtype in LOW else dtype).eps
 
     def delta_input(
@@ -206,7 +200,7 @@ class GroupNorm(Rule):
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         layout = torch.contiguous_format
-        if input.device.type == "cpu" and not torch._C._are_functorch_transforms_active():  # vmap knows no other
+        if input.device.type == "cpu" and not torch._C._are_functorch_transforms_active():  # vmap has only this one
             layout = suggest_memory_format(input)
         batch, channels = input.shape[:2]
         return torch.native_group_norm(

@@ -30,7 +30,7 @@ ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
 
 
 def along_axes(indices: Tensor, sizes: Axes) -> list[Tensor]:
-    """The place along each axis of what has these indices, row by row; torch.unravel_index waits for a GPU."""
+    """Indices of a row-major tensor as one index along each axis; torch.unravel_index would synchronize with a GPU."""
     return [indices // math.prod(sizes[axis + 1 :]) % n for axis, n in enumerate(sizes)]
 
 
@@ -39,10 +39,10 @@ class MaxPool(Rule):
 
     input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
 
-    delta_input[n, c, i] = sum over p whose window x[n, c, i] has won of delta[n, c, p]
+    delta_input[n, c, i] = sum of delta[n, c, p] over the windows p whose maximum is x[n, c, i]
 
-    The first of several largest wins; NaN counts as largest, the last of several. Kept is the winner alone: which place
-    of its window it has, row by row, in the smallest integers that hold it (one byte up to 256 places).
+    Of equal maxima the first wins; NaN counts as the largest, and the last NaN wins. Only the winner's place in its
+    window is saved, counted row by row, in the smallest integer type that holds it (one byte up to 256 places).
 
     Source: Weng, Ahuja, Huang 1993, "Learning recognition and segmentation of 3-D objects from 2-D images"; Scherer,
     Müller, Behnke 2010, "Evaluation of pooling operations in convolutional architectures for object recognition".
@@ -55,7 +55,7 @@ class MaxPool(Rule):
     def forward(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool, keep: str
     ) -> tuple[Tensor, Tensor | None]:
-        """keep: "winner", "indices" (the winner as its index among all positions) or "nothing" """
+        """keep: "winner" (its place in the window), "indices" (its index among all positions) or "nothing" """
         options = kernel_size, stride, padding, dilation, ceil_mode
         if keep == "nothing":
             return choose(MaxPool.largest)(input, *options), None
@@ -76,13 +76,13 @@ class MaxPool(Rule):
     def winners(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
-        """The largest value of each window, and the winner as it is kept."""
+        """The largest value of each window, and its place in the window."""
         output, indices = choose(MaxPool.windows)(input, kernel_size, stride, padding, dilation, ceil_mode)
         size = input.shape[-len(stride) :]
         return output, MaxPool.places(indices, size, kernel_size, stride, padding, dilation)
 
     def places(indices: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
-        """Which place of its window each index among all positions is."""
+        """Indices among all positions as places in the window."""
         begins, positions = MaxPool.begins(indices, stride, padding), along_axes(indices, size)
         places = torch.zeros_like(indices)
         for position, begin, k, d in zip(positions, begins, kernel_size, dilation, strict=True):
@@ -101,7 +101,7 @@ class MaxPool(Rule):
         return zeros.scatter_add(-1, indices, delta.reshape(*channels, outputs)).reshape(*channels, *size)
 
     def indices(winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
-        """The winners' indices among all positions."""
+        """Places in the window as indices among all positions."""
         if winner.dtype == torch.int64:
             return winner
         begins, places = MaxPool.begins(winner, stride, padding), along_axes(winner.long(), kernel_size)
@@ -111,7 +111,7 @@ class MaxPool(Rule):
         return indices
 
     def begins(outputs: Tensor, stride: Axes, padding: Axes) -> list[Tensor]:
-        """For each axis where its windows begin, to be broadcast with the outputs."""
+        """The first position of each window, for each axis; broadcasts with the outputs."""
         sizes, device = outputs.shape[-len(stride) :], outputs.device
         return [
             (torch.arange(n, device=device) * s - p).reshape(-1, *[1] * (len(stride) - 1 - axis))
@@ -131,10 +131,10 @@ class AvgPool(Rule):
 
     input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
 
-    delta_input[n, c, i] = sum over k, and p with stride p + k - padding = i, of delta[n, c, p] / divisor[p]
+    delta_input[n, c, i] = sum of delta[n, c, p] / divisor[p] over k and p with stride p + k - padding = i
 
-    divisor[p] is divisor_override, or the number of elements in the window: those of the padding count with
-    count_include_pad only, those that ceil_mode adds beyond it never.
+    divisor[p] is divisor_override, or the number of elements in the window. Padding counts with count_include_pad only;
+    what ceil_mode adds beyond the padding never counts.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition" (subsampling layers).
     """
@@ -161,17 +161,17 @@ class AvgPool(Rule):
         divisor_override: int | None,
     ) -> Tensor:  # fmt: skip
         size = input_shape[-len(stride) :]
-        counted = AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
-        delta = delta / (divisor_override or counted)
+        divisor = divisor_override or AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
+        delta = delta / divisor
         for axis in range(len(size)):
             delta = AvgPool.spread(delta, axis - len(size), size[axis], kernel_size[axis], stride[axis], padding[axis])
         return delta
 
     def spread(delta: Tensor, axis: int, size: int, kernel_size: int, stride: int, padding: int) -> Tensor:
-        """Along one (negative) axis, each element added to all positions of its window."""
+        """Adds each element to all positions of its window, along one (negative) axis."""
         last = stride * (delta.shape[axis] - 1)  # where the last window begins
         full = last + kernel_size
-        if full == delta.shape[axis]:  # windows of one element, one beside the other
+        if full == delta.shape[axis]:  # windows of one element side by side
             return F.pad(delta, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1 :])
         for k in range(kernel_size):
@@ -199,12 +199,12 @@ class AvgPool(Rule):
 class AdaptiveAvgPool(Rule):
     """y[n, c, p] = mean of x[n, c, i] over floor(p I / P) <= i < ceil((p + 1) I / P), I and P the sizes of x and y
 
-    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   output_size: those of the output along *
+    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   output_size: the sizes of the output along *
 
     delta_input[n, c, i] = sum of delta[n, c, p] / count[p] over floor(i P / I) <= p < ceil((i + 1) P / I)
 
-    count[p] is the number of elements in window p. Position i lies in window p just when p lies in window i of the same
-    pooling from P to I: so the sum is this pooling of delta / count, times the number of elements in those windows.
+    count[p] is the number of elements in window p. Position i lies in window p exactly when p lies in window i of the
+    adaptive pooling from size P to size I. So the sum is that pooling of delta / count, times its window sizes.
 
     Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks for visual recognition".
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ._rule import Rule, choose, like
 
-Dim = int | Sequence[int] | None
+Dim = int | tuple[int, ...] | list[int] | None
 
 
 class Cat(Rule):
@@ -32,13 +31,13 @@ class Cat(Rule):
     def forward(dim: int, *tensors: Tensor) -> Tensor:
         return torch.cat(tensors, dim)
 
-    # written by hand, as is `backward`: a formula's parameters cannot name any number of tensors
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         dim, *tensors = inputs
         ctx.dim = dim
-        # an empty (0,) tensor may stand among others of any shape
+        # an empty tensor of shape (0,) may be joined with tensors of any shape
         ctx.facts = [(t.shape, t.dtype, 0 if t.shape == (0,) else t.shape[dim]) for t in tensors]
 
+    # hand-written, like `setup_context`: forward takes any number of tensors, which parameter names cannot express
     def backward(ctx: Any, delta: Tensor) -> tuple:
         deltas: list[Tensor | None] = []
         start = 0
@@ -100,7 +99,7 @@ class Mean(Rule):
         delta: Tensor, dim: Dim, keepdim: bool, input_shape: torch.Size, input_dtype: torch.dtype
     ) -> Tensor:
         count = prod([input_shape[axis] for axis in axes(dim, len(input_shape))])
-        share = delta / max(count, 1)  # of no element there is no share
+        share = delta / max(count, 1)  # the mean of an empty tensor has no input to pass its delta to
         return like(spread(share, dim, keepdim, input_shape), input_shape, input_dtype)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Residual connections together with the normalization behind them: AddLayerNorm, AddRMSNorm.
 
-One rule because both together are one pass over memory: the sum is normalized while it is in the caches, and in the
-backward its own delta, from the next residual connection, is added while the norm's is made.
+Both in one rule, because then they are one pass over memory: the sum is normalized while it is in the caches, and in
+the backward its own delta, from the next residual connection, is added to the delta of the norm as that is computed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class AddLayerNorm(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return AddLayerNorm.normalized, (output[1], *inputs[2:])
 
-    # written by hand, as is `backward`: the sum is a second result with a delta of its own
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, bias, ctx.eps = inputs
         _, summed, mean, invstd = output
@@ -66,10 +65,11 @@ class AddLayerNorm(Rule):
         kept = (summed, mean, invstd) if needs_sum or ctx.needs_input_grad[3] else (None, None, None)
         ctx.save_for_backward(*kept, weight if needs_sum else None)
 
+    # hand-written, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, *_: Any) -> tuple:
         summed, mean, invstd, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        if delta is None:  # y was not used
+        if delta is None:  # only the sum was used
             return *both(ctx, delta_sum), None, None, None, None
         shape = torch.Size(ctx.normalized_shape)
         if summed is not None and differentiated_again():
@@ -105,7 +105,7 @@ class AddLayerNorm(Rule):
         return through_norm if delta_sum is None else delta_sum + through_norm
 
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        moved = moves(tangents, output[1])
+        moved = moved_sum(tangents, output[1])
         return (
             LayerNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output)[0],
             at_rest(moved, output[1]),
@@ -152,7 +152,6 @@ class AddRMSNorm(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return AddRMSNorm.normalized, (output[1], *inputs[2:])
 
-    # written by hand, as is `backward`: the sum is a second result with a delta of its own
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, ctx.eps = inputs
         _, summed, invrms = output
@@ -162,10 +161,11 @@ class AddRMSNorm(Rule):
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         ctx.save_for_backward(summed, *((invrms, weight) if needs_sum else (None, None)))
 
+    # hand-written, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, _: Any) -> tuple:
         summed, invrms, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, _ = ctx.needs_input_grad
-        if delta is None:  # y was not used
+        if delta is None:  # only the sum was used
             return *both(ctx, delta_sum), None, None, None
         shape = torch.Size(ctx.normalized_shape)
         if invrms is None or differentiated_again():
@@ -193,7 +193,7 @@ class AddRMSNorm(Rule):
         return through_norm if delta_sum is None else delta_sum + through_norm
 
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        moved = moves(tangents, output[1])
+        moved = moved_sum(tangents, output[1])
         return (
             RMSNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]),
             at_rest(moved, output[1]),
@@ -202,7 +202,7 @@ class AddRMSNorm(Rule):
 
 
 def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """delta_input and delta_other."""
+    """delta_input and delta_other, each None where it is not needed."""
 
     def of(place: int) -> Tensor | None:
         if delta_sum is None or not ctx.needs_input_grad[place]:
@@ -212,12 +212,12 @@ def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | No
     return of(0), of(1)  # torch 2.9's dynamo cannot zip ctx.needs_input_grad
 
 
-def moves(tangents: tuple, summed: Tensor) -> Tensor | None:
-    """How the sum moves; None where it stays."""
+def moved_sum(tangents: tuple, summed: Tensor) -> Tensor | None:
+    """The tangent of the sum; None if neither input has one."""
     moved = total(tangents[0], tangents[1])
     return None if moved is None else moved.expand_as(summed).to(summed.dtype)
 
 
 def at_rest(moved: Tensor | None, summed: Tensor) -> Tensor:
-    """The sum's tangent: zeros where it stays, since torch wants one for every differentiable output."""
+    """The tangent of the sum, zeros in place of None: torch requires one for every differentiable output."""
     return torch.zeros_like(summed) if moved is None else moved
