@@ -153,4 +153,5 @@ def nothing(shape: Axes, *factors: Tensor) -> Tensor:
     The gradients where the output is empty (torch returns an empty one for an input without samples, channels or
     positions): sums of no terms, which torch's convolutions refuse to compute.
     """
-    return sum([factor.flatten()[:0].sum() for factor in factors], factors[0].new_zeros(shape))
+    # kept as one axis: torch's vmap cannot sum an empty tensor to a scalar
+    return sum([factor.flatten()[:0].sum(0, True) for factor in factors], factors[0].new_zeros(shape))
