@@ -44,10 +44,10 @@ def same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
     assert [(t.stride(), t.dtype) for t in found] == [(t.stride(), t.dtype) for t in expected]
 
 
-def back(delta: Tensor, winner: Tensor, size: Any, options: tuple) -> Tensor:
+def back(delta: Tensor, winner: Tensor, shape: Any, options: tuple) -> Tensor:
     """The kernel's delta_input, after comparing it with the formula in float64, which adds in another order."""
-    found = KERNELS[MaxPool.delta_input](delta, winner, size, *options[:4])
-    truth = MaxPool.delta_input(delta.double(), winner, size, *options[:4])
+    found = KERNELS[MaxPool.delta_input](delta, winner, shape, *options[:4])
+    truth = MaxPool.delta_input(delta.double(), winner, shape, *options[:4])
     scale = torch.finfo(delta.dtype).eps * float(truth.abs().max())
     assert found.dtype == delta.dtype
     assert float((found.double() - truth).abs().max()) <= ROUNDINGS * scale
@@ -71,7 +71,7 @@ def test_max_pool(options: Any, last: bool, dtype: torch.dtype, monkeypatch: pyt
     output, winner = found
     turned = torch.randn_like(output.transpose(1, -1).contiguous()).transpose(1, -1)
     for delta in (torch.randn_like(output), turned):
-        assert back(delta, winner, size, options).stride() == input.stride()
+        assert back(delta, winner, input.shape, options).stride() == input.stride()
     kinds = ["max_pool_winners", "max_pool_delta_input", "max_pool_delta_input"]
     assert names == [f"{kind}_{native.REAL[dtype]}" for kind in kinds]
 
@@ -83,7 +83,7 @@ def test_without_a_batch(options: Any, dtype: torch.dtype, monkeypatch: pytest.M
     input = torch.randn(5, *size, dtype=dtype)
     output, winner = KERNELS[MaxPool.winners](input, *options)
     same((output, winner), MaxPool.winners(input, *options))
-    back(torch.randn_like(output), winner, size, options)
+    back(torch.randn_like(output), winner, input.shape, options)
     assert len(names) == 2
 
 
@@ -106,7 +106,7 @@ def test_a_byte_holds_the_places_of_a_window_up_to_256(monkeypatch: pytest.Monke
         assert winner.unique().tolist() == [places - 1]
         assert torch.equal(output, x[..., places - 1 :])
         expected = torch.zeros(600).index_fill(0, torch.arange(places - 1, 600), 1.0)
-        assert torch.equal(back(torch.ones_like(output), winner, (600,), options)[0, 0], expected)
+        assert torch.equal(back(torch.ones_like(output), winner, x.shape, options)[0, 0], expected)
     assert len(names) == 2
 
 
@@ -135,14 +135,15 @@ def test_a_window_that_holds_nothing_reads_and_writes_nothing(monkeypatch: pytes
     assert names == []
     assert torch.equal(output, torch.nn.functional.max_pool2d(input, *options))
     assert output.eq(-torch.inf).all()
-    delta_input = KERNELS[MaxPool.delta_input](torch.ones_like(output), winner, (1, 1), *options[:4])
+    delta_input = KERNELS[MaxPool.delta_input](torch.ones_like(output), winner, input.shape, *options[:4])
     assert names == ["max_pool_delta_input_float"]
     assert torch.equal(delta_input, torch.zeros_like(input))
 
 
 def test_places_beyond_the_window_write_nothing() -> None:
     winner = torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)
-    found = KERNELS[MaxPool.delta_input](torch.ones(1, 1, 1, 1), winner, (2, 2), (2, 2), (2, 2), (0, 0), (1, 1))
+    options = (2, 2), (2, 2), (0, 0), (1, 1)
+    found = KERNELS[MaxPool.delta_input](torch.ones(1, 1, 1, 1), winner, (1, 1, 2, 2), *options)
     assert torch.equal(found, torch.zeros(1, 1, 2, 2))
 
 

@@ -113,8 +113,8 @@ def test_an_overridden_formula_that_would_never_run_is_refused() -> None:
         type("Straight", (Third,), members)
     with pytest.raises(TypeError, match=r"overrides scaled, but Third\.delta_input calls Third\.scaled"):
         type("Straight", (Third,), {"scaled": staticmethod(straight)})
-    with pytest.raises(TypeError, match=r"Conv\.backward"):
-        type("Straight", (mb.rules.Conv,), {"delta_input": staticmethod(straight)})
+    with pytest.raises(TypeError, match=r"Cat\.backward"):
+        type("Straight", (mb.rules.Cat,), {"delta_input": staticmethod(straight)})
 
 
 def test_a_subclass_that_overrides_the_caller_too_is_right() -> None:

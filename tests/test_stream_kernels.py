@@ -94,13 +94,13 @@ def test_norms_of_channels(positions: int, dtype: torch.dtype) -> None:
     _, mean, invstd = torch.native_group_norm(x, weight, None, 3, 8, positions, 2, 1e-5)
     same(GroupNorm.derivatives, delta, x, weight, mean, invstd, (True, True, True))
     mean, invstd = widen(x.mean((0, 2)), x.var((0, 2)).rsqrt())
-    same(BatchNorm.derivatives, delta, x, weight, mean, invstd)
+    same(BatchNorm.derivatives, delta, x, weight, mean, invstd, (True, True, True))
     same(BatchNorm.scaled, x, weight, None, mean, invstd, 1e-5)
     turned = [v.transpose(0, 1).reshape(8, -1).T.contiguous() for v in (delta, x)]
     for channels in (8, 64):
         wide = [v.repeat(1, channels // 8) for v in turned]
         facts = [v.repeat(channels // 8) for v in (weight, mean, invstd)]
-        same(BatchNorm.derivatives, *wide, *facts)
+        same(BatchNorm.derivatives, *wide, *facts, (True, True, True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -105,10 +105,10 @@ def test_norms_of_channels_and_pools(compiled: list[str]) -> None:
     x, vector, groups = torch.randn(4, 64, 14, 14), torch.rand(64), torch.rand(4, 8)
     kernel_of(rules.GroupNorm.derivatives)(x, x, vector, groups, groups, (True, True, True))
     for y in (x.bfloat16(), x.contiguous(memory_format=torch.channels_last)):
-        kernel_of(rules.BatchNorm.derivatives)(y, y, vector, vector, vector)
+        kernel_of(rules.BatchNorm.derivatives)(y, y, vector, vector, vector, (True, True, True))
         output, winner = kernel_of(rules.MaxPool.winners)(y, (3, 3), (2, 2), (1, 1), (1, 1), False)
-        kernel_of(rules.MaxPool.delta_input)(output, winner, (14, 14), (3, 3), (2, 2), (1, 1), (1, 1))
-        kernel_of(rules.AvgPool.delta_input)(output, (14, 14), (3, 3), (2, 2), (1, 1), True, None)
+        kernel_of(rules.MaxPool.delta_input)(output, winner, y.shape, (3, 3), (2, 2), (1, 1), (1, 1))
+        kernel_of(rules.AvgPool.delta_input)(output, y.shape, (3, 3), (2, 2), (1, 1), True, None)
     pools = ["_max_pool_winners", "_max_pool_delta", "_avg_pool_delta"]
     first, last = ["_row_sums", "_affine", *pools], ["_column_sums", "_affine", *pools]
     assert compiled == ["_row_sums", "_affine", *first, *last]

@@ -293,9 +293,9 @@ def test_batch_norm(shape: Any, dtype: torch.dtype, launches: list[str]) -> None
         mean, invstd = input.float().mean(axes), (input.float().var(axes, correction=0) + 1e-5).rsqrt()
         for delta, w in itertools.product(kinds(shape, dtype), (weight, None)):
             size = terms(delta, invstd, shape[1])
-            exact(rules.BatchNorm.derivatives, delta, input, w, mean, invstd, scale=size)
+            exact(rules.BatchNorm.derivatives, delta, input, w, mean, invstd, (True,) * 3, scale=size)
             exact(rules.BatchNorm.grad_weight, delta, input, mean, invstd, scale=size)
-        found = kernel_of(rules.BatchNorm.derivatives)(delta, input, w, mean, invstd)[0]
+        found = kernel_of(rules.BatchNorm.derivatives)(delta, input, w, mean, invstd, (True,) * 3)[0]
         assert found.stride() == input.stride()
     assert set(launches) <= {"_row_sums", "_column_sums", "_affine"}
     assert len(launches) % (8 * 3 + 2) == 0
@@ -330,7 +330,7 @@ def test_max_pool(
         assert winner.dtype == expected.dtype
         assert found.is_contiguous(memory_format=memory_format)
     for delta in kinds(tuple(output.shape), dtype):
-        exact(rules.MaxPool.delta_input, delta, winner, shape[2:], *options[:4], scale=float(delta.abs().max()))
+        exact(rules.MaxPool.delta_input, delta, winner, shape, *options[:4], scale=float(delta.abs().max()))
     assert launches == ["_max_pool_winners"] * 4 + ["_max_pool_delta"] * 4
 
 
@@ -346,7 +346,7 @@ def test_avg_pool(
         delta = delta.contiguous() if delta.dim() and not delta.is_contiguous() else delta
         for memory_format in (torch.contiguous_format, torch.channels_last):
             d = delta.contiguous(memory_format=memory_format)
-            exact(rules.AvgPool.delta_input, d, shape[2:], kernel, stride, padding, counted, divisor)
+            exact(rules.AvgPool.delta_input, d, shape, kernel, stride, padding, counted, divisor)
     assert launches == ["_avg_pool_delta"] * 16
 
 

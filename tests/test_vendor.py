@@ -52,12 +52,12 @@ def test_grad_weight(
     delta = torch.randn_like(getattr(F, f"conv{n}d")(input, weight, None, stride, padding, dilation, groups))
     arguments = delta, input, weight.shape, stride, padding, dilation, groups
     equal(vendor.TABLE[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
+    options, needs = (stride, padding, dilation, groups), (True, True, True)
+    arguments = delta, weight, input.shape, *options, input, weight.shape, (6,), needs
     with Called() as called:
-        both = vendor.TABLE[Conv.derivatives](delta, input, weight, stride, padding, dilation, groups)
+        every = vendor.TABLE[Conv.derivatives](*arguments)
     assert "aten::convolution_backward" in called.names
-    for found, expected in zip(
-        both, Conv.derivatives(delta, input, weight, stride, padding, dilation, groups), strict=True
-    ):
+    for found, expected in zip(every, Conv.derivatives(*arguments), strict=True):
         equal(found, expected)
 
     (weight,) = tensors((4, 6 // groups, *(3, 2, 3)[:n]))
@@ -72,8 +72,8 @@ def test_complex_numbers_are_left_to_the_formula() -> None:
     delta = torch.randn_like(F.conv2d(input, weight))
     arguments = delta, input, weight.shape, (1, 1), (0, 0), (1, 1), 1
     equal(vendor.TABLE[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
-    both = vendor.TABLE[Conv.derivatives](delta, input, weight, (1, 1), (0, 0), (1, 1), 1)
-    for found, expected in zip(both, Conv.derivatives(delta, input, weight, (1, 1), (0, 0), (1, 1), 1), strict=True):
+    everything = delta, weight, input.shape, *arguments[3:], input, weight.shape, (4,), (True, True, True)
+    for found, expected in zip(vendor.TABLE[Conv.derivatives](*everything), Conv.derivatives(*everything), strict=True):
         equal(found, expected)
 
 
@@ -136,7 +136,7 @@ def test_max_pool_in_either_layout(options: tuple, channels: int) -> None:
         assert largest.stride() == found[0].stride()
         value, winner = MaxPool.forward(x, *options, "winner")
         delta = torch.randn_like(value)
-        arguments = delta, winner, (9, 8), *options[:4]
+        arguments = delta, winner, input.shape, *options[:4]
         equal(KERNELS[MaxPool.delta_input](*arguments), MaxPool.delta_input(*arguments))
 
 
@@ -155,7 +155,7 @@ def test_avg_pool(size: Any, kernel: Any, stride: Any, padding: Any, override: A
     (input,) = tensors((2, 3, *size))
     output = F.avg_pool2d(input, kernel, stride, padding)
     delta = torch.randn_like(output).to(memory_format=memory_format)
-    arguments = delta, size, kernel, stride, padding, True, override
+    arguments = delta, input.shape, kernel, stride, padding, True, override
     equal(KERNELS[AvgPool.delta_input](*arguments), AvgPool.delta_input(*arguments))
 
 
@@ -163,7 +163,7 @@ def test_avg_pool(size: Any, kernel: Any, stride: Any, padding: Any, override: A
 @pytest.mark.parametrize("output_size", [(1, 1), (3, 2), (2, 4), (4, 3), (7, 9), (1, 3)])
 def test_adaptive_avg_pool(output_size: Any, memory_format: Any) -> None:
     (delta,) = tensors((2, 3, *output_size))
-    arguments = delta.to(memory_format=memory_format), (6, 4)
+    arguments = delta.to(memory_format=memory_format), (2, 3, 6, 4), output_size
     equal(KERNELS[AdaptiveAvgPool.delta_input](*arguments), AdaptiveAvgPool.delta_input(*arguments))
 
 

@@ -188,7 +188,8 @@ def setup_context(d: Declaration) -> list[str]:
 def _saved(d: Declaration, name: str) -> str:
     condition = d.when(name)
     if d.kinds.get(name) == "either":
-        condition = f"isinstance({name}, Tensor)" + (f" and ({condition})" if condition else "")
+        condition = f"({condition})" if condition and " or " in condition else condition
+        condition = f"isinstance({name}, Tensor)" + (f" and {condition}" if condition else "")
     return name if condition is None else f"{name} if {condition} else None"
 
 
@@ -274,20 +275,27 @@ def _called(through: str, function: str, arguments: str) -> str:
 
 
 def tangent(d: Declaration) -> list[str]:
-    """The lines of `tangent` for an elementwise rule, whose Jacobian is diagonal: its formulas carry tangents, too."""
+    """The lines of `tangent` for an elementwise rule, whose Jacobian is diagonal: its formulas carry tangents, too.
+
+    A formula multiplies a delta by the conjugate of the derivative, a tangent moves by the derivative itself: so a
+    tangent that may be complex is conjugated before and after.
+    """
     lines = ["def tangent(inputs, tangents, output):", f"    {listed(d.arguments)} = inputs"]
     if len(d.results) > 1:
         lines.append(f"    {', '.join(d.results)} = output")
     lines.append(f"    {listed([f't_{a}' if a in d.formulas else '_' for a in d.arguments])} = tangents")
-    terms = []
+    terms, conj = [], ".conj()" if d.rule.broadcasts and not d.rule.real_only else ""
     for argument, formula in d.formulas.items():
-        given = ", ".join(f"t_{argument}" if p == "delta" else p for p in d.reads[formula])
+        given = ", ".join(f"t_{argument}{conj}" if p == "delta" else p for p in d.reads[formula])
         terms.append(f"{d.name}.{formula}({given})")
         if len(d.formulas) > 1:
             terms[-1] = f"None if t_{argument} is None else {terms[-1]}"
-    moved = terms[0] if len(terms) == 1 else f"total({', '.join(terms)})"
+    moved = terms[0]
+    if len(terms) > 1:
+        lines += row("moved = total", terms)
+        moved = "moved"
     if d.rule.broadcasts:
-        moved = f"{moved}.expand_as(output).to(output.dtype)"
+        moved = f"{moved}{conj}.expand_as(output).to(output.dtype)"
     return [*lines, f"    return {', '.join([moved, *['None'] * (len(d.results) - 1)])}"]
 
 

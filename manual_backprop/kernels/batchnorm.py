@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..rules import BatchNorm, ReLU
 from ..rules._recompute import FUSED
-from ..rules._rule import KERNELS, choose, rounds_once, widen, widened
+from ..rules._rule import KERNELS, choose, rounds_once, widen
 from . import memory, native
 from .native import REAL
 
@@ -78,16 +78,16 @@ def _scaled(
 
 @rounds_once
 def batch_norm_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`BatchNorm.derivatives`."""
-    real = REAL.get(input.dtype)
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
+) -> tuple:
+    """`BatchNorm.derivatives`, where delta_input is needed."""
+    real = REAL.get(input.dtype) if needs[0] else None
     if real is None or (shape := _channels((input, delta), weight, mean, invstd)) is None:
-        return widened(BatchNorm.derivatives, delta, input, weight, mean, invstd)
+        return BatchNorm.derivatives(delta, input, weight, mean, invstd, needs)
     delta, (weight, mean, invstd) = memory.laid_as(delta, input), widen(weight, mean, invstd)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
     native.call(f"batch_norm_derivatives_{real}", *results, delta, input, weight, mean, invstd, *shape)
-    return results
+    return tuple([result if needed else None for result, needed in zip(results, needs, strict=True)])
 
 
 def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int, int, int, int] | None:

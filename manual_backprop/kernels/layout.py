@@ -61,38 +61,35 @@ def max_pool_windows(
 
 
 def max_pool_delta_input(
-    delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+    delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
     """`MaxPool.delta_input`."""
-    options = size, kernel_size, stride, padding, dilation
-    axes = len(size)
+    options, axes = (kernel_size, stride, padding, dilation), len(stride)
     if not channels_last(winner, axes):
-        return MaxPool.delta_input(delta, winner, *options)
+        return MaxPool.delta_input(delta, winner, input_shape, *options)
+    size = input_shape[-axes:]
     batch, channels = delta.shape[:2]
     outputs = batch, math.prod(delta.shape[2:]), channels
-    indices = MaxPool.indices(winner, *options).movedim(1, -1).reshape(outputs)
+    indices = MaxPool.indices(winner, size, *options).movedim(1, -1).reshape(outputs)
     zeros = delta.new_zeros(()).expand(batch, math.prod(size), channels)
     placed = zeros.scatter_add(1, indices, delta.movedim(1, -1).reshape(outputs))
     return placed.reshape(batch, *size, channels).movedim(-1, 1)
 
 
 def avg_pool_delta_input(
-    delta: Tensor,
-    size: Axes,
-    kernel_size: Axes,
-    stride: Axes,
-    padding: Axes,
-    count_include_pad: bool,
+    delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
     divisor_override: int | None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """`AvgPool.delta_input`."""
-    output_size = delta.shape[-len(size) :]
+    axes = len(stride)
+    size, output_size = input_shape[-axes:], delta.shape[-axes:]
     tiles = all(n == o * k and k == s for n, o, k, s in zip(size, output_size, kernel_size, stride, strict=True))
     if tiles and not any(padding):
         return repeat(delta / (divisor_override or math.prod(kernel_size)), kernel_size)
-    axes = len(size)
     if not channels_last(delta, axes):
-        return AvgPool.delta_input(delta, size, kernel_size, stride, padding, count_include_pad, divisor_override)
+        return AvgPool.delta_input(
+            delta, input_shape, kernel_size, stride, padding, count_include_pad, divisor_override
+        )
     divisor = divisor_override or AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
     delta = (delta / divisor).movedim(1, -1)
     for axis in range(axes):
@@ -100,11 +97,11 @@ def avg_pool_delta_input(
     return delta.movedim(-1, 1)
 
 
-def adaptive_avg_pool_delta_input(delta: Tensor, size: Axes) -> Tensor:
+def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
     """`AdaptiveAvgPool.delta_input`."""
-    output_size = delta.shape[-len(size) :]
+    size = input_shape[-len(output_size) :]
     if not math.prod(output_size) or any(n % o for n, o in zip(size, output_size, strict=True)):
-        return AdaptiveAvgPool.delta_input(delta, size)
+        return AdaptiveAvgPool.delta_input(delta, input_shape, output_size)
     times = tuple(n // o for n, o in zip(size, output_size, strict=True))
     return repeat(delta / math.prod(times), times)
 

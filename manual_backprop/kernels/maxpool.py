@@ -46,7 +46,7 @@ def max_pool_winners(
 
 @rounds_once
 def max_pool_delta_input(
-    delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+    delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
     """`MaxPool.delta_input`."""
     options = kernel_size, stride, padding, dilation
@@ -54,13 +54,13 @@ def max_pool_delta_input(
         delta.dtype not in REAL
         or winner.dtype != torch.uint8
         or not native.serves(delta, winner)
-        or (last := memory.arranged(winner, len(size))) is None
+        or (last := memory.arranged(winner, len(stride))) is None
         or not delta.numel()
     ):
-        return in_opmath(layout.max_pool_delta_input, delta, winner, size, *options)
+        return in_opmath(layout.max_pool_delta_input, delta, winner, input_shape, *options)
     delta = memory.laid_as(delta, winner)
-    delta_input = _empty(winner, (*winner.shape[: winner.dim() - len(size)], *size), delta.dtype)
-    windows = _windows(delta.shape, size, *options)
+    delta_input = _empty(winner, input_shape, delta.dtype)
+    windows = _windows(delta.shape, input_shape[-len(stride) :], *options)
     native.call(f"max_pool_delta_input_{REAL[delta.dtype]}", delta_input, delta, winner, windows, last)
     return delta_input
 

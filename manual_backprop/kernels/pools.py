@@ -43,16 +43,17 @@ def avg_pool_output(
 
 
 def avg_pool_delta_input(
-    delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
+    delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
     """`AvgPool.delta_input`."""
     options = kernel_size, stride, padding, count_include_pad, divisor_override
+    size = tuple(input_shape[-len(stride) :])
     found = _dense(delta, len(size))
     if found is None or not math.prod(size):
-        return layout.avg_pool_delta_input(delta, size, *options)
+        return layout.avg_pool_delta_input(delta, input_shape, *options)
     delta, where = found
-    plan = _averaged(tuple(size), tuple(delta.shape[-len(size) :]), *options)
+    plan = _averaged(size, tuple(delta.shape[-len(size) :]), *options)
     return _run("mean_pool_delta_input", delta, size, plan, where)
 
 
@@ -64,13 +65,13 @@ def adaptive_avg_pool_output(input: Tensor, output_size: Axes) -> Tensor:
     return AdaptiveAvgPool.output(input, output_size)
 
 
-def adaptive_avg_pool_delta_input(delta: Tensor, size: Axes) -> Tensor:
+def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
     """`AdaptiveAvgPool.delta_input`; where one window is everything, a view of the deltas repeated."""
-    outputs = tuple(delta.shape[-len(size) :])
-    if math.prod(outputs) == 1 or not math.prod(size) or (found := _dense(delta, len(size))) is None:
-        return layout.adaptive_avg_pool_delta_input(delta, size)
+    size = tuple(input_shape[-len(output_size) :])
+    if math.prod(output_size) == 1 or not math.prod(size) or (found := _dense(delta, len(size))) is None:
+        return layout.adaptive_avg_pool_delta_input(delta, input_shape, output_size)
     delta, where = found
-    return _run("mean_pool_delta_input", delta, size, _adapted(tuple(size), outputs), where)
+    return _run("mean_pool_delta_input", delta, size, _adapted(size, tuple(output_size)), where)
 
 
 def _worth(input: Tensor, axes: int) -> bool:

@@ -25,30 +25,36 @@ def conv_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
     """`Conv.grad_weight`."""
-    if delta.is_complex():  # the operator is for real numbers
+    if (
+        delta.is_complex() or not delta.numel()
+    ):  # the operator is for real numbers, and refuses some outputs of no element
         return Conv.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
     return _weight_of(delta, input, weight_shape, stride, padding, dilation, False, [0] * len(stride), groups)
 
 
 def conv_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor, stride: Axes, padding: Axes, dilation: Axes, groups: int
-) -> tuple[Tensor, Tensor]:
-    """`Conv.derivatives`."""
-    if delta.is_complex():
-        return Conv.derivatives(delta, input, weight, stride, padding, dilation, groups)
-    if input.dim() < weight.dim():
-        options = stride, padding, dilation, groups
-        delta_input, grad_weight = conv_derivatives(delta.unsqueeze(0), input.unsqueeze(0), weight, *options)
-        return delta_input.squeeze(0), grad_weight
-    arguments = stride, padding, dilation, False, [0] * len(stride), groups
-    return torch.ops.aten.convolution_backward.default(delta, input, weight, None, *arguments, [True, True, False])[:2]
+    delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int,
+    input: Tensor, weight_shape: Axes, bias_shape: Axes, needs: tuple[bool, bool, bool],
+) -> tuple:  # fmt: skip
+    """`Conv.derivatives`: delta_input and grad_weight in one call, where both are needed."""
+    options = stride, padding, dilation, groups
+    needs_input, needs_weight, needs_bias = needs
+    if not (needs_input and needs_weight) or delta.is_complex() or not delta.numel():
+        return Conv.derivatives(delta, weight, input_shape, *options, input, weight_shape, bias_shape, needs)
+    grad_bias = Conv.grad_bias(delta, bias_shape, stride) if needs_bias else None
+    single = input.dim() < weight.dim()
+    if single:
+        delta, input = delta.unsqueeze(0), input.unsqueeze(0)
+    arguments = stride, padding, dilation, False, [0] * len(stride), groups, [True, True, False]
+    found = torch.ops.aten.convolution_backward.default(delta, input, weight, None, *arguments)
+    return found[0].squeeze(0) if single else found[0], found[1], grad_bias
 
 
 def conv_transpose_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
     """`ConvTranspose.grad_weight`."""
-    if delta.is_complex():
+    if delta.is_complex() or not delta.numel():
         return ConvTranspose.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
     n = len(stride)
     output_padding = [

@@ -32,6 +32,7 @@ def _known(rule: type[Rule]) -> type[Rule]:
 
     def forward(ctx: Any, *args: Any) -> Tensor:
         output: Tensor = args[-1].data  # a node's output is another tensor than its input
+        ctx.needs_input_grad = ctx.needs_input_grad[:-1]  # what the rule knows of
         ctx.set_materialize_grads(False)
         rule.setup_context(ctx, args[:-1], output)
         return output

@@ -1,6 +1,6 @@
 """Attention: each query takes the mean of the values, weighted by how well their keys match it.
 
-The formulas hold a weight for each pair of query and key; the kernels in kernels/attention.py work on blocks of them.
+The formulas hold a weight for every pair of query and key; the kernels in kernels/attention.py work block by block.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ class ScaledDotProductAttention(Rule):
     delta_value   = (noise P)^T delta
     delta_mask    = delta_scores, summed over broadcast axes
 
-    A query that sees no key has weights 0. Kept for backward are Y and lse, from which P is computed again.
+    A query that sees no key has weights 0. Y and lse are saved, from which the backward recomputes P.
     Source: Vaswani et al. 2017, "Attention is all you need"; delta . Y and lse: Dao 2023, "FlashAttention-2".
     """
 
     autocast = LOWER
     tangent_reads = (2,)
 
-    @staticmethod
     def forward(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, p: float, is_causal: bool, scale: float,
         fused: bool,
@@ -48,7 +47,6 @@ class ScaledDotProductAttention(Rule):
         output, lse = attended(query, key, value, mask, kept, p, is_causal, scale)
         return output, lse, kept
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         query, key, value, mask, ctx.p, ctx.is_causal, ctx.scale, _ = inputs
         y, lse, kept = output
@@ -59,7 +57,7 @@ class ScaledDotProductAttention(Rule):
         else:
             ctx.save_for_backward(query, key, None, mask, kept, None, lse)
 
-    @staticmethod
+    # hand-written, like `setup_context`: one formula gives all deltas, which share the recomputed weights
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         query, key, value, mask, *rest = ctx.saved_tensors
         dtypes = query.dtype, key.dtype, delta.dtype, None if mask is None else mask.dtype
@@ -73,7 +71,6 @@ class ScaledDotProductAttention(Rule):
             None,
         )
 
-    @staticmethod
     def fused(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
         scale: float,
@@ -86,11 +83,10 @@ class ScaledDotProductAttention(Rule):
         options = 0.0, is_causal
         if query.dim() == 4:
             return attention(query, key, value, *options, attn_mask=mask, scale=scale)
-        q, k, v = (tensor.unsqueeze(0) for tensor in (query, key, value))  # of three axes, which torch fuses, too
+        q, k, v = (tensor.unsqueeze(0) for tensor in (query, key, value))  # torch fuses three axes, too
         output, lse = attention(q, k, v, *options, attn_mask=mask, scale=scale)
         return output[0], lse[0]
 
-    @staticmethod
     def attended(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
         scale: float,
@@ -100,10 +96,9 @@ class ScaledDotProductAttention(Rule):
         scores = ScaledDotProductAttention.scores(query, key, mask, is_causal, scale)
         weights, lse = ScaledDotProductAttention.weights(scores)
         output = noisy(weights, kept, p) @ value
-        # an output that .to() gives back as it is, torch.compile of torch 2.11 differentiates wrongly
+        # torch.compile of torch 2.11 differentiates wrongly where .to() returns its input
         return output if output.dtype == dtype else output.to(dtype), lse
 
-    @staticmethod
     def scores(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:
         scores = (scale * query) @ key.mT
         if mask is not None:
@@ -112,21 +107,19 @@ class ScaledDotProductAttention(Rule):
             scores = scores.masked_fill(above_diagonal(scores), -math.inf)
         return scores
 
-    @staticmethod
     def weights(scores: Tensor) -> tuple[Tensor, Tensor]:
-        unseen = (scores == -math.inf).all(-1, keepdim=True)  # of weights that are all 0 the quotient would be NaN
+        unseen = (scores == -math.inf).all(-1, keepdim=True)  # softmax would be 0 / 0
         scores = scores.masked_fill(unseen, 0)
         lse = scores.logsumexp(-1).masked_fill(unseen.squeeze(-1), 0)
         return scores.softmax(-1).masked_fill(unseen, 0), lse.masked_fill(lse == math.inf, math.nan)
 
-    @staticmethod
     def deltas(
         delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
         output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         delta, query, key, value, mask = widen(delta, query, key, value, mask)
         scores = ScaledDotProductAttention.scores(query, key, mask, is_causal, scale)
-        weights, _ = ScaledDotProductAttention.weights(scores)  # again, and not by lse: it may be differentiated
+        weights, _ = ScaledDotProductAttention.weights(scores)  # recomputed without lse, which has no derivative
         delta_value = ScaledDotProductAttention.delta_value(delta, noisy(weights, kept, p)) if wanted[2] else None
         if value is None:
             return None, None, delta_value, None
@@ -139,23 +132,18 @@ class ScaledDotProductAttention(Rule):
             sum_to(delta_scores, mask.shape) if wanted[3] and mask is not None else None,
         )
 
-    @staticmethod
     def delta_scores(delta_weights: Tensor, weights: Tensor) -> Tensor:
         return weights * (delta_weights - (weights * delta_weights).sum(-1, keepdim=True))
 
-    @staticmethod
     def delta_query(delta_scores: Tensor, key: Tensor, scale: float) -> Tensor:
         return scale * (delta_scores @ key)
 
-    @staticmethod
     def delta_key(delta_scores: Tensor, query: Tensor, scale: float) -> Tensor:
         return scale * (delta_scores.mT @ query)
 
-    @staticmethod
     def delta_value(delta: Tensor, noisy_weights: Tensor) -> Tensor:
         return noisy_weights.mT @ delta
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         t_query, t_key, t_value, t_mask = widen(*tangents[:4])
         query, key, value, mask = widen(*inputs[:4])
@@ -176,7 +164,6 @@ class ScaledDotProductAttention(Rule):
         assert moved is not None
         return moved.to(y.dtype), None, None
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         query, key, value, mask = args[:4]
         pairs = (*query.shape[:-1], key.shape[-2])
@@ -191,10 +178,10 @@ class ScaledDotProductAttention(Rule):
 
 
 def noisy(weights: Tensor, kept: Tensor | None, p: float) -> Tensor:
-    """Dropout of the weights: those kept are scaled up."""
+    """Dropout of the weights: kept weights are divided by 1 - p."""
     return weights if kept is None else weights * (kept * (weights.new_ones(()) / (1 - p) if p < 1 else 0.0))
 
 
 def above_diagonal(scores: Tensor) -> Tensor:
-    """True for the keys behind their query, (L, T)."""
+    """(L, T), True where the key comes after the query."""
     return torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)

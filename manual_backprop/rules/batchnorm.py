@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ._rule import Rule, beside, choose, differentiated_again, widen, widened
-from .normalization import affine_tangent, dtype_of, over_positions, spread, standardized, statistics
+from ._rule import Rule, choose, widen
+from .normalization import affine_tangent, over_positions, spread, standardized
 
 
 class BatchNorm(Rule):
@@ -23,18 +21,23 @@ class BatchNorm(Rule):
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3.
     """
 
+    results = "output", "mean", "invstd"
+    upcast = True
     cheap = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Also moves the running statistics, in place: running += momentum (batch's, var with n - 1 - running)."""
-        return choose(BatchNorm.normalized)(input, weight, bias, running_mean, running_var, momentum, eps)
+        """Also updates the running statistics in place: running += momentum (of the batch - running), where the
+        variance of the batch is the unbiased one."""
+        normalized = choose(BatchNorm.normalized)
+        output, mean, invstd = normalized(input, weight, bias, running_mean, running_var, momentum, eps)
+        if not input.numel():  # torch returns no statistics of an empty batch
+            mean, invstd = input.new_zeros(input.shape[1]), input.new_zeros(input.shape[1])
+        return output, mean, invstd
 
-    @staticmethod
     def normalized(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float,
@@ -48,90 +51,45 @@ class BatchNorm(Rule):
         input, weight, bias, *_, eps = inputs
         return BatchNorm.scaled, (input, weight, bias, *output[1:], eps)
 
-    @staticmethod
     def scaled(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
     ) -> Tensor:
-        """The output of `normalized` alone, bit for bit; a kernel takes the statistics as they are known."""
+        """The output of `normalized`, bit for bit; a kernel uses the known statistics."""
         return BatchNorm.forward(input, weight, bias, None, None, 0.0, eps)[0]
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, weight, bias, _, _, _, ctx.eps = inputs
-        _, mean, invstd = output
-        beside(ctx, mean, invstd)
-        ctx.dtype = dtype_of(weight, bias)
-        needs_input, needs_weight = ctx.needs_input_grad[:2]
-        kept = (input, mean, invstd) if needs_input or needs_weight else (None, None, None)
-        ctx.save_for_backward(*kept, weight if needs_input else None)
+    def mean(input: Tensor) -> Tensor:
+        return over_positions(input).sum(0) / count(input)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
-        dtype = delta.dtype
-        delta_input: Any = None
-        input, mean, invstd, weight = ctx.saved_tensors
-        needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        if needs_input or needs_weight:
-            if not input.numel():  # torch keeps no statistics of an empty batch, and lets no NaN out of it
-                mean = invstd = input.new_zeros(input.shape[1])
-            elif differentiated_again():
-                mean, invstd = BatchNorm.statistics(widen(input)[0], ctx.eps)
-        if needs_input:
-            found = widened(choose(BatchNorm.derivatives), delta, input, weight, mean, invstd)
-            delta_input, grad_weight, grad_bias = found
-        else:
-            grad_weight = None
-            if needs_weight:
-                grad_weight = widened(choose(BatchNorm.grad_weight), delta, input, mean, invstd)
-            grad_bias = widened(choose(BatchNorm.grad_bias), delta) if needs_bias else None
-        return (
-            delta_input.to(dtype) if needs_input else None,
-            grad_weight.to(ctx.dtype) if needs_weight else None,
-            grad_bias.to(ctx.dtype) if needs_bias else None,
-            None, None, None, None,
-        )  # fmt: skip
+    def invstd(input: Tensor, mean: Tensor, eps: float) -> Tensor:
+        var = over_positions((input - spread(mean, input)).square()).sum(0) / count(input)
+        return (var + eps).rsqrt()
 
-    @staticmethod
     def grad_bias(delta: Tensor) -> Tensor:
         return over_positions(delta).sum(0)
 
-    @staticmethod
     def grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
         return invstd * over_positions(delta * (input - spread(mean, input))).sum(0)
 
-    @staticmethod
-    def derivatives(
-        delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """delta_input, grad_weight, grad_bias: the first is made of the others."""
-        grad_weight, grad_bias = BatchNorm.grad_weight(delta, input, mean, invstd), BatchNorm.grad_bias(delta)
-        return BatchNorm.delta_input(delta, input, weight, mean, invstd, grad_weight, grad_bias), grad_weight, grad_bias
-
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         grad_weight: Tensor, grad_bias: Tensor,
     ) -> Tensor:  # fmt: skip
-        count = max(delta.shape[0] * delta.shape[2:].numel(), 1)  # of an empty batch nothing is divided
-        # every element of a channel gets a delta + b x + c
-        a = invstd if weight is None else weight * invstd
-        b = -a * invstd * grad_weight / count
-        c = -a * grad_bias / count - b * mean
-        a, b, c = (spread(v, delta) for v in (a, b, c))
-        return torch.addcmul(torch.addcmul(c, b, input), a, delta)
+        normalized = (input - spread(mean, input)) * spread(invstd, input)
+        along_one, along_normalized = grad_bias / count(input), grad_weight / count(input)
+        scale = invstd if weight is None else weight * invstd
+        return spread(scale, input) * (delta - spread(along_one, input) - normalized * spread(along_normalized, input))
 
-    @staticmethod
-    def statistics(input: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        mean, invstd = statistics(input, (0, *range(2, input.dim())), eps)
-        return mean.reshape(-1), invstd.reshape(-1)
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         t_input, t_weight, t_bias = widen(*tangents[:3])
         input, weight = widen(*inputs[:2])
         normalized, moved = standardized(input, t_input, (0, *range(2, input.dim())), inputs[-1])
         weight, t_weight, t_bias = (None if v is None else spread(v, input) for v in (weight, t_weight, t_bias))
         return affine_tangent(normalized, moved, weight, t_weight, t_bias, output[0]), None, None
+
+
+def count(input: Tensor) -> int:
+    """The number of elements (N, C, *) per channel, at least 1: the sums of an empty batch are divided by it, too."""
+    return max(input.shape[0] * input.shape[2:].numel(), 1)
 
 
 class BatchNormEval(Rule):
@@ -146,10 +104,10 @@ class BatchNormEval(Rule):
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3.1.
     """
 
+    upcast = True
     cheap = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, eps: float,
@@ -157,33 +115,18 @@ class BatchNormEval(Rule):
         cudnn = torch.backends.cudnn.enabled
         return torch.batch_norm(input, weight, bias, running_mean, running_var, False, 0.0, eps, cudnn)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, weight, bias, running_mean, running_var, ctx.eps = inputs
-        ctx.dtype = dtype_of(weight, bias)
-        needs_input, needs_weight = ctx.needs_input_grad[:2]
-        kept = (input, running_mean) if needs_weight else (None, None)
-        scale = (running_var, weight) if needs_input else (running_var, None) if needs_weight else (None, None)
-        ctx.save_for_backward(*kept, *scale)
+    def invstd(running_var: Tensor, eps: float) -> Tensor:
+        return (running_var + eps).rsqrt()
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        dtype = delta.dtype
-        delta, input, mean, var, weight = widen(delta, *ctx.saved_tensors)
-        needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        invstd = None if var is None else (var + ctx.eps).rsqrt()
-        return (
-            choose(BatchNormEval.delta_input)(delta, weight, invstd).to(dtype) if needs_input else None,
-            choose(BatchNorm.grad_weight)(delta, input, mean, invstd).to(ctx.dtype) if needs_weight else None,
-            choose(BatchNorm.grad_bias)(delta).to(ctx.dtype) if needs_bias else None,
-            None, None, None,
-        )  # fmt: skip
-
-    @staticmethod
     def delta_input(delta: Tensor, weight: Tensor | None, invstd: Tensor) -> Tensor:
         return delta * spread(invstd if weight is None else weight * invstd, delta)
 
-    @staticmethod
+    def grad_weight(delta: Tensor, input: Tensor, running_mean: Tensor, invstd: Tensor) -> Tensor:
+        return BatchNorm.grad_weight(delta, input, running_mean, invstd)
+
+    def grad_bias(delta: Tensor) -> Tensor:
+        return BatchNorm.grad_bias(delta)
+
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         t_input, t_weight, t_bias = widen(*tangents[:3])
         input, weight, _, mean, var = widen(*inputs[:5])

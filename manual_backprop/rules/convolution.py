@@ -6,27 +6,15 @@ padding, dilation and output_padding are tuples with one entry per axis of *. Fo
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, total
+from ._rule import LOWER, Rule, total
 
 Axes = tuple[int, ...]
 
 CONVOLVE = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
-
-
-def nothing(ctx: Any, delta: Tensor, *saved: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The derivatives by input, weight and bias where the output has no element (no sample, position or channel of the
-    input, for which torch makes an output without channels): sums of nothing, which convolutions would refuse."""
-    shapes = ctx.input_shape, ctx.weight_shape, (ctx.outputs,)
-    needs = ctx.needs_input_grad
-    # no element of anything, but of the graph of all: the derivatives can be differentiated again
-    zeros = [t.reshape(t.numel())[:0].sum(0, True) for t in (delta, *saved) if t is not None]
-    return tuple([total(delta.new_zeros(shape), *zeros) if needs[i] else None for i, shape in enumerate(shapes)])
 
 
 class Conv(Rule):
@@ -37,7 +25,7 @@ class Conv(Rule):
     delta_input[n, c, i] = sum over o, k, p with i = stride p + dilation k - padding of weight[o, c, k] delta[n, o, p]
                            (the transposed convolution of delta)
     grad_weight[o, c, k] = sum over n, p of delta[n, o, p] x[n, c, stride p + dilation k - padding]
-                           (a convolution in which batch and channels, and stride and dilation, change places)
+                           (a convolution with batch and channels exchanged, and stride and dilation exchanged)
     grad_bias[o]         = sum over n, p of delta[n, o, p]
 
     For complex numbers weight and x are conjugated. c runs over the channels of o's group.
@@ -49,49 +37,18 @@ class Conv(Rule):
     autocast = LOWER
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, weight: Tensor, bias: Tensor | None, stride: Axes, padding: Axes, dilation: Axes, groups: int
     ) -> Tensor:
         return CONVOLVE[len(stride)](input, weight, bias, stride, padding, dilation, groups)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, weight, _, *ctx.options = inputs
-        ctx.input_shape, ctx.weight_shape, ctx.outputs = input.shape, weight.shape, weight.shape[0]
-        ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, weight = ctx.saved_tensors
-        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        delta_input: Tensor | None = None
-        grad_weight: Tensor | None = None
-        if not delta.numel():
-            return *nothing(ctx, delta, input, weight), None, None, None, None
-        if needs_input and needs_weight:
-            delta_input, grad_weight = choose(Conv.derivatives)(delta, input, weight, *ctx.options)
-        elif needs_input:
-            delta_input = choose(Conv.delta_input)(delta, weight, ctx.input_shape, *ctx.options)
-        elif needs_weight:
-            grad_weight = choose(Conv.grad_weight)(delta, input, ctx.weight_shape, *ctx.options)
-        grad_bias = choose(Conv.grad_bias)(delta, len(ctx.weight_shape) - 2) if needs_bias else None
-        return delta_input, grad_weight, grad_bias, None, None, None, None
-
-    @staticmethod
-    def derivatives(delta: Tensor, input: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
-        """delta_input and grad_weight."""
-        return (
-            Conv.delta_input(delta, weight, input.shape, *options),
-            Conv.grad_weight(delta, input, weight.shape, *options),
-        )
-
-    @staticmethod
     def delta_input(
         delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
     ) -> Tensor:
+        if not delta.numel():
+            return nothing(input_shape, delta, weight)
         n = len(stride)
-        # a stride may leave the last rows of x unused: the transposed convolution appends them as zeros
+        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
         unused = [
             size - ((outputs - 1) * s - 2 * p + d * (k - 1) + 1)
             for size, outputs, k, s, p, d in zip(
@@ -100,28 +57,29 @@ class Conv(Rule):
         ]
         return TRANSPOSED[n](delta, weight.conj(), None, stride, padding, unused, groups, dilation)
 
-    @staticmethod
     def grad_weight(
         delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
     ) -> Tensor:
+        if not (delta.numel() and input.numel()):
+            return nothing(weight_shape, delta, input)
         n = len(stride)
         if input.dim() == n + 1:
             delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-        # channels become the batch, and each group's batch becomes its channels: (C/G, G N, *)
+        # the channels as the batch, and the batch of each group as channels: (C/G, G N, *)
         batch, channels, *size = input.shape
         by_group = input.conj().reshape(batch, groups, channels // groups, *size)
         by_channel = by_group.transpose(0, 2).reshape(channels // groups, groups * batch, *size)
         found = CONVOLVE[n](by_channel, delta.transpose(0, 1), None, dilation, padding, stride, groups)
         for axis in range(2, n + 2):
-            found = found.narrow(axis, 0, weight_shape[axis])  # rows of x that the stride left unused make more
+            found = found.narrow(axis, 0, weight_shape[axis])  # unused rows of x give further entries
         return found.transpose(0, 1)
 
-    @staticmethod
-    def grad_bias(delta: Tensor, axes: int) -> Tensor:
-        channel = delta.dim() - axes - 1
+    def grad_bias(delta: Tensor, bias_shape: Axes, stride: Axes) -> Tensor:
+        if not delta.numel():
+            return nothing(bias_shape, delta)
+        channel = delta.dim() - len(stride) - 1
         return delta.sum([axis for axis in range(delta.dim()) if axis != channel])
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, weight, _, *options = inputs
         t_input, t_weight, t_bias, *_ = tangents
@@ -141,7 +99,7 @@ class ConvTranspose(Rule):
     delta_input[n, c, p] = sum over o, k of weight[c, o, k] delta[n, o, stride p + dilation k - padding]
                            (the convolution of delta)
     grad_weight[c, o, k] = sum over n, p of x[n, c, p] delta[n, o, stride p + dilation k - padding]
-                           (that of Conv, in which x and delta change places)
+                           (that of Conv with x and delta exchanged)
     grad_bias[o]         = sum over n, i of delta[n, o, i]
 
     For complex numbers weight and x are conjugated. o runs over the channels of c's group.
@@ -152,61 +110,32 @@ class ConvTranspose(Rule):
     autocast = LOWER
     tangent_reads = ()
 
-    @staticmethod
     def forward(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: Axes,
-        padding: Axes,
-        output_padding: Axes,
-        groups: int,
-        dilation: Axes,
-    ) -> Tensor:
+        input: Tensor, weight: Tensor, bias: Tensor | None, stride: Axes, padding: Axes, output_padding: Axes,
+        groups: int, dilation: Axes,
+    ) -> Tensor:  # fmt: skip
         return TRANSPOSED[len(stride)](input, weight, bias, stride, padding, output_padding, groups, dilation)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, weight, _, stride, padding, _, groups, dilation = inputs
-        ctx.options = stride, padding, dilation, groups
-        ctx.input_shape, ctx.weight_shape, ctx.outputs = input.shape, weight.shape, weight.shape[1] * groups
-        ctx.save_for_backward(input if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, weight = ctx.saved_tensors
-        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        if not delta.numel():
-            return *nothing(ctx, delta, input, weight), None, None, None, None, None
-        return (
-            choose(ConvTranspose.delta_input)(delta, weight, ctx.input_shape, *ctx.options) if needs_input else None,
-            choose(ConvTranspose.grad_weight)(delta, input, ctx.weight_shape, *ctx.options) if needs_weight else None,
-            choose(Conv.grad_bias)(delta, len(ctx.weight_shape) - 2) if needs_bias else None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        )
-
-    @staticmethod
     def delta_input(
         delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
     ) -> Tensor:
+        if not delta.numel():
+            return nothing(input_shape, delta, weight)
         n = len(stride)
         delta_input = CONVOLVE[n](delta, weight.conj(), None, stride, padding, dilation, groups)
         for axis in range(-n, 0):
-            # an output_padding of stride or more (allowed below the dilation) has no input to go back to
+            # an output_padding of at least the stride (allowed below the dilation) belongs to no input
             delta_input = delta_input.narrow(axis, 0, input_shape[axis])
         return delta_input
 
-    @staticmethod
     def grad_weight(
         delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
     ) -> Tensor:
         return Conv.grad_weight(input.conj(), delta.conj(), weight_shape, stride, padding, dilation, groups)
 
-    @staticmethod
+    def grad_bias(delta: Tensor, bias_shape: Axes, stride: Axes) -> Tensor:
+        return Conv.grad_bias(delta, bias_shape, stride)
+
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, weight, _, *options = inputs
         t_input, t_weight, t_bias, *_ = tangents
@@ -216,3 +145,13 @@ class ConvTranspose(Rule):
             None if t_weight is None else convolve(input, t_weight, None, *options),
             None if t_bias is None else t_bias.reshape(-1, *[1] * (weight.dim() - 2)).expand_as(output),
         )
+
+
+def nothing(shape: Axes, *factors: Tensor) -> Tensor:
+    """Zeros of a shape, in the graph of the factors, so that they can be differentiated again.
+
+    The gradients where the output is empty (torch returns an empty one for an input without samples, channels or
+    positions): sums of no terms, which torch's convolutions refuse to compute.
+    """
+    # kept as one axis: torch's vmap cannot sum an empty tensor to a scalar
+    return sum([factor.flatten()[:0].sum(0, True) for factor in factors], factors[0].new_zeros(shape))

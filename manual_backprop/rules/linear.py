@@ -11,7 +11,7 @@ from torch import Tensor
 from ._rule import LOWER, Rule, choose, flat, total
 
 WIDER = 16
-"""An output so many times as large as the input are the logits of a large vocabulary."""
+"""From this ratio of output to input size on, the output counts as the logits of a large vocabulary."""
 
 
 class Linear(Rule):
@@ -32,40 +32,34 @@ class Linear(Rule):
     autocast = LOWER
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return choose(Linear.output)(input, weight, bias)
 
     @classmethod
     def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
-        """Of logits, where `mb.saving` was asked for it (`costly`)."""
+        """For logits, where `mb.saving` asks for it (`costly`)."""
         return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
-    @staticmethod
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = F.linear(input, weight, bias)
-        if input.dim() != 2 and (torch.compiler.is_compiling() or output._is_view()):  # of a matrix
+        if input.dim() != 2 and (torch.compiler.is_compiling() or output._is_view()):  # a view of a matrix
             return torch.ops.aten._unsafe_view.default(output, output.shape)
         return output
 
-    @staticmethod
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
         if weight.dim() == 1:
             return delta.unsqueeze(-1) * weight
-        # a vector on the right: on the left, torch squeezes an axis in place, which its older vmap does not survive
+        # the vector on the right: on the left, torch squeezes an axis in place, which older versions of vmap refuse
         return weight.T @ delta if delta.dim() == 1 else delta @ weight
 
-    @staticmethod
     def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
         if delta.dim() < input.dim():  # weight (I,)
             return delta * input if input.dim() == 1 else delta.reshape(-1) @ flat(input)
         return matrix(delta).T @ matrix(input)
 
-    @staticmethod
     def grad_bias(delta: Tensor) -> Tensor:
         return matrix(delta).sum(0)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, weight, _ = inputs
         t_input, t_weight, t_bias = tangents
@@ -75,7 +69,6 @@ class Linear(Rule):
             None if t_bias is None else t_bias.expand_as(output),
         )
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         return hints_for_features(args[0], args[1].shape[-1], "input")
 
@@ -86,7 +79,7 @@ def matrix(tensor: Tensor) -> Tensor:
 
 
 def hints_for_features(input: Any, features: int, name: str) -> list[str]:
-    """What is wrong with the last axis."""
+    """A hint where the last axis does not match the weight."""
     if not isinstance(input, Tensor) or not input.dim() or input.shape[-1] == features:
         return []
     return [f"the last axis of {name} has size {input.shape[-1]}, weight expects {features}: change one or the other"]
@@ -106,31 +99,25 @@ class Bilinear(Rule):
     autocast = {"cuda": "promote"}  # noqa: RUF012
     tangent_reads = ()
 
-    @staticmethod
     def forward(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.bilinear(input1, input2, weight, bias)
 
-    @staticmethod
     def delta_input1(delta: Tensor, input2: Tensor, weight: Tensor) -> Tensor:
         (outs, ins, others), rows = weight.shape, delta.shape[:-1].numel()
         weighted = flat(input2) @ weight.reshape(outs * ins, others).T  # row n holds W_o x2 for every o
         return (delta.reshape(rows, 1, outs) @ weighted.reshape(rows, outs, ins)).reshape(*delta.shape[:-1], ins)
 
-    @staticmethod
     def delta_input2(delta: Tensor, input1: Tensor, weight: Tensor) -> Tensor:
         return Bilinear.delta_input1(delta, input1, weight.mT)
 
-    @staticmethod
     def grad_weight(delta: Tensor, input1: Tensor, input2: Tensor) -> Tensor:
         rows, outs, ins = delta.shape[:-1].numel(), delta.shape[-1], input1.shape[-1]
         outer = delta.reshape(rows, outs, 1) * input1.reshape(rows, 1, ins)
         return (outer.reshape(rows, outs * ins).T @ flat(input2)).reshape(outs, ins, input2.shape[-1])
 
-    @staticmethod
     def grad_bias(delta: Tensor) -> Tensor:
         return flat(delta).sum(0)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input1, input2, weight, _ = inputs
         t_input1, t_input2, t_weight, t_bias = tangents
@@ -141,7 +128,6 @@ class Bilinear(Rule):
             None if t_bias is None else t_bias.expand_as(output),
         )
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         input1, input2, weight, _ = args
         if weight.dim() != 3:

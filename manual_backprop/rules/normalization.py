@@ -1,4 +1,4 @@
-"""Normalization of each sample by itself: LayerNorm, GroupNorm, RMSNorm.
+"""Normalization within each sample: LayerNorm, GroupNorm, RMSNorm.
 
 x̂ = (x - mean) invstd has mean 0 and square 1 over its n elements, so a delta loses its parts along 1 and along x̂.
 """
@@ -12,12 +12,12 @@ from torch._prims_common import suggest_memory_format
 from ._rule import LOW, Rule, choose, sum_to, total, widen
 
 FLOAT32 = {"cuda": "float32"}
-# torch's autocast knows rms_norm in newer versions only; before, the output kept the dtype of the input
+# in older versions torch's autocast has no entry for rms_norm: the output keeps the dtype of the input
 KNOWS_RMS_NORM = torch._C._dispatch_has_kernel_for_dispatch_key("aten::rms_norm", "AutocastCUDA")
 
 
 def statistics(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
-    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which stay with size 1; two passes, so nothing cancels."""
+    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which keep size 1; two passes avoid cancellation."""
     mean = input.mean(axes, keepdim=True)
     return mean, ((input - mean).square().mean(axes, keepdim=True) + eps).rsqrt()
 
@@ -44,12 +44,12 @@ def affine_tangent(
 
 
 def dtype_of(*tensors: Tensor | None) -> torch.dtype | None:
-    """The dtype of the first tensor that is there."""
+    """The dtype of the first argument that is not None."""
     return next((tensor.dtype for tensor in tensors if tensor is not None), None)
 
 
 def spread(values: Tensor, like: Tensor) -> Tensor:
-    """(C,) or (N, C) with an axis of size 1 for every axis that `like` (N, C, *) has behind its channels."""
+    """(C,) or (N, C) with an axis of size 1 for every position axis of `like` (N, C, *)."""
     return values.reshape(values.shape + (1,) * (like.dim() - 2))
 
 
@@ -59,14 +59,8 @@ def over_positions(values: Tensor) -> Tensor:
 
 
 def last(normalized_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes that are normalized."""
+    """The normalized axes."""
     return tuple(range(-len(normalized_shape), 0))
-
-
-def weighted_sum(weights: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """Sum over * of weights (*, 1, ...) times values (*, shape): one pass as a product of a vector with a matrix."""
-    rows = weights.reshape(-1)
-    return (rows @ values.reshape(rows.shape[0], shape.numel())).reshape(shape)
 
 
 class LayerNorm(Rule):
@@ -87,27 +81,22 @@ class LayerNorm(Rule):
     autocast = FLOAT32
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         return choose(LayerNorm.normalized)(input, normalized_shape, weight, bias, eps)
 
-    @staticmethod
     def normalized(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         return torch.native_layer_norm(input, normalized_shape, weight, bias, eps)
 
-    @staticmethod
     def mean(input: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
         return input.mean(last(normalized_shape), keepdim=True)
 
-    @staticmethod
     def invstd(input: Tensor, mean: Tensor, normalized_shape: tuple[int, ...], eps: float) -> Tensor:
         return ((input - mean).square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         normalized_shape: tuple[int, ...],
@@ -119,17 +108,14 @@ class LayerNorm(Rule):
         along_normalized = normalized * (scaled * normalized).mean(axes, keepdim=True)
         return invstd * (scaled - along_one - along_normalized)
 
-    @staticmethod
     def grad_weight(
         delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, normalized_shape: tuple[int, ...]
     ) -> Tensor:
         return sum_to(delta * ((input - mean) * invstd), torch.Size(normalized_shape))
 
-    @staticmethod
     def grad_bias(delta: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
         return sum_to(delta, torch.Size(normalized_shape))
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         input, shape, weight, _, eps = inputs
         t_input, _, t_weight, t_bias, _ = widen(*tangents)
@@ -154,27 +140,22 @@ class RMSNorm(Rule):
     autocast = FLOAT32 if KNOWS_RMS_NORM else {}
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Tensor:
         return choose(RMSNorm.normalized)(input, normalized_shape, weight, eps)
 
-    @staticmethod
     def normalized(
         input: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> Tensor:
         return torch.rms_norm(input, normalized_shape, weight, eps)
 
-    @staticmethod
     def invrms(input: Tensor, normalized_shape: tuple[int, ...], eps: float | None) -> Tensor:
         eps = RMSNorm.least(input.dtype) if eps is None else eps
         return (input.square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
-    @staticmethod
     def least(dtype: torch.dtype) -> float:
-        """What torch takes for an eps of None: that of the dtype in which it computes."""
+        """torch's eps for None: the machine epsilon of the dtype in which it computes."""
         return torch.finfo(torch.float32 if dtype in LOW else dtype).eps
 
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, invrms: Tensor, normalized_shape: tuple[int, ...]
     ) -> Tensor:
@@ -182,11 +163,9 @@ class RMSNorm(Rule):
         scaled = delta if weight is None else weight * delta
         return invrms * (scaled - normalized * (scaled * normalized).mean(last(normalized_shape), keepdim=True))
 
-    @staticmethod
     def grad_weight(delta: Tensor, input: Tensor, invrms: Tensor, normalized_shape: tuple[int, ...]) -> Tensor:
         return sum_to(delta * (input * invrms), torch.Size(normalized_shape))
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         shape, eps = inputs[1], inputs[3]
         t_input, _, t_weight, _ = widen(*tangents)
@@ -217,12 +196,11 @@ class GroupNorm(Rule):
     autocast = FLOAT32
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         layout = torch.contiguous_format
-        if input.device.type == "cpu" and not torch._C._are_functorch_transforms_active():  # vmap knows no other
+        if input.device.type == "cpu" and not torch._C._are_functorch_transforms_active():  # vmap has only this one
             layout = suggest_memory_format(input)
         batch, channels = input.shape[:2]
         return torch.native_group_norm(
@@ -232,32 +210,25 @@ class GroupNorm(Rule):
             batch, channels, input.shape[2:].numel(), num_groups, eps,
         )  # fmt: skip
 
-    @staticmethod
     def mean(input: Tensor, num_groups: int) -> Tensor:
         return by_group(input, num_groups).flatten(2).mean(2)
 
-    @staticmethod
     def invstd(input: Tensor, mean: Tensor, num_groups: int, eps: float) -> Tensor:
         return ((by_group(input, num_groups).flatten(2) - mean.unsqueeze(2)).square().mean(2) + eps).rsqrt()
 
-    @staticmethod
     def sums(delta: Tensor) -> Tensor:
         return over_positions(delta)
 
-    @staticmethod
     def dots(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
         mean, invstd = per_channel(mean, input), per_channel(invstd, input)
         return invstd * over_positions(delta * (input - spread(mean, input)))
 
-    @staticmethod
     def grad_weight(dots: Tensor) -> Tensor:
         return dots.sum(0)
 
-    @staticmethod
     def grad_bias(sums: Tensor) -> Tensor:
         return sums.sum(0)
 
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, sums: Tensor, dots: Tensor
     ) -> Tensor:
@@ -273,7 +244,6 @@ class GroupNorm(Rule):
         scaled = delta if weight is None else spread(weight, input) * delta
         return invstd * (scaled - along_one - (input - mean) * invstd * along_x)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         input, num_groups, weight, _, eps = inputs
         t_input, _, t_weight, t_bias, _ = widen(*tangents)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, beside, choose, in_opmath
+from ._rule import Rule, choose
 
 Axes = tuple[int, ...]
 
@@ -30,7 +30,7 @@ ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
 
 
 def along_axes(indices: Tensor, sizes: Axes) -> list[Tensor]:
-    """The place along each axis of what has these indices, row by row; torch.unravel_index waits for a GPU."""
+    """Indices of a row-major tensor as one index along each axis; torch.unravel_index would synchronize with a GPU."""
     return [indices // math.prod(sizes[axis + 1 :]) % n for axis, n in enumerate(sizes)]
 
 
@@ -39,54 +39,50 @@ class MaxPool(Rule):
 
     input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
 
-    delta_input[n, c, i] = sum over p whose window x[n, c, i] has won of delta[n, c, p]
+    delta_input[n, c, i] = sum of delta[n, c, p] over the windows p whose maximum is x[n, c, i]
 
-    The first of several largest wins; NaN counts as largest, the last of several. Kept is the winner alone: which place
-    of its window it has, row by row, in the smallest integers that hold it (one byte up to 256 places).
+    Of equal maxima the first wins; NaN counts as the largest, and the last NaN wins. Only the winner's place in its
+    window is saved, counted row by row, in the smallest integer type that holds it (one byte up to 256 places).
 
     Source: Weng, Ahuja, Huang 1993, "Learning recognition and segmentation of 3-D objects from 2-D images"; Scherer,
     Müller, Behnke 2010, "Evaluation of pooling operations in convolutional architectures for object recognition".
     """
 
-    keeps_input = False
+    results = "output", "winner"
+    upcast = True
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool, keep: str
     ) -> tuple[Tensor, Tensor | None]:
-        """keep: "winner", "indices" (the winner as its index among all positions) or "nothing" """
+        """keep: "winner" (its place in the window), "indices" (its index among all positions) or "nothing" """
         options = kernel_size, stride, padding, dilation, ceil_mode
         if keep == "nothing":
             return choose(MaxPool.largest)(input, *options), None
         return choose(MaxPool.windows if keep == "indices" else MaxPool.winners)(input, *options)
 
-    @staticmethod
     def largest(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> Tensor:
         """The largest value of each window."""
         return MAX[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
 
-    @staticmethod
     def windows(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
         """The largest value of each window, and its index among all positions of its channel."""
         return MAX_WITH_INDICES[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
 
-    @staticmethod
     def winners(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
-        """The largest value of each window, and the winner as it is kept."""
+        """The largest value of each window, and its place in the window."""
         output, indices = choose(MaxPool.windows)(input, kernel_size, stride, padding, dilation, ceil_mode)
         size = input.shape[-len(stride) :]
         return output, MaxPool.places(indices, size, kernel_size, stride, padding, dilation)
 
-    @staticmethod
     def places(indices: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
-        """Which place of its window each index among all positions is."""
+        """Indices among all positions as places in the window."""
         begins, positions = MaxPool.begins(indices, stride, padding), along_axes(indices, size)
         places = torch.zeros_like(indices)
         for position, begin, k, d in zip(positions, begins, kernel_size, dilation, strict=True):
@@ -94,34 +90,18 @@ class MaxPool(Rule):
         most = math.prod(kernel_size)
         return places.to(torch.uint8 if most <= 2**8 else torch.int16 if most <= 2**15 else torch.int32)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        input, *options, _, _ = inputs
-        ctx.options = input.shape[-len(options[0]) :], *options
-        winner = output[1]
-        if winner is not None:
-            beside(ctx, winner)
-            ctx.save_for_backward(winner if ctx.needs_input_grad[0] else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor, _: Any) -> tuple:
-        (winner,) = ctx.saved_tensors
-        delta_input = in_opmath(choose(MaxPool.delta_input), delta, winner, *ctx.options)
-        return delta_input, None, None, None, None, None, None
-
-    @staticmethod
     def delta_input(
-        delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+        delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
     ) -> Tensor:
-        """size: the sizes of x along *   winner: places, or (int64) indices among all positions"""
-        channels, outputs = delta.shape[: -len(size)], math.prod(delta.shape[-len(size) :])
+        """winner: places, or (int64) indices among all positions"""
+        channels, size = input_shape[: -len(stride)], input_shape[-len(stride) :]
+        outputs = math.prod(delta.shape[-len(stride) :])
         indices = MaxPool.indices(winner, size, kernel_size, stride, padding, dilation).reshape(*channels, outputs)
         zeros = delta.new_zeros(()).expand(*channels, math.prod(size))
         return zeros.scatter_add(-1, indices, delta.reshape(*channels, outputs)).reshape(*channels, *size)
 
-    @staticmethod
     def indices(winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
-        """The winners' indices among all positions."""
+        """Places in the window as indices among all positions."""
         if winner.dtype == torch.int64:
             return winner
         begins, places = MaxPool.begins(winner, stride, padding), along_axes(winner.long(), kernel_size)
@@ -130,16 +110,14 @@ class MaxPool(Rule):
             indices = indices * n + begin + d * place
         return indices
 
-    @staticmethod
     def begins(outputs: Tensor, stride: Axes, padding: Axes) -> list[Tensor]:
-        """For each axis where its windows begin, to be broadcast with the outputs."""
+        """The first position of each window, for each axis; broadcasts with the outputs."""
         sizes, device = outputs.shape[-len(stride) :], outputs.device
         return [
             (torch.arange(n, device=device) * s - p).reshape(-1, *[1] * (len(stride) - 1 - axis))
             for axis, (n, s, p) in enumerate(zip(sizes, stride, padding, strict=True))
         ]
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         input, *options, _, _ = inputs
         n = len(options[0])
@@ -153,76 +131,47 @@ class AvgPool(Rule):
 
     input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
 
-    delta_input[n, c, i] = sum over k, and p with stride p + k - padding = i, of delta[n, c, p] / divisor[p]
+    delta_input[n, c, i] = sum of delta[n, c, p] / divisor[p] over k and p with stride p + k - padding = i
 
-    divisor[p] is divisor_override, or the number of elements in the window: those of the padding count with
-    count_include_pad only, those that ceil_mode adds beyond it never.
+    divisor[p] is divisor_override, or the number of elements in the window. Padding counts with count_include_pad only;
+    what ceil_mode adds beyond the padding never counts.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition" (subsampling layers).
     """
 
-    keeps_input = False
+    upcast = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(
-        input: Tensor,
-        kernel_size: Axes,
-        stride: Axes,
-        padding: Axes,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
         divisor_override: int | None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         return choose(AvgPool.output)(input, *options)
 
-    @staticmethod
     def output(
-        input: Tensor,
-        kernel_size: Axes,
-        stride: Axes,
-        padding: Axes,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
         divisor_override: int | None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         override = () if len(stride) == 1 else (divisor_override,)  # torch's avg_pool1d has none
         return AVERAGE[len(stride)](input, kernel_size, stride, padding, ceil_mode, count_include_pad, *override)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, kernel_size, stride, padding, _, *divisor = inputs
-        ctx.options = input.shape[-len(stride) :], kernel_size, stride, padding, *divisor
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        delta_input = in_opmath(choose(AvgPool.delta_input), delta, *ctx.options)
-        return delta_input, None, None, None, None, None, None
-
-    @staticmethod
     def delta_input(
-        delta: Tensor,
-        size: Axes,
-        kernel_size: Axes,
-        stride: Axes,
-        padding: Axes,
-        count_include_pad: bool,
+        delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
         divisor_override: int | None,
-    ) -> Tensor:
-        """size: the sizes of x along *"""
-        counted = AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
-        delta = delta / (divisor_override or counted)
+    ) -> Tensor:  # fmt: skip
+        size = input_shape[-len(stride) :]
+        divisor = divisor_override or AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
+        delta = delta / divisor
         for axis in range(len(size)):
             delta = AvgPool.spread(delta, axis - len(size), size[axis], kernel_size[axis], stride[axis], padding[axis])
         return delta
 
-    @staticmethod
     def spread(delta: Tensor, axis: int, size: int, kernel_size: int, stride: int, padding: int) -> Tensor:
-        """Along one (negative) axis, each element added to all positions of its window."""
+        """Adds each element to all positions of its window, along one (negative) axis."""
         last = stride * (delta.shape[axis] - 1)  # where the last window begins
         full = last + kernel_size
-        if full == delta.shape[axis]:  # windows of one element, one beside the other
+        if full == delta.shape[axis]:  # windows of one element side by side
             return F.pad(delta, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1 :])
         for k in range(kernel_size):
@@ -230,7 +179,6 @@ class AvgPool(Rule):
             spread[place].add_(delta)
         return F.pad(spread, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
 
-    @staticmethod
     def divisor(
         delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool
     ) -> Tensor:
@@ -244,7 +192,6 @@ class AvgPool(Rule):
             counts.append(end - begin)
         return outer(counts).to(delta.dtype)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return AvgPool.forward(tangents[0], *inputs[1:])
 
@@ -252,44 +199,30 @@ class AvgPool(Rule):
 class AdaptiveAvgPool(Rule):
     """y[n, c, p] = mean of x[n, c, i] over floor(p I / P) <= i < ceil((p + 1) I / P), I and P the sizes of x and y
 
-    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   output_size: those of the output along *
+    input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   output_size: the sizes of the output along *
 
     delta_input[n, c, i] = sum of delta[n, c, p] / count[p] over floor(i P / I) <= p < ceil((i + 1) P / I)
 
-    count[p] is the number of elements in window p. Position i lies in window p just when p lies in window i of the same
-    pooling from P to I: so the sum is this pooling of delta / count, times the number of elements in those windows.
+    count[p] is the number of elements in window p. Position i lies in window p exactly when p lies in window i of the
+    adaptive pooling from size P to size I. So the sum is that pooling of delta / count, times its window sizes.
 
     Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks for visual recognition".
     """
 
-    keeps_input = False
+    upcast = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, output_size: Axes) -> Tensor:
         return choose(AdaptiveAvgPool.output)(input, output_size)
 
-    @staticmethod
     def output(input: Tensor, output_size: Axes) -> Tensor:
         return ADAPTIVE_AVERAGE[len(output_size)](input, output_size)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, output_size = inputs
-        ctx.size = input.shape[-len(output_size) :]
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return in_opmath(choose(AdaptiveAvgPool.delta_input), delta, ctx.size), None
-
-    @staticmethod
-    def delta_input(delta: Tensor, size: Axes) -> Tensor:
-        """size: the sizes of x along *"""
-        output_size = delta.shape[-len(size) :]
+    def delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
+        size = input_shape[-len(output_size) :]
         share = delta / AdaptiveAvgPool.counts(delta, size, output_size)
         return ADAPTIVE_AVERAGE[len(size)](share, size) * AdaptiveAvgPool.counts(delta, output_size, size)
 
-    @staticmethod
     def counts(delta: Tensor, size: Axes, output_size: Axes) -> Tensor:
         """The number of elements in each window of the pooling from size to output_size."""
         counts = []
@@ -298,7 +231,6 @@ class AdaptiveAvgPool(Rule):
             counts.append(((p + 1) * n + outputs - 1) // outputs - p * n // outputs)
         return outer(counts).to(delta.dtype)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return AdaptiveAvgPool.forward(tangents[0], inputs[1])
 

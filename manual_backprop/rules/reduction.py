@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose
-from .arithmetic import facts, like
+from ._rule import Rule, choose, like
+
+Dim = int | tuple[int, ...] | list[int] | None
 
 
 class Cat(Rule):
@@ -27,18 +28,16 @@ class Cat(Rule):
     autocast = {"cpu": "promote"}  # noqa: RUF012
     tangent_reads = ()
 
-    @staticmethod
     def forward(dim: int, *tensors: Tensor) -> Tensor:
         return torch.cat(tensors, dim)
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         dim, *tensors = inputs
         ctx.dim = dim
-        # an empty (0,) tensor may stand among others of any shape
+        # an empty tensor of shape (0,) may be joined with tensors of any shape
         ctx.facts = [(t.shape, t.dtype, 0 if t.shape == (0,) else t.shape[dim]) for t in tensors]
 
-    @staticmethod
+    # hand-written, like `setup_context`: forward takes any number of tensors, which parameter names cannot express
     def backward(ctx: Any, delta: Tensor) -> tuple:
         deltas: list[Tensor | None] = []
         start = 0
@@ -48,11 +47,9 @@ class Cat(Rule):
             start += length
         return None, *deltas
 
-    @staticmethod
     def delta_input(delta: Tensor, dim: int, start: int, length: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         return like(delta.narrow(dim, start, length).reshape(shape), shape, dtype)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         pairs = zip(inputs[1:], tangents[1:], strict=True)
         return torch.cat([torch.zeros_like(t) if moved is None else moved for t, moved in pairs], inputs[0])
@@ -68,28 +65,17 @@ class Sum(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of a sum is a broadcast.
     """
 
-    keeps_input = False
     autocast = {"cuda": "float32"}  # noqa: RUF012
     tangent_reads = ()
 
-    @staticmethod
-    def forward(input: Tensor, dim: Any, keepdim: bool, dtype: torch.dtype | None) -> Tensor:
+    def forward(input: Tensor, dim: Dim, keepdim: bool, dtype: torch.dtype | None) -> Tensor:
         return torch.sum(input, dim=dim, keepdim=keepdim, dtype=dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.facts = facts(inputs[0])
-        ctx.dim, ctx.keepdim = inputs[1], inputs[2]
+    def delta_input(
+        delta: Tensor, dim: Dim, keepdim: bool, input_shape: torch.Size, input_dtype: torch.dtype
+    ) -> Tensor:
+        return like(spread(delta, dim, keepdim, input_shape), input_shape, input_dtype)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Sum.delta_input)(delta, ctx.dim, ctx.keepdim, *ctx.facts), None, None, None
-
-    @staticmethod
-    def delta_input(delta: Tensor, dim: Any, keepdim: bool, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        return like(spread(delta, dim, keepdim, shape), shape, dtype)
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return torch.sum(tangents[0], dim=inputs[1], keepdim=inputs[2], dtype=inputs[3])
 
@@ -104,40 +90,30 @@ class Mean(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of a sum is a broadcast.
     """
 
-    keeps_input = False
     tangent_reads = ()
 
-    @staticmethod
-    def forward(input: Tensor, dim: Any, keepdim: bool, dtype: torch.dtype | None) -> Tensor:
+    def forward(input: Tensor, dim: Dim, keepdim: bool, dtype: torch.dtype | None) -> Tensor:
         return torch.mean(input, dim=dim, keepdim=keepdim, dtype=dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.facts = facts(inputs[0])
-        ctx.dim, ctx.keepdim = inputs[1], inputs[2]
+    def delta_input(
+        delta: Tensor, dim: Dim, keepdim: bool, input_shape: torch.Size, input_dtype: torch.dtype
+    ) -> Tensor:
+        count = prod([input_shape[axis] for axis in axes(dim, len(input_shape))])
+        share = delta / max(count, 1)  # the mean of an empty tensor has no input to pass its delta to
+        return like(spread(share, dim, keepdim, input_shape), input_shape, input_dtype)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Mean.delta_input)(delta, ctx.dim, ctx.keepdim, *ctx.facts), None, None, None
-
-    @staticmethod
-    def delta_input(delta: Tensor, dim: Any, keepdim: bool, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        count = max(prod([shape[axis] for axis in axes(dim, len(shape))]), 1)  # the delta of a mean of none: to nothing
-        return like(spread(delta / count, dim, keepdim, shape), shape, dtype)
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return torch.mean(tangents[0], dim=inputs[1], keepdim=inputs[2], dtype=inputs[3])
 
 
-def axes(dim: Any, rank: int) -> list[int]:
+def axes(dim: Dim, rank: int) -> list[int]:
     """The axes of a reduction, counted from the front; None and () mean all."""
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return list(range(rank))
     return sorted(axis % rank for axis in (dim if isinstance(dim, (tuple, list)) else (dim,))) if rank else []
 
 
-def spread(delta: Tensor, dim: Any, keepdim: bool, shape: torch.Size) -> Tensor:
+def spread(delta: Tensor, dim: Dim, keepdim: bool, shape: torch.Size) -> Tensor:
     """Repeat a delta along the axes over which its input was summed."""
     if not keepdim:
         for axis in axes(dim, len(shape)):

@@ -1,7 +1,7 @@
 """Residual connections together with the normalization behind them: AddLayerNorm, AddRMSNorm.
 
-One rule because both together are one pass over memory: the sum is normalized while it is in the caches, and in the
-backward its own delta, from the next residual connection, is added while the norm's is made.
+Both in one rule, because then they are one pass over memory: the sum is normalized while it is in the caches, and in
+the backward its own delta, from the next residual connection, is added to the delta of the norm as that is computed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, beside, choose, differentiated_again, total, widen, widened
-from .arithmetic import facts, like
+from ._rule import Rule, beside, choose, differentiated_again, like, total, widen, widened
 from .normalization import LayerNorm, RMSNorm, dtype_of, statistics
 
 
@@ -33,14 +32,12 @@ class AddLayerNorm(Rule):
     cheap = True
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None,
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         return choose(AddLayerNorm.outputs)(input, other, normalized_shape, weight, bias, eps)
 
-    @staticmethod
     def outputs(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None,
         eps: float,
@@ -49,7 +46,6 @@ class AddLayerNorm(Rule):
         output, mean, invstd = AddLayerNorm.normalized(summed, normalized_shape, weight, bias, eps)
         return output, summed, mean, invstd
 
-    @staticmethod
     def normalized(
         summed: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,22 +55,21 @@ class AddLayerNorm(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return AddLayerNorm.normalized, (output[1], *inputs[2:])
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, bias, ctx.eps = inputs
         _, summed, mean, invstd = output
         beside(ctx, mean, invstd)
-        ctx.facts = facts(input), facts(other)
+        ctx.facts = (input.shape, input.dtype), (other.shape, other.dtype)
         ctx.dtype = dtype_of(weight, bias)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         kept = (summed, mean, invstd) if needs_sum or ctx.needs_input_grad[3] else (None, None, None)
         ctx.save_for_backward(*kept, weight if needs_sum else None)
 
-    @staticmethod
+    # hand-written, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, *_: Any) -> tuple:
         summed, mean, invstd, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        if delta is None:  # y was not used
+        if delta is None:  # only the sum was used
             return *both(ctx, delta_sum), None, None, None, None
         shape = torch.Size(ctx.normalized_shape)
         if summed is not None and differentiated_again():
@@ -90,7 +85,6 @@ class AddLayerNorm(Rule):
             None,
         )
 
-    @staticmethod
     def derivatives(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         shape: torch.Size, needs: tuple[bool, bool, bool],
@@ -103,7 +97,6 @@ class AddLayerNorm(Rule):
             LayerNorm.grad_bias(delta, shape) if needs_bias else None,
         )
 
-    @staticmethod
     def delta_sum(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
         shape: torch.Size,
@@ -111,9 +104,8 @@ class AddLayerNorm(Rule):
         through_norm = LayerNorm.delta_input(delta, summed, weight, mean, invstd, shape)
         return through_norm if delta_sum is None else delta_sum + through_norm
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        moved = moves(tangents, output[1])
+        moved = moved_sum(tangents, output[1])
         return (
             LayerNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output)[0],
             at_rest(moved, output[1]),
@@ -138,13 +130,11 @@ class AddRMSNorm(Rule):
     cheap = True
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         return choose(AddRMSNorm.outputs)(input, other, normalized_shape, weight, eps)
 
-    @staticmethod
     def outputs(
         input: Tensor, other: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,7 +142,6 @@ class AddRMSNorm(Rule):
         output, invrms = AddRMSNorm.normalized(summed, normalized_shape, weight, eps)
         return output, summed, invrms
 
-    @staticmethod
     def normalized(
         summed: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None, eps: float | None
     ) -> tuple[Tensor, Tensor]:
@@ -163,21 +152,20 @@ class AddRMSNorm(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return AddRMSNorm.normalized, (output[1], *inputs[2:])
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, ctx.eps = inputs
         _, summed, invrms = output
         beside(ctx, invrms)
-        ctx.facts = facts(input), facts(other)
+        ctx.facts = (input.shape, input.dtype), (other.shape, other.dtype)
         ctx.dtype = dtype_of(weight)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         ctx.save_for_backward(summed, *((invrms, weight) if needs_sum else (None, None)))
 
-    @staticmethod
+    # hand-written, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, _: Any) -> tuple:
         summed, invrms, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, _ = ctx.needs_input_grad
-        if delta is None:  # y was not used
+        if delta is None:  # only the sum was used
             return *both(ctx, delta_sum), None, None, None
         shape = torch.Size(ctx.normalized_shape)
         if invrms is None or differentiated_again():
@@ -186,7 +174,6 @@ class AddRMSNorm(Rule):
         delta_sum, grad_weight = widened(derivatives, delta, delta_sum, summed, weight, invrms, shape, needs)
         return *both(ctx, delta_sum), None, grad_weight.to(ctx.dtype) if needs_weight else None, None
 
-    @staticmethod
     def derivatives(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor,
         shape: torch.Size, needs: tuple[bool, bool],
@@ -198,7 +185,6 @@ class AddRMSNorm(Rule):
             RMSNorm.grad_weight(delta, summed, invrms, shape) if needs_weight else None,
         )
 
-    @staticmethod
     def delta_sum(
         delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor,
         shape: torch.Size,
@@ -206,9 +192,8 @@ class AddRMSNorm(Rule):
         through_norm = RMSNorm.delta_input(delta, summed, weight, invrms, shape)
         return through_norm if delta_sum is None else delta_sum + through_norm
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        moved = moves(tangents, output[1])
+        moved = moved_sum(tangents, output[1])
         return (
             RMSNorm.tangent((output[1], *inputs[2:]), (moved, *tangents[2:]), output[0]),
             at_rest(moved, output[1]),
@@ -217,7 +202,7 @@ class AddRMSNorm(Rule):
 
 
 def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """delta_input and delta_other."""
+    """delta_input and delta_other, each None where it is not needed."""
 
     def of(place: int) -> Tensor | None:
         if delta_sum is None or not ctx.needs_input_grad[place]:
@@ -227,12 +212,12 @@ def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | No
     return of(0), of(1)  # torch 2.9's dynamo cannot zip ctx.needs_input_grad
 
 
-def moves(tangents: tuple, summed: Tensor) -> Tensor | None:
-    """How the sum moves; None where it stays."""
+def moved_sum(tangents: tuple, summed: Tensor) -> Tensor | None:
+    """The tangent of the sum; None if neither input has one."""
     moved = total(tangents[0], tangents[1])
     return None if moved is None else moved.expand_as(summed).to(summed.dtype)
 
 
 def at_rest(moved: Tensor | None, summed: Tensor) -> Tensor:
-    """The sum's tangent: zeros where it stays, since torch wants one for every differentiable output."""
+    """The tangent of the sum, zeros in place of None: torch requires one for every differentiable output."""
     return torch.zeros_like(summed) if moved is None else moved

@@ -46,7 +46,12 @@ SERVED: dict[str, tuple[Function, ...]] = {
         rules.AddRMSNorm.normalized,
         rules.AddRMSNorm.derivatives,
     ),
-    "channels": (rules.GroupNorm.derivatives, rules.BatchNorm.derivatives, rules.BatchNorm.grad_weight),
+    "channels": (
+        rules.GroupNorm.derivatives,
+        rules.BatchNorm.derivatives,
+        rules.BatchNorm.grad_weight,
+        rules.BatchNormEval.grad_weight,
+    ),
     "pooling": (rules.MaxPool.winners, rules.MaxPool.delta_input, rules.AvgPool.delta_input),
     "pointwise": (
         *BACKWARD,

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...rules import BatchNorm, GroupNorm
+from ...rules import BatchNorm, BatchNormEval, GroupNorm
 from ...rules._rule import widened
 from ..memory import laid_as
 from .launch import block, channels_last, dense, launch, parallel, takes
@@ -117,12 +117,12 @@ def group_norm_derivatives(
 
 
 def batch_norm_derivatives(
-    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`BatchNorm.derivatives`."""
-    sums = _sums_of_channels(delta, input, mean, invstd, weight)
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
+) -> tuple:
+    """`BatchNorm.derivatives`, where delta_input is needed."""
+    sums = _sums_of_channels(delta, input, mean, invstd, weight) if needs[0] else None
     if sums is None:
-        return widened(BatchNorm.derivatives, delta, input, weight, mean, invstd)
+        return BatchNorm.derivatives(delta, input, weight, mean, invstd, needs)
     grad_bias, grad_weight, delta, last = sums
     count, channels = input.numel() // input.shape[1], input.shape[1]
     a = (invstd if weight is None else weight.detach() * invstd).float()
@@ -130,11 +130,15 @@ def batch_norm_derivatives(
     c = -a * grad_bias / count - b * mean
     rows, n = (count, channels) if last else (input.numel() // (count // len(input)), count // len(input))
     delta_input = _moved(delta, input.detach(), a, b, c, rows, n, channels, last)
-    return delta_input, grad_weight.to(mean.dtype), grad_bias.to(mean.dtype)
+    return (
+        delta_input,
+        grad_weight.to(mean.dtype) if needs[1] else None,
+        grad_bias.to(mean.dtype) if needs[2] else None,
+    )
 
 
 def batch_norm_grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
-    """`BatchNorm.grad_weight`."""
+    """`BatchNorm.grad_weight` and `BatchNormEval.grad_weight`."""
     sums = _sums_of_channels(delta, input, mean, invstd, None)
     return BatchNorm.grad_weight(delta, input, mean, invstd) if sums is None else sums[1].to(mean.dtype)
 
@@ -190,4 +194,5 @@ KERNELS = {
     GroupNorm.derivatives: group_norm_derivatives,
     BatchNorm.derivatives: batch_norm_derivatives,
     BatchNorm.grad_weight: batch_norm_grad_weight,
+    BatchNormEval.grad_weight: batch_norm_grad_weight,
 }

@@ -145,44 +145,43 @@ def max_pool_winners(
 
 
 def max_pool_delta_input(
-    delta: Tensor, winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
+    delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
     """`MaxPool.delta_input`."""
-    options = size, kernel_size, stride, padding, dilation
+    options = input_shape, kernel_size, stride, padding, dilation
     if (
-        len(size) != 2
+        len(stride) != 2
         or not _planes(winner, delta)
         or winner.dtype != torch.uint8
-        or delta.shape[:2].numel() * math.prod(size) >= 2**31
+        or math.prod(input_shape) >= 2**31
         or torch.are_deterministic_algorithms_enabled()  # sums of windows that overlap come in any order
     ):
         return in_opmath(layout.max_pool_delta_input, delta, winner, *options)
     last = bool(channels_last(winner))
-    delta, shape = laid_as(delta.detach(), winner), (*delta.shape[:2], *size)
+    delta = laid_as(delta.detach(), winner)
     memory_format = torch.channels_last if last else torch.contiguous_format
-    out = torch.empty(shape, dtype=torch.float32, device=delta.device, memory_format=memory_format).zero_()
+    out = torch.empty(input_shape, dtype=torch.float32, device=delta.device, memory_format=memory_format).zero_()
     launch(
-        _max_pool_delta, triton.cdiv(delta.numel(), LANES), out, out, delta, winner, delta.numel(), *shape[1:],
+        _max_pool_delta, triton.cdiv(delta.numel(), LANES), out, out, delta, winner, delta.numel(), *input_shape[1:],
         *delta.shape[2:], *stride, *padding, *dilation, KERNEL_W=kernel_size[1], LAST=last, LANES=LANES,
     )  # fmt: skip
     return out.to(delta.dtype)
 
 
 def avg_pool_delta_input(
-    delta: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
+    delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
     """`AvgPool.delta_input`."""
-    if len(size) != 2 or not _planes(delta) or delta.shape[:2].numel() * math.prod(size) >= 2**31:
+    if len(stride) != 2 or not _planes(delta) or math.prod(input_shape) >= 2**31:
         options = kernel_size, stride, padding, count_include_pad, divisor_override
-        return in_opmath(layout.avg_pool_delta_input, delta, size, *options)
+        return in_opmath(layout.avg_pool_delta_input, delta, input_shape, *options)
     last = bool(channels_last(delta))
     memory_format = torch.channels_last if last else torch.contiguous_format
-    shape = *delta.shape[:2], *size
-    out = torch.empty(shape, dtype=delta.dtype, device=delta.device, memory_format=memory_format)
+    out = torch.empty(input_shape, dtype=delta.dtype, device=delta.device, memory_format=memory_format)
     most = [triton.cdiv(k, s) for k, s in zip(kernel_size, stride, strict=True)]
     launch(
-        _avg_pool_delta, triton.cdiv(out.numel(), LANES), out, out, delta.detach(), out.numel(), *shape[1:],
+        _avg_pool_delta, triton.cdiv(out.numel(), LANES), out, out, delta.detach(), out.numel(), *input_shape[1:],
         *delta.shape[2:], *stride, *padding, float(divisor_override or 1), KERNEL_H=kernel_size[0],
         KERNEL_W=kernel_size[1], MOST_H=most[0], MOST_W=most[1], PADDED=count_include_pad,
         OVERRIDDEN=divisor_override is not None, LAST=last, LANES=LANES,
