@@ -22,9 +22,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     run = native.call
 
-    def noted(name: str, *arguments: Any) -> None:
+    def noted(name: str, *arguments: Any, **options: bool) -> bool:
         names.append(name)
-        run(name, *arguments)
+        return run(name, *arguments, **options)
 
     monkeypatch.setattr(native, "call", noted)
     return names
