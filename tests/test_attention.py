@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop.functional as F
+from manual_backprop.engine import node
+from manual_backprop.rules import Heads
 
 
 def qkv(*shape: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -127,3 +129,12 @@ def test_without_any_key_the_gradients_are_zero() -> None:
         torch.use_deterministic_algorithms(False)
     assert [output.abs().sum().item(), *(g.abs().sum().item() for g in found)] == [0.0] * 4
     assert [g.shape for g in found] == [query.shape, key.shape, value.shape]
+
+
+def test_heads_of_which_some_have_no_delta() -> None:
+    node.wait()
+    x = torch.randn(3, 2, 12, requires_grad=True)
+    for _ in range(5):  # in Python, then by the native node
+        _, key, _ = F.call(Heads, x, 3, 2)
+        (found,) = torch.autograd.grad(key.sum(), x)
+        assert torch.equal(found, torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(4).expand_as(x))

@@ -166,3 +166,54 @@ def test_a_number_may_stand_in_place_of_a_tensor() -> None:
         ours = torch.autograd.grad(call(Times, a, b).square().sum(), leaves)
         theirs = torch.autograd.grad((a * b).square().sum(), leaves)
         torch.testing.assert_close(ours, theirs)
+
+
+class Squared(Rule):
+    """y = x^2 / 2, or its sum; keeps a copy of x that has a delta of its own"""
+
+    results = "output", "kept"
+    upcast = True
+
+    def forward(input: Tensor, other: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
+        kept = input * other
+        half = kept.square() / 2
+        return half.sum() if reduction == "sum" else half, kept
+
+    def along(delta: Tensor, kept: Tensor) -> Tensor:
+        return delta * kept
+
+    def delta_input(along: Tensor, other: Tensor) -> Tensor:
+        return along * other
+
+    def delta_other(along: Tensor, input: Tensor) -> Tensor:
+        return along * input
+
+    def delta_input_from_kept(delta_kept: Tensor, other: Tensor) -> Tensor:
+        return delta_kept * other
+
+    def delta_other_from_kept(delta_kept: Tensor, input: Tensor) -> Tensor:
+        return delta_kept * input
+
+
+def test_a_result_with_a_delta_of_its_own() -> None:
+    x, y = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    for reduction in ("none", "sum"):
+        product = lambda x, y, how=reduction: call(Squared, x, y, how)[0]  # noqa: E731
+        assert torch.autograd.gradcheck(product, (x, y))
+        assert torch.autograd.gradgradcheck(product, (x, y))
+    both = lambda x, y: sum(part.sum() for part in call(Squared, x, y, "none"))  # noqa: E731
+    assert torch.autograd.gradcheck(both, (x, y))
+    assert torch.autograd.gradcheck(lambda x, y: call(Squared, x, y, "sum")[1], (x, y))
+    assert torch.autograd.gradcheck(lambda x: both(x, y.detach()), (x,))
+
+
+def test_the_tangent_of_a_loss_is_that_of_its_single_losses_reduced() -> None:
+    assert mb.rules.MSELoss.source.endswith(
+        """
+    moved = total(
+        None if t_input is None else MSELoss.delta_input(t_input, input, target, "none"),
+        None if t_target is None else MSELoss.delta_target(t_target, input, target, "none"),
+    )
+    return reduced(moved, reduction)
+"""
+    )

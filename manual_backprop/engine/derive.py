@@ -11,7 +11,11 @@ parameters say what it needs (as in PyTorch's derivatives.yaml):
                                          parameters: a statistic, a term that formulas share, or another gradient
 
 A result that is also a method is a statistic: saved, and computed again by the method where the backward is itself
-differentiated. What is written is plain Python; `print(rule.source)` shows it.
+differentiated. Or the result has a delta of its own: `<formula>_from_<result>` reads `delta_<result>`, arguments and
+results, and says what that delta adds to the one of the argument.
+
+A loss that is elementwise up to a sum or mean has an argument `reduction`: its tangent is that of the single losses,
+reduced. What is written is plain Python; `print(rule.source)` shows it.
 """
 
 from __future__ import annotations
@@ -50,7 +54,7 @@ class Declaration:
 
     formulas: argument -> the name of its formula. needed_by: every name that is read -> the arguments for whose
     formulas. order: the methods to call, in order; formulas are among them. leaves: what is saved or kept; given: the
-    part of it that `derivatives` takes.
+    part of it that `derivatives` takes. through: result -> argument -> the formula for the result's delta.
     """
 
     def __init__(self, rule: Any) -> None:
@@ -63,14 +67,28 @@ class Declaration:
         self.needed_by: dict[str, list[str]] = {}
         self.order: list[str] = []
         self.reads: dict[str, list[str]] = {}
+        self.through = self._through()
+        self.deltas = ["delta", *[f"delta_{result}" for result in self.through]]
         for argument, formula in self.formulas.items():
             self._need(formula, argument, ())
+        passed_on = [(argument, f) for formulas in self.through.values() for argument, f in formulas.items()]
+        for argument, formula in passed_on:
+            self._need(formula, argument, ())
+            self.order.remove(formula)
         self.statistics = [name for name in self.results if name in self.order]
         self.in_place = [f for f in self.formulas.values() if hasattr(rule, f + IN_PLACE)]
-        self.leaves = [n for n in self.needed_by if n not in self.order or n in self.statistics]
-        self.leaves = [name for name in self.leaves if name != "delta"]
+        self.leaves = [n for n in self.needed_by if n not in self.reads or n in self.statistics]
+        self.leaves = [name for name in self.leaves if name not in self.deltas]
         read = dict.fromkeys(self._reading(f for f in self.formulas.values()))
         self.given = [name for name in read if name in self.leaves]
+
+    def _through(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for result in self.results[1:]:
+            for argument, formula in self.formulas.items():
+                if hasattr(self.rule, name := f"{formula}_from_{result}"):
+                    found.setdefault(result, {})[argument] = name
+        return found
 
     def _need(self, name: str, argument: str, path: tuple[str, ...]) -> None:
         """Note that `argument`'s derivative needs `name`, and all that this one needs in turn."""
@@ -80,7 +98,7 @@ class Declaration:
         if argument in users:
             return
         users.append(argument)
-        if name == "delta" or name in self.arguments or self._fact(name):
+        if name in self.deltas or name in self.arguments or self._fact(name):
             return
         method = getattr(self.rule, name, None)
         if name == "output" or (name in self.results and not callable(method)):
@@ -170,7 +188,14 @@ def setup_context(d: Declaration) -> list[str]:
     lines = ["def setup_context(ctx, inputs, output):", f"    {listed(d.arguments)} = inputs"]
     if len(d.results) > 1:
         lines.append(f"    {', '.join(d.results)} = output")
-        lines.append(f"    beside(ctx, {', '.join(d.results[1:])})")
+        if aside := [result for result in d.results[1:] if result not in d.through]:
+            lines.append(f"    beside(ctx, {', '.join(aside)})")
+    if d.through:
+        lines.append("    ctx.set_materialize_grads(False)")
+    for result in d.through:
+        if condition := d.when(f"delta_{result}"):
+            condition = f"({condition})" if " or " in condition else condition
+            lines += [f"    if not {condition}:", f"        constant(ctx, {result})"]
     if d.rule.real_only:
         lines.append(f"    refuse_complex(ctx, {d.arguments[0]})")
     if d.in_place:
@@ -178,7 +203,7 @@ def setup_context(d: Declaration) -> list[str]:
     lines += [f"    ctx.{name} = {d.value(name)}" for name in d.kept()]
     lines += [f"    ctx.{name} = {d.value(name)}" for name in d.facts_of_gradients() if name not in d.kept()]
     saved = [_saved(d, name) for name in d.saved()]
-    if any("needs_" in entry for entry in saved):
+    if any("needs_" in entry for entry in (*lines, *saved)):
         lines.insert(2, f"    {_needs(d)} = ctx.needs_input_grad")
     if saved:
         lines += row("ctx.save_for_backward", saved)
@@ -199,7 +224,7 @@ def _needs(d: Declaration) -> str:
 
 def backward(d: Declaration) -> list[str]:
     """The lines of `backward`."""
-    others = [f"_{name}" for name in d.results[1:]]
+    others = [f"delta_{name}" if name in d.through else f"_{name}" for name in d.results[1:]]
     lines = [f"def backward(ctx, {', '.join(['delta', *others])}):"]
     if d.saved():
         lines.append(f"    {listed(d.saved())} = ctx.saved_tensors")
@@ -220,11 +245,26 @@ def backward(d: Declaration) -> list[str]:
         joint = f"choose({d.name}.derivatives)"
         before = f"{', '.join(d.formulas.values())} = "
         arguments = ["delta", *[given[name] for name in d.given], "needs"]
-        lines += row(f"{before}widened", [joint, *arguments]) if d.rule.upcast else row(before + joint, arguments)
+        steps = row(f"{before}widened", [joint, *arguments]) if d.rule.upcast else row(before + joint, arguments)
     else:
-        lines += _steps(d, given, "    ")
+        steps = _steps(d, given, "    ")
+    lines += _passed_on(d, steps, given) if d.through else steps
     returned = [_returned(d, argument, several) for argument in d.arguments]
     return [*lines, *(row("return ", returned) if len(returned) > 1 else [f"    return {returned[0]}"])]
+
+
+def _passed_on(d: Declaration, steps: list[str], given: dict[str, str]) -> list[str]:
+    """`steps` where the output has a delta, and what deltas of other results add."""
+    lines = [f"    {' = '.join(d.formulas.values())} = None", "    if delta is not None:"]
+    lines += [f"    {line}" for line in steps]
+    for result, formulas in d.through.items():
+        lines.append(f"    if delta_{result} is not None:")
+        for argument, formula in formulas.items():
+            target, arguments = d.formulas[argument], ", ".join(given.get(p, p) for p in d.reads[formula])
+            added = _called("widened" if d.rule.upcast else "", f"{d.name}.{formula}", arguments)
+            condition = f"needs_{argument}" if len(d.formulas) > 1 else None
+            lines += _assigned("        ", target, f"total({target}, {added})", condition)
+    return lines
 
 
 def _returned(d: Declaration, argument: str, several: bool) -> str:
@@ -236,7 +276,10 @@ def _returned(d: Declaration, argument: str, several: bool) -> str:
         value = f"like({value}, {', '.join(f'ctx.{argument}_{fact}' for fact in FACTS)})"
     elif d.rule.upcast:
         value = f"{value}.to(ctx.{argument}_dtype)"
-    return f"{value} if needs_{argument} else None" if several and value is not formula else value
+    if value is formula:
+        return value
+    conditions = [f"needs_{argument}"] * several + [f"{formula} is not None"] * bool(d.through)
+    return f"{value} if {' and '.join(conditions)} else None" if conditions else value
 
 
 def derivatives(d: Declaration) -> list[str]:
@@ -253,13 +296,15 @@ def _steps(d: Declaration, given: dict[str, str], indent: str) -> list[str]:
         if name in d.statistics:
             continue
         call, condition = _call(d, name, given), d.when(name) if len(d.formulas) > 1 else None
-        line = f"{indent}{name} = {call}" + (f" if {condition} else None" if condition else "")
-        if condition and len(line) > WIDTH:
-            parts = call, f"if {condition}", "else None"
-            lines += [f"{indent}{name} = (", *(f"{indent}    {part}" for part in parts), f"{indent})"]
-        else:
-            lines.append(line)
+        lines += _assigned(indent, name, call, condition)
     return lines
+
+
+def _assigned(indent: str, name: str, value: str, condition: str | None) -> list[str]:
+    line = f"{indent}{name} = {value}" + (f" if {condition} else None" if condition else "")
+    if not condition or len(line) <= WIDTH:
+        return [line]
+    return [f"{indent}{name} = (", *(f"{indent}    {p}" for p in (value, f"if {condition}", "else None")), f"{indent})"]
 
 
 def _call(d: Declaration, name: str, given: dict[str, str]) -> str:
@@ -286,7 +331,8 @@ def tangent(d: Declaration) -> list[str]:
     lines.append(f"    {listed([f't_{a}' if a in d.formulas else '_' for a in d.arguments])} = tangents")
     terms, conj = [], ".conj()" if d.rule.broadcasts and not d.rule.real_only else ""
     for argument, formula in d.formulas.items():
-        given = ", ".join(f"t_{argument}{conj}" if p == "delta" else p for p in d.reads[formula])
+        stand_ins = {"delta": f"t_{argument}{conj}", "reduction": '"none"'}
+        given = ", ".join(stand_ins.get(p, p) for p in d.reads[formula])
         terms.append(f"{d.name}.{formula}({given})")
         if len(d.formulas) > 1:
             terms[-1] = f"None if t_{argument} is None else {terms[-1]}"
@@ -294,6 +340,8 @@ def tangent(d: Declaration) -> list[str]:
     if len(terms) > 1:
         lines += row("moved = total", terms)
         moved = "moved"
+    if "reduction" in d.arguments:
+        moved = f"reduced({moved}, reduction)"
     if d.rule.broadcasts:
         moved = f"{moved}{conj}.expand_as(output).to(output.dtype)"
     return [*lines, f"    return {', '.join([moved, *['None'] * (len(d.results) - 1)])}"]

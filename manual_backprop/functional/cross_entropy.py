@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import rules
+from ..rules.cross_entropy import class_axis
 from ._call import call
 from ._errors import check_tensors
 from .linear import linear
@@ -28,9 +29,9 @@ def cross_entropy(
     """Cross-entropy of logits, as torch.nn.functional.cross_entropy.
 
     Rules: `mb.rules.CrossEntropyLoss` for class indices; `mb.rules.SoftCrossEntropyLoss` for class probabilities, that
-    is where target has the shape of input. Labels out of range: IndexError on the CPU, a failed assertion on CUDA;
-    ValueError for sizes that do not fit or an unknown reduction; RuntimeError for dtypes that do not fit, a label
-    smoothing above 1, or ignore_index >= 0 with probabilities.
+    is where target has the shape of input, and `mb.rules.LabelSmoothing` before it. Labels out of range: IndexError on
+    the CPU, a failed assertion on CUDA; ValueError for sizes that do not fit or an unknown reduction; RuntimeError for
+    dtypes that do not fit, a label smoothing above 1, or ignore_index >= 0 with probabilities.
     """
     check_tensors("cross_entropy", input=input, target=target)
     reduction = reduction_of(reduction, size_average, reduce)
@@ -49,7 +50,9 @@ def cross_entropy(
     if smoothing > 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     if probabilities:
-        return call(rules.SoftCrossEntropyLoss, input, target, weight, reduction, smoothing)[0]
+        if smoothing:
+            target = call(rules.LabelSmoothing, target, smoothing, class_axis(input.dim()))
+        return call(rules.SoftCrossEntropyLoss, input, target, weight, reduction)[0]
     refuse_gradient("weight", weight)
     return call(rules.CrossEntropyLoss, input, target, weight, ignore_index, reduction, smoothing)[0]
 

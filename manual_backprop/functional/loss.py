@@ -193,7 +193,9 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """y (log y - x) for log-probabilities x, as torch.nn.functional.kl_div; rule: `mb.rules.KLDivLoss`.
+    """y (log y - x) for log-probabilities x, as torch.nn.functional.kl_div.
+
+    Rules: `mb.rules.KLDivLoss`, and `mb.rules.KLDivLogTargetLoss` with log_target.
 
     "batchmean" divides the sum by the size of the first axis: that is the divergence; "mean" divides by the number of
     elements and warns, as in torch. ValueError for an unknown reduction,
@@ -214,5 +216,9 @@ def kl_div(
                 f"{values.dtype}, floating point expected, e.g. {name}.float()"
             )
     kind = reduction_of("sum" if reduction == "batchmean" else reduction, size_average, reduce)
-    loss = call(rules.KLDivLoss, *broadcast("kl_div", input, target), kind, log_target)[0]
+    input, target = broadcast("kl_div", input, target)
+    if log_target:
+        loss = call(rules.KLDivLogTargetLoss, input, target, kind)[0]
+    else:
+        loss = call(rules.KLDivLoss, input, target, kind)
     return div(loss, input.size(0)) if reduction == "batchmean" and input.dim() else loss

@@ -37,7 +37,8 @@ class HuberLoss(torch.nn.HuberLoss):
 
 
 class KLDivLoss(torch.nn.KLDivLoss):
-    """torch.nn.KLDivLoss with the explicit backward of `mb.rules.KLDivLoss`."""
+    """torch.nn.KLDivLoss with the explicit backward of `mb.rules.KLDivLoss`, or of `mb.rules.KLDivLogTargetLoss` with
+    log_target."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

@@ -9,7 +9,7 @@ from .binary_cross_entropy import BCELoss, BCEWithLogitsLoss
 from .convolution import Conv, ConvTranspose
 from .copying import Cast, Copy, Write
 from .cross_entropy import CrossEntropyLoss, NLLLoss
-from .divergence import KLDivLoss, SoftCrossEntropyLoss
+from .divergence import KLDivLogTargetLoss, KLDivLoss, LabelSmoothing, SoftCrossEntropyLoss
 from .dropout import AlphaDropout, Dropout
 from .embedding import Embedding
 from .exponential import CELU, ELU, SELU
@@ -66,8 +66,10 @@ __all__ = [
     "Hardtanh",
     "Heads",
     "HuberLoss",
+    "KLDivLogTargetLoss",
     "KLDivLoss",
     "L1Loss",
+    "LabelSmoothing",
     "LayerNorm",
     "LeakyReLU",
     "Linear",

@@ -75,14 +75,15 @@ class Rule(torch.autograd.Function):
     """Which of several outputs `again` makes."""
 
     results: ClassVar[tuple[str, ...]] = ("output",)
-    """The names of what `forward` returns; only the output has a derivative."""
+    """The names of what `forward` returns; only the output has a derivative, and another result that a formula
+    `<formula>_from_<result>` is written for."""
 
     upcast: ClassVar[bool] = False
     """Whether the formulas compute 16-bit numbers in float32 and round once, as ATen's kernels do."""
 
     elementwise: ClassVar[bool] = False
-    """Whether each element of the output depends on one element of each input: then the formulas are those of forward
-    mode, too."""
+    """Whether each element of the output, before a loss's `reduction`, depends on one element of each input: then the
+    formulas are those of forward mode, too."""
 
     broadcasts: ClassVar[bool] = False
     """Whether the inputs are broadcast: then each delta is summed over the axes along which its input was repeated."""
@@ -370,6 +371,19 @@ def beside(ctx: Any, *results: Tensor) -> None:
     ctx.set_materialize_grads(False)
 
 
+def constant(ctx: Any, *results: Tensor) -> None:
+    """Results that depend on nothing that needs a gradient. In forward mode a tangent may move them all the same."""
+    if forward_ad._current_level < 0:
+        ctx.mark_non_differentiable(*results)
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The single losses themselves, their sum or their mean."""
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.mean()
+
+
 def in_opmath(formula: Callable[..., Any], delta: Tensor, *args: Any) -> Any:
     """Run a formula with bfloat16 and float16 tensors widened to float32; the result has the dtype of `delta`.
 
@@ -442,7 +456,8 @@ def refuse_negative_slope(ctx: Any, slope: float, name: str) -> None:
 HELPERS = {
     function.__name__: function
     for function in (
-        Tensor, beside, choose, differentiated_again, like, refuse_complex, refuse_negative_slope, total, widened,
+        Tensor, beside, choose, constant, differentiated_again, like, reduced, refuse_complex, refuse_negative_slope,
+        total, widened,
     )
 }  # fmt: skip
 """What the derived source calls."""

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath, total
-from .loss import FLOAT32, per_loss, reduced
+from ._rule import Rule
+from .loss import FLOAT32, per_loss
 
 
 def weighed(delta: Tensor, weight: Tensor | None, reduction: str, count: int) -> Tensor:
@@ -30,54 +30,23 @@ class BCELoss(Rule):
     Source: Goodfellow, Bengio, Courville 2016, "Deep Learning", section 6.2.2.2; the limits are ATen's.
     """
 
+    elementwise = True
+    upcast = True
     autocast = {"cpu": "float32"}  # noqa: RUF012
-    tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
         return F.binary_cross_entropy(input, target, weight, reduction=reduction)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, target, weight, ctx.reduction = inputs
-        ctx.save_for_backward(input, target if ctx.needs_input_grad[0] else None, weight)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, target, weight = ctx.saved_tensors
-        needs_input, needs_target, _, _ = ctx.needs_input_grad
-        delta_input, delta_target = choose(BCELoss.delta_input), choose(BCELoss.delta_target)
-        return (
-            in_opmath(delta_input, delta, input, target, weight, ctx.reduction) if needs_input else None,
-            in_opmath(delta_target, delta, input, weight, ctx.reduction) if needs_target else None,
-            None,
-            None,
-        )
-
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
         return BCELoss.scaled(input, target, weighed(delta, weight, reduction, input.numel()))
 
-    @staticmethod
     def scaled(input: Tensor, target: Tensor, factor: float | Tensor) -> Tensor:
         variance = ((1 - input) * input).clamp(min=1e-12)
         return (input - target) / variance * factor
 
-    @staticmethod
     def delta_target(delta: Tensor, input: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
         return input.logit() * -weighed(delta, weight, reduction, input.numel())
 
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        input, target, weight, reduction = inputs
-        t_input, t_target, *_ = tangents
-        moved = total(
-            None if t_input is None else BCELoss.delta_input(t_input, input, target, weight, "none"),
-            None if t_target is None else BCELoss.delta_target(t_target, input, weight, "none"),
-        )
-        return reduced(moved, reduction)  # type: ignore[arg-type]
-
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         input, target = args[:2]
         return [*hints_for_targets(target), *_outside("input", input), *_outside("target", target)]
@@ -111,36 +80,15 @@ class BCEWithLogitsLoss(Rule):
     Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.91.
     """
 
+    elementwise = True
+    upcast = True
     autocast = FLOAT32
-    tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
     ) -> Tensor:
         return F.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, target, weight, pos_weight, ctx.reduction = inputs
-        ctx.dtype = target.dtype
-        ctx.save_for_backward(input, target if ctx.needs_input_grad[0] else None, weight, pos_weight)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, target, weight, pos_weight = ctx.saved_tensors
-        needs_input, needs_target, *_ = ctx.needs_input_grad
-        facts = weight, pos_weight, ctx.reduction
-        delta_input, delta_target = choose(BCEWithLogitsLoss.delta_input), choose(BCEWithLogitsLoss.delta_target)
-        return (
-            in_opmath(delta_input, delta, input, target, *facts).to(input.dtype) if needs_input else None,
-            in_opmath(delta_target, delta, input, *facts).to(ctx.dtype) if needs_target else None,
-            None,
-            None,
-            None,
-        )
-
-    @staticmethod
     def delta_input(
         delta: Tensor, input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
     ) -> Tensor:
@@ -149,28 +97,14 @@ class BCEWithLogitsLoss(Rule):
             return BCEWithLogitsLoss.scaled(input, target, factor)
         return ((1 + (pos_weight - 1) * target) * input.sigmoid() - pos_weight * target) * factor
 
-    @staticmethod
     def scaled(input: Tensor, target: Tensor, factor: float | Tensor) -> Tensor:
         return (input.sigmoid() - target) * factor
 
-    @staticmethod
     def delta_target(
         delta: Tensor, input: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
     ) -> Tensor:
         slope = -input if pos_weight is None else F.logsigmoid(-input) - pos_weight * F.logsigmoid(input)
         return slope * weighed(delta, weight, reduction, input.numel())
 
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        input, target, weight, pos_weight, reduction = inputs
-        t_input, t_target, *_ = tangents
-        facts = weight, pos_weight, "none"
-        moved = total(
-            None if t_input is None else BCEWithLogitsLoss.delta_input(t_input, input, target, *facts),
-            None if t_target is None else BCEWithLogitsLoss.delta_target(t_target, input, *facts),
-        )
-        return reduced(moved, reduction)  # type: ignore[arg-type]
-
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         return hints_for_targets(args[1])

@@ -154,4 +154,4 @@ def nothing(shape: Axes, *factors: Tensor) -> Tensor:
     positions): sums of no terms, which torch's convolutions refuse to compute.
     """
     # kept as one axis: torch's vmap cannot sum an empty tensor to a scalar
-    return sum([factor.flatten()[:0].sum(0, True) for factor in factors], factors[0].new_zeros(shape))
+    return sum([factor.reshape(factor.numel())[:0].sum(0, True) for factor in factors], factors[0].new_zeros(shape))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath, total
+from ._rule import Rule, choose
 from .loss import FLOAT32
 from .softmax import LogSoftmax
 
@@ -84,43 +84,29 @@ class NLLLoss(Rule):
     Source: Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108.
     """
 
+    upcast = True
     autocast = FLOAT32
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
         return F.nll_loss(input, wide(target), weight, ignore_index=ignore_index, reduction=reduction)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, target, weight, ctx.ignore_index, ctx.reduction = inputs
-        ctx.shape = input.shape
-        ctx.save_for_backward(target, weight)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        facts = *ctx.saved_tensors, ctx.ignore_index, ctx.reduction, ctx.shape
-        return in_opmath(choose(NLLLoss.delta_input), delta, *facts), None, None, None, None
-
-    @staticmethod
     def delta_input(
-        delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, shape: torch.Size
+        delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, input_shape: torch.Size
     ) -> Tensor:
-        axis = class_axis(len(shape))
+        axis = class_axis(len(input_shape))
         labels, _, at_label = per_row(delta, target, weight, ignore_index, reduction)
         labels, at_label = labels.unsqueeze(axis), at_label.unsqueeze(axis)
-        if not shape[axis]:  # all rows are ignored
-            return at_label.expand(shape)
-        return at_label.new_zeros(()).expand(shape).scatter(axis, labels, -at_label)
+        if not input_shape[axis]:  # all rows are ignored
+            return at_label.expand(input_shape)
+        return at_label.new_zeros(()).expand(input_shape).scatter(axis, labels, -at_label)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, target, weight, ignore_index, reduction = inputs
         ones = torch.ones_like(target, dtype=input.dtype)
         moved = NLLLoss.delta_input(ones, target, weight, ignore_index, "none", input.shape) * tangents[0]
         return over_rows(moved.sum(class_axis(input.dim())), target, weight, ignore_index, reduction)
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         return hints_for_labels(*args[:4])
 
@@ -141,18 +127,18 @@ class CrossEntropyLoss(Rule):
     Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
     """
 
+    results = "output", "log_probs"
+    upcast = True
     cheap = True
     made_again = 1
     autocast = FLOAT32
     tangent_reads = (1,)
 
-    @staticmethod
     def forward(
         input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         return choose(CrossEntropyLoss.output)(input, target, weight, ignore_index, reduction, smoothing)
 
-    @staticmethod
     def output(
         input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
     ) -> tuple[Tensor, Tensor]:
@@ -171,38 +157,17 @@ class CrossEntropyLoss(Rule):
             spread = spread / counted(target, weight, ignore_index)
         return (1 - smoothing) * loss + spread * smoothed(smoothing, input.shape[axis]), log_probs
 
-    @staticmethod
     def inner(inputs: tuple) -> tuple:
         return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
 
     @classmethod
     def again(cls, inputs: tuple, output: tuple) -> tuple:
-        return CrossEntropyLoss.log_probs, inputs
+        return CrossEntropyLoss.second_output, inputs
 
-    @staticmethod
-    def log_probs(*args: Any) -> Tensor:
-        """The logarithms of the softmax alone, made as in the forward."""
+    def second_output(*args: Any) -> Tensor:
+        """The logarithms of the softmax alone, computed as in the forward."""
         return CrossEntropyLoss.forward(*args)[1]
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        _, target, weight, *ctx.facts = inputs
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(output[1], target, weight)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor | None, delta_log_probs: Tensor | None) -> tuple:
-        log_probs, target, weight = ctx.saved_tensors
-        delta_input = None
-        if delta is not None:
-            formula = choose(CrossEntropyLoss.delta_input)
-            delta_input = in_opmath(formula, delta, log_probs, target, weight, *ctx.facts)
-        if delta_log_probs is not None:
-            axis = class_axis(log_probs.dim())
-            delta_input = total(delta_input, LogSoftmax.delta_input(delta_log_probs, log_probs, axis))
-        return delta_input, None, None, None, None, None
-
-    @staticmethod
     def delta_input(
         delta: Tensor,
         log_probs: Tensor,
@@ -227,7 +192,9 @@ class CrossEntropyLoss(Rule):
         # a fresh tensor that no derivative looks at: the one-hot term can be written into it
         return delta_input.scatter_add_(axis, labels, -at_label)
 
-    @staticmethod
+    def delta_input_from_log_probs(delta_log_probs: Tensor, log_probs: Tensor) -> Tensor:
+        return LogSoftmax.delta_input(delta_log_probs, log_probs, class_axis(log_probs.dim()))
+
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         _, target, weight, ignore_index, reduction, smoothing = inputs
         log_probs = output[1]
@@ -237,7 +204,6 @@ class CrossEntropyLoss(Rule):
         t_loss = over_rows(moved.sum(axis), target, weight, ignore_index, reduction)
         return t_loss, LogSoftmax.tangent((None, axis, None), tangents, log_probs)
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         return hints_for_labels(*args[:4])
 

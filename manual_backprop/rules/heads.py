@@ -1,4 +1,4 @@
-"""Attention by several heads at once: taking the heads apart, and their scores where the weights are asked for."""
+"""Attention by several heads: splitting the heads, and their scores where the weights are returned, too."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ class Heads(Rule):
 
     input (L, N, parts H E)   parts, heads H: int   outputs, deltas: for each part (N, H, L, E)
 
-    delta_input = the deltas beside each other, as x holds their parts
+    delta_input = the deltas next to each other, as x holds their parts
 
     Source: Vaswani et al. 2017, "Attention is all you need", section 3.2.2; parts are query, key and value where one
-    product has made them all.
+    matmul computes all of them.
     """
 
     returns_views = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
         rows, batch, features = input.shape
         apart = input.reshape(rows, batch, parts, heads, features // (parts * heads))
         return apart.permute(2, 1, 3, 0, 4).unbind()
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         ctx.shape = inputs[0].shape
+        ctx.set_materialize_grads(False)
 
-    @staticmethod
-    def backward(ctx: Any, *deltas: Tensor) -> tuple:
+    # by hand, since there are as many outputs, and deltas, as parts
+    def backward(ctx: Any, *deltas: Tensor | None) -> tuple:
+        some = next(delta for delta in deltas if delta is not None)
+        deltas = tuple([torch.zeros_like(some) if delta is None else delta for delta in deltas])
         return choose(Heads.delta_input)(deltas, ctx.shape), None, None
 
-    @staticmethod
     def delta_input(deltas: tuple[Tensor, ...], shape: torch.Size) -> Tensor:
         return torch.stack([delta.permute(2, 0, 1, 3) for delta in deltas], 2).reshape(shape)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple[Tensor, ...]:
         return Heads.forward(tangents[0], *inputs[1:])
 
@@ -57,14 +56,13 @@ class AttentionScores(Rule):
     delta_key   = scale delta^T Q
     delta_mask  = delta, summed over broadcast axes
 
-    For attention that hands out its weights; any other never holds the scores (`ScaledDotProductAttention`).
+    For attention that returns its weights; any other never holds the scores (`ScaledDotProductAttention`).
     Source: Vaswani et al. 2017, "Attention is all you need".
     """
 
     autocast = LOWER
     tangent_reads = ()
 
-    @staticmethod
     def forward(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         shape = (*query.shape[:-1], key.shape[-2])
         query, key = (query * scale).flatten(0, 1), key.flatten(0, 1).mT
@@ -72,36 +70,15 @@ class AttentionScores(Rule):
             return torch.bmm(query, key).view(shape)
         return torch.baddbmm(mask.expand(shape).flatten(0, 1), query, key).view(shape)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        query, key, mask, ctx.scale = inputs
-        ctx.mask = None if mask is None else (mask.shape, mask.dtype)
-        ctx.save_for_backward(query if ctx.needs_input_grad[1] else None, key if ctx.needs_input_grad[0] else None)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        query, key = ctx.saved_tensors
-        needs_query, needs_key, needs_mask, _ = ctx.needs_input_grad
-        return (
-            choose(AttentionScores.delta_query)(delta, key, ctx.scale) if needs_query else None,
-            choose(AttentionScores.delta_key)(delta, query, ctx.scale) if needs_key else None,
-            choose(AttentionScores.delta_mask)(delta, *ctx.mask) if needs_mask else None,
-            None,
-        )
-
-    @staticmethod
     def delta_query(delta: Tensor, key: Tensor, scale: float) -> Tensor:
         return ScaledDotProductAttention.delta_query(delta, key, scale)
 
-    @staticmethod
     def delta_key(delta: Tensor, query: Tensor, scale: float) -> Tensor:
         return ScaledDotProductAttention.delta_key(delta, query, scale)
 
-    @staticmethod
-    def delta_mask(delta: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        return sum_to(delta, shape).to(dtype)
+    def delta_mask(delta: Tensor, mask_shape: torch.Size, mask_dtype: torch.dtype) -> Tensor:
+        return sum_to(delta, mask_shape).to(mask_dtype)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         query, key, _, scale = inputs
         t_query, t_key, t_mask, _ = tangents

@@ -1,6 +1,6 @@
-"""Linear and cross-entropy in one: the logits (N, V) of a large vocabulary are never whole.
+"""Linear and cross-entropy in one: the logits (N, V) of a large vocabulary are never in memory as a whole.
 
-Rows of the input are taken some at a time; their logits are computed in the forward and again in the backward.
+Forward and backward take some rows of the input at a time, and each computes the logits of these rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, differentiated_again, in_opmath, total
+from ._rule import LOW, LOWER, Rule, choose, differentiated_again, in_opmath, total
 from .cross_entropy import CrossEntropyLoss, counted, hints_for_labels, wide
 from .linear import Linear
 
@@ -44,7 +44,6 @@ class LinearCrossEntropyLoss(Rule):
     autocast = LOWER
     tangent_reads = ()
 
-    @staticmethod
     def forward(
         input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, target: Tensor, weight: Tensor | None,
         ignore_index: int, reduction: str, smoothing: float, dtype: torch.dtype | None,
@@ -53,7 +52,7 @@ class LinearCrossEntropyLoss(Rule):
         weight = None if weight is None else weight.to(dtype)
         losses = []
         for run in runs(len(input), len(linear_weight)):
-            logits = choose(Linear.output)(input[run], linear_weight, linear_bias)
+            logits = LinearCrossEntropyLoss.logits(input[run], linear_weight, linear_bias)
             formula = choose(LinearCrossEntropyLoss.losses)
             losses.append(formula(logits, target[run], weight, ignore_index, smoothing, dtype))
         loss = torch.cat(losses) if losses else input.new_zeros(0, dtype=dtype)
@@ -62,72 +61,75 @@ class LinearCrossEntropyLoss(Rule):
         loss = loss.sum()
         return loss / counted(target, weight, ignore_index) if reduction == "mean" else loss
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, linear_weight, linear_bias, target, weight, *ctx.options = inputs
-        ctx.save_for_backward(input, linear_weight, linear_bias, target, weight)
+    def logits(input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None) -> Tensor:
+        return choose(Linear.output)(input, linear_weight, linear_bias)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        needs = ctx.needs_input_grad[:3]
-        results = choose(LinearCrossEntropyLoss.derivatives)(delta, *ctx.saved_tensors, *ctx.options, *needs)
-        return *results, None, None, None, None, None, None
-
-    @staticmethod
-    def derivatives(
-        delta: Tensor, input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, target: Tensor,
-        weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float, dtype: torch.dtype | None,
-        needs_input: bool, needs_weight: bool, needs_bias: bool,
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-        """delta_input, grad_linear_weight, grad_linear_bias, those that are needed: all are made of the same G."""
-        target, dtype = wide(target), dtype or input.dtype
-        weight = None if weight is None else weight.to(dtype)
+    def delta_losses(delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
+        """The delta of the loss of each row."""
         if reduction == "mean":
             delta = delta / counted(target, weight, ignore_index)
-        delta = delta.expand(target.shape)
+        return delta.expand(target.shape)
+
+    def delta_logits(
+        delta_losses: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
+        smoothing: float, dtype: torch.dtype | None,
+    ) -> Tensor:  # fmt: skip
+        """G, as wide as the logits; a kernel may write over these."""
+        log_probs = logits.to(dtype or logits.dtype).log_softmax(1)
+        facts = target, None if weight is None else weight.to(log_probs.dtype), ignore_index, "none", smoothing
+        return in_opmath(choose(CrossEntropyLoss.delta_input), delta_losses, log_probs, *facts).to(logits.dtype)
+
+    def delta_input(delta_logits: Tensor, linear_weight: Tensor) -> Tensor:
+        return choose(Linear.delta_input)(delta_logits, linear_weight)
+
+    def grad_linear_weight(delta_logits: Tensor, input: Tensor) -> Tensor:
+        return delta_logits.T @ input
+
+    def grad_linear_bias(delta_logits: Tensor) -> Tensor:
+        return delta_logits.sum(0)
+
+    # by hand, since in one go, as the formulas are written, all logits would be in memory
+    def derivatives(
+        delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, input: Tensor,
+        linear_weight: Tensor, linear_bias: Tensor | None, smoothing: float, dtype: torch.dtype | None,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+        """The three formulas, for some rows at a time."""
+        needs_input, needs_weight, needs_bias = needs
+        target, dtype = wide(target), dtype or input.dtype
+        weight = None if weight is None else weight.to(dtype)
+        delta = LinearCrossEntropyLoss.delta_losses(delta, target, weight, ignore_index, reduction)
         deltas: list[Tensor] = []
-        sums = torch.float32 if input.dtype in (torch.bfloat16, torch.float16) else input.dtype
+        sums = torch.float32 if input.dtype in LOW else input.dtype
         grad_weight = delta.new_zeros(linear_weight.shape if needs_weight else (), dtype=sums)
         grad_bias = delta.new_zeros(linear_weight.shape[:1], dtype=sums)
         # a second weight in memory is needed only where a derivative or a batch axis may look at the sums
         apart = differentiated_again() or torch._C._are_functorch_transforms_active()
         for run in runs(len(input), len(linear_weight)):
-            logits = choose(Linear.output)(input[run], linear_weight, linear_bias)
+            logits = LinearCrossEntropyLoss.logits(input[run], linear_weight, linear_bias)
             formula = choose(LinearCrossEntropyLoss.delta_logits)
             delta_logits = formula(delta[run], logits, target[run], weight, ignore_index, smoothing, dtype)
             if needs_input:
-                deltas.append(choose(Linear.delta_input)(delta_logits, linear_weight))
+                deltas.append(LinearCrossEntropyLoss.delta_input(delta_logits, linear_weight))
             if needs_weight:
                 if apart or sums != input.dtype:
-                    grad_weight = grad_weight + delta_logits.T @ input[run]
+                    grad_weight = grad_weight + LinearCrossEntropyLoss.grad_linear_weight(delta_logits, input[run])
                 else:
                     grad_weight.addmm_(delta_logits.T, input[run])
             if needs_bias:
-                grad_bias = grad_bias + delta_logits.sum(0)
+                grad_bias = grad_bias + LinearCrossEntropyLoss.grad_linear_bias(delta_logits)
         return (
             (torch.cat(deltas) if deltas else torch.zeros_like(input)) if needs_input else None,
             grad_weight.to(linear_weight.dtype) if needs_weight else None,
             grad_bias.to(linear_weight.dtype) if needs_bias else None,
         )
 
-    @staticmethod
     def losses(
         logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float, dtype: torch.dtype
     ) -> Tensor:
         """The loss of each row of a run."""
         return CrossEntropyLoss.forward(logits.to(dtype), target, weight, ignore_index, "none", smoothing)[0]
 
-    @staticmethod
-    def delta_logits(
-        delta: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float,
-        dtype: torch.dtype,
-    ) -> Tensor:  # fmt: skip
-        """G of a run, as wide as its logits; a kernel may write over these."""
-        log_probs = logits.to(dtype).log_softmax(1)
-        facts = target, weight, ignore_index, "none", smoothing
-        return in_opmath(choose(CrossEntropyLoss.delta_input), delta, log_probs, *facts).to(logits.dtype)
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, linear_weight, linear_bias, *facts, _ = inputs
         logits = F.linear(input, linear_weight, linear_bias)
@@ -139,7 +141,6 @@ class LinearCrossEntropyLoss(Rule):
         loss, log_probs = CrossEntropyLoss.forward(logits, *facts)
         return CrossEntropyLoss.tangent((logits, *facts), (moved,), (loss, log_probs))[0]
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         input, linear_weight, _, target, weight, ignore_index, *_ = args
         logits = input.new_empty(*input.shape[:-1], len(linear_weight))

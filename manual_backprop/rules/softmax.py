@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath
+from ._rule import Rule, choose
 
 FLOAT32 = {"cuda": "float32"}
 
@@ -23,32 +21,18 @@ class Softmax(Rule):
     diag(y) - y y^T is symmetric, so a tangent passes through as a delta does.
     """
 
+    upcast = True
     autocast = FLOAT32
 
-    @staticmethod
     def forward(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return choose(Softmax.output)(input, dim, dtype)
 
-    @staticmethod
     def output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return input.softmax(dim, dtype=dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.dim, _ = inputs
-        ctx.dtype = input.dtype
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        delta_input = in_opmath(choose(Softmax.delta_input), delta, *ctx.saved_tensors, ctx.dim)
-        return delta_input.to(ctx.dtype), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
         return output * (delta - (output * delta).sum(dim, keepdim=True))
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return Softmax.delta_input(tangents[0].to(output.dtype), output, inputs[1])
 
@@ -63,32 +47,18 @@ class Softmin(Rule):
     Source: softmax of -x.
     """
 
+    upcast = True
     autocast = FLOAT32
 
-    @staticmethod
     def forward(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return choose(Softmin.output)(input, dim, dtype)
 
-    @staticmethod
     def output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return (-input).softmax(dim, dtype=dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.dim, _ = inputs
-        ctx.dtype = input.dtype
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        delta_input = in_opmath(choose(Softmin.delta_input), delta, *ctx.saved_tensors, ctx.dim)
-        return delta_input.to(ctx.dtype), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
         return output * ((output * delta).sum(dim, keepdim=True) - delta)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return Softmin.delta_input(tangents[0].to(output.dtype), output, inputs[1])
 
@@ -103,32 +73,18 @@ class LogSoftmax(Rule):
     Source: the Jacobian I - 1 p^T with p = softmax(x) = e^y, transposed.
     """
 
+    upcast = True
     autocast = FLOAT32
 
-    @staticmethod
     def forward(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return choose(LogSoftmax.output)(input, dim, dtype)
 
-    @staticmethod
     def output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
         return input.log_softmax(dim, dtype=dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.dim, _ = inputs
-        ctx.dtype = input.dtype
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        delta_input = in_opmath(choose(LogSoftmax.delta_input), delta, *ctx.saved_tensors, ctx.dim)
-        return delta_input.to(ctx.dtype), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
         return delta - output.exp() * delta.sum(dim, keepdim=True)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         moved = tangents[0].to(output.dtype)
         return moved - (output.exp() * moved).sum(inputs[1], keepdim=True)
