@@ -166,3 +166,30 @@ def test_a_number_may_stand_in_place_of_a_tensor() -> None:
         ours = torch.autograd.grad(call(Times, a, b).square().sum(), leaves)
         theirs = torch.autograd.grad((a * b).square().sum(), leaves)
         torch.testing.assert_close(ours, theirs)
+
+
+def test_the_tangent_of_an_elementwise_rule_has_facts_and_shared_terms_too() -> None:
+    class Scaled16(Rule):
+        """y = x c, c rounded to the dtype of x; and a second result"""
+
+        results = "output", "kept"
+        elementwise = True
+        upcast = True
+
+        def forward(input: Tensor, c: float) -> tuple[Tensor, Tensor]:
+            return input * Scaled16.rounded(c, input.dtype), input > 0
+
+        def rounded(c: float, input_dtype: torch.dtype) -> float:
+            return torch.tensor(c, dtype=input_dtype).item()
+
+        def delta_input(delta: Tensor, rounded: float) -> Tensor:
+            assert delta.dtype == torch.float32
+            return delta * rounded
+
+    assert "rounded = Scaled16.rounded(c, input_dtype)" in Scaled16.source
+    assert Scaled16.returns_more
+    assert not Scaled16.keeps_input
+    assert Scaled16.tangent_reads == ()
+    x, t = torch.randn(2, 5).bfloat16()
+    _, moved = torch.func.jvp(lambda x: call(Scaled16, x, 0.3)[0], (x,), (t,))
+    assert torch.equal(moved, t * torch.tensor(0.3).bfloat16())
