@@ -211,9 +211,36 @@ def test_the_tangent_of_a_loss_is_that_of_its_single_losses_reduced() -> None:
     assert mb.rules.MSELoss.source.endswith(
         """
     moved = total(
-        None if t_input is None else MSELoss.delta_input(t_input, input, target, "none"),
-        None if t_target is None else MSELoss.delta_target(t_target, input, target, "none"),
+        None if t_input is None else widened(MSELoss.delta_input, t_input, input, target, "none"),
+        None if t_target is None else widened(MSELoss.delta_target, t_target, input, target, "none"),
     )
-    return reduced(moved, reduction)
+    return reduced(moved, reduction).to(output.dtype)
 """
     )
+
+
+def test_the_tangent_of_an_elementwise_rule_has_facts_and_shared_terms_too() -> None:
+    class Scaled16(Rule):
+        """y = x c, c rounded to the dtype of x; and a second result"""
+
+        results = "output", "kept"
+        elementwise = True
+        upcast = True
+
+        def forward(input: Tensor, c: float) -> tuple[Tensor, Tensor]:
+            return input * Scaled16.rounded(c, input.dtype), input > 0
+
+        def rounded(c: float, input_dtype: torch.dtype) -> float:
+            return torch.tensor(c, dtype=input_dtype).item()
+
+        def delta_input(delta: Tensor, rounded: float) -> Tensor:
+            assert delta.dtype == torch.float32
+            return delta * rounded
+
+    assert "rounded = Scaled16.rounded(c, input_dtype)" in Scaled16.source
+    assert Scaled16.returns_more
+    assert not Scaled16.keeps_input
+    assert Scaled16.tangent_reads == ()
+    x, t = torch.randn(2, 5).bfloat16()
+    _, moved = torch.func.jvp(lambda x: call(Scaled16, x, 0.3)[0], (x,), (t,))
+    assert torch.equal(moved, t * torch.tensor(0.3).bfloat16())

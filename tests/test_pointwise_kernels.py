@@ -19,8 +19,8 @@ from manual_backprop.rules._rule import KERNELS, in_opmath
 
 FORMULAS = [*pointwise.FORWARD, *pointwise.HUGE, *pointwise.BACKWARD, rules.LogSigmoid.output,
             rules.LogSigmoid.delta_input, rules.RReLU.delta_input]  # fmt: skip
-NUMBERS = {"alpha": 0.7, "beta": 1.5, "threshold": 3.0, "negative_slope": 0.1, "lambd": 0.5, "min_val": -1.0,
-           "max_val": 2.0, "value": -7.0}  # fmt: skip
+NUMBERS = {"alpha": 0.7, "beta": 1.5, "threshold": 3.0, "negative_slope": 0.1, "lambd": 0.5, "limit": 0.5,
+           "min_val": -1.0, "max_val": 2.0, "value": -7.0}  # fmt: skip
 ROUNDED = (
     rules.LeakyReLU.output,
     rules.Hardswish.output,

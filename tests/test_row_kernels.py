@@ -321,13 +321,13 @@ def test_prelu(shape: Any, weights: int, dtype: torch.dtype, threads: int, monke
     x.view(-1)[:4] = torch.tensor([0.0, -0.0, INF, 1.0], dtype=dtype)
     for delta in kinds(shape, dtype):
         scale = float(delta.abs().max()) * x.numel() ** 0.5  # of the terms of the sum, which cancel
-        delta_input, grad_weight = KERNELS[PReLU.derivatives](delta, x, weight)
+        delta_input, grad_weight = KERNELS[PReLU.derivatives](delta, x, weight, (True, True))
         assert torch.equal(delta_input, PReLU.delta_input(delta, x, weight))
         truth = PReLU.grad_weight(delta.double(), x.double(), weight.double())
         assert float((grad_weight - truth).abs().max()) <= ROUNDINGS * EPS[dtype] * scale
     assert names == [f"prelu_derivatives_{rows.REAL[dtype]}"] * 4
     x.view(-1)[0] = NAN
-    found = KERNELS[PReLU.derivatives](delta, x, weight)
+    found = KERNELS[PReLU.derivatives](delta, x, weight, (True, True))
     assert torch.equal(found[1].isnan(), PReLU.grad_weight(delta, x, weight).isnan())
 
 
@@ -336,7 +336,7 @@ def test_prelu_that_goes_to_the_formula(monkeypatch: pytest.MonkeyPatch) -> None
     names = calls(monkeypatch)
     last = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
     for x in (torch.randn(5, 3), last):
-        arguments = torch.randn_like(x), x, torch.randn(3)
+        arguments = torch.randn_like(x), x, torch.randn(3), (True, True)
         assert all(map(torch.equal, KERNELS[PReLU.derivatives](*arguments), PReLU.derivatives(*arguments)))
     assert names == []
 

@@ -420,7 +420,7 @@ def pointwise_formulas() -> list[Any]:
 
 
 NUMBERS = {"threshold": 0.4, "negative_slope": 0.1, "alpha": 1.3, "min_val": -0.7, "max_val": 1.1, "lambd": 0.6}
-NUMBERS |= {"beta": 1.7, "value": 0.3}
+NUMBERS |= {"beta": 1.7, "limit": 0.6, "value": 0.3}
 
 
 @pytest.mark.parametrize("formula", pointwise_formulas(), ids=lambda formula: formula.__qualname__)

@@ -330,10 +330,13 @@ def tangent(d: Declaration) -> list[str]:
         lines.append(f"    {', '.join(d.results)} = output")
     lines.append(f"    {listed([f't_{a}' if a in d.formulas else '_' for a in d.arguments])} = tangents")
     terms, conj = [], ".conj()" if d.rule.broadcasts and not d.rule.real_only else ""
+    lines += [f"    {name} = {d.value(name)}" for name in d.leaves if d._fact(name)]
+    shared = [n for n in d.order if n not in (*d.statistics, *d.formulas.values()) and "delta" not in d.reads[n]]
+    lines += [f"    {name} = {d.name}.{name}({', '.join(d.reads[name])})" for name in shared]
     for argument, formula in d.formulas.items():
         stand_ins = {"delta": f"t_{argument}{conj}", "reduction": '"none"'}
         given = ", ".join(stand_ins.get(p, p) for p in d.reads[formula])
-        terms.append(f"{d.name}.{formula}({given})")
+        terms.append(_called("widened" if d.rule.upcast else "", f"{d.name}.{formula}", given))
         if len(d.formulas) > 1:
             terms[-1] = f"None if t_{argument} is None else {terms[-1]}"
     moved = terms[0]
@@ -343,14 +346,16 @@ def tangent(d: Declaration) -> list[str]:
     if "reduction" in d.arguments:
         moved = f"reduced({moved}, reduction)"
     if d.rule.broadcasts:
-        moved = f"{moved}{conj}.expand_as(output).to(output.dtype)"
+        moved = f"{moved}{conj}.expand_as(output)"
+    if d.rule.broadcasts or d.rule.upcast:
+        moved = f"{moved}.to(output.dtype)"
     return [*lines, f"    return {', '.join([moved, *['None'] * (len(d.results) - 1)])}"]
 
 
 def derive(rule: Any, helpers: dict[str, Any]) -> None:
     """Give a rule what its formulas say: `setup_context`, `backward`, `derivatives`, `tangent`, `keeps_input`,
-    `tangent_reads` and `source`, each unless the class itself has it. Raises TypeError for a parameter that names
-    nothing.
+    `returns_more`, `tangent_reads` and `source`, each unless the class itself has it. Raises TypeError for a
+    parameter that names nothing.
     """
     d = Declaration(rule)
     written = {"setup_context": setup_context(d), "backward": backward(d)}
@@ -373,6 +378,8 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
         rule.derivatives.rounds_once = True  # each formula is upcast by itself
     if "keeps_input" not in vars(rule):
         rule.keeps_input = d.arguments[0] in d.saved() and not d.in_place
+    if "returns_more" not in vars(rule):
+        rule.returns_more = len(d.results) > 1
     if "tangent_reads" not in vars(rule) and rule.elementwise:
         reads = [p for f in d.formulas.values() for p in d.reads[f]]
         rule.tangent_reads = tuple(i for i, name in enumerate(d.results) if name in reads)

@@ -153,7 +153,15 @@ def single(run: Callable[..., Any], formula: Callable[..., Any]) -> Callable[...
             return formula(*args)
         return run(*tensors, node.Number(weight)) if weight.dtype == tensors[0].dtype else formula(*args)
 
-    return prelu
+    return rounds_once(prelu)
+
+
+@rounds_once
+def gelu_delta_input(delta: Tensor, input: Tensor, approximate: str) -> Tensor:
+    """`GELU.delta_input`, by the kernel of the one or the other."""
+    if torch.compiler.is_compiling():
+        return rules.GELU.delta_input(delta, input, approximate)
+    return KERNELS[rules.GELU.by_tanh if approximate == "tanh" else rules.GELU.by_erf](delta, input)
 
 
 @functools.cache
@@ -222,8 +230,8 @@ BACKWARD: Sequence[Callable[..., Any]] = (
     rules.Hardswish.delta_input, rules.ELU.delta_input, rules.ELU.delta_input_in_place, rules.CELU.delta_input,
     rules.CELU.delta_input_in_place, rules.SELU.delta_input, rules.SELU.delta_input_in_place,
     rules.Sigmoid.delta_input, rules.Tanh.delta_input, rules.Tanhshrink.delta_input, rules.Softplus.delta_input,
-    rules.Softsign.delta_input, rules.SiLU.delta_input, rules.Mish.delta_input, rules.GELU.delta_input,
-    rules.GELU.delta_input_tanh,
+    rules.Softsign.delta_input, rules.SiLU.delta_input, rules.Mish.delta_input, rules.GELU.by_erf,
+    rules.GELU.by_tanh,
 )  # fmt: skip
 
 
@@ -246,6 +254,7 @@ KERNELS.update(
         rules.RReLU.delta_input: kernel(rules.RReLU.delta_input, like=0),
         rules.PReLU.delta_input: single(KERNELS[rules.LeakyReLU.delta_input], rules.PReLU.delta_input),
         rules.LeakyReLU.delta_input_in_place: KERNELS[rules.LeakyReLU.delta_input],
+        rules.GELU.delta_input: gelu_delta_input,
         rules.GLU.delta_input: glu_delta_input,
     }
 )

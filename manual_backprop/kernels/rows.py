@@ -181,20 +181,22 @@ def group_norm_derivatives(
     return delta_input, grad_weight, grad_bias
 
 
-def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+@rounds_once
+def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor, needs: tuple[bool, bool]) -> tuple:
     """`PReLU.derivatives`, of one weight, or of channels whose positions are next to each other."""
     single, dims = weight.numel() == 1, input.dim()
     if (
-        not input.is_contiguous()
+        not all(needs)
+        or not input.is_contiguous()
         or not (single or (dims > 2 and weight.numel() == input.shape[1]))
         or not takes(delta, input, weight)
     ):
-        return PReLU.derivatives(delta, input, weight)
+        return PReLU.derivatives(delta, input, weight, needs)
     weights: Any = vector(weight)
     delta, delta_input, grad_weight = delta.contiguous(), empty_like(input), torch.empty_like(weights)
     sizes = (1, 1, input.numel()) if single else (*input.shape[:2], math.prod(input.shape[2:]))
     native.call(f"prelu_derivatives_{REAL[input.dtype]}", delta_input, grad_weight, delta, input, weights, *sizes)
-    return delta_input, grad_weight.to(weight.dtype)
+    return delta_input, grad_weight
 
 
 def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:

@@ -1,7 +1,7 @@
 """A bias and the activation behind it: BiasActivation.
 
 One rule because both together are one pass over memory, and the gradient of the bias, a sum over all rows of the delta
-that this pass makes, need not read that again.
+that this pass computes, need not read it again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def silu(z: Tensor) -> Tensor:
 
 ACTIVATIONS = {
     "relu": Activation(ReLU.output, ReLU.delta_input, True),
-    "gelu": Activation(lambda z: gelu(z), GELU.delta_input, False),
-    "gelu_tanh": Activation(GELU.output_tanh, GELU.delta_input_tanh, False),
+    "gelu": Activation(lambda z: gelu(z), GELU.by_erf, False),
+    "gelu_tanh": Activation(GELU.output_tanh, GELU.by_tanh, False),
     "silu": Activation(lambda z: silu(z), SiLU.delta_input, False),
     "mish": Activation(Mish.output, Mish.delta_input, False),
     "tanh": Activation(Tanh.output, Tanh.delta_input, True),
@@ -59,18 +59,15 @@ class BiasActivation(Rule):
     cheap = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, bias: Tensor, activation: str) -> Tensor:
         return choose(BiasActivation.output)(input, bias, activation)
 
-    @staticmethod
     def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
         dtype = torch.promote_types(input.dtype, bias.dtype)
         made: Tensor = widened(BiasActivation.activated, input, bias, activation)
         # torch.compile of torch 2.11 loses the gradient through an output that .to() gives back as it is
         return made if made.dtype == dtype else made.to(dtype)
 
-    @staticmethod
     def activated(input: Tensor, bias: Tensor, activation: str) -> Tensor:
         return ACTIVATIONS[activation].output(input + bias)
 
@@ -78,7 +75,6 @@ class BiasActivation(Rule):
     def again(cls, inputs: tuple, output: Tensor) -> tuple:
         return BiasActivation.output, inputs
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         input, bias, ctx.activation = inputs
         ctx.dtypes, ctx.shape = (input.dtype, bias.dtype), bias.shape
@@ -87,7 +83,7 @@ class BiasActivation(Rule):
         else:
             ctx.save_for_backward(input, bias)
 
-    @staticmethod
+    # by hand: what is saved depends on the activation, the output or input and bias
     def backward(ctx: Any, delta: Tensor) -> tuple:
         needs_input, needs_bias, _ = ctx.needs_input_grad
         kept, bias = ctx.saved_tensors
@@ -99,7 +95,6 @@ class BiasActivation(Rule):
             None,
         )
 
-    @staticmethod
     def derivatives(
         delta: Tensor, kept: Tensor, bias: Tensor | None, activation: str, shape: torch.Size, needs: tuple[bool, bool]
     ) -> tuple:
@@ -107,15 +102,12 @@ class BiasActivation(Rule):
         delta_input = BiasActivation.delta_input(delta, kept, bias, activation)
         return delta_input if needs[0] else None, BiasActivation.grad_bias(delta_input, shape) if needs[1] else None
 
-    @staticmethod
     def delta_input(delta: Tensor, kept: Tensor, bias: Tensor | None, activation: str) -> Tensor:
         return ACTIVATIONS[activation].delta_input(delta, kept if bias is None else kept + bias)
 
-    @staticmethod
     def grad_bias(delta_input: Tensor, shape: torch.Size) -> Tensor:
         return sum_to(delta_input, shape)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, bias, activation = inputs
         moved = total(tangents[0], tangents[1])

@@ -22,24 +22,17 @@ class Copy(Rule):
     """
 
     cheap = True
-    keeps_input = False
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, order: tuple[int, ...] | None) -> Tensor:
         if order is None:
             return input.clone()
         back = [order.index(axis) for axis in range(len(order))]
         return input.permute(order).clone(memory_format=torch.contiguous_format).permute(back)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None: ...
+    def delta_input(delta: Tensor) -> Tensor:
+        return delta
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return delta, None
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return Copy.forward(tangents[0], *inputs[1:])
 
@@ -52,18 +45,14 @@ class Write(Rule):
     delta_input = 0 (the old content is gone)   delta_value = delta
     """
 
-    # None stands for that zero, but where the input is a view the engine would take it for the gradient of the base
-
-    @staticmethod
     def forward(input: Tensor, value: Tensor) -> Tensor:
         return input.copy_(value)
 
-    @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         ctx.mark_dirty(inputs[0])
         ctx.view = inputs[0]._is_view()
 
-    @staticmethod
+    # by hand: None stands for that zero, except for a view, where the engine would take None for the base's gradient
     def backward(ctx: Any, delta: Tensor) -> tuple:
         return torch.zeros_like(delta) if ctx.view else None, delta
 
@@ -76,21 +65,13 @@ class Cast(Rule):
     delta_input = delta, in the dtype of x
     """
 
-    keeps_input = False
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, dtype: torch.dtype) -> Tensor:
         return input.to(dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.dtype = inputs[0].dtype
+    def delta_input(delta: Tensor, input_dtype: torch.dtype) -> Tensor:
+        return delta.to(input_dtype)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return delta.to(ctx.dtype), None
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return tangents[0].to(inputs[1])

@@ -7,12 +7,11 @@ in place.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._rule import Rule, beside, choose
+from ._rule import Rule, choose
 
 SATURATION = 1.7580993408473766
 """lambda alpha of SELU: minus the value that SELU tends to at the far left."""
@@ -43,12 +42,10 @@ class Dropout(Rule):
     Tompson et al. 2015, "Efficient Object Localization Using Convolutional Networks".
     """
 
+    results = "output", "mask"
+    elementwise = True
     cheap = True
-    keeps_input = False
-    returns_more = True
-    tangent_reads = (1,)
 
-    @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
         if input.is_cuda and mask_shape is None and p < 1:
             return torch.native_dropout(input, p, True)
@@ -59,25 +56,10 @@ class Dropout(Rule):
     def again(cls, inputs: tuple, output: tuple) -> tuple:
         return Dropout.delta_input, (inputs[0], output[1], inputs[1])
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        beside(ctx, output[1])
-        ctx.save_for_backward(output[1])
-        ctx.p = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor, _: Tensor) -> tuple:
-        return choose(Dropout.delta_input)(delta, *ctx.saved_tensors, ctx.p), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
         if p == 1:
             return delta * 0.0
         return delta * (mask * (delta.new_ones(()) / (1 - p)))
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        return Dropout.delta_input(tangents[0], output[1], inputs[1]), None
 
 
 class AlphaDropout(Rule):
@@ -91,11 +73,9 @@ class AlphaDropout(Rule):
     Source: Klambauer, Unterthiner, Mayr, Hochreiter 2017, "Self-Normalizing Neural Networks".
     """
 
-    keeps_input = False
-    returns_more = True
-    tangent_reads = (1,)
+    results = "output", "mask"
+    elementwise = True
 
-    @staticmethod
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
         mask = draw(input, p, mask_shape)
         if p == 1:  # as torch has it: nothing is left, also no b
@@ -104,23 +84,8 @@ class AlphaDropout(Rule):
         shift = mask.to(input.dtype).sub_(1).mul_(step).add_(step * p)
         return choose(AlphaDropout.delta_input)(input, mask, p).add_(shift), mask
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        beside(ctx, output[1])
-        ctx.save_for_backward(output[1])
-        ctx.p = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor, _: Tensor) -> tuple:
-        return choose(AlphaDropout.delta_input)(delta, *ctx.saved_tensors, ctx.p), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
         return delta * (mask * (delta.new_ones(()) * alpha_scale(p)))
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        return AlphaDropout.delta_input(tangents[0], output[1], inputs[1]), None
 
 
 def alpha_scale(p: float) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ._rule import Rule, choose, in_opmath
+from ._rule import Rule
 
 
 class Embedding(Rule):
@@ -25,33 +25,20 @@ class Embedding(Rule):
     rows.
     """
 
+    upcast = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, weight: Tensor, padding_idx: int, scale_grad_by_freq: bool, sparse: bool) -> Tensor:
         return torch.embedding(weight, input, padding_idx)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, weight, ctx.padding_idx, ctx.by_frequency, ctx.sparse = inputs
-        ctx.rows = weight.shape[0]
-        ctx.save_for_backward(input)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        (input,) = ctx.saved_tensors
-        if ctx.sparse:
-            grad_weight = Embedding.sparse_grad_weight(delta, input, ctx.rows, ctx.padding_idx)
-        else:
-            formula = choose(Embedding.grad_weight)
-            grad_weight = in_opmath(formula, delta, input, ctx.rows, ctx.padding_idx, ctx.by_frequency)
-        return None, grad_weight, None, None, None
-
-    @staticmethod
-    def grad_weight(delta: Tensor, input: Tensor, rows: int, padding_idx: int, by_frequency: bool) -> Tensor:
+    def grad_weight(
+        delta: Tensor, input: Tensor, weight_shape: torch.Size, padding_idx: int, scale_grad_by_freq: bool, sparse: bool
+    ) -> Tensor:
+        if sparse:
+            return Embedding.sparse_grad_weight(delta, input, weight_shape, padding_idx)
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
-        if by_frequency:
-            count = added_up(torch.ones_like(index), index, rows)
+        if scale_grad_by_freq:
+            count = added_up(torch.ones_like(index), index, weight_shape[0])
             often = count[index].unsqueeze(1)
             if torch.is_grad_enabled() and forward_ad._current_level < 0:
                 # a second derivative passes two backwards, of which one divides: this one counts as delta there
@@ -62,22 +49,18 @@ class Embedding(Rule):
                 delta = delta / often
         if padding_idx >= 0:
             delta = delta.masked_fill((index == padding_idx).unsqueeze(1), 0)
-        return added_up(delta, index, rows)
+        return added_up(delta, index, weight_shape[0])
 
-    @staticmethod
-    def sparse_grad_weight(delta: Tensor, input: Tensor, rows: int, padding_idx: int) -> Tensor:
+    def sparse_grad_weight(delta: Tensor, input: Tensor, shape: torch.Size, padding_idx: int) -> Tensor:
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
         if padding_idx >= 0:
             kept = index != padding_idx
             index, delta = index[kept], delta[kept]
-        shape = (rows, delta.shape[-1])
         return torch.sparse_coo_tensor(index.unsqueeze(0), delta, shape, check_invariants=False)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return torch.embedding(tangents[1], inputs[0])
 
-    @staticmethod
     def hints(*args: Any) -> list[str]:
         input, weight = args[:2]
         if not isinstance(input, Tensor) or input.is_floating_point() or weight.dim() != 2 or not input.numel():

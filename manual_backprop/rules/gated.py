@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,47 +27,31 @@ class GELU(Rule):
     Source: Hendrycks, Gimpel 2016, "Gaussian error linear units".
     """
 
+    elementwise = True
+    upcast = True
     cheap = True
-    tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, approximate: str) -> Tensor:
         if approximate == "tanh":
             return in_opmath(choose(GELU.output_tanh), input)
         return F.gelu(input, approximate=approximate)
 
-    @staticmethod
     def output_tanh(input: Tensor) -> Tensor:
         return input * torch.sigmoid(2 * BETA * input * (1 + KAPPA * (input * input)))
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.approximate = inputs
-        ctx.save_for_backward(input)
+    def delta_input(delta: Tensor, input: Tensor, approximate: str) -> Tensor:
+        return GELU.by_tanh(delta, input) if approximate == "tanh" else GELU.by_erf(delta, input)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        formula = GELU.delta_input_tanh if ctx.approximate == "tanh" else GELU.delta_input
-        return in_opmath(choose(formula), delta, *ctx.saved_tensors), None
-
-    @staticmethod
-    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
+    def by_erf(delta: Tensor, input: Tensor) -> Tensor:
         z = SQRT_HALF * input
         distribution = 0.5 * torch.erfc(-z)
         density = NORMAL * torch.exp(-(z * z))
         return delta * (distribution + input * density)
 
-    @staticmethod
-    def delta_input_tanh(delta: Tensor, input: Tensor) -> Tensor:
+    def by_tanh(delta: Tensor, input: Tensor) -> Tensor:
         square = input * input
         s = torch.sigmoid(2 * BETA * input * (1 + KAPPA * square))
         return delta * (s + input * s * (1 - s) * (2 * BETA * (1 + 3 * KAPPA * square)))
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        input, approximate = inputs
-        formula = GELU.delta_input_tanh if approximate == "tanh" else GELU.delta_input
-        return formula(tangents[0], input)
 
 
 class GLU(Rule):
@@ -81,34 +64,22 @@ class GLU(Rule):
     Source: Dauphin, Fan, Auli, Grangier 2017, "Language modeling with gated convolutional networks".
     """
 
+    upcast = True
     cheap = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, dim: int) -> Tensor:
         return F.glu(input, dim)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        input, ctx.dim = inputs
-        ctx.save_for_backward(input)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return in_opmath(choose(GLU.delta_input), delta, *ctx.saved_tensors, ctx.dim), None
-
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
         a, b = input.chunk(2, dim)
         return torch.cat(GLU.delta_halves(delta, a, b), dim)
 
-    @staticmethod
     def delta_halves(delta: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         s = torch.sigmoid(b)
         delta_a = delta * s
         return delta_a, delta_a * a * (1 - s)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, dim = inputs
         a, b = input.chunk(2, dim)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath
+from ._rule import Rule
 
 
 class Pad(Rule):
@@ -25,22 +23,12 @@ class Pad(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying a value is adding up its copies.
     """
 
-    keeps_input = False
+    upcast = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: float | None) -> Tensor:
         return F.pad(input, pad, mode, value)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        _, ctx.pad, ctx.mode, _ = inputs
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return in_opmath(choose(Pad.delta_input), delta, ctx.pad, ctx.mode), None, None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, pad: tuple[int, ...], mode: str) -> Tensor:
         if mode == "constant":
             return F.pad(delta, [-width for width in pad])
@@ -48,7 +36,6 @@ class Pad(Rule):
             delta = Pad.fold(delta, -1 - axis, pad[2 * axis], pad[2 * axis + 1], mode)
         return delta
 
-    @staticmethod
     def fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
         """The border of one (negative) axis added to what it was copied from."""
         middle = F.pad(delta, [0, 0] * (-1 - axis) + [-left, -right])
@@ -64,7 +51,6 @@ class Pad(Rule):
             middle.select(axis, source).add_(delta.select(axis, i + left))
         return middle
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         _, pad, mode, _ = inputs
         return F.pad(tangents[0], pad, mode)

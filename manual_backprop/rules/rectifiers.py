@@ -6,22 +6,11 @@ Where the twin saves the output in place of the input (in-place calls, whose inp
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import LOWER, Rule, beside, choose, in_opmath, sum_to, total
-
-
-def refuse_negative_slope(ctx: Any, slope: float, name: str) -> None:
-    """After an in-place call the sign of the input is known from the output only while the slope is not negative."""
-    if ctx.in_place and slope < 0:
-        raise RuntimeError(
-            f"In-place {name} backward calculation is triggered with a negative slope which is not supported. "
-            f"The slope is {slope}: the output that overwrote the input does not tell its sign; use inplace=False"
-        )
+from ._rule import LOWER, Rule, choose, in_opmath, sum_to, total
 
 
 class ReLU(Rule):
@@ -38,19 +27,15 @@ class ReLU(Rule):
     elementwise = True
     cheap = True
 
-    @staticmethod
     def forward(input: Tensor) -> Tensor:
         return choose(ReLU.output)(input)
 
-    @staticmethod
     def output(input: Tensor) -> Tensor:
         return torch.where(input <= 0, 0, input)
 
-    @staticmethod
     def forward_(input: Tensor) -> Tensor:
         return torch.relu_(input)
 
-    @staticmethod
     def delta_input(delta: Tensor, output: Tensor) -> Tensor:
         return torch.where(output <= 0, 0.0, delta)
 
@@ -69,15 +54,12 @@ class Threshold(Rule):
     upcast = True
     cheap = True
 
-    @staticmethod
     def forward(input: Tensor, threshold: float, value: float) -> Tensor:
         return in_opmath(choose(Threshold.output), input, threshold, value)
 
-    @staticmethod
     def output(input: Tensor, threshold: float, value: float) -> Tensor:
         return torch.where(input <= threshold, value, input)
 
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, threshold: float) -> Tensor:
         return torch.where(input <= threshold, 0.0, delta)
 
@@ -96,23 +78,18 @@ class LeakyReLU(Rule):
     cheap = True
     in_place_slope = "negative_slope", "leakyReLu"
 
-    @staticmethod
     def forward(input: Tensor, negative_slope: float) -> Tensor:
         return choose(LeakyReLU.output)(input, negative_slope)
 
-    @staticmethod
     def output(input: Tensor, negative_slope: float) -> Tensor:
         return torch.where(input > 0, input, input * negative_slope)
 
-    @staticmethod
     def forward_(input: Tensor, negative_slope: float) -> Tensor:
         return F.leaky_relu_(input, negative_slope)
 
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, negative_slope: float) -> Tensor:
         return torch.where(input > 0, delta, delta * negative_slope)
 
-    @staticmethod
     def delta_input_in_place(delta: Tensor, output: Tensor, negative_slope: float) -> Tensor:
         return LeakyReLU.delta_input(delta, output, negative_slope)
 
@@ -128,45 +105,21 @@ class PReLU(Rule):
     Source: He, Zhang, Ren, Sun 2015, "Delving deep into rectifiers".
     """
 
+    upcast = True
     cheap = True
     autocast = LOWER
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, weight: Tensor) -> Tensor:
         return torch.prelu(input, weight)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        input, weight = ctx.saved_tensors
-        needs_input, needs_weight = ctx.needs_input_grad
-        if needs_input and needs_weight:
-            return choose(PReLU.derivatives)(delta, input, weight)
-        return (
-            choose(PReLU.delta_input)(delta, input, weight) if needs_input else None,
-            in_opmath(choose(PReLU.grad_weight), delta, input, weight) if needs_weight else None,
-        )
-
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor, weight: Tensor) -> Tensor:
         return torch.where(input > 0, delta, delta * PReLU.per_channel(weight, input))
 
-    @staticmethod
-    def derivatives(delta: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """delta_input and grad_weight."""
-        grad_weight = in_opmath(choose(PReLU.grad_weight), delta, input, weight)
-        return choose(PReLU.delta_input)(delta, input, weight), grad_weight
-
-    @staticmethod
     def grad_weight(delta: Tensor, input: Tensor, weight: Tensor) -> Tensor:
         each = torch.where(input > 0, 0.0, delta * input)
         return sum_to(each, PReLU.per_channel(weight, input).shape).reshape(weight.shape)
 
-    @staticmethod
     def per_channel(weight: Tensor, input: Tensor) -> Tensor:
         """The weight laid along axis 1 of the input."""
         shape = [1] * input.dim()
@@ -174,7 +127,6 @@ class PReLU(Rule):
             shape[1] = weight.numel()
         return weight.reshape(shape)
 
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, weight = inputs
         t_input, t_weight = tangents
@@ -197,26 +149,12 @@ class RReLU(Rule):
     Source: Xu, Wang, Chen, Li 2015, "Empirical evaluation of rectified activations in convolutional network".
     """
 
-    tangent_reads = (1,)
+    results = "output", "slope"
+    elementwise = True
 
-    @staticmethod
     def forward(input: Tensor, lower: float, upper: float) -> tuple[Tensor, Tensor]:
         slope = torch.empty_like(input, memory_format=torch.contiguous_format)
         return torch.ops.aten.rrelu_with_noise(input, slope, lower, upper, True), slope
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        beside(ctx, output[1])
-        ctx.save_for_backward(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor, _: Tensor) -> tuple:
-        return choose(RReLU.delta_input)(delta, *ctx.saved_tensors), None, None
-
-    @staticmethod
     def delta_input(delta: Tensor, slope: Tensor) -> Tensor:
         return delta * slope
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        return RReLU.delta_input(tangents[0], output[1]), None

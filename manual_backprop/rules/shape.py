@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose, sum_to
+from ._rule import Rule, sum_to
 
 
 class Expand(Rule):
@@ -23,22 +21,11 @@ class Expand(Rule):
     returns_views = True
     tangent_reads = ()
 
-    @staticmethod
     def forward(input: Tensor, shape: tuple[int, ...]) -> Tensor:
         return input.expand(shape)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.shape = inputs[0].shape
+    def delta_input(delta: Tensor, input_shape: torch.Size) -> Tensor:
+        return sum_to(delta, input_shape)
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple:
-        return choose(Expand.delta_input)(delta, ctx.shape), None
-
-    @staticmethod
-    def delta_input(delta: Tensor, shape: torch.Size) -> Tensor:
-        return sum_to(delta, shape)
-
-    @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         return tangents[0].expand(output.shape)

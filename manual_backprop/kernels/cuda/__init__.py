@@ -116,7 +116,7 @@ def switch(name: str, formula: Function, elsewhere: Function) -> Function:
     return rounds_once(run) if widening else run
 
 
-WIDENING: dict[str, Function] = dict.fromkeys(("delta_input", "delta_input_tanh", "delta_input_in_place"), in_opmath)
+WIDENING: dict[str, Function] = dict.fromkeys(("delta_input", "delta_input_in_place"), in_opmath)
 WIDENING.update(derivatives=widened, invrms=widened)
 """How a formula takes 16 bits, by its name; its kernel reads them as they are, and its rule need not widen them."""
 
