@@ -307,3 +307,34 @@ def test_smoothing_over_no_classes_is_the_twin_s(soft: bool, reduction: str) -> 
         results.append([loss.detach(), *torch.autograd.grad(loss.sum(), x)])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+def complex_leaf(seed: int) -> Tensor:
+    return torch.complex(*(leaf(3, seed=seed + i).detach() for i in range(2))).requires_grad_()
+
+
+TWICE: list[tuple[str, Tensor, Tensor, dict[str, Any]]] = [
+    ("l1_loss", complex_leaf(0), complex_leaf(2), {}),
+    ("cross_entropy", leaf(3, 4), torch.tensor([0, 3, 1]), {"label_smoothing": 0.1}),
+    ("cross_entropy", leaf(3, 4), leaf(3, 4, low=0.1, seed=1), {"label_smoothing": 0.1}),
+    ("kl_div", leaf(3, 4), leaf(3, 4, seed=1), {"log_target": True, "reduction": "sum"}),
+]
+
+
+@pytest.mark.parametrize(("name", "input", "target", "options"), TWICE)
+def test_second_derivatives_under_torch_func(name: str, input: Tensor, target: Tensor, options: dict) -> None:
+    """What a loss keeps has a delta of its own there."""
+    given = input.detach(), target.detach()
+    places = (0, 1) if target.requires_grad else (0,)
+
+    def twice(functional: Any) -> Any:
+        def loss(x: Tensor, y: Tensor) -> Tensor:
+            return getattr(functional, name)(x, y, **options)
+
+        def curved(x: Tensor, y: Tensor) -> Tensor:
+            gradients = torch.func.grad(loss, argnums=places)(x, y)
+            return sum((g.square() * (1 + 2j)).real.sum() for g in gradients)  # type: ignore[return-value]
+
+        return torch.func.grad(curved, argnums=places)(*given)
+
+    torch.testing.assert_close(twice(mb.functional), twice(F))

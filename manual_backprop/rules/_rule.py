@@ -256,15 +256,15 @@ def plain(rule: type[Rule]) -> type[Rule]:
     """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
     at every call, which costs more than many a forward."""
 
-    overwritten, inner = rule.overwrites is not None, rule.inner
+    overwritten = rule.overwrites is not None
 
     def forward(ctx: Any, *args: Any) -> Any:
         output = owned(rule.forward(*args), args)
         _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
         economize(ctx, args, output)
-        if inner is not None:
-            on_the_way(ctx, output[1], *inner(args))
+        if rule.inner is not None:
+            on_the_way(ctx, output[1], *rule.inner(args))
         return output
 
     def cheap_forward(ctx: Any, *args: Any) -> Any:
@@ -277,8 +277,8 @@ def plain(rule: type[Rule]) -> type[Rule]:
         if type(value) is Tensor and value.numel() >= _saving.LARGE and (again := rule.again(args, output)) is not None:
             offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
         economize(ctx, args, output, offer)
-        if inner is not None:
-            on_the_way(ctx, output[1], *inner(args))
+        if rule.inner is not None:
+            on_the_way(ctx, output[1], *rule.inner(args))
         return output
 
     variant = _variant(
