@@ -166,3 +166,14 @@ def test_a_number_may_stand_in_place_of_a_tensor() -> None:
         ours = torch.autograd.grad(call(Times, a, b).square().sum(), leaves)
         theirs = torch.autograd.grad((a * b).square().sum(), leaves)
         torch.testing.assert_close(ours, theirs)
+
+
+def test_a_tangent_moves_by_the_derivative_where_a_delta_is_multiplied_by_its_conjugate() -> None:
+    x, t = torch.randn(2, 3, dtype=torch.complex128)
+    factor = torch.tensor(2.0 - 1.0j, dtype=torch.complex128)
+    for name in ("mul", "div"):
+        function = getattr(mb.functional, name)
+        moved = torch.func.jvp(lambda x: function(x, factor), (x,), (t,))[1]  # noqa: B023
+        torch.testing.assert_close(moved, getattr(torch, name)(t, factor))
+    moved = torch.func.jvp(lambda x: mb.functional.add(x, x, alpha=1j), (x,), (t,))[1]
+    torch.testing.assert_close(moved, t + 1j * t)
