@@ -59,7 +59,7 @@ def test_backwards_in_bfloat16_round_once(shape: tuple[int, int], monkeypatch: p
     _, mean, invstd = torch.native_group_norm(images.float(), None, None, shape[0], 4, shape[1], 2, 1e-5)
     weight, size = torch.randn(4), term(delta.float(), invstd, None) * (4 * shape[0] * shape[1]) ** 0.5
     once(GroupNorm.derivatives, images.flip(0), images, weight, mean, invstd, every, scale=size)
-    assert len(names) == 12
+    assert len(names) == 15  # RMSNorm computes its statistic by a kernel, too
     assert all(name.endswith("_bfloat16") for name in names)
 
 

@@ -244,3 +244,14 @@ def test_the_tangent_of_an_elementwise_rule_has_facts_and_shared_terms_too() -> 
     x, t = torch.randn(2, 5).bfloat16()
     _, moved = torch.func.jvp(lambda x: call(Scaled16, x, 0.3)[0], (x,), (t,))
     assert torch.equal(moved, t * torch.tensor(0.3).bfloat16())
+
+
+def test_a_tangent_moves_by_the_derivative_where_a_delta_is_multiplied_by_its_conjugate() -> None:
+    x, t = torch.randn(2, 3, dtype=torch.complex128)
+    factor = torch.tensor(2.0 - 1.0j, dtype=torch.complex128)
+    for name in ("mul", "div"):
+        function = getattr(mb.functional, name)
+        moved = torch.func.jvp(lambda x: function(x, factor), (x,), (t,))[1]  # noqa: B023
+        torch.testing.assert_close(moved, getattr(torch, name)(t, factor))
+    moved = torch.func.jvp(lambda x: mb.functional.add(x, x, alpha=1j), (x,), (t,))[1]
+    torch.testing.assert_close(moved, t + 1j * t)

@@ -65,6 +65,7 @@ CASES = [
     function("mean", (normal(3, 4),)),
     function("mean", (normal(3, 4, 2),), dim=(2, 0)),
     function("mean", (normal(3, 4, 2),), dim=-1, keepdim=True),
+    function("mean", (normal(3, 1),), dim=1),
     function("sum", (normal(3, 4),), dtype=torch.float64),
     function("mean", (normal(3, 4),), dtype=torch.float64),
 ]
