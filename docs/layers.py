@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import manual_backprop as mb
-from manual_backprop.rules._rule import paragraphs
+from manual_backprop.engine.rule import paragraphs
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- layers: written by make docs -->\n", "<!-- end of layers -->\n"

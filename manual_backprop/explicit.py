@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
-from .rules._checkpoint import again_within, running
+from .memory.checkpoint import again_within, running
 
 Function = Callable[..., Any]
 

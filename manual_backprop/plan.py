@@ -16,7 +16,7 @@ from ._observe import text_table
 from ._options import add_model, build_model, running, sizes_of
 from .errors import BadInput, unknown
 from .functional import cross_entropy, reshape
-from .rules._saving import MODES
+from .memory.saving import MODES
 from .saving import saved_bytes, saving, size
 
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}

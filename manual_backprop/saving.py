@@ -16,7 +16,7 @@ from torch import Tensor
 from ._files import write_atomically
 from ._observe import Watch, leaves, tensors, text_table, unchanged, watch_saved
 from .convert import as_twin, twin_function
-from .rules._saving import saving as saving
+from .memory.saving import saving as saving
 
 LOSS, PARAMETERS, INPUTS = "(loss)", "(parameters)", "(inputs)"
 

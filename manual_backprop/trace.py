@@ -20,9 +20,9 @@ from ._files import write_atomically
 from ._observe import Call, is_view, name_of, rule_of, text_table
 from ._options import CLASSES, add_model, build_model, random_batch, running
 from .convert import as_twin, twin_function
+from .engine.rule import paragraphs
 from .explicit import explicit
 from .rules import Rule
-from .rules._rule import paragraphs
 
 WEIGHTED_INPUT = ("linear", "convolution")
 ACTIVATION = ("rectifiers", "exponential", "piecewise", "smooth", "gated", "softmax")

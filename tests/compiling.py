@@ -48,7 +48,7 @@ import logging, sys, torch
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 from manual_backprop import rules
 from manual_backprop.kernels import pointwise
-from manual_backprop.rules._rule import KERNELS
+from manual_backprop.engine.rule import KERNELS
 formula, output, delta = rules.Tanh.delta_input, torch.linspace(-0.9, 0.9, 7), torch.ones(7)
 torch.testing.assert_close(KERNELS[formula](delta, output), formula(delta, output))
 print(pointwise.compiled(formula, torch.float32) is not None)

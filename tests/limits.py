@@ -3,7 +3,7 @@
 import pytest
 
 from manual_backprop.engine import node
-from manual_backprop.rules import _saving
+from manual_backprop.memory import saving as _saving
 
 
 def large(monkeypatch: pytest.MonkeyPatch, elements: int) -> None:

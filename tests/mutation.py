@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from manual_backprop.engine.rule import _guarded
 from manual_backprop.rules import RULES, Rule
-from manual_backprop.rules._rule import _guarded
 
 OPERATORS: dict[type, type] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARISONS: dict[type, type] = {

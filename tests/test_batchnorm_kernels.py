@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import batchnorm, native
+from manual_backprop.memory.recompute import FUSED
 from manual_backprop.rules import BatchNorm, ReLU
-from manual_backprop.rules._recompute import FUSED
-from manual_backprop.rules._rule import KERNELS
 
 from .test_native import calls
 

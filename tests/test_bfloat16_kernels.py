@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import rows
 from manual_backprop.rules import (
     CrossEntropyLoss,
@@ -20,7 +21,6 @@ from manual_backprop.rules import (
     Softmax,
     Softmin,
 )
-from manual_backprop.rules._rule import KERNELS
 
 from .test_native import calls
 from .test_row_kernels import EPS, ROUNDINGS, double, term

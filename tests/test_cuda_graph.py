@@ -83,10 +83,6 @@ def run_backward(outputs: list[Tensor]) -> int:
         given = deltas.pop(node, {})
         count = len(node._input_metadata)
         run = node.apply if hasattr(node, "needs_input_grad") else node
-        if hasattr(node, "needs_input_grad"):  # of a rule, which may expect zeros
-            for i, made in enumerate(node._input_metadata):
-                if i not in given:
-                    given[i] = torch.zeros(made.shape, dtype=made.dtype, device=made.device)
         results = run(*[given.get(i) for i in range(count)])
         results = results if isinstance(results, tuple) else (results,)
         if hasattr(node, "needs_input_grad"):  # of a rule: one for each argument, tensor or not

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import c
 from manual_backprop.rules import AlphaDropout, Dropout
-from manual_backprop.rules._rule import KERNELS
 
 WORDS = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}
 RULES = pytest.mark.parametrize("rule", [Dropout, AlphaDropout])

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.accuracy import LAYERS, exact, ulps
 from manual_backprop import rules
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import c, pointwise, printer
-from manual_backprop.rules._rule import KERNELS
 
 TRUTH: dict[str, Callable[[Any], Any]] = {
     "abs": abs, "sqrt": mp.sqrt, "exp": mp.exp, "expm1": mp.expm1, "log": mp.log, "log1p": mp.log1p, "tanh": mp.tanh,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from manual_backprop.engine.rule import KERNELS, in_opmath
 from manual_backprop.kernels import losses, pointwise
 from manual_backprop.rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
-from manual_backprop.rules._rule import KERNELS, in_opmath
 
 CASES: list[tuple[Callable[..., Tensor], tuple]] = [
     (MSELoss.delta_input, ()),

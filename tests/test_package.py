@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import paragraphs
 from manual_backprop.rules import RULES
-from manual_backprop.rules._rule import paragraphs
 from manual_backprop.testing.cases import CASES
 
 # ours alone before torch 2.13; tests/test_linear_cross_entropy.py has more

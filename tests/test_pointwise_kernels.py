@@ -14,8 +14,8 @@ from torch import Tensor
 
 import manual_backprop as mb
 from manual_backprop import rules
+from manual_backprop.engine.rule import KERNELS, in_opmath
 from manual_backprop.kernels import c, memory, native, pointwise, printer
-from manual_backprop.rules._rule import KERNELS, in_opmath
 
 FORMULAS = [*pointwise.FORWARD, *pointwise.HUGE, *pointwise.BACKWARD, rules.LogSigmoid.output,
             rules.LogSigmoid.delta_input, rules.RReLU.delta_input]  # fmt: skip

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from manual_backprop.cli import COMMANDS, run
+from manual_backprop.engine.rule import choose
 from manual_backprop.functional import call
 from manual_backprop.rules import Rule
-from manual_backprop.rules._rule import choose
 from manual_backprop.testing import check, normal
 from manual_backprop.testing.cases._make import layer
 

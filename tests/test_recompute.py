@@ -18,7 +18,7 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop._observe import graph
-from manual_backprop.rules import _recompute
+from manual_backprop.memory import recompute as _recompute
 
 ROWS, WIDTH = 160, 128  # 20,480 elements: large enough for kernels and recomputation
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import bias_activation, native, rows
 from manual_backprop.rules import AddLayerNorm, AddRMSNorm, BiasActivation, RMSNorm
-from manual_backprop.rules._rule import KERNELS
 from manual_backprop.rules.bias_activation import ACTIVATIONS
 
 from .test_native import calls

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import rows
 from manual_backprop.rules import (
     CrossEntropyLoss,
@@ -23,7 +24,6 @@ from manual_backprop.rules import (
     Softmax,
     Softmin,
 )  # fmt: skip
-from manual_backprop.rules._rule import KERNELS
 
 from .test_native import calls
 

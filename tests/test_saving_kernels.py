@@ -9,8 +9,8 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop import nn
+from manual_backprop.engine import rule as _rule
 from manual_backprop.kernels import batchnorm, native, pointwise, pools, rows, softmax
-from manual_backprop.rules import _rule
 from tests.limits import large
 
 from .test_saving_modes import NETS, gradients, made, same

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
-from manual_backprop.rules import _recompute, _saving
+from manual_backprop.memory import recompute as _recompute
+from manual_backprop.memory import saving as _saving
 from tests.limits import large
 
 N, I, V = 16, 4, 80  # noqa: E741

@@ -20,7 +20,10 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop._observe import graph
-from manual_backprop.rules import _codes, _recompute, _rule, _saving
+from manual_backprop.engine import rule as _rule
+from manual_backprop.memory import codes as _codes
+from manual_backprop.memory import recompute as _recompute
+from manual_backprop.memory import saving as _saving
 from tests.limits import large
 
 

@@ -14,8 +14,9 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop import rules
+from manual_backprop.engine import rule as _rule
 from manual_backprop.kernels import batchnorm
-from manual_backprop.rules import _recompute, _rule
+from manual_backprop.memory import recompute as _recompute
 
 N = 256
 

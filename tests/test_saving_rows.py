@@ -96,7 +96,7 @@ def test_the_count_sees_what_a_wrong_rule_keeps(monkeypatch: pytest.MonkeyPatch)
         ctx.save_for_backward(inputs[0], inputs[1])  # type: ignore[attr-defined]
 
     monkeypatch.setattr(mb.rules.Linear, "setup_context", staticmethod(keep_all))
-    from manual_backprop.rules import _rule
+    from manual_backprop.engine import rule as _rule
 
     _rule.plain.cache_clear()
     try:

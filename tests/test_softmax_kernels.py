@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import native, softmax
 from manual_backprop.rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
-from manual_backprop.rules._rule import KERNELS
 
 from .test_native import calls
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from manual_backprop.engine.rule import KERNELS, widen
 from manual_backprop.kernels import batchnorm, memory, native, rows, softmax
 from manual_backprop.rules import (
     AddLayerNorm,
@@ -21,7 +22,6 @@ from manual_backprop.rules import (
     RMSNorm,
     Softmax,
 )
-from manual_backprop.rules._rule import KERNELS, widen
 
 SHAPES = [(6, 128), (5, 64), (3, 65), (7, 640)]
 DTYPES = pytest.mark.parametrize("dtype", rows.REAL)

@@ -15,8 +15,8 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop import rules
+from manual_backprop.engine import rule as _rule
 from manual_backprop.kernels import cuda
-from manual_backprop.rules import _rule
 
 TESTS = Path(__file__).parent
 WITH_TRITON = pytest.mark.skipif(

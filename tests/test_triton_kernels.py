@@ -20,9 +20,9 @@ from torch import Tensor
 
 import manual_backprop as mb
 from manual_backprop import rules
+from manual_backprop.engine import rule as _rule
 from manual_backprop.functional import attention
 from manual_backprop.kernels import cuda, printer
-from manual_backprop.rules import _rule
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"

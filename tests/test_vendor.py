@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop as mb
+from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import layout, vendor
 from manual_backprop.rules import AdaptiveAvgPool, AvgPool, Conv, ConvTranspose, MaxPool
-from manual_backprop.rules._rule import KERNELS
 
 # float64, the same sums in another order: a few roundings of 1e-16 each
 RTOL = 1e-12

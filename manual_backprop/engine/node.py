@@ -88,10 +88,10 @@ def _build() -> None:
         )  # fmt: skip
     if found is None:
         return
-    from ..rules import _saving
+    from ..memory import saving
 
     found.set_up(_learn, _derive, torch.nn.Parameter)
-    found.limits(_saving.LARGE, CALLS_IN_PYTHON)
+    found.limits(saving.threshold(), CALLS_IN_PYTHON)
     found.enable(enabled)
     module, call = found, found.call
 
@@ -142,7 +142,7 @@ class Context:
 def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
     """Run a rule's forward, while it is recorded: (output, whether each output has a derivative, what is saved,
     attributes of the ctx, the node's name)."""
-    from ..rules._rule import owned
+    from .rule import owned
 
     ctx = Context()
     ctx.needs_input_grad = needs
@@ -234,6 +234,12 @@ def forget() -> None:
     """A formula or a kernel is another one now: programs recorded before are not used again."""
     if module is not None:
         module.forget()
+
+
+def large(elements: int) -> None:
+    """From how many elements recomputation takes over, in Python."""
+    if module is not None:
+        module.limits(elements, -1)
 
 
 def limits(large: int, calls: int = CALLS_IN_PYTHON) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..engine import node
-from ..rules._forward_mode import forward_mode
-from ..rules._rule import Rule, in_place, owned, plain
+from ..engine.forward_mode import forward_mode
+from ..engine.rule import Rule, in_place, owned, plain
 from ..rules.copying import Copy, Write
 from ..rules.shape import Expand
 from ._autocast import cast_arguments

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..rules._rule import Rule, paragraphs
+from ..engine.rule import Rule, paragraphs
 
 EXPLAINED = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import rules
-from ..rules._rule import Rule
+from ..engine.rule import Rule
 from ._call import call, call_in_place, refuse_leaf
 from ._errors import check_tensors
 

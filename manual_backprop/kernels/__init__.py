@@ -1,4 +1,4 @@
-"""Faster functions for the formulas: same arguments, same result, chosen by `choose()` in rules/_rule.py."""
+"""Faster functions for the formulas: same arguments, same result, chosen by `choose()` in engine/rule.py."""
 
 from . import (
     attention,

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS, widen
 from ..rules import ScaledDotProductAttention
-from ..rules._rule import KERNELS, widen
 from ..rules.attention import Wanted, above_diagonal
 from . import native
 from .native import REAL

@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS, choose, rounds_once, widen
+from ..memory.recompute import FUSED
 from ..rules import BatchNorm, ReLU
-from ..rules._recompute import FUSED
-from ..rules._rule import KERNELS, choose, rounds_once, widen
 from . import memory, native
 from .native import REAL
 

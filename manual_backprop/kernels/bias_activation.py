@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, get_num_threads
 
+from ..engine.rule import KERNELS, rounds_once, widened
 from ..rules import BiasActivation
-from ..rules._rule import KERNELS, rounds_once, widened
 from ..rules.bias_activation import ACTIVATIONS
 from . import c, native
 from .memory import empty_like

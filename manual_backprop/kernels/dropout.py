@@ -10,8 +10,8 @@ import functools
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS
 from ..rules import AlphaDropout, Dropout
-from ..rules._rule import KERNELS
 from ..rules.dropout import alpha_scale
 from . import c, native
 from .pointwise import kernel

@@ -10,8 +10,8 @@ import math
 
 from torch import Tensor
 
+from ..engine.rule import KERNELS
 from ..rules import AdaptiveAvgPool, AvgPool, MaxPool
-from ..rules._rule import KERNELS
 
 Axes = tuple[int, ...]
 

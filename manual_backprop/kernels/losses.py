@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ..engine import node
+from ..engine.rule import KERNELS, in_opmath, rounds_once
 from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
-from ..rules._rule import KERNELS, in_opmath, rounds_once
 from ..rules.loss import per_loss
 from . import native
 from .pointwise import kernel

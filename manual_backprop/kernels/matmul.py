@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..engine import compiler
+from ..engine.rule import KERNELS
 from ..rules import Linear
-from ..rules._rule import KERNELS
 from . import native
 
 WORTHWHILE = 2**26

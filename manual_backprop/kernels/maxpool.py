@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS, in_opmath, rounds_once
 from ..rules import MaxPool
-from ..rules._rule import KERNELS, in_opmath, rounds_once
 from . import layout, memory, native
 from .native import REAL
 

@@ -21,7 +21,7 @@ from torch.autograd.graph import increment_version
 
 from .. import rules
 from ..engine import compiler, node
-from ..rules._rule import KERNELS, in_opmath, rounds_once
+from ..engine.rule import KERNELS, in_opmath, rounds_once
 from . import c, memory, native, printer
 
 WORTHWHILE = 2**14

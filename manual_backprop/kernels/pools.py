@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS
 from ..rules import AdaptiveAvgPool, AvgPool
-from ..rules._rule import KERNELS
 from . import layout, native
 from .memory import on_huge_pages
 from .native import REAL

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS, rounds_once, widen, widened
 from ..rules import AddLayerNorm, AddRMSNorm
-from ..rules._rule import KERNELS, rounds_once, widen, widened
 from . import native, rows
 from .memory import empty_like
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS, rounds_once, widen, widened
 from ..rules import GroupNorm, LayerNorm, PReLU, RMSNorm
-from ..rules._rule import KERNELS, rounds_once, widen, widened
 from . import native
 from .memory import around, empty_like
 from .native import REAL

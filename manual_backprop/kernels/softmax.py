@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS, in_opmath, rounds_once
 from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
-from ..rules._rule import KERNELS, in_opmath, rounds_once
 from . import native
 from .memory import empty_like
 from .native import REAL

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.rule import KERNELS
 from ..rules import Conv, ConvTranspose
-from ..rules._rule import KERNELS
 from .memory import LAST
 
 Axes = tuple[int, ...]

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.modules import module as hooks
 
 from .. import functional as F
+from ..engine.rule import LOW
 from ..explicit import TABLE, explicit
-from ..rules._rule import LOW
 from ..rules.bias_activation import ACTIVATIONS
 from .linear import Linear
 from .normalization import LayerNorm, RMSNorm

@@ -1,6 +1,6 @@
 """The mathematics: one class per operation, one file per family."""
 
-from ._rule import RULES, Rule, backend
+from ..engine.rule import RULES, Rule, backend
 from .arithmetic import Add, Div, Matmul, Mul, Sub
 from .attention import ScaledDotProductAttention
 from .batchnorm import BatchNorm, BatchNormEval

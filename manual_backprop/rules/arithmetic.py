@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import LOWER, Rule, flat, sum_to, total
+from ..engine.rule import LOWER, Rule, flat, sum_to, total
 
 
 def conj(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose, widen
+from ..engine.rule import Rule, choose, widen
 from .normalization import affine_tangent, over_positions, spread, standardized
 
 

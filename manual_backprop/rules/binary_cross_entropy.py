@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule
+from ..engine.rule import Rule
 from .loss import FLOAT32, per_loss
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._rule import LOWER, Rule, total
+from ..engine.rule import LOWER, Rule, total
 
 Axes = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule
+from ..engine.rule import Rule
 
 
 class Copy(Rule):

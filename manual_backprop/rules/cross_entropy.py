@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose
+from ..engine.rule import Rule, choose
 from .loss import FLOAT32
 from .softmax import LogSoftmax
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose
+from ..engine.rule import Rule, choose
 
 SATURATION = 1.7580993408473766
 """lambda alpha of SELU: minus the value that SELU tends to at the far left."""

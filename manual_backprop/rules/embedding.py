@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ._rule import Rule
+from ..engine.rule import Rule
 
 
 class Embedding(Rule):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, sum_to, total
+from ..engine.rule import LOWER, Rule, choose, sum_to, total
 from .attention import ScaledDotProductAttention
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, flat, total
+from ..engine.rule import LOWER, Rule, choose, flat, total
 
 WIDER = 16
 """From this ratio of output to input size on, the output counts as the logits of a large vocabulary."""

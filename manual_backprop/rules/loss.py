@@ -12,7 +12,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, reduced, total
+from ..engine.rule import Rule, reduced, total
 from .arithmetic import Sub
 
 FLOAT32 = {"cpu": "float32", "cuda": "float32"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule
+from ..engine.rule import Rule
 
 
 class Pad(Rule):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._rule import LOW, Rule, choose, in_opmath
+from ..engine.rule import LOW, Rule, choose, in_opmath
 
 
 class Hardtanh(Rule):

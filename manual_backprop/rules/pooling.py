@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose
+from ..engine.rule import Rule, choose
 
 Axes = tuple[int, ...]
 

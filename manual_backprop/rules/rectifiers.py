@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import LOWER, Rule, choose, in_opmath, sum_to, total
+from ..engine.rule import LOWER, Rule, choose, in_opmath, sum_to, total
 
 
 class ReLU(Rule):

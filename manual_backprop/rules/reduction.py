@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose, like
+from ..engine.rule import Rule, choose, like
 
 Dim = int | tuple[int, ...] | list[int] | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._rule import Rule, sum_to
+from ..engine.rule import Rule, sum_to
 
 
 class Expand(Rule):

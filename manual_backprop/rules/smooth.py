@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._rule import Rule, choose, in_opmath
+from ..engine.rule import Rule, choose, in_opmath
 
 FLOAT32 = {"cuda": "float32"}
 

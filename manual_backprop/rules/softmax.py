@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._rule import Rule, choose
+from ..engine.rule import Rule, choose
 
 FLOAT32 = {"cuda": "float32"}
 

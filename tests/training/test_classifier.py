@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
-from manual_backprop.rules import _saving
+from manual_backprop.memory import saving as _saving
 from manual_backprop.training.classifier import Classifier, Metrics
 from manual_backprop.training.data import DataModule
 from tests.limits import large

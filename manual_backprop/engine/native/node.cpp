@@ -4,6 +4,7 @@ A call is looked up by its key. The first calls run in Python; then one is recor
 program runs (program.h). The backward does likewise. What cannot be recorded stays in Python. Where the backward is
 itself differentiated, it is always Python's formulas that run.
 */
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
@@ -54,10 +55,11 @@ struct Entry {
   std::string problem;
   Program program;       // outputs, then what is saved
   int outputs = 0;
+  int64_t largest = 0;   // elements of what it returns and saves
   bool tuple = false, materialize = false;  // whether the rule wants zeros for deltas that are not defined
   std::vector<bool> differentiable;
   std::vector<Saved> saved;
-  std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (rules/_inner.py)
+  std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (engine/inner.py)
   std::vector<int> inner_arguments;
   PyObject *rule = nullptr, *attributes = nullptr, *needs = nullptr;
   unsigned version = 0;
@@ -258,6 +260,8 @@ void forgotten(Rule& known) {
 /* Run in Python and record. None of Python for what it has given up; a new reference else. */
 PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded) {
   Recorder recorder;
+  auto generator = at::detail::getDefaultCPUGenerator();
+  const auto drawn = generator.get_state();
   recorder.begin(arguments);
   THPObjectPtr found(PyObject_CallFunction(learn, "OOO", rule, args, entry->needs));
   if (!found) throw python_error();
@@ -308,7 +312,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   }
   for (size_t k = 0; k < outputs.size(); k++) {
     if (!outputs[k].defined()) continue;
-    if (outputs[k].numel() >= large) recorder.give_up("large");
+    entry->largest = std::max(entry->largest, outputs[k].numel());
     for (const auto& argument : arguments)
       if ((int)k < entry->outputs && argument.defined() && outputs[k].is_alias_of(argument)) recorder.give_up("an alias");
     if ((int)k < entry->outputs && (outputs[k].grad_fn() || outputs[k].is_view())) recorder.give_up("a view");
@@ -316,7 +320,10 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->problem = recorder.problem;
   entry->state = recorder.problem.empty() ? READY : GIVEN_UP;
   entry->program = std::move(recorder.program);
-  // what Python has returned stands for itself: this call's output, of which the next ones' are made alike
+  if (entry->largest >= large) {  // for a node in Python, which need not keep it; the same numbers are drawn again
+    generator.set_state(drawn);
+    Py_RETURN_NOTIMPLEMENTED;
+  }
   return attached(entry, arguments, outputs, recorded);
 }
 
@@ -381,7 +388,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     entry->key = std::move(key);
     known.emplace(entry->key.hash, std::move(made));
   }
-  if (entry->state == GIVEN_UP) Py_RETURN_NOTIMPLEMENTED;
+  if (entry->state == GIVEN_UP || entry->largest >= large) Py_RETURN_NOTIMPLEMENTED;
   if (entry->state == NEW) {
     if (++entry->seen <= calls_in_python) Py_RETURN_NOTIMPLEMENTED;
     return learned(entry, rule, args, arguments, recorded);
@@ -423,7 +430,9 @@ PyObject* set_up(PyObject*, PyObject* args) {
 }
 
 PyObject* limits(PyObject*, PyObject* args) {
-  if (!PyArg_ParseTuple(args, "Li", &large, &calls_in_python)) return nullptr;
+  int calls;
+  if (!PyArg_ParseTuple(args, "Li", &large, &calls)) return nullptr;
+  if (calls >= 0) calls_in_python = calls;
   Py_RETURN_NONE;
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ... import rules
-from ...rules._rule import KERNELS, in_opmath, rounds_once, widened
+from ...engine.rule import KERNELS, in_opmath, rounds_once, widened
 from ..pointwise import BACKWARD
 
 Function = Callable[..., Any]

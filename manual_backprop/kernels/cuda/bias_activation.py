@@ -9,8 +9,8 @@ import torch
 import triton
 from torch import Tensor
 
+from ...engine.rule import widened
 from ...rules import BiasActivation
-from ...rules._rule import widened
 from .. import printer
 from ..bias_activation import ATEN, backward_formula, forward_formula
 from .launch import block, dense, launch, parallel, takes

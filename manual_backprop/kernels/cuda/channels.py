@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...engine.rule import widened
 from ...rules import BatchNorm, BatchNormEval, GroupNorm
-from ...rules._rule import widened
 from ..memory import laid_as
 from .launch import block, channels_last, dense, launch, parallel, takes
 

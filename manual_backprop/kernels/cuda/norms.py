@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...engine.rule import widened
 from ...rules import LayerNorm, RMSNorm
-from ...rules._rule import widened
 from .launch import block, dense, launch, parallel, takes
 
 WIDEST = 2**14

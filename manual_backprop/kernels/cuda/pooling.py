@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...engine.rule import in_opmath
 from ...rules import AvgPool, MaxPool
-from ...rules._rule import in_opmath
 from .. import layout
 from ..memory import laid_as
 from .launch import channels_last, launch, takes

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...engine.rule import widened
 from ...rules import AddLayerNorm, AddRMSNorm, RMSNorm
-from ...rules._rule import widened
 from .launch import block, dense, launch, takes
 from .norms import WIDEST, derivatives
 

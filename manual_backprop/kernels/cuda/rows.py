@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...engine.rule import in_opmath
 from ...rules import CrossEntropyLoss, LinearCrossEntropyLoss, LogSoftmax, Softmax, Softmin
-from ...rules._rule import in_opmath
 from ...rules.cross_entropy import counted, per_row
 from .launch import block, dense, launch, takes
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from ...rules import _rule
+from ...engine import rule as _rule
 from ..compare import error, in_double, same
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, gradients
 

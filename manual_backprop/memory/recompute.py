@@ -244,7 +244,7 @@ class Saving:
         if self.nothing is not None:
             return self.nothing
         if self.recipe is None and self.plan is None:
-            return super().saved_tensors
+            return super().saved_tensors  # type: ignore[misc]
         task = torch._C._current_graph_task_id()
         later = self._asked_later(task)
         saved = self.shared(task) if later else self._unpack(task)
@@ -275,7 +275,7 @@ class Saving:
         if self.unpacked is not None and self.unpacked[0] == task:
             return self.unpacked[1]
         self.unpacked = None
-        kept = list(super().saved_tensors)
+        kept = list(super().saved_tensors)  # type: ignore[misc]
         if self.plan is None:
             return kept
         found: list[Any] = []

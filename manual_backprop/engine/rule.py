@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..engine import node
-from ..engine.derive import derive
-from . import _saving
-from ._inner import on_the_way
-from ._overrides import refuse_dead_overrides
-from ._recompute import Saving, ask_for
-from ._saving import Offer, economize
+from ..memory import saving
+from ..memory.recompute import Saving, ask_for
+from ..memory.saving import Offer, economize
+from . import node
+from .derive import derive
+from .inner import on_the_way
+from .overrides import refuse_dead_overrides
+
+RULES_PACKAGE = "manual_backprop.rules."
 
 RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
@@ -132,7 +134,7 @@ class Rule(torch.autograd.Function):
             OVER[cls.forward] = cls.forward_  # type: ignore[attr-defined]
         if "backward" in vars(cls):
             cls.backward = staticmethod(_guarded(cls.backward))  # type: ignore[method-assign]
-            if cls.__module__.startswith(f"{__package__}."):
+            if cls.__module__.startswith(RULES_PACKAGE):
                 RULES.setdefault(cls.__name__, cls)
 
     @staticmethod
@@ -274,7 +276,11 @@ def plain(rule: type[Rule]) -> type[Rule]:
         rule.setup_context(ctx, args, output)
         value = output[rule.made_again] if type(output) is tuple else output
         offer = None
-        if type(value) is Tensor and value.numel() >= _saving.LARGE and (again := rule.again(args, output)) is not None:
+        if (
+            type(value) is Tensor
+            and value.numel() >= saving.threshold()
+            and (again := rule.again(args, output)) is not None
+        ):
             offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
         economize(ctx, args, output, offer)
         if rule.inner is not None:

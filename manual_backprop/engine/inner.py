@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ._rule import Rule
+    from .rule import Rule
 
 
 def on_the_way(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:

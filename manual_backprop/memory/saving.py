@@ -14,14 +14,18 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ._checkpoint import as_before
-from ._codes import Code
-from ._recompute import OWN, Ask, Recipe, Saved, ask_for
+from ..engine import node
+from .checkpoint import as_before
+from .codes import Code
+from .recompute import OWN, Ask, Recipe, Saved, ask_for
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
 LARGE = 2**17
 """Elements from which a tensor is worth recomputing (512 KiB of float32)."""
+
+ROUNDED_FROM = 2**14
+"""Elements from which `mb.saving` rounds a tensor, where it is asked for that."""
 
 SMALL = 16
 """An argument with this many times fewer elements than the output may be copied for its sake (weights, statistics)."""
@@ -43,21 +47,30 @@ def saving(mode: str, *, logits_again: bool = False) -> Any:
     weight: one more product of matrices, for nothing of the size (N, V) between forward and backward.
     Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
     """
-    global _mode, logits
     if mode not in MODES:
         raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
     previous = _mode, logits
-    _mode, logits = mode, logits_again
+    _choose(mode, logits_again)
     return _restore(*previous)
 
 
 @contextmanager
 def _restore(mode: str, again: bool) -> Iterator[None]:
-    global _mode, logits
     try:
         yield
     finally:
-        _mode, logits = mode, again
+        _choose(mode, again)
+
+
+def _choose(mode: str, again: bool) -> None:
+    global _mode, logits
+    _mode, logits = mode, again
+    node.large(threshold())
+
+
+def threshold() -> int:
+    """Elements from which a tensor is not kept as it is, where that can be."""
+    return LARGE if _mode in ("exact", "off") else min(LARGE, ROUNDED_FROM)
 
 
 def several_processes() -> bool:
@@ -151,7 +164,7 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
     for tensor in saved:
         if tensor is not None:
             nothing = False
-            if tensor.numel() >= LARGE:
+            if tensor.numel() >= threshold():
                 break
     else:
         if nothing:
@@ -189,14 +202,14 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
 def _saved_output(result: Any, saved: tuple) -> Recipe | None:
     """The recipe of a rule that saves what it returns: the saved tensor."""
     for index, output in enumerate(result if type(result) is tuple else (result,)):
-        if output is not None and output.numel() >= LARGE and (place := _place(output, saved)) is not None:
+        if output is not None and output.numel() >= threshold() and (place := _place(output, saved)) is not None:
             return Recipe(output, index, output._version, None, [Saved(place)], 0)
     return None
 
 
 def _replaced(tensor: Tensor | None, given: tuple, mode: str) -> Ask | _Encoded | None:
     """What is kept in place of a large tensor; None to keep it."""
-    if tensor is None or tensor.numel() < LARGE or type(tensor) is not Tensor or tensor.is_inference():
+    if tensor is None or tensor.numel() < threshold() or type(tensor) is not Tensor or tensor.is_inference():
         return None
     ask = ask_for(tensor)
     if ask is not None and not (mode == "exact" and ask.node.recipe.function is None):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._rule import Rule, _variant, _without_zeros, owned
+from .rule import Rule, _variant, _without_zeros, owned
 
 
 class _Part:
