@@ -24,27 +24,13 @@ class SquaredReLU(Rule):
     Source: So et al. 2021, "Primer: Searching for Efficient Transformers for Language Modeling".
     """
 
-    @staticmethod
+    elementwise = True
+
     def forward(input: Tensor) -> Tensor:
         return input.clamp(min=0).square()
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        (input,) = ctx.saved_tensors
-        return SquaredReLU.delta_input(delta, input)
-
-    @staticmethod
     def delta_input(delta: Tensor, input: Tensor) -> Tensor:
         return 2 * input.clamp(min=0) * delta
-
-    @staticmethod
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        """Forward mode: a pointwise rule carries a change of the input on as it carries a delta back."""
-        return SquaredReLU.delta_input(tangents[0], inputs[0])
 
 
 class NoFactor(SquaredReLU):
@@ -55,9 +41,7 @@ class NoFactor(SquaredReLU):
     delta_input = max(x, 0) delta      wrong: the factor 2 is missing
     """
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        (input,) = ctx.saved_tensors
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
         return input.clamp(min=0) * delta
 
 
@@ -69,9 +53,7 @@ class Spoiler(SquaredReLU):
     delta_input = 2 max(x, 0) delta    right numbers, but written over the delta, which is not ours to change
     """
 
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        (input,) = ctx.saved_tensors
+    def delta_input(delta: Tensor, input: Tensor) -> Tensor:
         return delta.mul_(2 * input.clamp(min=0))
 
 

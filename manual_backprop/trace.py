@@ -20,7 +20,7 @@ from ._files import write_atomically
 from ._observe import Call, is_view, name_of, rule_of, text_table
 from ._options import CLASSES, add_model, build_model, random_batch, running
 from .convert import as_twin, twin_function
-from .engine.rule import paragraphs
+from .engine.rule import RULES_PACKAGE, paragraphs
 from .explicit import explicit
 from .rules import Rule
 
@@ -174,7 +174,7 @@ def _output_is(seen: Seen) -> str:
     nodes = [node for node in seen.nodes if not is_view(node)]
     rule = rule_of(nodes[-1]) if nodes else None
     package, _, family = rule.__module__.rpartition(".") if rule is not None else ("", "", "")
-    if package != Rule.__module__.rpartition(".")[0]:
+    if f"{package}." != RULES_PACKAGE:
         return ""
     return "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else ""
 

@@ -15,6 +15,9 @@ from typing import Any
 
 import torch
 
+from manual_backprop.engine import node
+from manual_backprop.memory import saving
+
 from .generate import generate
 from .judge import Failure, judge
 from .program import Program
@@ -60,12 +63,21 @@ class Hunt:
         return f"{self.programs} programs, {self.failures} failed, {len(self.found)} of them for different reasons"
 
 
+def small_programs() -> None:
+    """From 16,384 elements on tensors are recomputed, and native nodes record the first call: programs are small, and
+    what they do is done once or twice."""
+    saving.LARGE = 2**14
+    if node.wait():
+        node.limits(2**14, calls=0)
+
+
 def work(
     pipe: Connection, seed: int, compiled: bool, focus: str, seconds: float, only: dict[str, object], ignored: list[str]
 ) -> None:
     """Judge the programs whose numbers come in; shrink those that fail."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
+    small_programs()
     while (number := pipe.recv()) is not None:
         try:
             program = drawn(seed, number, compiled, focus).with_modes(**only)
