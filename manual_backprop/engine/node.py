@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import inspect
 import operator
 import os
 import sysconfig
@@ -90,7 +91,7 @@ def _build() -> None:
         return
     from ..memory import saving
 
-    found.set_up(_learn, _derive, torch.nn.Parameter)
+    found.set_up(_learn, _derive, _servable, torch.nn.Parameter)
     found.limits(saving.threshold(), CALLS_IN_PYTHON)
     found.enable(enabled)
     module, call = found, found.call
@@ -132,11 +133,14 @@ class Context:
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         self.apart = tensors
 
-    def mark_dirty(self, *tensors: Tensor) -> None:
-        module.unrecorded("it writes over its input")
-
     def set_materialize_grads(self, value: bool) -> None:
         self.materialize = value
+
+
+def _servable(rule: Any) -> bool:
+    """Whether the calls of a rule can be recorded: not those that write over an input, which Python cannot do again."""
+    code = getattr(inspect.unwrap(rule.setup_context), "__code__", None)
+    return code is not None and "mark_dirty" not in code.co_names
 
 
 def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -67,9 +68,17 @@ def generate(rng: random.Random, compiled: bool = False, focus: str = "") -> Pro
     whose steps this occurs (as a rule: after so many that do not have it, any)."""
     for _ in range(20 if focus else 1):
         program = draw(rng, compiled, focus)
+        if program.modes.watch == "tensor_hooks" and writes(program):  # on which of two views a hook stays is chance
+            program = program.with_modes(watch="module_hooks")
         if any(focus in code for code in (*program.modules, *(step.code for step in program.steps))):
             break
     return program
+
+
+def writes(program: Program) -> bool:
+    """Whether one of its steps writes in place."""
+    codes = (*program.modules, *(step.code for step in program.steps))
+    return any(re.search(r"_\(|inplace=True|\] = |[-+*/]= ", code) for code in codes)
 
 
 def draw(rng: random.Random, compiled: bool, focus: str) -> Program:

@@ -142,11 +142,11 @@ MUTATION = "torch.autograd.graph.allow_mutation_on_saved_tensors()"  # around th
 # What watches: lines before the forward, and behind it.
 WATCH = {
     "anomaly": ("", ""),
-    # whether a hook stays on a view that was written to is chance; torch crashes unless its node is asked for first
+    # the node is asked for first: of a view whose base was written to torch crashes otherwise
     "tensor_hooks": (
         "",
         """for v in y:
-    if v.requires_grad and not (v._is_view() and v._version):
+    if v.requires_grad:
         v.grad_fn, v.register_hook(lambda g: g * 2)""",
     ),
     "module_hooks": (

@@ -31,7 +31,7 @@ namespace mb {
 int calls_in_python = 2;       // before one is recorded
 constexpr size_t MOST = 256;   // keys of one rule
 
-PyObject *learn = nullptr, *derive = nullptr, *parameter = nullptr;  // the functions of Python; nn.Parameter
+PyObject *learn = nullptr, *derive = nullptr, *servable = nullptr, *parameter = nullptr;  // the functions of Python; nn.Parameter
 int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened, in Python
 bool enabled = true;
 
@@ -74,6 +74,7 @@ unsigned version_of(PyObject* rule) { return ((PyTypeObject*)rule)->tp_version_t
 
 struct Rule {
   unsigned version = 0;
+  int served = -1;  // whether its calls can be; not known at first
   std::unordered_multimap<size_t, std::unique_ptr<Entry>> entries;
 };
 
@@ -310,17 +311,20 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
     part->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(inner, 5));
     entry->inner = std::move(part);
   }
+  bool viewed = false;
   for (size_t k = 0; k < outputs.size(); k++) {
     if (!outputs[k].defined()) continue;
     entry->largest = std::max(entry->largest, outputs[k].numel());
     for (const auto& argument : arguments)
-      if ((int)k < entry->outputs && argument.defined() && outputs[k].is_alias_of(argument)) recorder.give_up("an alias");
-    if ((int)k < entry->outputs && (outputs[k].grad_fn() || outputs[k].is_view())) recorder.give_up("a view");
+      viewed |= (int)k < entry->outputs && argument.defined() && outputs[k].is_alias_of(argument);
+    viewed |= (int)k < entry->outputs && (outputs[k].grad_fn() || outputs[k].is_view());
   }
+  if (viewed) recorder.give_up("it returns a view");
   entry->problem = recorder.problem;
   entry->state = recorder.problem.empty() ? READY : GIVEN_UP;
   entry->program = std::move(recorder.program);
-  if (entry->largest >= large) {  // for a node in Python, which need not keep it; the same numbers are drawn again
+  // for a node in Python, which need not keep what is large, and hands on views; the same numbers are drawn again
+  if (entry->largest >= large || viewed) {
     generator.set_state(drawn);
     Py_RETURN_NOTIMPLEMENTED;
   }
@@ -368,6 +372,12 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     all.version = version;
   }
   if (all.version == 0) Py_RETURN_NOTIMPLEMENTED;  // until Python has looked at the class again
+  if (all.served < 0) {
+    THPObjectPtr found(PyObject_CallFunctionObjArgs(servable, rule, nullptr));
+    if (!found) throw python_error();
+    all.served = found.get() == Py_True;
+  }
+  if (!all.served) Py_RETURN_NOTIMPLEMENTED;
   auto& known = all.entries;
   Entry* entry = nullptr;
   auto [first, last] = known.equal_range(key.hash);
@@ -424,8 +434,8 @@ PyObject* rule_of(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry
 PyObject* needs_input_grad(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry->needs); }
 
 PyObject* set_up(PyObject*, PyObject* args) {
-  if (!PyArg_ParseTuple(args, "OOO", &learn, &derive, &parameter)) return nullptr;
-  for (auto* kept : {learn, derive, parameter}) Py_INCREF(kept);
+  if (!PyArg_ParseTuple(args, "OOOO", &learn, &derive, &servable, &parameter)) return nullptr;
+  for (auto* kept : {learn, derive, servable, parameter}) Py_INCREF(kept);
   Py_RETURN_NONE;
 }
 

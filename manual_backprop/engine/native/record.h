@@ -54,8 +54,8 @@ struct Recorder {
 
   void begin(const Tensors& inputs) {
     for (const auto& tensor : inputs) {
-      if (tensor.defined()) added(tensor);
-      else program.count++;
+      if (tensor.defined() && places.emplace(tensor.unsafeGetTensorImpl(), program.count).second) alive.push_back(tensor);
+      program.count++;  // also of a tensor that is given twice
     }
     program.inputs = program.count;
     handle = at::addThreadLocalCallback(
