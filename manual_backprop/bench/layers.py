@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 import manual_backprop as mb
 
+from ..engine import node
 from ..errors import BadInput
 from .rows import MEANS, SIZES, Row
 from .timing import Ratio, duration, now, ratio, spread, turns
@@ -100,6 +101,7 @@ def compare(row: Row, size: str, ours: Callable[[], Seconds], theirs: Callable[[
 def measure(row: Row, size: str, device: str = "cpu", dtype: torch.dtype = torch.float32, rounds: int | None = None,
             budget: float | None = None) -> Measured:  # fmt: skip
     """The row's layer of `mb.nn` against torch.nn's. Raises BadInput where one cannot run in that dtype there."""
+    node.wait()
     try:
         ours, theirs = (step(row, nn, size, device, dtype) for nn in (mb.nn, torch.nn))
         return compare(row, size, ours, theirs, rounds, budget)

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 import manual_backprop as mb
 
 from .._observe import watch_saved
+from ..engine import node
 from ..saving import size
 from .networks import Network
 from .peers import PEERS, limited
@@ -121,6 +122,7 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
 
     Peers run after the others, one by one: their idle threads would take the others' cores.
     """
+    node.wait()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, x, y = network.build().to(device, dtype), network.input().to(device), network.target().to(device)
