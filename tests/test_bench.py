@@ -173,7 +173,7 @@ def test_met_and_missed_are_judged_by_the_number_that_is_shown() -> None:
     assert measured("ReLU", 0.95).met
     assert measured("ReLU", 0.9451).met
     assert not measured("ReLU", 0.944).met
-    assert measured("ReLU", 0.67, "tiny").met
+    assert measured("ReLU", 0.95, "tiny").met
     assert not measured("ReLU", 0.66, "tiny").met
     assert not measured("LayerNorm", 1.19, group="norm").met
     assert measured("ReLU", 2.0).cells() == (

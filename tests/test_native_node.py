@@ -175,20 +175,25 @@ def test_backward_twice() -> None:
         torch.autograd.grad(y, x)
 
 
-def test_what_comes_late_in_threads() -> None:
-    x = torch.randn(16, 8)
-    expected = torch.nn.functional.gelu(x)
+def test_threads_that_meet_the_same_calls() -> None:
+    """One of them records; the others run in Python meanwhile, and programs that run are not replaced."""
     wrong: list[Any] = []
 
-    def work() -> None:
-        for _ in range(50):
-            leaf = x.clone().requires_grad_()
-            y = F.gelu(F.linear(leaf, torch.eye(8)))
-            y.sum().backward()
-            if not torch.equal(y, expected) or leaf.grad is None:
-                wrong.append(y)
+    def work(seed: int) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        for _ in range(60):
+            rows = int(torch.randint(1, 9, (), generator=draw))
+            x, labels = torch.randn(rows, 8, generator=draw), torch.randint(8, (rows,), generator=draw)
+            found = []
+            for library in (torch.nn.functional, F):
+                leaf = x.clone().requires_grad_()
+                y = library.layer_norm(library.gelu(library.linear(leaf, WEIGHT)), (8,))
+                library.cross_entropy(y, labels).backward()
+                found.append(leaf.grad)
+            if not torch.allclose(*found, atol=1e-6):
+                wrong.append(found)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

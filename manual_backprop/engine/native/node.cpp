@@ -17,6 +17,7 @@ itself differentiated, it is always Python's formulas that run.
 #include <torch/csrc/utils/object_ptr.h>
 #include <pybind11/pybind11.h>
 
+#include <atomic>
 #include <mutex>
 #include <unordered_map>
 
@@ -35,12 +36,12 @@ PyObject *learn = nullptr, *derive = nullptr, *servable = nullptr, *parameter = 
 int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened, in Python
 bool enabled = true;
 
-enum State { NEW, READY, GIVEN_UP };
+enum State { NEW, LEARNING, READY, GIVEN_UP };  // LEARNING: one thread records, the others stay in Python
 
 struct Backward {
   Key key;
-  int seen = 0;
-  State state = NEW;
+  std::atomic<int> seen = 0;
+  std::atomic<State> state = NEW;  // READY is set behind the program, which does not change from there on
   Program program;
 };
 
@@ -398,10 +399,16 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     entry->key = std::move(key);
     known.emplace(entry->key.hash, std::move(made));
   }
-  if (entry->state == GIVEN_UP || entry->largest >= large) Py_RETURN_NOTIMPLEMENTED;
+  if (entry->state == GIVEN_UP || entry->state == LEARNING || entry->largest >= large) Py_RETURN_NOTIMPLEMENTED;
   if (entry->state == NEW) {
     if (++entry->seen <= calls_in_python) Py_RETURN_NOTIMPLEMENTED;
-    return learned(entry, rule, args, arguments, recorded);
+    entry->state = LEARNING;
+    try {
+      return learned(entry, rule, args, arguments, recorded);
+    } catch (...) {
+      entry->state = NEW;
+      throw;
+    }
   }
   Tensors outputs;
   bool served;
@@ -463,7 +470,7 @@ PyObject* status(PyObject*, PyObject* rule) {
   THPObjectPtr all(PyList_New(0));
   for (auto& [hash, entry] : rules()[rule].entries) {
     auto said = [](State state, const std::string& problem) {
-      return state == NEW ? "new" : state == READY ? "ready" : problem.c_str();
+      return state == NEW || state == LEARNING ? "new" : state == READY ? "ready" : problem.c_str();
     };
     THPObjectPtr backwards(PyList_New(0));
     for (auto& backward : entry->backwards) {
