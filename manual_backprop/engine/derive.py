@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -367,7 +369,12 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
     rule.source = "\n\n".join("\n".join(lines) for lines in written.values()) + "\n"
     file = f"<{rule.__module__}.{rule.__qualname__}>"
     linecache.cache[file] = (len(rule.source), None, rule.source.splitlines(keepends=True), file)
-    scope = {**helpers, rule.__name__: rule, "__name__": rule.__module__}
+    # a module of its own: torch.compile looks the names up in the module that a function says it is of
+    module = types.ModuleType(f"{rule.__module__}.{rule.__qualname__}")
+    scope = vars(module)
+    scope.update(helpers)
+    scope[rule.__name__] = rule
+    sys.modules[module.__name__] = module
     exec(compile(rule.source, file, "exec"), scope)
     for name in written:
         function = scope[name]
