@@ -109,6 +109,22 @@ def test_numbers_sizes_and_settings_are_told_apart() -> None:
     assert torch.autograd.grad(y.sum(), x)[0].equal(2 * x)
 
 
+def test_zeros_of_either_sign_are_two_numbers() -> None:
+    x = torch.ones(3)
+    assert torch.equal(1 / twice(F.mul, x, 0.0), torch.full((3,), torch.inf))
+    assert torch.equal(1 / F.mul(x, -0.0), torch.full((3,), -torch.inf))
+
+
+def test_a_backward_inside_autocast_keeps_its_dtypes() -> None:
+    """As the forward, which ran outside, has chosen them."""
+    x, w = torch.randn(2, 16, 16, requires_grad=True)
+    expected = twice(lambda: torch.autograd.grad(F.linear(x, w).square().sum(), (x, w)))
+    y = F.linear(x, w).square().sum()
+    with torch.autocast("cpu"):
+        found = torch.autograd.grad(y, (x, w))
+    assert all(map(torch.equal, found, expected))
+
+
 def test_a_formula_that_is_replaced_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(4, requires_grad=True)
     y = twice(F.silu, x)
@@ -248,6 +264,8 @@ def test_what_reads_a_number_stays_in_python() -> None:
     class Branching(Rule):
         """y = x, or 2 x where the sum is negative"""
 
+        pure = True
+
         def forward(input: Tensor) -> Tensor:
             return input * 2 if input.sum() < 0 else input * 1
 
@@ -260,6 +278,48 @@ def test_what_reads_a_number_stays_in_python() -> None:
     assert torch.equal(twice(call, Branching, x), x)
     assert torch.equal(call(Branching, -x), -2 * x)
     assert state(Branching)[0][0] == "a result that is no tensor: aten::is_nonzero"
+
+
+def test_a_rule_of_ones_own_is_recorded_only_where_it_says_that_it_may() -> None:
+    """It may read what changes between calls."""
+    from manual_backprop.functional._call import call
+
+    factor = [2.0]
+
+    class Annealed(Rule):
+        """y = factor x"""
+
+        def forward(input: Tensor) -> Tensor:
+            return input * factor[0]
+
+        def delta_input(delta: Tensor) -> Tensor:
+            return delta * factor[0]
+
+    class Fixed(Annealed):
+        """y = factor x, which stays"""
+
+        pure = True
+
+        def delta_input(delta: Tensor) -> Tensor:
+            return delta * 2.0
+
+    class Inheriting(Fixed):
+        """y = factor x"""
+
+    class Tripled(mb.rules.Linear):
+        """A Linear whose weight learns three times as fast."""
+
+        def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
+            return 3 * mb.rules.Linear.grad_weight(delta, input)
+
+    x = torch.ones(3, requires_grad=True)
+    assert is_native(twice(call, Fixed, x))
+    assert not is_native(twice(call, Inheriting, x))
+    assert not is_native(twice(call, Tripled, x[None], torch.ones(2, 3), None))
+    twice(lambda: call(Annealed, x).sum().backward())
+    factor[0], x.grad = 5.0, None
+    call(Annealed, x).sum().backward()
+    assert torch.equal(x.grad, torch.full((3,), 5.0))
 
 
 def test_the_backend_formula_takes_the_formulas() -> None:
@@ -299,3 +359,20 @@ def test_a_fork_goes_on() -> None:
         y = F.silu(x)
         os._exit(0 if is_native(y) and torch.isfinite(y).all() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_graph_is_not_compiled_again_when_the_node_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch._dynamo.reset()
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    compiled, x = torch.compile(lambda x: F.silu(x), backend=backend, fullgraph=True), torch.randn(3)
+    built = node.call
+    monkeypatch.setattr(node, "call", None)
+    compiled(x)
+    monkeypatch.setattr(node, "call", built)
+    compiled(x)
+    assert len(graphs) == 1

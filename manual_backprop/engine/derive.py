@@ -10,7 +10,7 @@ parameters say what it needs (as in PyTorch's derivatives.yaml):
     <method>                             the value of another function of the rule, by the same reading of its
                                          parameters: a statistic, a term that formulas share, or another gradient
 
-A result that is also a method is a statistic: saved, and computed again by the method where the backward is itself
+A result that is also a method is a statistic: saved, and recomputed by the method where the backward is itself
 differentiated. Or the result has a delta of its own: `<formula>_from_<result>` reads `delta_<result>`, arguments and
 results, and says what that delta adds to the one of the argument.
 
@@ -333,12 +333,8 @@ def tangent(d: Declaration) -> list[str]:
     lines.append(f"    {listed([f't_{a}' if a in d.formulas else '_' for a in d.arguments])} = tangents")
     terms, conj = [], ".conj()" if d.rule.broadcasts and not d.rule.real_only else ""
     lines += [f"    {name} = {d.value(name)}" for name in d.leaves if d._fact(name)]
-    shared = [n for n in d.order if n not in (*d.statistics, *d.formulas.values()) and "delta" not in d.reads[n]]
-    lines += [f"    {name} = {d.name}.{name}({', '.join(d.reads[name])})" for name in shared]
     for argument, formula in d.formulas.items():
-        stand_ins = {"delta": f"t_{argument}{conj}", "reduction": '"none"'}
-        given = ", ".join(stand_ins.get(p, p) for p in d.reads[formula])
-        terms.append(_called("widened" if d.rule.upcast else "", f"{d.name}.{formula}", given))
+        terms.append(_nested(d, formula, {"delta": f"t_{argument}{conj}", "reduction": '"none"'}))
         if len(d.formulas) > 1:
             terms[-1] = f"None if t_{argument} is None else {terms[-1]}"
     moved = terms[0]
@@ -352,6 +348,14 @@ def tangent(d: Declaration) -> list[str]:
     if d.rule.broadcasts or d.rule.upcast:
         moved = f"{moved}.to(output.dtype)"
     return [*lines, f"    return {', '.join([moved, *['None'] * (len(d.results) - 1)])}"]
+
+
+def _nested(d: Declaration, name: str, stand_ins: dict[str, str]) -> str:
+    """A name's value as one expression: a call whose arguments are calls in turn."""
+    if name not in d.reads or name in d.statistics:
+        return stand_ins.get(name, name)
+    arguments = ", ".join(_nested(d, read, stand_ins) for read in d.reads[name])
+    return _called("widened" if d.rule.upcast else "", f"{d.name}.{name}", arguments)
 
 
 def derive(rule: Any, helpers: dict[str, Any]) -> None:
@@ -388,5 +392,5 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
     if "returns_more" not in vars(rule):
         rule.returns_more = len(d.results) > 1
     if "tangent_reads" not in vars(rule) and rule.elementwise:
-        reads = [p for f in d.formulas.values() for p in d.reads[f]]
+        reads = set(d._reading(d.formulas.values()))
         rule.tangent_reads = tuple(i for i, name in enumerate(d.results) if name in reads)

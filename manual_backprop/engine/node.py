@@ -81,7 +81,7 @@ def _build() -> None:
     torch_folder = Path(torch.__file__).parent
     includes = torch_folder / "include", torch_folder / "include/torch/csrc/api/include", sysconfig.get_path("include")
     flags = [f"-isystem{folder}" for folder in includes] + [f"-L{torch_folder / 'lib'}"]
-    flags += ["-ltorch_python", "-ltorch_cpu", "-ltorch", "-lc10", f"-DMB_TORCH={torch.__version__.replace('+', '_')}"]
+    flags += ["-ltorch_python", "-ltorch_cpu", "-ltorch", "-lc10"]
     with cache.alone(NAME):
         found = loaded(
             f"node-{torch.__version__}", [SOURCE / "node.cpp"], sorted(SOURCE.glob("*.h")), "", *flags,
@@ -138,7 +138,12 @@ class Context:
 
 
 def _servable(rule: Any) -> bool:
-    """Whether the calls of a rule can be recorded: not those that write over an input, which Python cannot do again."""
+    """Whether the calls of a rule can be recorded: where it depends on its arguments alone (`Rule.pure`), and does not
+    write over an input, which Python could not do again."""
+    from .rule import RULES_PACKAGE
+
+    if not vars(rule).get("pure", rule.__module__.startswith(RULES_PACKAGE)):
+        return False
     code = getattr(inspect.unwrap(rule.setup_context), "__code__", None)
     return code is not None and "mark_dirty" not in code.co_names
 

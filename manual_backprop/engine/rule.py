@@ -1,8 +1,8 @@
 """What every rule shares: the base class, saving, and the choice between a formula and its kernel.
 
-A rule is a `torch.autograd.Function` in the split style (`forward` + `setup_context` + `backward`, all static methods
-of the class itself, so that torch.compile and torch.func can take it apart). The formulas are further static methods
-(`delta_input`, `grad_weight`, ...) that `backward` calls for what `ctx.needs_input_grad` asks, and nothing more.
+A rule is a class with a `forward` and formulas (`delta_input`, `grad_weight`, ...), plain functions that the base class
+makes static. From them it derives the `setup_context` and `backward` of a `torch.autograd.Function` in the split style
+(derive.py), which torch.compile and torch.func can take apart.
 
 Docstring convention, read by the error messages, the trace and the documentation:
 first paragraph the forward formula, second the shapes, third the backward formulas, last the source.
@@ -71,7 +71,7 @@ class Rule(torch.autograd.Function):
 
     inner: ClassVar[Any] = None
     """Of a rule whose second output is kept for the backward, and seen by no user: a static method that takes the
-    inputs and gives the rule, and its arguments, of which it is the output (_inner.py)."""
+    inputs and gives the rule, and its arguments, of which it is the output (inner.py)."""
 
     made_again: ClassVar[int] = 0
     """Which of several outputs `again` makes."""
@@ -101,6 +101,11 @@ class Rule(torch.autograd.Function):
 
     source: ClassVar[str] = ""
     """What `engine.derive` has written from the formulas."""
+
+    pure: ClassVar[bool]
+    """Whether what it computes depends on its arguments alone, and on nothing else that may change: then its calls may
+    be recorded and run without Python (engine/node.py). True of the rules of this package; for a rule of your own, say
+    so in its class. It is not inherited."""
 
     returns_views: ClassVar[bool] = False
     """Whether what it returns are views of its input, which no user sees; torch then wants views for tangents, too."""
@@ -144,12 +149,12 @@ class Rule(torch.autograd.Function):
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Any) -> Any:
-        """Left to right: the change of the output when each input moves along its tangent (None where it stays)."""
-        raise NotImplementedError("this rule has no forward-mode formula: define a static method tangent()")
+        """Forward mode: the change of the output when each input moves along its tangent (None where it stays)."""
+        raise NotImplementedError("this rule has no forward-mode formula: define tangent(inputs, tangents, output)")
 
     @classmethod
     def again(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
-        """A function and its arguments that make the output again, for a rule that is `cheap`; None if not this one."""
+        """A function and its arguments that recompute the output, for a rule that is `cheap`; None if not this one."""
         return (cls.overwrites or cls).forward, inputs
 
     @staticmethod
@@ -225,7 +230,7 @@ def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
 
 @functools.cache
 def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """A formula or its kernel, whichever made the tensor that is made again."""
+    """A formula or its kernel, whichever computed the tensor that is recomputed."""
 
     @functools.wraps(formula)
     def run(*args: Any) -> Any:
@@ -340,7 +345,7 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def differentiated_again() -> bool:
-    """Whether a running backward may itself be differentiated: right to left (`create_graph=True`) or left to right."""
+    """Whether a running backward may itself be differentiated: in reverse (`create_graph=True`) or forward mode."""
     return torch.is_grad_enabled() or forward_ad._current_level >= 0
 
 

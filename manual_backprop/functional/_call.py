@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -25,13 +25,15 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
-    if node.call is None:
+    if torch.compiler.is_compiling():  # asked first: a graph is not to be compiled again when the node is there
+        pass
+    elif node.call is None:
         node.count()
-    elif not torch.compiler.is_compiling():
+    else:
         try:
             served = node.call(rule, args)
         except EXPLAINED as error:
-            raise explained(error, rule, args) from error
+            _explain(error, rule, args)
         if served is not NotImplemented:
             return served
     if _cast and (torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled()):
@@ -52,12 +54,16 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
             return owned(rule.forward(*args), args)
         return plain(rule).apply(*args)
     except EXPLAINED as error:
-        if type(error) not in EXPLAINED or getattr(error, "explained", False):
-            raise
-        raise explained(error, rule, args) from error
+        _explain(error, rule, args)
     finally:
         if mode is not None:
             torch._C._push_on_torch_function_stack(mode)
+
+
+def _explain(error: Exception, rule: type[Rule], args: tuple) -> NoReturn:
+    if type(error) not in EXPLAINED or getattr(error, "explained", False):
+        raise error
+    raise explained(error, rule, args) from error
 
 
 def _unviewed(output: Any) -> Any:

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <cstring>
 #include <vector>
 
 namespace mb {
@@ -30,6 +31,14 @@ struct Key {
   }
 
   bool add(PyObject* constant) {  // false where it has no hash
+    if (PyFloat_CheckExact(constant)) {  // by its bits: 0.0 and -0.0 are equal
+      const double number = PyFloat_AS_DOUBLE(constant);
+      int64_t bits;
+      std::memcpy(&bits, &number, sizeof bits);
+      words.push_back(bits);
+      words.push_back((int64_t)Py_TYPE(constant));
+      return true;
+    }
     auto found = PyObject_Hash(constant);
     if (found == -1 && PyErr_Occurred()) {
       PyErr_Clear();

@@ -73,6 +73,14 @@ struct Entry {
 /* The version of a class, which Python counts on when an attribute is set: a formula may be another one then. */
 unsigned version_of(PyObject* rule) { return ((PyTypeObject*)rule)->tp_version_tag; }
 
+/* Whether torch is in a mode in which calls and backwards stay in Python. */
+bool special() {
+  return !enabled || at::impl::torch_function_mode_enabled() || c10::impl::TorchDispatchModeTLS::stack_len() ||
+         c10::impl::tls_local_dispatch_key_set().included_.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
+         at::autocast::is_autocast_enabled(at::kCPU) || at::autocast::is_autocast_enabled(at::kCUDA) ||
+         c10::InferenceMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0);
+}
+
 struct Rule {
   unsigned version = 0;
   int served = -1;  // whether its calls can be; not known at first
@@ -132,9 +140,7 @@ struct RuleNode : Node {
     for (size_t k = 0; entry->materialize && k < deltas.size(); k++)
       if (!deltas[k].defined()) deltas[k] = input_metadata(k).zeros_like();
     auto tensors = unpacked();
-    if (at::GradMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0) ||
-        c10::impl::TorchDispatchModeTLS::stack_len() || at::impl::torch_function_mode_enabled() || !enabled)
-      return in_python(deltas, tensors, nullptr);
+    if (at::GradMode::is_enabled() || special()) return in_python(deltas, tensors, nullptr);
     Key key;
     for (const auto& delta : deltas) key.add(delta);
     for (const auto& tensor : tensors) key.add(tensor);
@@ -259,7 +265,7 @@ void forgotten(Rule& known) {
   known.entries.clear();
 }
 
-/* Run in Python and record. None of Python for what it has given up; a new reference else. */
+/* Run in Python and record. What Python returns; NotImplemented where a node in Python has to run it again. */
 PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded) {
   Recorder recorder;
   auto generator = at::detail::getDefaultCPUGenerator();
@@ -335,12 +341,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
 PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   HANDLE_TH_ERRORS
   auto *rule = given[0], *args = given[1];
-  const auto included = c10::impl::tls_local_dispatch_key_set().included_;
-  if (!enabled || at::impl::torch_function_mode_enabled() || c10::impl::TorchDispatchModeTLS::stack_len() ||
-      included.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) || at::autocast::is_autocast_enabled(at::kCPU) ||
-      at::autocast::is_autocast_enabled(at::kCUDA) || c10::InferenceMode::is_enabled() ||
-      torch::autograd::ForwardADLevel::try_get_by_idx(0) || Recorder::active())
-    Py_RETURN_NOTIMPLEMENTED;
+  if (special() || Recorder::active()) Py_RETURN_NOTIMPLEMENTED;
   const bool grad = at::GradMode::is_enabled();
   bool recorded = false;
   Tensors arguments;
@@ -371,6 +372,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   if (auto version = version_of(rule); version != all.version) {
     forgotten(all);
     all.version = version;
+    all.served = -1;
   }
   if (all.version == 0) Py_RETURN_NOTIMPLEMENTED;  // until Python has looked at the class again
   if (all.served < 0) {
