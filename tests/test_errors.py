@@ -85,8 +85,8 @@ def test_what_torch_accepts_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("doc", "words"),
     [
-        (None, ["in Product\n", "came:     input (2, 3) float32 on cpu, other (2, 3) float32 on cpu"]),
-        ("y = a b", ["in Product: y = a b\n", "came:     input (2, 3)"]),
+        (None, ["in Product\n", "got:      input (2, 3) float32 on cpu, other (2, 3) float32 on cpu"]),
+        ("y = a b", ["in Product: y = a b\n", "got:      input (2, 3)"]),
         (
             "y = a b\n\n    input (N, K), other (K, M)\n",
             ["in Product: y = a b\n", "expected: input (N, K), other (K, M)"],

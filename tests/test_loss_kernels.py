@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from manual_backprop.engine.rule import KERNELS, in_opmath
+from manual_backprop.engine.rule import KERNELS
+from manual_backprop.engine.terms import in_opmath
 from manual_backprop.kernels import losses, pointwise
 from manual_backprop.rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
 

@@ -102,7 +102,7 @@ def test_a_rule_of_a_user_runs_and_is_not_counted_among_ours() -> None:
     assert x.grad.tolist() == [2.0, 2.0, 2.0]
     assert RULES["ReLU"] is mb.rules.ReLU
     assert all(rule.__module__.startswith("manual_backprop.rules.") for rule in RULES.values())
-    with pytest.raises(TypeError, match=r"(?s)in ReLU: y = 2 x.*came: +input None.*expected: input, output"):
+    with pytest.raises(TypeError, match=r"(?s)in ReLU: y = 2 x.*got: +input None.*expected: input, output"):
         mb.functional.call(ReLU, None)
 
 

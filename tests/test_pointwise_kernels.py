@@ -14,7 +14,8 @@ from torch import Tensor
 
 import manual_backprop as mb
 from manual_backprop import rules
-from manual_backprop.engine.rule import KERNELS, in_opmath
+from manual_backprop.engine.rule import KERNELS
+from manual_backprop.engine.terms import in_opmath
 from manual_backprop.kernels import c, memory, native, pointwise, printer
 
 FORMULAS = [*pointwise.FORWARD, *pointwise.HUGE, *pointwise.BACKWARD, rules.LogSigmoid.output,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from manual_backprop.engine.rule import KERNELS, widen
+from manual_backprop.engine.rule import KERNELS
+from manual_backprop.engine.terms import widen
 from manual_backprop.kernels import batchnorm, memory, native, rows, softmax
 from manual_backprop.rules import (
     AddLayerNorm,

@@ -22,7 +22,7 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     """Apply a rule, one of the package's or your own, to its positional arguments, as torch would apply the twin.
 
     Beyond `rule.apply` it follows `rule.autocast`, forward mode (`rule.tangent`) and inference, and the errors that
-    torch raises in `rule.forward`, of the same type, say what came, what the rule's docstring expects, and hints.
+    torch raises in `rule.forward`, of the same type, say what it got, what the rule's docstring expects, and hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
     if torch.compiler.is_compiling():  # asked first: a graph is not to be compiled again when the node is there

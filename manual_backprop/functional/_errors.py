@@ -20,7 +20,7 @@ def explained(error: Exception, rule: type[Rule], args: tuple) -> Exception:
     lines = [
         str(error),
         f"  in {rule.__name__}" + (f": {' '.join(formula.splitlines())}" if formula else ""),
-        f"  came:     {', '.join(f'{name} {_described(value)}' for name, value in named.items())}",
+        f"  got:      {', '.join(f'{name} {_described(value)}' for name, value in named.items())}",
     ]
     if shapes:
         lines.append(f"  expected: {shapes}".replace("\n", "\n" + " " * 12))

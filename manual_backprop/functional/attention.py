@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend
 
 from .. import rules
-from ..engine.rule import LOW
+from ..engine.terms import LOW
 from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors

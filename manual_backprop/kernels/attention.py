@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, widen
+from ..engine.rule import KERNELS
+from ..engine.terms import widen
 from ..rules import ScaledDotProductAttention
 from ..rules.attention import Wanted, above_diagonal
 from . import native
@@ -126,7 +127,7 @@ def _gain(kept: Tensor | None, p: float) -> float:
 
 
 def _add(target: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
-    """The products of matrices, added to what is there; the first ones are written over it."""
+    """The matmuls, added to what is there; the first ones are written over it."""
     if target.is_contiguous():
         target.baddbmm_(left, right, beta=0 if first else 1)
     elif first:  # matrices with gaps between them ATen would multiply one by one

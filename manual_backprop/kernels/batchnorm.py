@@ -1,6 +1,6 @@
 """BatchNorm as C (batchnorm.c), whose torch operations pass over memory several times as often.
 
-Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, choose, rounds_once, widen
+from ..engine.rule import KERNELS, choose
+from ..engine.terms import rounds_once, widen
 from ..memory.recompute import FUSED
 from ..rules import BatchNorm, ReLU
 from . import memory, native

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, get_num_threads
 
-from ..engine.rule import KERNELS, rounds_once, widened
+from ..engine.rule import KERNELS
+from ..engine.terms import rounds_once, widened
 from ..rules import BiasActivation
 from ..rules.bias_activation import ACTIVATIONS
 from . import c, native

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ..engine import node
-from ..engine.rule import KERNELS, in_opmath, rounds_once
+from ..engine.rule import KERNELS
+from ..engine.terms import in_opmath, rounds_once
 from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
 from ..rules.loss import per_loss
 from . import native

@@ -1,4 +1,4 @@
-"""Products of matrices by oneDNN in place of the BLAS that torch was built with, where that one is the slower.
+"""Matmuls by oneDNN in place of the BLAS that torch was built with, where that one is the slower.
 
 MKL, which ATen calls for float32, does not know the processors of every maker as well as its own. On AMD's oneDNN took
 0.82 to 0.96 of its time for x W^T + b and for delta W, and more for delta^T x, which therefore stays with ATen

@@ -1,6 +1,6 @@
 """MaxPool as C (maxpool.c), in up to three axes: one pass over what is read, and one byte kept for each window.
 
-Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors, windows of
+Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors, windows of
 more than 256 places.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, in_opmath, rounds_once
+from ..engine.rule import KERNELS
+from ..engine.terms import in_opmath, rounds_once
 from ..rules import MaxPool
 from . import layout, memory, native
 from .native import REAL

@@ -21,7 +21,8 @@ from torch.autograd.graph import increment_version
 
 from .. import rules
 from ..engine import compiler, node
-from ..engine.rule import KERNELS, in_opmath, rounds_once
+from ..engine.rule import KERNELS
+from ..engine.terms import in_opmath, rounds_once
 from . import c, memory, native, printer
 
 WORTHWHILE = 2**14

@@ -1,6 +1,6 @@
 """Means over windows as C (pools.c): AvgPool and AdaptiveAvgPool, in one pass over what they read.
 
-Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors; the
+Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors; the
 forwards also tensors with their channels last, on which ATen's own are faster.
 """
 

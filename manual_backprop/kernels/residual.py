@@ -1,6 +1,6 @@
 """Residual connections and the normalization behind them as C (norms.c), in one pass each way.
 
-What is made again by `normalized` is made by the loop that made it first: whether it is the C is decided by the sum.
+What `normalized` recomputes is computed by the loop that computed it first: whether it is the C is decided by the sum.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, rounds_once, widen, widened
+from ..engine.rule import KERNELS
+from ..engine.terms import rounds_once, widen, widened
 from ..rules import AddLayerNorm, AddRMSNorm
 from . import native, rows
 from .memory import empty_like

@@ -1,6 +1,6 @@
 """Normalizations of each sample as C (norms.c), and PReLU (prelu.c), in one pass where torch makes several.
 
-Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, rounds_once, widen, widened
+from ..engine.rule import KERNELS
+from ..engine.terms import rounds_once, widen, widened
 from ..rules import GroupNorm, LayerNorm, PReLU, RMSNorm
 from . import native
 from .memory import around, empty_like

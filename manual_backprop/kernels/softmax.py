@@ -1,6 +1,6 @@
 """Softmax, log-softmax and cross-entropy as C (softmax.c), in one pass where torch makes several.
 
-Each hands on to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
+Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, in_opmath, rounds_once
+from ..engine.rule import KERNELS
+from ..engine.terms import in_opmath, rounds_once
 from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from . import native
 from .memory import empty_like

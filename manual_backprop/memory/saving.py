@@ -32,19 +32,19 @@ SMALL = 16
 
 _mode = "exact"
 logits = False
-"""Whether a product of matrices may be computed twice where its result is many times as large as its factors."""
+"""Whether a matmul may be computed twice where its result is many times as large as its factors."""
 
 
 def saving(mode: str, *, logits_again: bool = False) -> Any:
     """Choose what forwards keep for their backwards, from now on and in the whole process.
 
-    "exact" (as it begins): what can be made again bit for bit from tensors that are kept anyway, is; masks are bits.
+    "exact" (as it begins): what can be recomputed bit for bit from tensors that are kept anyway, is; masks are bits.
     "bf16", "int8", "int4": besides, large activations are rounded, at random up or down so that the mean is right, to
     bfloat16 (wrong by less than 2^-7 of the number) or to 8 or 4 bits (by less than 1/255 or 1/15 of the range of the
     128 elements around it). The gradients are then estimates. The noise follows torch.manual_seed.
     "off": every tensor is kept as it is, nothing is computed twice.
-    logits_again: in the other modes, too, make the logits of a large vocabulary again from the last Linear's input and
-    weight: one more product of matrices, for nothing of the size (N, V) between forward and backward.
+    logits_again: in the other modes, too, recompute the logits of a large vocabulary from the last Linear's input and
+    weight: one more matmul, for nothing of the size (N, V) between forward and backward.
     Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
     """
     if mode not in MODES:

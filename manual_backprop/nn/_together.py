@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.modules import module as hooks
 
 from .. import functional as F
-from ..engine.rule import LOW
+from ..engine.terms import LOW
 from ..explicit import TABLE, explicit
 from ..rules.bias_activation import ACTIVATIONS
 from .linear import Linear

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import LOWER, Rule, flat, sum_to, total
+from ..engine.rule import LOWER, Rule
+from ..engine.terms import flat, sum_to, total
 
 
 def conj(value: Any) -> Any:

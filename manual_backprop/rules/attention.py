@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import LOWER, Rule, beside, choose, sum_to, total, widen
+from ..engine.rule import LOWER, Rule, choose
+from ..engine.terms import beside, sum_to, total, widen
 from .dropout import draw
 
 Wanted = tuple[bool, bool, bool, bool]

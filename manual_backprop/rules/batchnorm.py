@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, choose, widen
+from ..engine.rule import Rule, choose
+from ..engine.terms import widen
 from .normalization import affine_tangent, over_positions, spread, standardized
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, choose, sum_to, total, widened
+from ..engine.rule import Rule, choose
+from ..engine.terms import sum_to, total, widened
 from .gated import GELU, SQRT_HALF
 from .rectifiers import ReLU
 from .smooth import Mish, Sigmoid, SiLU, Tanh

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..engine.rule import LOWER, Rule, total
+from ..engine.rule import LOWER, Rule
+from ..engine.terms import total
 
 Axes = tuple[int, ...]
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, reduced, total
+from ..engine.rule import Rule
+from ..engine.terms import reduced, total
 from .cross_entropy import along_classes, class_axis, hints_for_weight, smoothed
 from .loss import FLOAT32, per_loss
 from .softmax import LogSoftmax

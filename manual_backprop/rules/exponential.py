@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, choose, in_opmath
+from ..engine.rule import Rule, choose
+from ..engine.terms import in_opmath
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946

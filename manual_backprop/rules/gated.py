@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import Rule, choose, in_opmath
+from ..engine.rule import Rule, choose
+from ..engine.terms import in_opmath
 
 SQRT_HALF = math.sqrt(0.5)
 NORMAL = 1 / math.sqrt(2 * math.pi)

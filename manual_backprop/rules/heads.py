@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import LOWER, Rule, choose, sum_to, total
+from ..engine.rule import LOWER, Rule, choose
+from ..engine.terms import sum_to, total
 from .attention import ScaledDotProductAttention
 
 

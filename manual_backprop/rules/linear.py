@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import LOWER, Rule, choose, flat, total
+from ..engine.rule import LOWER, Rule, choose
+from ..engine.terms import flat, total
 
 WIDER = 16
 """From this ratio of output to input size on, the output counts as the logits of a large vocabulary."""

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import LOW, LOWER, Rule, choose, differentiated_again, in_opmath, total
+from ..engine.rule import LOWER, Rule, choose, differentiated_again
+from ..engine.terms import LOW, in_opmath, total
 from .cross_entropy import CrossEntropyLoss, counted, hints_for_labels, wide
 from .linear import Linear
 

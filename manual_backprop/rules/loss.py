@@ -1,7 +1,7 @@
 """Losses of two tensors compared element by element: MSELoss, L1Loss, SmoothL1Loss, HuberLoss.
 
 Each loss is a sum, a mean or just the list of single losses, and a single loss depends on its own elements alone. So
-the Jacobian of the single losses is diagonal, and its product with a tangent (left to right) is the formula of its
+the Jacobian of the single losses is diagonal, and its product with a tangent (forward mode) is the formula of its
 product with a delta (right to left).
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import Rule, reduced, total
+from ..engine.rule import Rule
+from ..engine.terms import reduced, total
 from .arithmetic import Sub
 
 FLOAT32 = {"cpu": "float32", "cuda": "float32"}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from ..engine.rule import LOW, Rule, choose, sum_to, total, widen
+from ..engine.rule import Rule, choose
+from ..engine.terms import LOW, sum_to, total, widen
 
 FLOAT32 = {"cuda": "float32"}
 # in older versions torch's autocast has no entry for rms_norm: the output keeps the dtype of the input

@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..engine.rule import LOW, Rule, choose, in_opmath
+from ..engine.rule import Rule, choose
+from ..engine.terms import LOW, in_opmath
 
 
 class Hardtanh(Rule):

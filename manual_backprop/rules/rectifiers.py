@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import LOWER, Rule, choose, in_opmath, sum_to, total
+from ..engine.rule import LOWER, Rule, choose
+from ..engine.terms import in_opmath, sum_to, total
 
 
 class ReLU(Rule):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, choose, like
+from ..engine.rule import Rule, choose
+from ..engine.terms import like
 
 Dim = int | tuple[int, ...] | list[int] | None
 

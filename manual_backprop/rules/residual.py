@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, beside, choose, differentiated_again, like, total, widen, widened
+from ..engine.rule import Rule, choose, differentiated_again
+from ..engine.terms import beside, like, total, widen, widened
 from .normalization import LayerNorm, RMSNorm, dtype_of, statistics
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule, sum_to
+from ..engine.rule import Rule
+from ..engine.terms import sum_to
 
 
 class Expand(Rule):

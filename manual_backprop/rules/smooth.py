@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import Rule, choose, in_opmath
+from ..engine.rule import Rule, choose
+from ..engine.terms import in_opmath
 
 FLOAT32 = {"cuda": "float32"}
 

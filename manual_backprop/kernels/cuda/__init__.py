@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from ... import rules
-from ...engine.rule import KERNELS, in_opmath, rounds_once, widened
+from ...engine.rule import KERNELS
+from ...engine.terms import in_opmath, rounds_once, widened
 from ..pointwise import BACKWARD
 
 Function = Callable[..., Any]

@@ -9,7 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
-from ...engine.rule import widened
+from ...engine.terms import widened
 from ...rules import BiasActivation
 from .. import printer
 from ..bias_activation import ATEN, backward_formula, forward_formula

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.rule import widened
+from ...engine.terms import widened
 from ...rules import BatchNorm, BatchNormEval, GroupNorm
 from ..memory import laid_as
 from .launch import block, channels_last, dense, launch, parallel, takes

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.rule import widened
+from ...engine.terms import widened
 from ...rules import LayerNorm, RMSNorm
 from .launch import block, dense, launch, parallel, takes
 

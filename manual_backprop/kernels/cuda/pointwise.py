@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ... import rules
 from ...engine import cache
-from ...engine.rule import in_opmath
+from ...engine.terms import in_opmath
 from .. import printer
 from ..memory import laid_as
 from . import SERVED

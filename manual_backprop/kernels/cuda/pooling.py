@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.rule import in_opmath
+from ...engine.terms import in_opmath
 from ...rules import AvgPool, MaxPool
 from .. import layout
 from ..memory import laid_as

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.rule import widened
+from ...engine.terms import widened
 from ...rules import AddLayerNorm, AddRMSNorm, RMSNorm
 from .launch import block, dense, launch, takes
 from .norms import WIDEST, derivatives

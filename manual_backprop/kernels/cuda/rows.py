@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.rule import in_opmath
+from ...engine.terms import in_opmath
 from ...rules import CrossEntropyLoss, LinearCrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ...rules.cross_entropy import counted, per_row
 from .launch import block, dense, launch, takes

@@ -126,7 +126,7 @@ def batched_grad(subject: Subject) -> str:
 
 
 def forward_mode(subject: Subject) -> str:
-    """Left to right: the tangent formula against central differences, and over the backward formulas."""
+    """Forward mode: the tangent formula against central differences, and over the backward formulas."""
     problem, leaves = _problem(subject)
     need(functions_of(problem), without_tangent)
     _check(subject, torch.autograd.gradcheck, check_forward_ad=True, check_backward_ad=False)

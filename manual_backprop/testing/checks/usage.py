@@ -47,7 +47,7 @@ def autocast(subject: Subject) -> str:
 
 
 def _adjoint(problem: Problem) -> None:
-    """Left to right belongs to right to left: delta times the outputs' tangents is the gradients times the inputs'."""
+    """Forward and reverse mode agree: delta times the outputs' tangents is the gradients times the inputs'."""
     outputs, found = gradients(problem.ours, problem.leaves())
     tangents = [delta_for(tensor) for tensor in problem.tensors]
     with forward_ad.dual_level():
@@ -58,7 +58,7 @@ def _adjoint(problem: Problem) -> None:
     scale = float(sum(term.abs().sum() for term in (*left, *right)))
     difference = abs(float(sum(term.sum() for term in left) - sum(term.sum() for term in right)))
     if not difference <= 2.0**-6 * scale:  # a few roundings of 2^-8
-        raise CheckFailed(f"autocast, left to right: off by {difference:.3g} where the terms add up to {scale:.3g}")
+        raise CheckFailed(f"autocast, forward mode: off by {difference:.3g} where the terms add up to {scale:.3g}")
 
 
 def module(subject: Subject) -> str:
