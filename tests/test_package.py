@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +133,34 @@ def test_import_pulls_in_nothing_of_the_train_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+BACKWARD_OF_TORCH = re.compile(
+    r"(torch|F)\.(\w+\.)*\w*_backward\w*(\.\w+)?|(\w+\.)*autograd\.(grad|backward)|torch\.func\.vjp"
+)
+ALLOWED = (
+    "kernels/vendor.py",  # the one place for a vendor's kernels, each tested equal to its formula
+    "testing/", "bench/",  # compare with torch and time it
+    "_backward_pass.py", "audit.py",  # run a whole backward pass, as a user does
+)  # fmt: skip
+"""Where torch's own backwards may be called."""
+
+
+def backwards_of_torch(text: str) -> list[str]:
+    """The names of torch's backwards that a program calls."""
+    called = [ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    return [name for name in called if BACKWARD_OF_TORCH.fullmatch(name)]
+
+
+def test_no_rule_and_no_kernel_calls_a_backward_of_torch() -> None:
+    root = Path(mb.__file__).parent
+    found = {
+        path.relative_to(root).as_posix(): backwards_of_torch(path.read_text("utf-8")) for path in root.rglob("*.py")
+    }
+    assert {name: calls for name, calls in found.items() if calls and not name.startswith(ALLOWED)} == {}
+
+
+def test_that_search_finds_them() -> None:
+    for call in ("torch._softmax_backward_data(a)", "torch.ops.aten.tanh_backward.default(a)", "autograd.grad(a, b)"):
+        assert backwards_of_torch(f"x = {call}")
+    assert not backwards_of_torch("x = rules.Tanh.backward(ctx, d)  # torch.ops.aten.tanh_backward(a)")

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
+from ..engine.rule import KERNELS, choose
 from ..engine.terms import widen
-from ..rules import ScaledDotProductAttention
+from ..rules import ScaledDotProductAttention, Softmax
 from ..rules.attention import Wanted, above_diagonal
 from . import native
 from .native import REAL
@@ -81,7 +81,7 @@ def deltas(
                 scores.mul_(keeping)
             if large:
                 weights = _weights(weights)[0]
-                scores = torch._softmax_backward_data(scores, weights, -1, weights.dtype)
+                scores = choose(Softmax.delta_input)(scores, weights, -1)
             else:
                 _pairs_(weights, scores, z[heads, rows], dots[heads, rows])
         if delta_value is not None:
