@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..engine.rule import Rule
+from ..engine.terms import in_opmath
 
 
 class Embedding(Rule):
@@ -25,7 +26,6 @@ class Embedding(Rule):
     rows.
     """
 
-    upcast = True
     tangent_reads = ()
 
     def forward(input: Tensor, weight: Tensor, padding_idx: int, scale_grad_by_freq: bool, sparse: bool) -> Tensor:
@@ -36,9 +36,14 @@ class Embedding(Rule):
     ) -> Tensor:
         if sparse:
             return Embedding.sparse_grad_weight(delta, input, weight_shape, padding_idx)
+        return in_opmath(Embedding.dense_grad_weight, delta, input, weight_shape, padding_idx, scale_grad_by_freq)
+
+    def dense_grad_weight(
+        delta: Tensor, input: Tensor, shape: torch.Size, padding_idx: int, scale_grad_by_freq: bool
+    ) -> Tensor:
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
         if scale_grad_by_freq:
-            count = added_up(torch.ones_like(index), index, weight_shape[0])
+            count = added_up(torch.ones_like(index), index, shape[0])
             often = count[index].unsqueeze(1)
             if torch.is_grad_enabled() and forward_ad._current_level < 0:
                 # a second derivative passes two backwards, of which one divides: this one counts as delta there
@@ -49,7 +54,7 @@ class Embedding(Rule):
                 delta = delta / often
         if padding_idx >= 0:
             delta = delta.masked_fill((index == padding_idx).unsqueeze(1), 0)
-        return added_up(delta, index, weight_shape[0])
+        return added_up(delta, index, shape[0])
 
     def sparse_grad_weight(delta: Tensor, input: Tensor, shape: torch.Size, padding_idx: int) -> Tensor:
         index, delta = input.reshape(-1), delta.reshape(input.numel(), delta.shape[-1])
