@@ -1,6 +1,6 @@
 """Dropout's product of delta, mask and noise in one printed loop, equal to the formulas to the last bit.
 
-A mask of whole channels goes to the formulas, which take as long.
+Masks of whole channels are left to the formulas, which take as long.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ import functools
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
 from ..rules import AlphaDropout, Dropout
 from ..rules.dropout import alpha_scale
 from . import c, native
-from .pointwise import kernel
+from .pointwise import LOOPS, kernel
+from .registry import serves
+
+EACH = f"{LOOPS}; a mask of each element"
 
 
+@serves(Dropout.delta_input, on="cpu", when=EACH)
 def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`Dropout.delta_input`."""
-    found = None if p == 1 else _times(delta, mask, 1 - p, divided=True)
-    return Dropout.delta_input(delta, mask, p) if found is None else found
+    return NotImplemented if p == 1 else _times(delta, mask, 1 - p, divided=True)
 
 
+@serves(AlphaDropout.delta_input, on="cpu", when=EACH)
 def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`AlphaDropout.delta_input`."""
-    found = _times(delta, mask, alpha_scale(p), divided=False)
-    return AlphaDropout.delta_input(delta, mask, p) if found is None else found
+    return _times(delta, mask, alpha_scale(p), divided=False)
 
 
-def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor | None:
-    """delta mask noise; None for what is not taken."""
+def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor:
+    """delta mask noise."""
     if mask.shape != delta.shape or delta.dtype not in c.TYPES or not native.plain(delta, mask):
-        return None
+        return NotImplemented
     return _kept(delta, mask, _noise(number, divided, delta.dtype))
 
 
@@ -48,4 +48,3 @@ def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
 
 
 _kept = kernel(_dropped, like=0)
-KERNELS.update({Dropout.delta_input: dropout_delta_input, AlphaDropout.delta_input: alpha_dropout_delta_input})
