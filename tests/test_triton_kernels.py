@@ -238,6 +238,7 @@ def test_norms_behind_a_residual(shape: Any, axes: int, dtype: torch.dtype, laun
     assert launches == ["_norm_derivatives"] * 4 * 6
 
 
+@pytest.mark.usefixtures("registered")
 def test_residuals_that_the_kernels_do_not_take(launches: list[str]) -> None:
     """Broadcast and mixed sums: the norm behind them alone; longer rows, other weights: the formulas."""
     x, w = randn(6, 8), randn(8)
