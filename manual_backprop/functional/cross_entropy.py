@@ -11,8 +11,8 @@ from .. import rules
 from ..rules.cross_entropy import class_axis
 from ._call import call
 from ._errors import check_tensors
+from ._losses import reduction_of, refuse_gradient
 from .linear import linear
-from .loss import reduction_of, refuse_gradient
 from .shape import reshape
 
 

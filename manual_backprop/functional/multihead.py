@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import _canonical_mask, _mha_shape_check, _none_or_dtype  # type: ignore[attr-defined]
 
 from .. import rules
+from ._axes import alike
 from ._call import call, expand
 from ._errors import check_tensors
 from .arithmetic import add, cat, matmul, mean
@@ -115,13 +115,6 @@ def multi_head_attention_forward(
     if batched:
         return output, weights
     return reshape(output, (rows, output.shape[2])), None if weights is None else reshape(weights, weights.shape[1:])
-
-
-def alike(change: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-    """Each of the three changed; those that are the same tensor still are."""
-    changed_query = change(query)
-    changed_key = changed_query if key is query else change(key)
-    return changed_query, changed_key, changed_key if value is key else change(value)
 
 
 def _check_features(features: int, expected: int, heads: int) -> None:

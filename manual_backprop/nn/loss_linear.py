@@ -12,7 +12,7 @@ from .. import functional as F
 from .linear import Linear
 
 
-class Former(torch.nn.modules.loss._WeightedLoss):
+class _Former(torch.nn.modules.loss._WeightedLoss):
     """What torch.nn.LinearCrossEntropyLoss is made of, for a torch that does not have it."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Former(torch.nn.modules.loss._WeightedLoss):
 if TYPE_CHECKING:
     Twin = torch.nn.LinearCrossEntropyLoss
 else:
-    Twin = getattr(torch.nn, "LinearCrossEntropyLoss", Former)
+    Twin = getattr(torch.nn, "LinearCrossEntropyLoss", _Former)
 
 
 class LinearCrossEntropyLoss(Twin):
