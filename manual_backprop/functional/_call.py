@@ -25,6 +25,14 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     torch raises in `rule.forward`, of the same type, say what it got, what the rule's docstring expects, and hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
+    if depth := torch._C._len_torch_function_stack():
+        mode = torch._C._get_function_stack_at(depth - 1)
+        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
+            torch._C._pop_torch_function_stack()
+            try:
+                return call(rule, *args, _cast=_cast)
+            finally:
+                torch._C._push_on_torch_function_stack(mode)
     if torch.compiler.is_compiling():  # asked first: a graph is not to be compiled again when the node is there
         pass
     elif node.call is None:
@@ -38,13 +46,6 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
             return served
     if _cast and (torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled()):
         return _under_autocast(rule, args)
-    mode = None
-    if depth := torch._C._len_torch_function_stack():
-        mode = torch._C._get_function_stack_at(depth - 1)
-        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
-            torch._C._pop_torch_function_stack()
-        else:
-            mode = None
     try:
         if forward_ad._current_level >= 0:
             return _unviewed(forward_mode(rule).apply(*args))
@@ -55,9 +56,6 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
         return plain(rule).apply(*args)
     except EXPLAINED as error:
         _explain(error, rule, args)
-    finally:
-        if mode is not None:
-            torch._C._push_on_torch_function_stack(mode)
 
 
 def _explain(error: Exception, rule: type[Rule], args: tuple) -> NoReturn:

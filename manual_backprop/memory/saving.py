@@ -21,8 +21,8 @@ from .recompute import OWN, Ask, Recipe, Saved, ask_for
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
-LARGE = 2**17
-"""Elements from which a tensor is worth recomputing (512 KiB of float32)."""
+LARGE = 2**16
+"""Elements from which a tensor is worth recomputing (256 KiB of float32)."""
 
 ROUNDED_FROM = 2**14
 """Elements from which `mb.saving` rounds a tensor, where it is asked for that."""

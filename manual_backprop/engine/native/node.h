@@ -126,7 +126,7 @@ bool asks_python(const at::Tensor& tensor) {
 bool is_parameter(const at::Tensor& tensor) {
   const at::Tensor base = tensor.is_view() ? at::Tensor(tensor._base()) : tensor;
   THPObjectPtr object(wrapped(base));
-  return (PyObject*)Py_TYPE(object.get()) == parameter || PyObject_IsInstance(object.get(), parameter) == 1;
+  return PyType_IsSubtype(Py_TYPE(object.get()), (PyTypeObject*)parameter);
 }
 
 /* The same, or another leaf that is trained. */
