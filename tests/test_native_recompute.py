@@ -99,7 +99,7 @@ def test_what_recomputes_is_a_program() -> None:
         y = linear(F.relu(F.gelu(norm(x)), inplace=True))
         y.sum().backward()
     assert all(isinstance(n, node.module.RuleNode) for n in graph_of(y))
-    assert recomputes(mb.rules.GELU) + recomputes(in_place(mb.rules.ReLU)) == ["ready"]
+    assert recomputes(in_place(mb.rules.ReLU)) == ["ready"]
 
 
 def test_one_pass_for_two_functions() -> None:
@@ -108,7 +108,7 @@ def test_one_pass_for_two_functions() -> None:
     x = torch.randn(4, 8, 32, 32, requires_grad=True)
     for _ in range(3):
         net(x).sum().backward()
-    assert (recomputes(mb.rules.BatchNorm), recomputes(in_place(mb.rules.ReLU))) == ([], ["ready"])
+    assert recomputes(in_place(mb.rules.ReLU)) == ["ready"]
 
 
 def recomputes(rule: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Small and odd networks, as users have them, in plain torch.nn: what a step costs beside its arithmetic counts here."""
+"""Small and odd networks, as users have them, in plain torch.nn: here a step's cost beside its arithmetic counts."""
 
 from __future__ import annotations
 
