@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend
 
 from .. import rules
 from ..engine.terms import LOW
+from ..engine.torch_private import attention_backend, in_forward_mode, transforms_active
 from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
@@ -67,12 +67,12 @@ def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
     """Which of its forwards torch would run; None where that does not matter."""
     if torch.compiler.is_compiling() or query.device.type not in ("cpu", "cuda"):
         return None
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if transforms_active() or in_forward_mode():
         return MATH  # of vmap it cannot be asked, and the fused forward has no tangent
     if not query.numel() or not key.numel():
         return MATH
     *positional, scale, enable_gqa = args
-    return torch._fused_sdp_choice(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
+    return attention_backend(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
 
 
 def _copies(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .. import functional as F
+from ..engine.torch_private import in_forward_mode, transforms_active
 from ..functional.multihead import alike
 from .dropout import Dropout
 from .linear import Linear, NonDynamicallyQuantizableLinear
@@ -62,7 +62,7 @@ def left_to_the_twin(module: torch.nn.Module, *inputs: Tensor | None) -> bool:
         return False
     if torch.compiler.is_compiling():
         return True
-    return not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
+    return not transforms_active() and not in_forward_mode()
 
 
 @of_our_parts
