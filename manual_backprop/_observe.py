@@ -227,15 +227,16 @@ def _restore(module: torch.nn.Module, copies: dict[Any, Tensor]) -> Callable[[],
 
         return write_back
     attributes = dict(vars(module))
-    content = {kind: dict(held) for kind, held in members(module).items()}
-    members(module)["_buffers"].update({name: copies[buffer] for name, buffer in own.items()})
+    held = members(module)
+    content = [dict(part) for part in held]
+    held.buffers.update({name: copies[buffer] for name, buffer in own.items()})
 
     def restore() -> None:
         vars(module).clear()
         vars(module).update(attributes)
-        for kind, held in members(module).items():
-            held.clear()
-            held.update(content[kind])
+        for part, before in zip(held, content, strict=True):
+            part.clear()
+            part.update(before)
 
     return restore
 

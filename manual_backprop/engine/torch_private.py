@@ -15,7 +15,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,11 +34,12 @@ ATTRIBUTES = {
     "_forward_cls": "the Function that the node belongs to",
     # of torch's modules, for subclasses such as ours
     "_check_input_dim": "BatchNorm: the error for a wrong number of axes",
+    "_conv_forward": "Conv: what forward calls, and subclasses with a weight of their own; ours replaces it",
     "_output_padding": "ConvTranspose: output_padding for an output_size",
     "_reversed_padding_repeated_twice": "Conv: padding as torch.nn.functional.pad wants it",
-    "_qkv_same_embed_dim": "MultiheadAttention: whether query, key and value have one weight",
     "_sa_block": "Transformer layers: self-attention and its dropout",
     "_mha_block": "TransformerDecoderLayer: attention to the memory, and its dropout",
+    "_ff_block": "Transformer layers: the network for each token, which is ours",
 }
 """Private attributes that other files may read, and what each is. Without one Python says which is missing: they have
 no fallback."""
@@ -81,7 +82,6 @@ def _never(*args: Any) -> bool:
 transforms_active: Callable[[], bool] = _named("torch:_C._are_functorch_transforms_active", _always)
 """Whether a transform of torch.func runs. Without: always, so every call takes the way that is right there."""
 
-
 if hasattr(forward_ad, "_current_level"):
 
     def in_forward_mode() -> bool:
@@ -92,12 +92,10 @@ else:
 
     def in_forward_mode() -> bool:
         try:
-            forward_ad.make_dual(_ZERO, _ZERO)
+            forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
         except RuntimeError:  # no level of forward mode
             return False
         return True
-
-    _ZERO = torch.zeros(())
 
 
 def _autocast_of_a_device() -> bool:
@@ -108,11 +106,14 @@ any_autocast: Callable[[], bool] = _named("torch:_C._is_any_autocast_enabled", _
 """Whether autocast is on for any device. Without: the public question, for one device after the other."""
 
 function_modes: Callable[[], int] = _named("torch:_C._len_torch_function_stack", int)
-function_mode_at: Callable[[int], Any] = _named("torch:_C._get_function_stack_at", lambda place: None)
-pop_function_mode: Callable[[], Any] = _named("torch:_C._pop_torch_function_stack", lambda: None)
-push_function_mode: Callable[[Any], None] = _named("torch:_C._push_on_torch_function_stack", lambda mode: None)
-"""The stack of TorchFunctionModes. Without one of the four: `mb.explicit` also sees what a rule calls, and passes
-it on, which costs time."""
+function_mode_at: Callable[[int], Any] = _named("torch:_C._get_function_stack_at", None)
+pop_function_mode: Callable[[], Any] = _named("torch:_C._pop_torch_function_stack", None)
+push_function_mode: Callable[[Any], None] = _named("torch:_C._push_on_torch_function_stack", None)
+"""The stack of TorchFunctionModes. Without one of the four: it counts as empty, and `mb.explicit` also sees what a rule
+calls, and passes it on, which costs time."""
+
+if None in (function_mode_at, pop_function_mode, push_function_mode):
+    function_modes = int
 
 dispatch_modes: Callable[[], int] = _named("torch:_C._len_torch_dispatch_stack", lambda: 1)
 """How many TorchDispatchModes look at every operator. Without: one is assumed, and kernels that write over their
@@ -120,15 +121,15 @@ input are not used."""
 
 # What a tensor is
 
-is_transformed: Callable[[Tensor], bool] = _named("torch:_C._functorch.is_functorch_wrapped_tensor", _never)
-one_level_unwrapped: Callable[[Tensor], Tensor] = _named("torch:_C._functorch.get_unwrapped", lambda tensor: tensor)
+_is_wrapped: Callable[[Tensor], bool] = _named("torch:_C._functorch.is_functorch_wrapped_tensor", _never)
+_unwrapped: Callable[[Tensor], Tensor] | None = _named("torch:_C._functorch.get_unwrapped", None)
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
     """The tensor that torch.func's transforms have wrapped. Without: the tensor as it is; torch then refuses some
     edits in place under transforms."""
-    while is_transformed(tensor):
-        tensor = one_level_unwrapped(tensor)
+    while _unwrapped is not None and _is_wrapped(tensor):
+        tensor = _unwrapped(tensor)
     return tensor
 
 
@@ -232,18 +233,22 @@ unsafe_view: Callable[[Tensor, Any], Tensor] = _named(
 """The same memory in another shape, and no view, so that it may be written to. Without: a copy."""
 
 flash_attention_for_cpu: Any = _named("torch:ops.aten._scaled_dot_product_flash_attention_for_cpu.default", None)
-"""torch's fused attention on the CPU. Without: None; see `attention_backend`."""
+"""torch's fused attention on the CPU. Without: None, and attention is computed as its formula says."""
 
 attention_backend: Callable[..., int] = _named(
     "torch:_fused_sdp_choice", lambda *args, **options: torch.nn.attention.SDPBackend.MATH.value
 )
-"""Which SDPBackend torch would take. Without: the one that is not fused, as the formula is."""
+"""Which SDPBackend torch would take. Without: the one that is not fused, to which the formula is equal."""
 
-batch_norm_with_statistics: Callable[..., tuple] = _named(
-    "torch:_batch_norm_impl_index", lambda *args: torch.native_batch_norm(*args[:-1])
-)
+
+def _batch_norm_without_cudnn(input: Tensor, *args: Any) -> tuple:
+    if not input.numel():
+        return torch.batch_norm(input, *args), None, None
+    return torch.native_batch_norm(input, *args[:-1])
+
+
+batch_norm_with_statistics: Callable[..., tuple] = _named("torch:_batch_norm_impl_index", _batch_norm_without_cudnn)
 """torch.batch_norm with the mean and invstd that it computes. Without: ATen's, which does without cuDNN."""
-
 
 has_kernel: Callable[[str, str], bool] = _named("torch:_C._dispatch_has_kernel_for_dispatch_key", _always)
 """Whether an operator has a kernel for a dispatch key, such as an autocast policy. Without: as in torch 2.14."""
@@ -283,9 +288,17 @@ else:
         return True
 
 
-def members(module: torch.nn.Module) -> dict[str, dict[str, Any]]:
-    """The dicts in which a module keeps its parameters, buffers and children."""
-    return {name: vars(module)[name] for name in ("_parameters", "_buffers", "_modules")}
+class Members(NamedTuple):
+    """The dicts in which a module keeps what it is made of, by name."""
+
+    parameters: dict[str, Any]
+    buffers: dict[str, Any]
+    modules: dict[str, Any]
+
+
+def members(module: torch.nn.Module) -> Members:
+    """A module's own dicts. Without them: audit, trace and saved_bytes fail and say so."""
+    return Members(module._parameters, module._buffers, module._modules)
 
 
 COMPILED = "_orig_mod"

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend
 
 from .. import rules
 from ..engine.terms import LOW
-from ..engine.torch_private import attention_backend, in_forward_mode, transforms_active
+from ..engine.torch_private import attention_backend, flash_attention_for_cpu, in_forward_mode, transforms_active
 from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
@@ -43,7 +43,7 @@ def scaled_dot_product_attention(
     if not query.dtype == key.dtype == value.dtype:  # autocast makes them one, before torch looks for a fused forward
         query, key, value = cast_arguments("lower", query.device.type, (query, key, value))
     backend = _torchs_choice(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    fused = query.device.type == "cpu" and backend == FLASH
+    fused = query.device.type == "cpu" and backend == FLASH and flash_attention_for_cpu is not None
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
     query, key, value = _batched_alike(query, key, value)

@@ -107,7 +107,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             key_padding_mask=key_padding_mask,
             need_weights=need_weights,
             attn_mask=attn_mask,
-            use_separate_proj_weight=not self._qkv_same_embed_dim,
+            use_separate_proj_weight=self.in_proj_weight is None,
             q_proj_weight=self.q_proj_weight,
             k_proj_weight=self.k_proj_weight,
             v_proj_weight=self.v_proj_weight,
