@@ -229,7 +229,8 @@ def _restore(module: torch.nn.Module, copies: dict[Any, Tensor]) -> Callable[[],
     attributes = dict(vars(module))
     held = members(module)
     content = [dict(part) for part in held]
-    held.buffers.update({name: copies[buffer] for name, buffer in own.items()})
+    _, buffers, _ = held
+    buffers.update({name: copies[buffer] for name, buffer in own.items()})
 
     def restore() -> None:
         vars(module).clear()

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
+
+from manual_backprop.engine import torch_private
+
+SOURCE = Path(torch_private.__file__).read_text("utf-8")
+"""The one file that may use them."""
 
 IN_TEXT = ("torch._", "_C.")
 """What a string has in it that names something private by its path."""
@@ -70,3 +77,11 @@ def private_names(program: str) -> Iterator[tuple[int, str]]:
             text = node.value
             if text in OF_TORCH or any(part in text for part in IN_TEXT):
                 yield node.lineno, text
+
+
+def loaded(gone: str = "") -> ModuleType:
+    """The file, in a torch in which a private name is gone."""
+    assert not gone or SOURCE.count(gone)
+    module = ModuleType("torch_private")
+    exec(compile(SOURCE.replace(gone, "_gone") if gone else SOURCE, torch_private.__file__, "exec"), vars(module))
+    return module

@@ -15,7 +15,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -183,17 +183,17 @@ def subclass_node(function: Any, mixin: type, members: dict[str, Any]) -> bool:
 
 
 def function_of(node: Any) -> Any:
-    """The torch.autograd.Function that a node belongs to, None for torch's own (`_forward_cls`, 2.0; the C++ node has
+    """The torch.autograd.Function that a node belongs to, None for torch's own (`_forward_cls`; the C++ node has
     it, too). Without: None, and audit, trace and the check suite take rules for autograd's."""
     return getattr(node, "_forward_cls", None)
 
 
 next_sequence_number: Callable[[], int] = _named("torch:_C._autograd._get_sequence_nr", int)
-"""The number that the thread's next node gets. Without: 0, and audit and saved_bytes name no modules."""
+"""The number that the thread's next node gets. Without: 0, and audit and trace tell no modules apart."""
 
 
 def sequence_number(node: Any) -> int:
-    """A node's number, in the order in which they were made (`_sequence_nr`). Without: 0, nodes in no order."""
+    """A node's number, in the order in which they were made (`_sequence_nr`). Without: 0, as for the next one."""
     return node._sequence_nr() if hasattr(node, "_sequence_nr") else 0
 
 
@@ -264,41 +264,26 @@ when_cuda_starts: Callable[[Callable[[], None]], None] = _named("torch:cuda._laz
 
 # Modules and their functions
 
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-_GLOBAL_HOOKS = tuple([f"_global{name}" for name in _HOOKS])
-
-if all([hasattr(module_hooks, name) for name in _GLOBAL_HOOKS]):
-
-    def has_hooks(module: torch.nn.Module) -> bool:
-        """Whether a hook looks at calls of a module, its own or a global one. Without: yes, and it is called."""
-        return bool(
-            module._forward_pre_hooks
-            or module._forward_hooks
-            or module._backward_pre_hooks
-            or module._backward_hooks
-            or module_hooks._global_forward_pre_hooks
-            or module_hooks._global_forward_hooks
-            or module_hooks._global_backward_pre_hooks
-            or module_hooks._global_backward_hooks
-        )
-
-else:
-
-    def has_hooks(module: torch.nn.Module) -> bool:
-        return True
+_KINDS_OF_HOOKS = ("forward_pre_hooks", "forward_hooks", "backward_pre_hooks", "backward_hooks")
+_GLOBAL_HOOKS = [getattr(module_hooks, f"_global_{kind}", True) for kind in _KINDS_OF_HOOKS]
 
 
-class Members(NamedTuple):
-    """The dicts in which a module keeps what it is made of, by name."""
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether a hook looks at calls of a module, its own or a global one. Without the names of the global ones: yes,
+    and the module is called by itself."""
+    return bool(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+        or any(_GLOBAL_HOOKS)
+    )
 
-    parameters: dict[str, Any]
-    buffers: dict[str, Any]
-    modules: dict[str, Any]
 
-
-def members(module: torch.nn.Module) -> Members:
-    """A module's own dicts. Without them: audit, trace and saved_bytes fail and say so."""
-    return Members(module._parameters, module._buffers, module._modules)
+def members(module: torch.nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A module's own dicts of parameters, buffers and children. Without them: audit, trace and saved_bytes fail and say
+    so."""
+    return module._parameters, module._buffers, module._modules
 
 
 COMPILED = "_orig_mod"
