@@ -28,7 +28,7 @@ def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tenso
     dtype = torch.promote_types(input.dtype, other.dtype)
     # a norm of 16 bits is computed in float32 under some autocasts
     kept = dtype not in LOW or not any_autocast()
-    if isinstance(norm, LayerNorm | RMSNorm) and kept and _unwatched(norm):
+    if isinstance(norm, (LayerNorm, RMSNorm)) and kept and _unwatched(norm):
         weight: Any = norm.weight
         if weight is None or weight.dtype is dtype:
             if isinstance(norm, LayerNorm):
