@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..engine.rule import KERNELS, choose
 from ..engine.terms import widen
+from ..engine.torch_private import batched_by_autograd, transforms_active
 from ..rules import ScaledDotProductAttention, Softmax
 from ..rules.attention import Wanted, above_diagonal
 from . import native
@@ -215,9 +216,9 @@ def _flat(tensor: Tensor) -> Tensor:
 def _serves(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        or transforms_active()
         or tensors[0].is_meta  # which holds nothing, and takes long over many blocks
-        or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
+        or any(map(batched_by_autograd, tensors))  # of autograd.grad(is_grads_batched=True)
     )
 
 

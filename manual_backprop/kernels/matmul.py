@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..engine import compiler
 from ..engine.rule import KERNELS
+from ..engine.torch_private import linear_pointwise, unsafe_view
 from ..rules import Linear
 from . import native
 
@@ -26,16 +27,16 @@ def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`Linear.output`."""
     if not _serves(input, weight, 0, bias):
         return Linear.output(input, weight, bias)
-    output = torch.ops.mkldnn._linear_pointwise.default(input, weight, bias, "none", [], "")
+    output = linear_pointwise(input, weight, bias, "none", [], "")
     # in a view that a rule returns no one may write
-    return torch.ops.aten._unsafe_view.default(output, output.shape) if output._is_view() else output
+    return unsafe_view(output, output.shape) if output._is_view() else output
 
 
 def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
     """`Linear.delta_input`."""
     if not _serves(delta, weight, 1):
         return Linear.delta_input(delta, weight)
-    return torch.ops.mkldnn._linear_pointwise.default(delta, weight.T, None, "none", [], "")
+    return linear_pointwise(delta, weight.T, None, "none", [], "")
 
 
 def _serves(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:
@@ -60,7 +61,7 @@ def faster() -> bool:
         bool(torch.backends.mkldnn.is_available())
         and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkl.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and linear_pointwise is not None
         and "AuthenticAMD" in _maker()
     )
 

@@ -19,6 +19,7 @@ import torch
 from ... import rules
 from ...engine.rule import KERNELS
 from ...engine.terms import in_opmath, rounds_once, widened
+from ...engine.torch_private import when_cuda_starts
 from ..pointwise import BACKWARD
 
 Function = Callable[..., Any]
@@ -126,4 +127,4 @@ def here(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda
 
 
-torch.cuda._lazy_call(register)
+when_cuda_starts(register)
