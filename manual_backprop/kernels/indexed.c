@@ -76,7 +76,7 @@ void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, 
 #pragma omp for schedule(static)
         for (I n = 0; n < batch; n++) {
             STORED *o = out + n * size;
-            if (!around) memset(o, 0, (size_t)size * sizeof(STORED));
+            if (!around) EACH(size, o[i] = 0)
             for (I k = 0; k < positions; k++) {
                 const I r = n * positions + k, label = target[r];
                 const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
