@@ -240,6 +240,12 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., Any], tuple, int] | None:
+    """How a rule's output is computed again: a function, its arguments, and which output it is."""
+    again = rule.again(args, output)
+    return None if again is None else (chosen(again[0]), again[1], rule.made_again)
+
+
 def _without_zeros(ctx: Any, output: Any) -> None:
     """Where no delta comes, none goes on: torch would make one of zeros for the rule."""
     if type(output) is not tuple:
@@ -284,9 +290,10 @@ def plain(rule: type[Rule]) -> type[Rule]:
         if (
             type(value) is Tensor
             and value.numel() >= saving.threshold()
-            and (again := rule.again(args, output)) is not None
+            and (recipe := offered(rule, args, output)) is not None
         ):
-            offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
+            function, arguments, index = recipe
+            offer = Offer(value, index, function, arguments, overwritten, before, rule.costly)
         economize(ctx, args, output, offer)
         if rule.inner is not None:
             on_the_way(ctx, output[1], *rule.inner(args))
