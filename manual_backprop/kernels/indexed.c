@@ -10,6 +10,27 @@
 
 #else
 
+/* One row: the sum of several deltas, `own` the first of them. */
+static void F(added_up)(STORED *out, const STORED *delta, const I *next, I own, I by_count, int around, I n) {
+    REAL often = 0, sum[BLOCK];
+    for (I i = own; i >= 0; i = next[i]) often++;
+    for (I begin = 0; begin < n; begin += BLOCK) {
+        const I size = begin + BLOCK < n ? BLOCK : n - begin;
+        STORED *o = out + begin;
+        memset(sum, 0, (size_t)size * sizeof(REAL));
+        for (I i = own; i >= 0; i = next[i]) {
+            const STORED *d = delta + i * n + begin;
+            if (by_count)
+#pragma omp simd
+                for (I k = 0; k < size; k++) sum[k] += V(d[k]) / often;
+            else
+#pragma omp simd
+                for (I k = 0; k < size; k++) sum[k] += V(d[k]);
+        }
+        OUT(o, size, around, S(sum[i]))
+    }
+}
+
 /* embedding.Embedding.grad_weight of `rows` rows of n numbers, from `count` deltas of as many, each added to the row of
    its index but for `padding`; with `by_count` divided by how often the row was looked up. Every row is written once.
    Returns how many indices are of no row; then nothing is computed. */
@@ -29,26 +50,15 @@ I F(embedding_grad_weight)(STORED *out, const STORED *delta, const I *index, I p
         {
 #pragma omp for schedule(dynamic, ROWS)
             for (I v = 0; v < rows; v++) {
-                REAL often = 1, sum[BLOCK];
-                if (by_count) {
-                    often = 0;
-                    for (I i = first[v]; i >= 0; i = next[i]) often++;
-                }
-                for (I begin = 0; begin < n; begin += BLOCK) {
-                    const I size = begin + BLOCK < n ? BLOCK : n - begin;
-                    STORED *o = out + v * n + begin;
-                    memset(sum, 0, (size_t)size * sizeof(REAL));
-                    for (I i = first[v]; i >= 0; i = next[i]) {
-                        const STORED *d = delta + i * n + begin;
-                        if (by_count)
-#pragma omp simd
-                            for (I k = 0; k < size; k++) sum[k] += V(d[k]) / often;
-                        else
-#pragma omp simd
-                            for (I k = 0; k < size; k++) sum[k] += V(d[k]);
-                    }
-                    OUT(o, size, around, S(sum[i]))
-                }
+                const I own = first[v];
+                STORED *o = out + v * n;
+                if (own < 0)
+                    OUT(o, n, around, 0)
+                else if (next[own] < 0) { /* 0 + -0 is 0, as in a sum */
+                    const STORED *d = delta + own * n;
+                    OUT(o, n, around, S(V(d[i]) + 0))
+                } else
+                    F(added_up)(o, delta, next, own, by_count, around, n);
             }
             streamed();
         }
