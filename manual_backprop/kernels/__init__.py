@@ -5,6 +5,7 @@ from . import (
     batchnorm,
     bias_activation,
     dropout,
+    indexed,
     layout,
     losses,
     matmul,

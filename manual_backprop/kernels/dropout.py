@@ -1,10 +1,12 @@
-"""Dropout's product of delta, mask and noise in one printed loop, equal to the formulas to the last bit.
+"""Dropout's product of delta, mask and noise, and AlphaDropout's forward, each in one pass: a printed loop, or C for
+masks of whole channels and for that forward (dropout.c). They are equal to the formulas to the last bit.
 
-A mask of whole channels goes to the formulas, which take as long.
+Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 import torch
@@ -13,7 +15,8 @@ from torch import Tensor
 from ..engine.rule import KERNELS
 from ..rules import AlphaDropout, Dropout
 from ..rules.dropout import alpha_scale
-from . import c, native
+from . import c, memory, native
+from .native import REAL
 from .pointwise import kernel
 
 
@@ -29,11 +32,51 @@ def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
     return AlphaDropout.delta_input(delta, mask, p) if found is None else found
 
 
+def alpha_dropout_output(input: Tensor, mask: Tensor, p: float) -> Tensor:
+    """`AlphaDropout.output`."""
+    if input.dtype not in c.TYPES or not native.plain(input, mask) or (sizes := _channels(input, mask)) is None:
+        return AlphaDropout.output(input, mask, p)
+    return _channels_times(input, mask, (_noise(alpha_scale(p), False, input.dtype), *_shifts(p, input.dtype)), *sizes)
+
+
 def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor | None:
     """delta mask noise; None for what is not taken."""
-    if mask.shape != delta.shape or delta.dtype not in c.TYPES or not native.plain(delta, mask):
+    if delta.dtype not in c.TYPES or not native.plain(delta, mask):
         return None
-    return _kept(delta, mask, _noise(number, divided, delta.dtype))
+    noise = _noise(number, divided, delta.dtype)
+    if mask.shape == delta.shape:
+        return _kept(delta, mask, noise)
+    sizes = _channels(delta, mask)
+    return None if sizes is None else _channels_times(delta, mask, (noise,), *sizes)
+
+
+def _channels(tensor: Tensor, mask: Tensor) -> tuple[int, int, int, int] | None:
+    """Of (N, C, *) or (C, *) with a mask for each channel: N, C, the positions of a channel, whether channels are last
+    in memory. With a mask for each element these are channels of one position. None for what the C does not take."""
+    shape, dims = tensor.shape, tensor.dim()
+    if not tensor.numel() or not mask.is_contiguous() or native.library() is None:
+        return None
+    if mask.shape == shape:
+        return (tensor.numel() // shape[-1], shape[-1], 1, 1) if dims and tensor.is_contiguous() else None
+    for axes in (dims - 2, dims - 1):  # the axes *
+        lead = dims - axes
+        if axes > 0 and lead > 0 and mask.shape == (*shape[:lead], *(1,) * axes):
+            if (last := memory.arranged(tensor, axes)) is None:
+                return None
+            channels = shape[lead - 1]
+            return mask.numel() // channels, channels, tensor.numel() // mask.numel(), last
+    return None
+
+
+def _channels_times(
+    tensor: Tensor, mask: Tensor, numbers: tuple[float, ...], batch: int, channels: int, positions: int, last: int
+) -> Tensor:
+    """numbers: the factor of what is kept; for AlphaDropout what is added where the mask is set, and where not."""
+    output, shifted = memory.empty_like(tensor), len(numbers) > 1
+    facts = (ctypes.c_double * 3)(*numbers)
+    sizes = batch, channels, positions, last
+    native.call(f"masked_channels_{REAL[tensor.dtype]}", output, tensor, mask, facts, shifted, *sizes)
+    return output
 
 
 @functools.cache
@@ -43,9 +86,21 @@ def _noise(number: float, divided: bool, dtype: torch.dtype) -> float:
     return (one / number if divided else one * number).item()
 
 
+@functools.cache
+def _shifts(p: float, dtype: torch.dtype) -> tuple[float, float]:
+    """`AlphaDropout.shift` of what is kept, and of what is not."""
+    return tuple(AlphaDropout.shift(torch.tensor([True, False], device="cpu"), p, dtype).tolist())
+
+
 def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
     return delta * mask * noise  # a number times a mask alone would be float32
 
 
 _kept = kernel(_dropped, like=0)
-KERNELS.update({Dropout.delta_input: dropout_delta_input, AlphaDropout.delta_input: alpha_dropout_delta_input})
+KERNELS.update(
+    {
+        Dropout.delta_input: dropout_delta_input,
+        AlphaDropout.output: alpha_dropout_output,
+        AlphaDropout.delta_input: alpha_dropout_delta_input,
+    }
+)
