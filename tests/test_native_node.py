@@ -29,13 +29,15 @@ def recorded_at_once() -> Iterator[None]:
     if not node.wait():
         pytest.skip("no C++ compiler on this machine that takes torch's headers")
     node.limits(2**14, calls=0)
+    node.forget()
     yield
-    node.limits(2**14)
+    node.limits(2**14, node.CALLS_IN_PYTHON)
+    node.forget()
 
 
 def state(rule: type[Rule]) -> list[tuple[str, list[str]]]:
     """What became of the calls of a rule: (of the forward, of its backwards)."""
-    return [(forward, backwards) for _, forward, backwards in node.module.status(rule)]
+    return [(forward, backwards) for _, forward, backwards, _ in node.module.status(rule)]
 
 
 def is_native(output: Tensor) -> bool:

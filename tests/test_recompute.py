@@ -18,6 +18,7 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop._observe import graph
+from manual_backprop.engine import node
 from manual_backprop.memory import recompute as _recompute
 
 ROWS, WIDTH = 160, 128  # 20,480 elements: large enough for kernels and recomputation
@@ -40,15 +41,29 @@ def exact() -> Iterator[None]:
 
 
 def on_both(program: Callable[[Any], list[Tensor]]) -> None:
-    """The program on torch and on ours gives the same tensors, or both raise a RuntimeError of the same kind."""
-    results: list[Any] = []
-    for library in (TORCH, OURS):
-        torch.manual_seed(0)
-        try:
-            results.append(program(library))
-        except RuntimeError as error:
-            results.append(error)
-    twin, ours = results
+    """The program on torch and on ours gives the same tensors, or both raise a RuntimeError of the same kind. On ours
+    with nodes in Python; with native nodes that are recorded; and with what was recorded."""
+    twin = outcome(program, TORCH)
+    node.enable(False)
+    try:
+        agree(twin, outcome(program, OURS))
+    finally:
+        node.enable(True)
+    if node.wait():
+        node.limits(2**14, calls=0)
+        for _ in range(2):
+            agree(twin, outcome(program, OURS))
+
+
+def outcome(program: Callable[[Any], list[Tensor]], library: Any) -> Any:
+    torch.manual_seed(0)
+    try:
+        return program(library)
+    except RuntimeError as error:
+        return error
+
+
+def agree(twin: Any, ours: Any) -> None:
     if isinstance(twin, RuntimeError):
         assert isinstance(ours, RuntimeError), f"torch raises: {twin}"
         assert ("inplace" in str(twin)) == ("inplace" in str(ours))
@@ -189,7 +204,7 @@ def test_nothing_is_kept_behind_a_whole_pass() -> None:
     aside = net[2](net[1](net[0](x)))  # never differentiated, and not looked at again
     del aside
     y.sum().backward()
-    recipes = [node.recipe for node in graph([y]) if getattr(node, "recipe", None) is not None]
+    recipes = [n.recipe for n in graph([y]) if getattr(n, "recipe", None) is not None]
     assert len(recipes) >= 3
     assert [recipe.kept for recipe in recipes] == [None] * len(recipes)
     assert [recipe.cached for recipe in recipes] == [None] * len(recipes)
@@ -200,12 +215,12 @@ def test_a_pass_that_stops_early_keeps_nothing_either() -> None:
     x = torch.randn(ROWS, WIDTH, requires_grad=True)
     y = last(norm(x))
     torch.autograd.grad(y.sum(), last.weight, retain_graph=True)
-    node = next(node for node in graph([y]) if node.name() == "LayerNormBackward")
-    assert (node.recipe.cached, node.unpacked) == (None, None)
-    held = weakref.ref(node)
+    behind = next(n for n in graph([y]) if n.name() == "LayerNormBackward")
+    assert (behind.recipe.cached, behind.unpacked) == (None, None)
+    held = weakref.ref(behind)
     gc.disable()
     try:
-        del y, node
+        del y, behind
         assert held() is None
     finally:
         gc.enable()
@@ -281,8 +296,8 @@ def test_save_on_cpu() -> None:
 def test_a_view_of_what_is_recomputed_is_recomputed_too() -> None:
     def kept(function: Callable[[Tensor], Tensor]) -> bool:
         y = F.layer_norm(torch.randn(ROWS, WIDTH, requires_grad=True), (WIDTH,))
-        node = F.gelu(function(y)).grad_fn
-        return isinstance((node.plan or [None])[0], _recompute.Ask)  # type: ignore[union-attr]
+        behind = F.gelu(function(y)).grad_fn
+        return isinstance((behind.plan or [None])[0], _recompute.Ask)  # type: ignore[union-attr]
 
     assert kept(lambda y: y)
     assert kept(lambda y: y.view(WIDTH, ROWS).t())

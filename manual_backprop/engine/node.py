@@ -33,6 +33,9 @@ NAME = "manual_backprop_node"
 CALLS_IN_PYTHON = 2
 """Calls alike before one is recorded: recording costs as much as some tens of calls."""
 
+LARGE = ("recomputed", "as they are", "in Python")
+"""What becomes of large tensors that a node would save (memory/saving.py), in the order of entry.h."""
+
 module: Any = None
 """The compiled node; None before it is built, and where there is none."""
 
@@ -90,9 +93,10 @@ def _build() -> None:
     if found is None:
         return
     from ..memory import saving
+    from ..memory.recompute import in_one_pass
 
-    found.set_up(_learn, _derive, _servable, torch.nn.Parameter)
-    found.limits(saving.threshold(), CALLS_IN_PYTHON)
+    found.set_up(_learn, _derive, in_one_pass, _servable, torch.nn.Parameter)
+    found.limits(saving.threshold(), CALLS_IN_PYTHON, LARGE.index(saving.large_tensors()))
     found.enable(enabled)
     module, call = found, found.call
 
@@ -130,6 +134,9 @@ class Context:
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         self.to_save = tensors
 
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Of an in-place rule: said by `_servable` before."""
+
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         self.apart = tensors
 
@@ -137,21 +144,24 @@ class Context:
         self.materialize = value
 
 
-def _servable(rule: Any) -> bool:
-    """Whether the calls of a rule can be recorded: where it depends on its arguments alone (`Rule.pure`), and does not
-    write over an input, which Python could not do again."""
+def _servable(rule: Any) -> int:
+    """Whether the calls of a rule can be recorded: where it depends on its arguments alone (`Rule.pure`); 2 where it
+    writes over its first argument."""
     from .rule import RULES_PACKAGE
 
     if not vars(rule).get("pure", rule.__module__.startswith(RULES_PACKAGE)):
-        return False
+        return 0
     code = getattr(inspect.unwrap(rule.setup_context), "__code__", None)
-    return code is not None and "mark_dirty" not in code.co_names
+    if code is None:
+        return 0
+    return 2 if "mark_dirty" in code.co_names else 1
 
 
 def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
     """Run a rule's forward, while it is recorded: (output, whether each output has a derivative, what is saved,
-    attributes of the ctx, the node's name)."""
-    from .rule import owned
+    attributes of the ctx, the node's name, the node within, whether deltas are materialized, the recipe)."""
+    from ..memory.saving import masks_as_bits
+    from .rule import offered, owned
 
     ctx = Context()
     ctx.needs_input_grad = needs
@@ -164,7 +174,24 @@ def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
     if rule.inner is not None and any(needs):
         inner = _inner(rule, args, outputs[1])
         differentiable = (differentiable[0], *[False] * (len(outputs) - 1))
-    return output, differentiable, ctx.to_save, ctx.attributes(), f"{rule.__name__}Backward", inner, ctx.materialize
+    name = f"{rule.__name__}Backward"
+    recipe = offered(rule, args, output) if rule.cheap and not rule.costly else None
+    attributes = ctx.attributes()
+    saved, attributes["codes"] = masks_as_bits(ctx.to_save, args)
+    if recipe is not None and attributes["codes"]:
+        recipe = _decoding(recipe, ctx.to_save, saved, attributes["codes"])
+    return output, differentiable, saved, attributes, name, inner, ctx.materialize, recipe
+
+
+def _decoding(recipe: tuple, masks: tuple, saved: tuple, codes: dict[int, Any]) -> tuple:
+    """A recipe that reads what is saved in place of masks."""
+    function, arguments, index = recipe
+    read = {k: p for k, argument in enumerate(arguments) for p in codes if argument is masks[p]}
+
+    def run(*given: Any) -> Any:
+        return function(*[codes[read[k]].decode(value) if k in read else value for k, value in enumerate(given)])
+
+    return run, tuple([saved[read[k]] if k in read else value for k, value in enumerate(arguments)]), index
 
 
 def _inner(rule: Any, args: tuple, output: Tensor) -> tuple:
@@ -180,7 +207,14 @@ def _inner(rule: Any, args: tuple, output: Tensor) -> tuple:
         module.unrecorded("the node within keeps more than its output")
     own = [value for value in args if isinstance(value, Tensor)]
     places = tuple(next(i for i, other in enumerate(own) if other is value) for value in tensors)
-    return inner, ctx.attributes(), ctx.needs_input_grad, places, saves_output, f"{inner.__name__}Backward"
+    return (
+        inner,
+        {**ctx.attributes(), "codes": {}},
+        ctx.needs_input_grad,
+        places,
+        saves_output,
+        f"{inner.__name__}Backward",
+    )
 
 
 def _derive(
@@ -189,8 +223,10 @@ def _derive(
     """Run a rule's backward."""
     ctx = Context()
     ctx.next_functions = node.next_functions
+    codes = attributes["codes"]
     vars(ctx).update(attributes)
-    ctx.needs_input_grad, ctx.saved_tensors = needs, saved
+    ctx.needs_input_grad = needs
+    ctx.saved_tensors = tuple([codes[p].decode(t) if p in codes else t for p, t in enumerate(saved)])
     return rule.backward(ctx, *deltas)
 
 
@@ -245,17 +281,11 @@ def forget() -> None:
         module.forget()
 
 
-def large(elements: int) -> None:
-    """From how many elements recomputation takes over, in Python."""
+def limits(large: int, calls: int = -1, tensors: str | None = None) -> None:
+    """From how many elements tensors are large, how many calls run in Python before one is recorded (-1: as it is),
+    and what becomes of large tensors (one of LARGE; None: as it is)."""
     if module is not None:
-        module.limits(elements, -1)
-
-
-def limits(large: int, calls: int = CALLS_IN_PYTHON) -> None:
-    """From how many elements recomputation takes over, and how many calls run in Python before one is recorded."""
-    if module is not None:
-        module.forget()
-        module.limits(large, calls)
+        module.limits(large, calls, -1 if tensors is None else LARGE.index(tensors))
 
 
 def enable(on: bool) -> None:

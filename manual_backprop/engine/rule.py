@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..memory import saving
 from ..memory.recompute import Saving, ask_for
@@ -28,6 +27,7 @@ from .derive import derive
 from .inner import on_the_way
 from .overrides import refuse_dead_overrides
 from .terms import beside, constant, like, reduced, refuse_complex, refuse_negative_slope, total, widened
+from .torch_private import any_autocast, dispatch_modes, in_forward_mode, subclass_node
 
 RULES_PACKAGE = "manual_backprop.rules."
 
@@ -198,7 +198,7 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.compiler.is_compiling():
             autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         else:
-            autocast = torch._C._is_any_autocast_enabled()
+            autocast = any_autocast()
         if not autocast:
             return backward(ctx, *deltas)
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
@@ -212,7 +212,7 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     """What the engine calls on a node of a rule that runs under no transform: its backward, at the least cost where
     there is nothing to guard it from."""
     backward = ctx._forward_cls.backward
-    if delta is not None and not torch._C._is_any_autocast_enabled():
+    if delta is not None and not any_autocast():
         backward = UNGUARDED.get(backward, backward)
     gradients: Any = (None,) * len(ctx.needs_input_grad)
     if delta is not None or others:
@@ -237,6 +237,12 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
 
     run.over = OVER.get(formula)  # type: ignore[attr-defined]
     return run
+
+
+def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., Any], tuple, int] | None:
+    """How a rule's output is computed again: a function, its arguments, and which output it is."""
+    again = rule.again(args, output)
+    return None if again is None else (chosen(again[0]), again[1], rule.made_again)
 
 
 def _without_zeros(ctx: Any, output: Any) -> None:
@@ -283,9 +289,10 @@ def plain(rule: type[Rule]) -> type[Rule]:
         if (
             type(value) is Tensor
             and value.numel() >= saving.threshold()
-            and (again := rule.again(args, output)) is not None
+            and (recipe := offered(rule, args, output)) is not None
         ):
-            offer = Offer(value, rule.made_again, chosen(again[0]), again[1], overwritten, before, rule.costly)
+            function, arguments, index = recipe
+            offer = Offer(value, index, function, arguments, overwritten, before, rule.costly)
         economize(ctx, args, output, offer)
         if rule.inner is not None:
             on_the_way(ctx, output[1], *rule.inner(args))
@@ -296,9 +303,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         forward=cheap_forward if rule.cheap else forward,
         setup_context=torch.autograd.Function.setup_context,
     )
-    node = variant._backward_cls
-    variant._backward_cls = type(node.__name__, (Saving, node), {"apply": _apply_backward})
-    return variant
+    return variant if subclass_node(variant, Saving, {"apply": _apply_backward}) else rule
 
 
 @functools.cache
@@ -312,7 +317,7 @@ def in_place(rule: type[Rule]) -> type[Rule]:
 
     @functools.wraps(rule.forward)
     def forward(input: Tensor, *args: Any) -> Any:
-        if overwrite is not None and not torch._C._len_torch_dispatch_stack():  # a mode has to see what is written to
+        if overwrite is not None and not dispatch_modes():  # a mode has to see what is written to
             return overwrite(input, *args)
         output = rule.forward(input, *args)
         value, *extra = output if isinstance(output, tuple) else (output,)
@@ -335,7 +340,7 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
     """
     if (
         torch.is_grad_enabled()
-        or forward_ad._current_level >= 0
+        or in_forward_mode()
         or _backend == "formula"
         or (not TRACES_LOOKUP and torch.compiler.is_dynamo_compiling())
     ):
@@ -345,7 +350,7 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 def differentiated_again() -> bool:
     """Whether a running backward may itself be differentiated: in reverse (`create_graph=True`) or forward mode."""
-    return torch.is_grad_enabled() or forward_ad._current_level >= 0
+    return torch.is_grad_enabled() or in_forward_mode()
 
 
 @contextmanager

@@ -42,6 +42,6 @@ def _cast(value: Any, dtype: torch.dtype, device: str) -> Any:
 
 def float32_on_cpu(input: Tensor) -> Tensor:
     """The input as float32 where the CPU's autocast runs an operator in float32 in some of its forms only."""
-    if input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu") and input.device.type == "cpu":
         (input,) = cast_arguments("float32", "cpu", (input,))
     return input

@@ -6,7 +6,6 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.nn import _reduction as legacy
 
 from ._call import expand
 from .arithmetic import div, mul, sum
@@ -22,13 +21,19 @@ def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None)
     if size_average is None and reduce is None and reduction in REDUCTIONS:
         return reduction
     if size_average is not None or reduce is not None:
-        reduction = legacy.legacy_get_string(size_average, reduce, emit_warning=not torch.compiler.is_compiling())
-    try:
-        return REDUCTIONS[legacy.get_enum(reduction)]
-    except ValueError as error:
-        raise ValueError(
-            f'{reduction!r} is not a valid value for reduction, expected "none", "mean" or "sum"'
-        ) from error
+        summed, averaged = reduce is None or reduce, size_average is None or size_average
+        reduction = ("mean" if averaged else "sum") if summed else "none"
+        if not torch.compiler.is_compiling():
+            warnings.warn(
+                f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+                stacklevel=2,
+            )
+    if reduction == "elementwise_mean":
+        warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=2)
+        return "mean"
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'{reduction!r} is not a valid value for reduction, expected "none", "mean" or "sum"')
+    return reduction
 
 
 def refuse_gradient(name: str, tensor: Tensor | None) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend
 
 from .. import rules
 from ..engine.terms import LOW
+from ..engine.torch_private import attention_backend, flash_attention_for_cpu, in_forward_mode, transforms_active
 from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
@@ -43,7 +43,7 @@ def scaled_dot_product_attention(
     if not query.dtype == key.dtype == value.dtype:  # autocast makes them one, before torch looks for a fused forward
         query, key, value = cast_arguments("lower", query.device.type, (query, key, value))
     backend = _torchs_choice(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    fused = query.device.type == "cpu" and backend == FLASH
+    fused = query.device.type == "cpu" and backend == FLASH and flash_attention_for_cpu is not None
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
     query, key, value = _batched_alike(query, key, value)
@@ -67,12 +67,12 @@ def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
     """Which of its forwards torch would run; None where that does not matter."""
     if torch.compiler.is_compiling() or query.device.type not in ("cpu", "cuda"):
         return None
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if transforms_active() or in_forward_mode():
         return MATH  # of vmap it cannot be asked, and the fused forward has no tangent
     if not query.numel() or not key.numel():
         return MATH
     *positional, scale, enable_gqa = args
-    return torch._fused_sdp_choice(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
+    return attention_backend(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
 
 
 def _copies(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import _canonical_mask, _mha_shape_check, _none_or_dtype  # type: ignore[attr-defined]
 
 from .. import rules
+from ..engine.torch_private import check_attention_shapes
 from ._axes import alike
 from ._call import call, expand
 from ._errors import check_tensors
+from ._masks import additive
 from .arithmetic import add, cat, matmul, mean
 from .attention import scaled_dot_product_attention
 from .dropout import dropout
@@ -57,13 +58,13 @@ def multi_head_attention_forward(
     Raises AssertionError or RuntimeError, as torch does, for shapes that do not fit and is_causal without attn_mask.
     """
     check_tensors("multi_head_attention_forward", query=query, key=key, value=value)
-    batched = _mha_shape_check(query, key, value, key_padding_mask, attn_mask, num_heads)
+    batched = check_attention_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         query, key, value = alike(lambda t: reshape(t, (t.shape[0], 1, t.shape[1])), query, key, value)
         if key_padding_mask is not None:
             key_padding_mask = reshape(key_padding_mask, (1, *key_padding_mask.shape))
     rows, batch, features = query.shape
-    padding = _canonical_mask(key_padding_mask, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", query.dtype)
+    padding = additive(key_padding_mask, "key_padding_mask", query.dtype, "attn_mask", attn_mask)
     if is_causal and attn_mask is None:
         raise RuntimeError(
             "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
@@ -72,7 +73,7 @@ def multi_head_attention_forward(
     if is_causal and padding is None and not need_weights:
         attn_mask = None
     else:
-        attn_mask = _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
+        attn_mask = additive(attn_mask, "attn_mask", query.dtype)
         is_causal = False
     _check_features(features, embed_dim_to_check, num_heads)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .. import rules
+from ..engine.torch_private import in_forward_mode, transforms_active
 from ._autocast import float32_on_cpu
 from ._axes import Axes, axes
 from ._call import call
@@ -165,8 +165,8 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    sizes = _per_axis(f"max_pool{n}d", n, kernel_size, stride, padding)
-    dilation = _sizes(f"max_pool{n}d", "dilation", n, dilation)
+    sizes = _per_axis("max_pool", n, kernel_size, stride, padding)
+    dilation = _sizes("max_pool", "dilation", n, dilation)
     keep = "indices" if return_indices else "winner" if _recorded(input) else "nothing"
     output = call(rules.MaxPool, input, *sizes, dilation, ceil_mode, keep)
     return output if return_indices else output[0]
@@ -174,17 +174,13 @@ def _max_pool(
 
 def _recorded(input: Tensor) -> bool:
     """Whether anyone may ask for derivatives by the input."""
-    return (
-        (torch.is_grad_enabled() and input.requires_grad)
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
+    return (torch.is_grad_enabled() and input.requires_grad) or transforms_active() or in_forward_mode()
 
 
 def _avg_pool(
     n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: Any
 ) -> Tensor:
-    sizes = _per_axis(f"avg_pool{n}d", n, kernel_size, stride, padding)
+    sizes = _per_axis("avg_pool", n, kernel_size, stride, padding)
     return call(rules.AvgPool, input, *sizes, ceil_mode, include, divisor)
 
 
@@ -207,6 +203,8 @@ def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
 
 
 def _per_axis(function: str, n: int, kernel_size: Any, stride: Any, padding: Any) -> tuple[Axes, Axes, Axes]:
+    if type(kernel_size) is type(stride) is type(padding) is int:
+        return (kernel_size,) * n, (stride,) * n, (padding,) * n
     kernel_size = _sizes(function, "kernel_size", n, kernel_size)
     stride = kernel_size if stride in (None, (), []) else _sizes(function, "stride", n, stride)
     return kernel_size, stride, _sizes(function, "padding", n, padding)
@@ -215,4 +213,4 @@ def _per_axis(function: str, n: int, kernel_size: Any, stride: Any, padding: Any
 def _sizes(function: str, name: str, n: int, value: Any) -> Axes:
     if type(value) is int:
         return (value,) * n
-    return axes(value, n, f"{function}: {name} must either be a single int, or a tuple of {n} ints")
+    return axes(value, n, f"{function}{n}d: {name} must either be a single int, or a tuple of {n} ints")

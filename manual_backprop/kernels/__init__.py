@@ -6,6 +6,7 @@ from . import (
     batchnorm,
     bias_activation,
     dropout,
+    indexed,
     layout,
     losses,
     matmul,

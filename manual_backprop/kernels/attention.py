@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..engine.rule import choose
 from ..engine.terms import widen
+from ..engine.torch_private import batched_by_autograd, transforms_active
 from ..rules import ScaledDotProductAttention, Softmax
 from ..rules.attention import Wanted, above_diagonal
 from . import native
@@ -24,7 +25,7 @@ BLOCK = 2**19
 """Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
 ROWS = 64, 256
 """Fewest and most queries in a block. If causal the fewest, so that little above the diagonal is computed."""
-SCORES = 32
+LOUD = 32
 """Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again."""
 
 
@@ -43,7 +44,7 @@ def attended(
     output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
     for heads, rows, seen, _ in pairs.blocks():
         scores = torch.bmm(scale * q[heads, rows].to(wide), k[heads, seen].mT.to(wide))
-        weights, lse[heads, rows] = _weights(pairs.masked_(scores, heads, rows, seen))
+        weights, lse[heads, rows] = _weights(pairs.masked_(scores, heads, rows, seen, is_causal))
         if pairs.kept is not None:
             weights.mul_(pairs.kept_at(heads, rows, seen))
         output[heads, rows] = torch.bmm(weights, v[heads, seen].to(wide)).mul_(gain).to(v.dtype)
@@ -70,31 +71,37 @@ def deltas(
     delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
     delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
-    large = bool(z.is_cpu and z.numel() and z.abs().max() > SCORES)  # a GPU would be waited for
+    in_c = dots is not None and takes(q, z, dots)
+    loud = bool(not in_c and z.is_cpu and z.numel() and z.abs().max() > LOUD)  # a GPU would be waited for
     for heads, rows, seen, first in pairs.blocks():
-        weights = pairs.masked_(torch.bmm(q[heads, rows], k[heads, seen].mT), heads, rows, seen)
+        weights = pairs.masked_(
+            torch.bmm(_of(q, heads, rows), _of(k, heads, seen).mT), heads, rows, seen, is_causal and not in_c
+        )
         keeping = None if pairs.kept is None else pairs.kept_at(heads, rows, seen).to(weights.dtype)
         if v is None or dots is None:
             scores = None
-            weights = _weights(weights)[0] if large else weights.sub_(z[heads, rows]).exp_()
+            weights = _weights(weights)[0] if loud else weights.sub_(_of(z, heads, rows)).exp_()
         else:
-            scores = torch.bmm(louder[heads, rows], v[heads, seen].mT)
+            scores = torch.bmm(_of(louder, heads, rows), _of(v, heads, seen).mT)
             if keeping is not None:
                 scores.mul_(keeping)
-            if large:
+            if in_c:
+                count = rows.start + 1 if is_causal else weights.shape[-1]
+                _pairs_(weights, scores, _of(z, heads, rows), _of(dots, heads, rows), count)
+            elif loud:
                 weights = _weights(weights)[0]
                 scores = choose(Softmax.delta_input)(scores, weights, -1)
             else:
-                _pairs_(weights, scores, z[heads, rows], dots[heads, rows])
+                scores.sub_(_of(dots, heads, rows)).mul_(weights.sub_(_of(z, heads, rows)).exp_())
         if delta_value is not None:
             dropped = weights if keeping is None else weights * keeping
-            _add(delta_value[heads, seen], dropped.mT, louder[heads, rows], first)
+            _add(_of(delta_value, heads, seen), dropped.mT, _of(louder, heads, rows), first)
         if scores is None:
             continue
         if delta_query is not None:
-            _add(delta_query[heads, rows], scores, k[heads, seen], True)
+            _add(_of(delta_query, heads, rows), scores, _of(k, heads, seen), True)
         if delta_key is not None:
-            _add(delta_key[heads, seen], scores.mT, q[heads, rows], first)
+            _add(_of(delta_key, heads, seen), scores.mT, _of(q, heads, rows), first)
         if delta_mask is not None:
             pairs.add_(delta_mask, scores, heads, rows, seen)
     return (
@@ -105,14 +112,12 @@ def deltas(
     )
 
 
-def _pairs_(scores: Tensor, deltas: Tensor, lse: Tensor, dots: Tensor) -> None:
-    """Scores become weights, and the deltas of the weights those of the scores, written over."""
-    if takes(scores, deltas, lse, dots) and scores.dtype != torch.bfloat16:
-        rows, n = scores.shape[:-1].numel(), scores.shape[-1]
-        lse, dots = lse.contiguous(), dots.contiguous()
-        native.call(f"attention_pairs_{REAL[scores.dtype]}", scores, deltas, lse, dots, rows, n)
-    else:
-        deltas.sub_(dots).mul_(scores.sub_(lse).exp_())
+def _pairs_(scores: Tensor, deltas: Tensor, lse: Tensor, dots: Tensor, seen: int) -> None:
+    """Scores become weights, and the deltas of the weights those of the scores, written over. The first query sees so
+    many keys, each later one a key more."""
+    rows, n = scores.shape[:-1].numel(), scores.shape[-1]
+    name = f"attention_pairs_{REAL[scores.dtype]}"
+    native.call(name, scores, deltas, lse.contiguous(), dots.contiguous(), rows, n, scores.shape[-2], seen)
 
 
 def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,15 +172,15 @@ class _Pairs:
             for row in reversed(range(0, self.queries, rows)):
                 last = min(row + rows, self.queries)
                 seen = min(last, self.keys) if self.is_causal else self.keys
-                yield slice(head, head + heads), slice(row, last), slice(seen), last == self.queries
+                yield slice(head, head + heads), slice(row, last), slice(0, seen), last == self.queries
 
-    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice) -> Tensor:
-        """The scores of a block with the mask on them, written over."""
+    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice, causal: bool) -> Tensor:
+        """The scores of a block with the mask on them, written over, and none for later keys if causal."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
             mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
             scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
-        if self.is_causal and rows.start < seen.stop:
+        if causal and rows.start < seen.stop:
             corner = scores[..., rows.start :]
             corner.masked_fill_(above_diagonal(corner), -math.inf)
         return scores
@@ -200,6 +205,12 @@ class _Pairs:
         return mask[:, rows if mask.shape[1] > 1 else every, seen if mask.shape[2] > 1 else every]
 
 
+def _of(tensor: Tensor, heads: slice, rows: slice) -> Tensor:
+    """A block of a tensor; without an operator where that is all of it."""
+    whole = heads.start == rows.start == 0 and heads.stop >= len(tensor) and rows.stop >= tensor.shape[1]
+    return tensor if whole else tensor[heads, rows]
+
+
 def _flat(tensor: Tensor) -> Tensor:
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
@@ -207,7 +218,7 @@ def _flat(tensor: Tensor) -> Tensor:
 def _plain(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        or transforms_active()
         or tensors[0].is_meta  # which holds nothing, and takes long over many blocks
-        or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
+        or any(map(batched_by_autograd, tensors))  # of autograd.grad(is_grads_batched=True)
     )

@@ -1,10 +1,10 @@
-"""Dropout's product of delta, mask and noise in one printed loop, equal to the formulas to the last bit.
-
-Masks of whole channels are left to the formulas, which take as long.
+"""Dropout's product of delta, mask and noise, and AlphaDropout's forward, each in one pass: a printed loop, or C for
+masks of whole channels and for that forward (dropout.c). They are equal to the formulas to the last bit.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from ..rules import AlphaDropout, Dropout
 from ..rules.dropout import alpha_scale
-from . import c, native
+from . import c, memory, native
+from .native import REAL, REALS
 from .pointwise import LOOPS, kernel
 from .registry import serves
 
-EACH = f"{LOOPS}; a mask of each element"
+DENSE = "dense, channels first or last"
+EACH = f"{LOOPS}, a mask of each element; or {DENSE}, one of each channel"
 
 
 @serves(Dropout.delta_input, on="cpu", when=EACH)
@@ -29,11 +31,51 @@ def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
     return _times(delta, mask, alpha_scale(p), divided=False)
 
 
+@serves(AlphaDropout.output, on="cpu", when=f"{REALS}; {DENSE}")
+def alpha_dropout_output(input: Tensor, mask: Tensor, p: float) -> Tensor:
+    if input.dtype not in c.TYPES or not native.plain(input, mask) or (sizes := _channels(input, mask)) is None:
+        return NotImplemented
+    return _channels_times(input, mask, (_noise(alpha_scale(p), False, input.dtype), *_shifts(p, input.dtype)), *sizes)
+
+
 def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor:
     """delta mask noise."""
-    if mask.shape != delta.shape or delta.dtype not in c.TYPES or not native.plain(delta, mask):
+    if delta.dtype not in c.TYPES or not native.plain(delta, mask):
         return NotImplemented
-    return _kept(delta, mask, _noise(number, divided, delta.dtype))
+    noise = _noise(number, divided, delta.dtype)
+    if mask.shape == delta.shape:
+        return _kept(delta, mask, noise)
+    sizes = _channels(delta, mask)
+    return NotImplemented if sizes is None else _channels_times(delta, mask, (noise,), *sizes)
+
+
+def _channels(tensor: Tensor, mask: Tensor) -> tuple[int, int, int, int] | None:
+    """Of (N, C, *) or (C, *) with a mask for each channel: N, C, the positions of a channel, whether channels are last
+    in memory. With a mask for each element these are channels of one position. None for what the C does not take."""
+    shape, dims = tensor.shape, tensor.dim()
+    if not tensor.numel() or not mask.is_contiguous() or native.library() is None:
+        return None
+    if mask.shape == shape:
+        return (tensor.numel() // shape[-1], shape[-1], 1, 1) if dims and tensor.is_contiguous() else None
+    for axes in (dims - 2, dims - 1):  # the axes *
+        lead = dims - axes
+        if axes > 0 and lead > 0 and mask.shape == (*shape[:lead], *(1,) * axes):
+            if (last := memory.arranged(tensor, axes)) is None:
+                return None
+            channels = shape[lead - 1]
+            return mask.numel() // channels, channels, tensor.numel() // mask.numel(), last
+    return None
+
+
+def _channels_times(
+    tensor: Tensor, mask: Tensor, numbers: tuple[float, ...], batch: int, channels: int, positions: int, last: int
+) -> Tensor:
+    """numbers: the factor of what is kept; for AlphaDropout what is added where the mask is set, and where not."""
+    output, shifted = memory.empty_like(tensor), len(numbers) > 1
+    facts = (ctypes.c_double * 3)(*numbers)
+    sizes = batch, channels, positions, last
+    native.call(f"masked_channels_{REAL[tensor.dtype]}", output, tensor, mask, facts, shifted, *sizes)
+    return output
 
 
 @functools.cache
@@ -41,6 +83,12 @@ def _noise(number: float, divided: bool, dtype: torch.dtype) -> float:
     """The number, or 1 over it, rounded as the formula's tensor is."""
     one = torch.ones((), dtype=dtype, device="cpu")
     return (one / number if divided else one * number).item()
+
+
+@functools.cache
+def _shifts(p: float, dtype: torch.dtype) -> tuple[float, float]:
+    """`AlphaDropout.shift` of what is kept, and of what is not."""
+    return tuple(AlphaDropout.shift(torch.tensor([True, False], device="cpu"), p, dtype).tolist())
 
 
 def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:

@@ -101,6 +101,9 @@ def avg_pool_delta_input(
 @serves(AdaptiveAvgPool.delta_input, on="any", when="sizes that are multiples of the output's")
 def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
     size = input_shape[-len(output_size) :]
+    if math.prod(output_size) == 1 and math.prod(size) > 0:
+        positions: int = math.prod(size)
+        return (delta / positions).expand(input_shape)
     if not math.prod(output_size) or any(n % o for n, o in zip(size, output_size, strict=True)):
         return NotImplemented
     times = tuple(n // o for n, o in zip(size, output_size, strict=True))

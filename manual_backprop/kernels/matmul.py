@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..engine import compiler
+from ..engine.torch_private import linear_pointwise, unsafe_view
 from ..rules import Linear
 from . import native
 from .registry import serves
@@ -29,16 +30,16 @@ SERVED = "float32, contiguous, 2^26 multiplications or more, on AMD's processors
 def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not _takes(input, weight, 0, bias):
         return NotImplemented
-    output = torch.ops.mkldnn._linear_pointwise.default(input, weight, bias, "none", [], "")
+    output = linear_pointwise(input, weight, bias, "none", [], "")
     # in a view that a rule returns no one may write
-    return torch.ops.aten._unsafe_view.default(output, output.shape) if output._is_view() else output
+    return unsafe_view(output, output.shape) if output._is_view() else output
 
 
 @serves(Linear.delta_input, on="cpu", when=SERVED)
 def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
     if not _takes(delta, weight, 1):
         return NotImplemented
-    return torch.ops.mkldnn._linear_pointwise.default(delta, weight.T, None, "none", [], "")
+    return linear_pointwise(delta, weight.T, None, "none", [], "")
 
 
 def _takes(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:
@@ -63,7 +64,7 @@ def faster() -> bool:
         bool(torch.backends.mkldnn.is_available())
         and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkl.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and linear_pointwise is not None
         and "AuthenticAMD" in _maker()
     )
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
 
 from ..engine import node
 from ..engine.compiler import loaded
+from ..engine.torch_private import batched_by_autograd, transforms_active
 from .memory import largest_cache
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
@@ -34,14 +34,14 @@ def serves(*tensors: Tensor) -> bool:
 
 def plain(*tensors: Tensor) -> bool:
     """Whether tensors are plain ones in the memory of the CPU, nothing transformed; what is traced asks no kernel."""
-    if torch._C._are_functorch_transforms_active():
+    if transforms_active():
         return False
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
             return False
         if t._is_zerotensor():  # zeros without memory, of which torch makes some in second derivatives
             return False
-        if is_legacy_batchedtensor(t):  # of autograd.grad(is_grads_batched=True)
+        if batched_by_autograd(t):  # of autograd.grad(is_grads_batched=True)
             return False
     return True
 

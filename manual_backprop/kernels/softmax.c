@@ -203,18 +203,31 @@ void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORE
 }
 
 /* attention.ScaledDotProductAttention.deltas, what is done to each pair: `scores` become the weights e^(score - lse),
-   `deltas` of the weights those of the scores, weight (delta - dot). lse and dots are of rows. */
-void F(attention_pairs)(STORED *scores, STORED *deltas, const REAL *lse, const REAL *dots, I rows, I n, I threads) {
+   `deltas` of the weights those of the scores, weight (delta - dot). lse and dots are of rows. Of each head's `queries`
+   rows the first sees `seen` keys, if that is less than n, and each later one a key more. Beyond an lse of LOUD the
+   difference is off by more than so many roundings: there the row's softmax is taken again. */
+#define LOUD 32
+void F(attention_pairs)(STORED *scores, STORED *deltas, const REAL *lse, const REAL *dots, I rows, I n, I queries,
+                        I seen, I threads) {
     if (rows * n <= GRAIN) threads = 1;
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I r = 0; r < rows; r++) {
         STORED *s = scores + r * n, *d = deltas + r * n;
-        const REAL rest = lse[r], dot = dots[r];
+        const I keys = seen < n && seen + r % queries < n ? seen + r % queries : n;
+        REAL rest = lse[r], dot = dots[r], scale = 1;
+        if (rest > LOUD || rest < -LOUD) {
+            rest = F(largest)(s, 1, keys);
+            scale = (REAL)(1 / F(exponentials)(NULL, s, 1, rest, keys));
+            double sum = 0;
+            SUM(sum, keys, R(exp)(V(s[i]) - rest) * V(d[i]))
+            dot = (REAL)sum * scale;
+        }
 #pragma omp simd
-        for (I i = 0; i < n; i++) {
-            const REAL weight = R(exp)(V(s[i]) - rest);
+        for (I i = 0; i < keys; i++) {
+            const REAL weight = R(exp)(V(s[i]) - rest) * scale;
             s[i] = S(weight), d[i] = S(weight * (V(d[i]) - dot));
         }
+        for (I i = keys; i < n; i++) s[i] = d[i] = S(0);
     }
 }
 

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..engine import node as engine
+from ..engine.torch_private import current_graph_task, end_of_pass
 
 DEPTH = 4
 """How many rules at most are run again for one tensor."""
@@ -89,9 +92,14 @@ class Ask:
         self.depth: int = node.recipe.depth
         node.recipe.asks.append(weakref.ref(self))
 
+    @property
+    def saved(self) -> bool:
+        """Whether the node has saved its output, and need not recompute it."""
+        return self.node.recipe.function is None
+
     def tensor(self) -> Tensor:
         """The tensor, recomputed."""
-        task = torch._C._current_graph_task_id()
+        task = current_graph_task()
         self.task = task
         output = output_of(self.node, task)
         if self.view is None:
@@ -116,11 +124,36 @@ class Ask:
                 argument.skip(task)
 
 
+class NativeAsk(Ask):
+    """An `Ask` to a native node (engine/native/recompute.h)."""
+
+    __slots__ = ("_saved", "native")
+
+    def __init__(self, native: Any) -> None:
+        self.native, self.node, self.task, self.recipe = native, None, -1, None
+        self.view = ()  # it is not computed in one pass with what a node in Python computes
+        self.depth, recomputed = engine.module.depth(native)
+        self._saved = not recomputed
+
+    @property
+    def saved(self) -> bool:
+        return self._saved
+
+    def tensor(self) -> Tensor:
+        found: Tensor = engine.module.asked(self.native)
+        return found
+
+    def skip(self, task: int) -> None:
+        engine.module.skipped(self.native)
+
+
 def ask_for(tensor: Tensor) -> Ask | None:
     """An `Ask` for a tensor whose node can recompute it, or for a view of one; None for any other."""
     node = tensor.grad_fn
     if node is None:
         return None
+    if engine.module is not None and (native := engine.module.ask(tensor)) is not None:
+        return NativeAsk(native)
     output = tensor
     if tensor._is_view():
         output = tensor._base  # type: ignore[assignment]
@@ -180,51 +213,65 @@ def _arguments(node: Any, task: int, begin: int = 0) -> list[Any]:
 
 
 def _computed(recipe: Recipe, arguments: list[Any]) -> Tensor:
-    value = arguments[0] if recipe.function is None else recipe.function(*arguments)
-    return value[0] if isinstance(value, tuple) else value
+    return _first(arguments[0] if recipe.function is None else recipe.function(*arguments))
 
 
 def _in_one_pass(node: Any, task: int) -> Tensor:
-    """A tensor that is recomputed for this alone need not stand by itself: both functions run as one, or the second
-    writes over what the first has computed."""
     recipe: Recipe = node.recipe
     first = recipe.arguments[0]
-    if not isinstance(first, Ask) or first.view is not None or not _for_this_alone(first, task):
+    function = recipe.function
+    if function is None or not isinstance(first, Ask) or first.view is not None or not _for_this_alone(first, task):
         return _computed(recipe, _arguments(node, task))
     before: Recipe = first.node.recipe
-    formulas: Any = tuple([getattr(f, "__wrapped__", f) for f in (recipe.function, before.function)])
     first.task = task
     given = _arguments(first.node, task)
+    return in_one_pass(function, (None, *_arguments(node, task, 1)), before.function, given)
+
+
+def in_one_pass(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    before: Callable[..., Any] | None,
+    given: Sequence[Any] | None,
+) -> Tensor:
+    """function(before(*given), *arguments[1:]); function(*arguments) without another before it.
+
+    What is recomputed for this alone need not stand by itself: both run as one, or the second function writes over what
+    the first has computed.
+    """
+    if before is None or given is None:
+        return _first(function(*arguments))
+    formulas: Any = tuple([getattr(f, "__wrapped__", f) for f in (function, before)])
     if (fused := FUSED.get(formulas)) is not None:
-        return fused(*given, *_arguments(node, task, 1))
-    value = _computed(before, given)
-    arguments = [value, *_arguments(node, task, 1)]
-    over = getattr(recipe.function, "over", None)
-    return _computed(recipe, arguments) if over is None or _shares_memory(value, given) else over(*arguments)
+        found: Tensor = fused(*given, *arguments[1:])
+        return found
+    value = _first(before(*given))
+    over = getattr(function, "over", None)
+    run = function if over is None or _shares_memory(value, given) else over
+    return _first(run(value, *arguments[1:]))
+
+
+def _first(value: Any) -> Tensor:
+    return value[0] if isinstance(value, tuple) else value
 
 
 def _for_this_alone(ask: Ask, task: int) -> bool:
     """Whether the other node's output has to be recomputed, and nobody else needs it."""
     recipe: Recipe = ask.node.recipe
-    if recipe.own or recipe.original() is not None or recipe.kept is not None:
+    if ask.saved or recipe.own or recipe.original() is not None or recipe.kept is not None:
         return False
     if recipe.cached is not None and recipe.cached[0] == task:
         return False
     return not any([o is not ask and o.waits(task) for reference in recipe.asks if (o := reference()) is not None])
 
 
-def _shares_memory(tensor: Tensor, others: list[Any]) -> bool:
+def _shares_memory(tensor: Tensor, given: Sequence[Any]) -> bool:
     plain = (Tensor, torch.nn.Parameter)
-    others = [other for other in others if isinstance(other, Tensor)]
+    others = [other for other in given if isinstance(other, Tensor)]
     if type(tensor) is not Tensor or any([type(other) not in plain for other in others]):
         return True
     address = tensor.untyped_storage().data_ptr()
     return any([other.untyped_storage().data_ptr() == address for other in others])
-
-
-def end_of_pass(callback: Callable[[], None]) -> None:
-    """Call it when the running pass of backward ends."""
-    torch.autograd.Variable._execution_engine.queue_callback(callback)
 
 
 class Saving:
@@ -245,7 +292,7 @@ class Saving:
             return self.nothing
         if self.recipe is None and self.plan is None:
             return super().saved_tensors  # type: ignore[misc]
-        task = torch._C._current_graph_task_id()
+        task = current_graph_task()
         later = self._asked_later(task)
         saved = self.shared(task) if later else self._unpack(task)
         if self.plan is not None and OWN in self.plan:
@@ -304,7 +351,7 @@ class Saving:
         recipe = self.recipe
         if recipe is not None:
             recipe.cached = None
-            task = torch._C._current_graph_task_id()
+            task = current_graph_task()
             if self._asked_later(task):
                 with torch.no_grad():
                     recipe.kept = output_of(self, task)

@@ -21,8 +21,8 @@ from .recompute import OWN, Ask, Recipe, Saved, ask_for
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
-LARGE = 2**17
-"""Elements from which a tensor is worth recomputing (512 KiB of float32)."""
+LARGE = 2**16
+"""Elements from which a tensor is worth recomputing (256 KiB of float32)."""
 
 ROUNDED_FROM = 2**14
 """Elements from which `mb.saving` rounds a tensor, where it is asked for that."""
@@ -65,12 +65,19 @@ def _restore(mode: str, again: bool) -> Iterator[None]:
 def _choose(mode: str, again: bool) -> None:
     global _mode, logits
     _mode, logits = mode, again
-    node.large(threshold())
+    node.limits(threshold(), tensors=large_tensors())
 
 
 def threshold() -> int:
     """Elements from which a tensor is not kept as it is, where that can be."""
     return LARGE if _mode in ("exact", "off") else min(LARGE, ROUNDED_FROM)
+
+
+def large_tensors() -> str:
+    """What a native node does with large tensors (engine/node.py); what only nodes in Python can is left to these."""
+    if _mode == "off":
+        return "as they are"
+    return "recomputed" if _mode == "exact" and not logits else "in Python"
 
 
 def several_processes() -> bool:
@@ -212,9 +219,24 @@ def _replaced(tensor: Tensor | None, given: tuple, mode: str) -> Ask | _Encoded 
     if tensor is None or tensor.numel() < threshold() or type(tensor) is not Tensor or tensor.is_inference():
         return None
     ask = ask_for(tensor)
-    if ask is not None and not (mode == "exact" and ask.node.recipe.function is None):
+    if ask is not None and not (mode == "exact" and ask.saved):
         return ask  # in the exact mode a node without a function has saved the very same memory
     return _shortened(tensor, given, mode)
+
+
+def masks_as_bits(saved: tuple, given: tuple) -> tuple[tuple, dict[int, Code]]:
+    """What a native node saves in place of large masks, and how each is decoded, by its place."""
+    codes = {}
+    if large_tensors() == "recomputed":
+        codes = {place: Code(tensor, "bits") for place, tensor in enumerate(saved) if _is_large_mask(tensor, given)}
+    bits = tuple([codes[p].encoded(t)[0] if p in codes else t for p, t in enumerate(saved)])
+    return bits, codes
+
+
+def _is_large_mask(tensor: Tensor | None, given: tuple) -> bool:
+    if tensor is None or tensor.dtype != torch.bool or tensor.numel() < threshold():
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.nbytes and not any([tensor is other for other in given])
 
 
 _EMPTY: dict[tuple[torch.dtype, torch.device], Tensor] = {}

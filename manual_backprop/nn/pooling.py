@@ -14,42 +14,54 @@ class MaxPool1d(torch.nn.MaxPool1d):
     """torch.nn.MaxPool1d with the explicit backward of `mb.rules.MaxPool`."""
 
     def forward(self, input: Tensor) -> Any:
-        return F.max_pool1d(input, *_max_options(self))
+        return F.max_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
 
 class MaxPool2d(torch.nn.MaxPool2d):
     """torch.nn.MaxPool2d with the explicit backward of `mb.rules.MaxPool`."""
 
     def forward(self, input: Tensor) -> Any:
-        return F.max_pool2d(input, *_max_options(self))
+        return F.max_pool2d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
 
 class MaxPool3d(torch.nn.MaxPool3d):
     """torch.nn.MaxPool3d with the explicit backward of `mb.rules.MaxPool`."""
 
     def forward(self, input: Tensor) -> Any:
-        return F.max_pool3d(input, *_max_options(self))
+        return F.max_pool3d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
 
 class AvgPool1d(torch.nn.AvgPool1d):
     """torch.nn.AvgPool1d with the explicit backward of `mb.rules.AvgPool`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool1d(input, *_avg_options(self))
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
 class AvgPool2d(torch.nn.AvgPool2d):
     """torch.nn.AvgPool2d with the explicit backward of `mb.rules.AvgPool`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(input, *_avg_options(self), self.divisor_override)
+        return F.avg_pool2d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+            self.divisor_override,
+        )  # fmt: skip
 
 
 class AvgPool3d(torch.nn.AvgPool3d):
     """torch.nn.AvgPool3d with the explicit backward of `mb.rules.AvgPool`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool3d(input, *_avg_options(self), self.divisor_override)
+        return F.avg_pool3d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+            self.divisor_override,
+        )  # fmt: skip
 
 
 class AdaptiveAvgPool1d(torch.nn.AdaptiveAvgPool1d):
@@ -71,11 +83,3 @@ class AdaptiveAvgPool3d(torch.nn.AdaptiveAvgPool3d):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool3d(input, self.output_size)
-
-
-def _max_options(pool: Any) -> tuple:
-    return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices
-
-
-def _avg_options(pool: Any) -> tuple[Any, Any, Any, bool, bool]:
-    return pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, pool.count_include_pad

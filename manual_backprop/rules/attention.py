@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..engine.rule import LOWER, Rule, choose
 from ..engine.terms import beside, sum_to, total, widen
+from ..engine.torch_private import flash_attention_for_cpu
 from .dropout import draw
 
 Wanted = tuple[bool, bool, bool, bool]
@@ -80,7 +81,7 @@ class ScaledDotProductAttention(Rule):
             mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -math.inf)
         if mask is not None and mask.dim() == 3:
             mask = mask.unsqueeze(0)
-        attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+        attention = flash_attention_for_cpu
         options = 0.0, is_causal
         if query.dim() == 4:
             return attention(query, key, value, *options, attn_mask=mask, scale=scale)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule, choose
+from ..engine.torch_private import transforms_active
 
 SATURATION = 1.7580993408473766
 """lambda alpha of SELU: minus the value that SELU tends to at the far left."""
@@ -23,9 +24,10 @@ def draw(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> Tensor:
         return torch.zeros(input.shape if mask_shape is None else mask_shape, dtype=torch.bool, device=input.device)
     # in torch the draws have the input's dtype; those for float64 are others on CUDA alone
     dtype = torch.float64 if input.is_cuda and input.dtype == torch.float64 else torch.bool
-    if not torch._C._are_functorch_transforms_active():
+    if not transforms_active():
         mask = torch.empty_like(input, dtype=dtype) if mask_shape is None else input.new_empty(mask_shape, dtype=dtype)
-        return mask.bernoulli_(1 - p).bool()
+        mask = mask.bernoulli_(1 - p)
+        return mask if dtype == torch.bool else mask.bool()
     # not in place: under vmap(randomness="different") every sample draws its own
     shape = input.shape if mask_shape is None else mask_shape
     return torch.bernoulli(torch.empty(shape, dtype=dtype, device=input.device), 1 - p).bool()
@@ -80,9 +82,15 @@ class AlphaDropout(Rule):
         mask = draw(input, p, mask_shape)
         if p == 1:  # as torch has it: nothing is left, also no b
             return input * 0.0, mask
+        return choose(AlphaDropout.output)(input, mask, p), mask
+
+    def output(input: Tensor, mask: Tensor, p: float) -> Tensor:
+        return choose(AlphaDropout.delta_input)(input, mask, p) + AlphaDropout.shift(mask, p, input.dtype)
+
+    def shift(mask: Tensor, p: float, dtype: torch.dtype) -> Tensor:
+        """b where the mask is set, else b - a s."""
         step = SATURATION * alpha_scale(p)
-        shift = mask.to(input.dtype).sub_(1).mul_(step).add_(step * p)
-        return choose(AlphaDropout.delta_input)(input, mask, p).add_(shift), mask
+        return (mask.to(dtype) - 1) * step + step * p
 
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
         return delta * (mask * (delta.new_ones(()) * alpha_scale(p)))

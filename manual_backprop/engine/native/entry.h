@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/PythonTorchFunctionTLS.h>
+#include <ATen/SavedTensorHooks.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/forward_grad.h>
@@ -28,21 +29,37 @@ namespace mb {
 int calls_in_python = 2;       // before one is recorded
 constexpr size_t MOST = 256;   // keys of one rule
 
-PyObject *learn = nullptr, *derive = nullptr, *servable = nullptr, *parameter = nullptr;  // the functions of Python; nn.Parameter
-int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened, in Python
+// functions of Python, and nn.Parameter
+PyObject *learn = nullptr, *derive = nullptr, *recompute = nullptr, *servable = nullptr, *parameter = nullptr;
+int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened
+enum Saving { RECOMPUTED, AS_THEY_ARE, IN_PYTHON };  // what becomes of large tensors
+Saving saving = RECOMPUTED;
 bool enabled = true;
 
 enum State { NEW, LEARNING, READY, GIVEN_UP };  // LEARNING: one thread records, the others stay in Python
 
-struct Backward {
+struct Recorded {
   Key key;
   std::atomic<int> seen = 0;
   std::atomic<State> state = NEW;  // READY is set behind the program, which does not change from there on
   Program program;
 };
 
-struct Saved {
+struct Place {
   int argument, output;  // which one it is, -1 for none; neither: a value of its own
+  bool operator==(const Place& other) const { return argument == other.argument && output == other.output; }
+};
+
+/* How an output is computed again: function(*arguments), of which some are tensors of the call. */
+struct Recipe {
+  PyObject *function = nullptr, *arguments = nullptr;  // None for tensors
+  int output = 0;
+  struct Argument {
+    Py_ssize_t position;
+    Place place;
+    int saved;  // which saved tensor it is, -1 for none
+  };
+  std::vector<Argument> tensors;
 };
 
 struct Entry {
@@ -55,7 +72,9 @@ struct Entry {
   int64_t largest = 0;   // elements of what it returns and saves
   bool tuple = false, materialize = false;  // whether the rule wants zeros for deltas that are not defined
   std::vector<bool> differentiable;
-  std::vector<Saved> saved;
+  std::vector<Place> saved;
+  bool in_place = false;           // the output is written over the first argument
+  std::unique_ptr<Recipe> recipe;
   std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (engine/inner.py)
   std::vector<int> inner_arguments;
   PyObject *rule = nullptr, *attributes = nullptr, *needs = nullptr;
@@ -63,7 +82,15 @@ struct Entry {
   std::string name;
   std::vector<int> tensors;  // which arguments are tensors
   std::mutex lock;
-  std::vector<std::unique_ptr<Backward>> backwards;
+  std::vector<std::unique_ptr<Recorded>> backwards, recomputes;
+
+  /* The tensor at a place; of a value of its own: the saved one with that number. */
+  const at::Tensor& at(Place place, int number, const Tensors& arguments, const Tensors& results) const {
+    return place.argument >= 0 ? arguments[place.argument] : results[place.output >= 0 ? place.output : outputs + number];
+  }
+  const at::Tensor& kept_at(int number, const Tensors& arguments, const Tensors& results) const {
+    return at(saved[number], number, arguments, results);
+  }
 };
 
 /* The version of a class, which Python counts on when an attribute is set: a formula may be another one then. */
@@ -79,7 +106,7 @@ bool special() {
 
 struct Rule {
   unsigned version = 0;
-  int served = -1;  // whether its calls can be; not known at first
+  int served = -1;  // whether its calls can be; 2: and it writes over its first argument; not known at first
   std::unordered_multimap<size_t, std::unique_ptr<Entry>> entries;
 };
 
@@ -110,6 +137,38 @@ PyObject* listed(const Tensors& tensors) {
 
 at::Tensor unwrapped(PyObject* object) {
   return THPVariable_Check(object) ? THPVariable_Unpack(object) : at::Tensor();
+}
+
+uint64_t plain_keys() {
+  static const uint64_t keys = at::empty({0}, at::kFloat).key_set().raw_repr();
+  return keys;
+}
+
+bool plain(const Tensors& tensors) {
+  for (const auto& tensor : tensors)
+    if (tensor.defined() && tensor.key_set().raw_repr() != plain_keys()) return false;
+  return true;
+}
+
+/* What is known of a backward or recomputation with that key; null where there are too many. */
+Recorded* found(Entry* entry, std::vector<std::unique_ptr<Recorded>>& all, const Key& key) {
+  std::lock_guard<std::mutex> guard(entry->lock);
+  for (auto& one : all)
+    if (one->key.hash == key.hash && one->key.words == key.words) return one.get();
+  if (all.size() >= MOST) return nullptr;
+  all.push_back(std::make_unique<Recorded>());
+  all.back()->key = key;
+  return all.back().get();
+}
+
+/* The recording has ended: keep its program, or why there is none. */
+void keep(Entry* entry, Recorded* known, Recorder& recorder, const Tensors& outputs) {
+  recorder.finish(outputs);
+  std::lock_guard<std::mutex> guard(entry->lock);
+  if (known->state != NEW) return;
+  known->program = std::move(recorder.program);
+  known->state = recorder.problem.empty() ? READY : GIVEN_UP;
+  if (entry->problem.empty()) entry->problem = recorder.problem;
 }
 
 }  // namespace mb

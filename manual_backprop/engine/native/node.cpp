@@ -1,8 +1,8 @@
 /* The native node: a rule's call and its backward without Python, once they have been seen to be the same each time.
 
 A call is looked up by its key. The first calls run in Python; then one is recorded (record.h), and from there on the
-program runs (program.h). The backward does likewise. What cannot be recorded stays in Python. Where the backward is
-itself differentiated, it is always Python's formulas that run.
+program runs (program.h). The backward does likewise, and what recomputes a large tensor (recompute.h). What cannot be
+recorded stays in Python. Where the backward is itself differentiated, it is always Python's formulas that run.
 */
 #include "node.h"
 
@@ -19,15 +19,54 @@ void forgotten(Rule& known) {
   known.entries.clear();
 }
 
+Place place_of(const at::Tensor& tensor, const Tensors& arguments, const Tensors& outputs, int count) {
+  Place place{-1, -1};
+  for (size_t a = 0; tensor.defined() && a < arguments.size(); a++)
+    if (arguments[a].is_same(tensor)) place.argument = a;
+  for (int o = 0; tensor.defined() && o < count; o++)
+    if (outputs[o].is_same(tensor)) place = Place{-1, o};
+  return place;
+}
+
+/* (function, arguments, which output), as Python gives it; null for None, and where a tensor is from elsewhere. */
+std::unique_ptr<Recipe> recipe_of(PyObject* given, Entry* entry, const Tensors& arguments, const Tensors& outputs) {
+  if (given == Py_None) return nullptr;
+  auto recipe = std::make_unique<Recipe>();
+  auto* all = PyTuple_GET_ITEM(given, 1);
+  const auto count = PyTuple_GET_SIZE(all);
+  recipe->arguments = PyTuple_New(count);
+  if (!recipe->arguments) throw python_error();
+  for (Py_ssize_t k = 0; k < count; k++) {
+    auto* argument = PyTuple_GET_ITEM(all, k);
+    const bool is_tensor = THPVariable_Check(argument);
+    PyTuple_SET_ITEM(recipe->arguments, k, Py_NewRef(is_tensor ? Py_None : argument));
+    if (!is_tensor) continue;
+    const auto tensor = unwrapped(argument);
+    auto place = place_of(tensor, arguments, outputs, entry->outputs);
+    int saved = -1;
+    for (size_t at = 0; at < entry->saved.size(); at++)
+      if (entry->kept_at(at, arguments, outputs).is_same(tensor)) saved = at;
+    if (place == Place{-1, -1} && saved < 0) return nullptr;
+    recipe->tensors.push_back({k, place, saved});
+  }
+  recipe->function = Py_NewRef(PyTuple_GET_ITEM(given, 0));
+  recipe->output = PyLong_AsLong(PyTuple_GET_ITEM(given, 2));
+  return recipe;
+}
+
+/* Whether nodes with large tensors are left to Python. */
+bool in_python() { return saving == IN_PYTHON || at::SavedTensorDefaultHooks::get_hooks(); }
+
 /* Run in Python and record. What Python returns; NotImplemented where a node in Python has to run it again. */
-PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded) {
+PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded,
+                  std::unique_ptr<Ask> before) {
   Recorder recorder;
   auto generator = at::detail::getDefaultCPUGenerator();
   const auto drawn = generator.get_state();
   recorder.begin(arguments);
   THPObjectPtr found(PyObject_CallFunction(learn, "OOO", rule, args, entry->needs));
   if (!found) throw python_error();
-  // output, whether each output has a derivative, what is saved, attributes of ctx, name
+  // output, whether each output has a derivative, what is saved, attributes of ctx, name, inner, materialize, recipe
   auto *output = PyTuple_GET_ITEM(found.get(), 0), *kept = PyTuple_GET_ITEM(found.get(), 2);
   entry->tuple = PyTuple_Check(output);
   Tensors outputs;
@@ -43,14 +82,10 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->saved.clear();
   for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kept); k++) {
     auto tensor = unwrapped(PyTuple_GET_ITEM(kept, k));
-    Saved place{-1, -1};
-    for (size_t a = 0; tensor.defined() && a < arguments.size(); a++)
-      if (arguments[a].is_same(tensor)) place.argument = a;
-    for (int o = 0; tensor.defined() && o < entry->outputs; o++)
-      if (outputs[o].is_same(tensor)) place = Saved{-1, o};
-    entry->saved.push_back(place);
+    entry->saved.push_back(place_of(tensor, arguments, outputs, entry->outputs));
     outputs.push_back(tensor);
   }
+  entry->recipe = recipe_of(PyTuple_GET_ITEM(found.get(), 7), entry, arguments, outputs);
   entry->attributes = Py_NewRef(PyTuple_GET_ITEM(found.get(), 3));
   entry->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(found.get(), 4));
   entry->materialize = PyTuple_GET_ITEM(found.get(), 6) == Py_True;
@@ -68,7 +103,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
       part->tensors.push_back(k);
       entry->inner_arguments.push_back(PyLong_AsLong(PyTuple_GET_ITEM(places, k)));
     }
-    if (own == Py_True) part->saved.push_back(Saved{-1, 0});
+    if (own == Py_True) part->saved.push_back(Place{-1, 0});
     part->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(inner, 5));
     entry->inner = std::move(part);
   }
@@ -76,20 +111,20 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   for (size_t k = 0; k < outputs.size(); k++) {
     if (!outputs[k].defined()) continue;
     entry->largest = std::max(entry->largest, outputs[k].numel());
-    for (const auto& argument : arguments)
-      viewed |= (int)k < entry->outputs && argument.defined() && outputs[k].is_alias_of(argument);
-    viewed |= (int)k < entry->outputs && (outputs[k].grad_fn() || outputs[k].is_view());
+    if ((int)k >= entry->outputs || (entry->in_place && k == 0)) continue;
+    for (const auto& argument : arguments) viewed |= argument.defined() && outputs[k].is_alias_of(argument);
+    viewed |= outputs[k].grad_fn() || outputs[k].is_view();
   }
   if (viewed) recorder.give_up("it returns a view");
   entry->problem = recorder.problem;
   entry->state = recorder.problem.empty() ? READY : GIVEN_UP;
   entry->program = std::move(recorder.program);
-  // for a node in Python, which need not keep what is large, and hands on views; the same numbers are drawn again
-  if (entry->largest >= large || viewed) {
+  // for a node in Python, which shortens what is large, and hands on views; the same numbers are drawn again
+  if ((entry->largest >= large && in_python()) || viewed) {
     generator.set_state(drawn);
     Py_RETURN_NOTIMPLEMENTED;
   }
-  return attached(entry, arguments, outputs, recorded);
+  return attached(entry, arguments, outputs, recorded, std::move(before));
 }
 
 PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
@@ -97,17 +132,18 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   auto *rule = given[0], *args = given[1];
   if (special() || Recorder::active()) Py_RETURN_NOTIMPLEMENTED;
   const bool grad = at::GradMode::is_enabled();
-  bool recorded = false;
+  bool recorded = false, big = false;
   Tensors arguments;
   std::vector<int> places;
   Key key;
-  key.add((int64_t)grad);
+  key.add(grad + 2 * (int64_t)saving);
   const auto count = PyTuple_GET_SIZE(args);
   for (int k = 0; k < count; k++) {
     auto* arg = PyTuple_GET_ITEM(args, k);
     if (Py_TYPE(arg) == (PyTypeObject*)THPVariableClass || (PyObject*)Py_TYPE(arg) == parameter) {
       const auto& tensor = THPVariable_Unpack(arg);
-      if (tensor.key_set().raw_repr() != plain_keys() || tensor.numel() >= large) Py_RETURN_NOTIMPLEMENTED;
+      if (tensor.key_set().raw_repr() != plain_keys()) Py_RETURN_NOTIMPLEMENTED;
+      big |= tensor.numel() >= large;
       const bool needs = grad && tensor.requires_grad();
       recorded |= needs;
       int64_t same = -1;
@@ -132,9 +168,12 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   if (all.served < 0) {
     THPObjectPtr found(PyObject_CallFunctionObjArgs(servable, rule, nullptr));
     if (!found) throw python_error();
-    all.served = found.get() == Py_True;
+    all.served = PyLong_AsLong(found.get());
   }
   if (!all.served) Py_RETURN_NOTIMPLEMENTED;
+  if (all.served == 2 && (arguments.empty() || places[0] != 0 || arguments[0].is_view())) Py_RETURN_NOTIMPLEMENTED;
+  for (size_t a = 1; all.served == 2 && a < arguments.size(); a++)
+    if (arguments[a].is_alias_of(arguments[0])) Py_RETURN_NOTIMPLEMENTED;
   auto& known = all.entries;
   Entry* entry = nullptr;
   auto [first, last] = known.equal_range(key.hash);
@@ -146,6 +185,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     entry = made.get();
     entry->rule = Py_NewRef(rule);
     entry->version = all.version;
+    entry->in_place = all.served == 2;
     entry->tensors = places;
     entry->needs = PyTuple_New(count);
     for (int k = 0; k < count; k++) PyTuple_SET_ITEM(entry->needs, k, Py_NewRef(Py_False));
@@ -155,12 +195,23 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     entry->key = std::move(key);
     known.emplace(entry->key.hash, std::move(made));
   }
-  if (entry->state == GIVEN_UP || entry->state == LEARNING || entry->largest >= large) Py_RETURN_NOTIMPLEMENTED;
+  if (entry->state == GIVEN_UP || entry->state == LEARNING) Py_RETURN_NOTIMPLEMENTED;
+  big |= entry->largest >= large;
+  std::unique_ptr<Ask> before;
+  if (big && recorded) {
+    if (in_python()) Py_RETURN_NOTIMPLEMENTED;
+    for (size_t a = 0; a < arguments.size() && saving == RECOMPUTED; a++) {
+      if (arguments[a].numel() < large || !arguments[a].requires_grad()) continue;
+      if (asks_python(arguments[a])) Py_RETURN_NOTIMPLEMENTED;
+      if (entry->inner && entry->recipe && ask_for(arguments[a], nullptr)) Py_RETURN_NOTIMPLEMENTED;
+    }
+    if (entry->in_place && saving == RECOMPUTED) before = ask_for(arguments[0], nullptr);
+  }
   if (entry->state == NEW) {
     if (++entry->seen <= calls_in_python) Py_RETURN_NOTIMPLEMENTED;
     entry->state = LEARNING;
     try {
-      return learned(entry, rule, args, arguments, recorded);
+      return learned(entry, rule, args, arguments, recorded, std::move(before));
     } catch (...) {
       entry->state = NEW;
       throw;
@@ -175,9 +226,9 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     served = run(entry->program, Tensors(arguments), outputs);
   }
   if (!served) Py_RETURN_NOTIMPLEMENTED;
-  for (int k = 0; k < entry->outputs; k++)  // what a rule returns is no view (see `owned`)
+  for (int k = entry->in_place; k < entry->outputs; k++)  // what a rule returns is no view (see `owned`)
     if (outputs[k].defined() && outputs[k].is_view()) outputs[k] = outputs[k].variable_data();
-  return attached(entry, arguments, outputs, recorded);
+  return attached(entry, arguments, outputs, recorded, std::move(before));
   END_HANDLE_TH_ERRORS
 }
 
@@ -197,15 +248,16 @@ PyObject* rule_of(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry
 PyObject* needs_input_grad(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry->needs); }
 
 PyObject* set_up(PyObject*, PyObject* args) {
-  if (!PyArg_ParseTuple(args, "OOOO", &learn, &derive, &servable, &parameter)) return nullptr;
-  for (auto* kept : {learn, derive, servable, parameter}) Py_INCREF(kept);
+  if (!PyArg_ParseTuple(args, "OOOOO", &learn, &derive, &recompute, &servable, &parameter)) return nullptr;
+  for (auto* kept : {learn, derive, recompute, servable, parameter}) Py_INCREF(kept);
   Py_RETURN_NONE;
 }
 
 PyObject* limits(PyObject*, PyObject* args) {
-  int calls;
-  if (!PyArg_ParseTuple(args, "Li", &large, &calls)) return nullptr;
+  int calls, how;
+  if (!PyArg_ParseTuple(args, "Lii", &large, &calls, &how)) return nullptr;
   if (calls >= 0) calls_in_python = calls;
+  if (how >= 0) saving = (Saving)how;
   Py_RETURN_NONE;
 }
 
@@ -228,16 +280,47 @@ PyObject* status(PyObject*, PyObject* rule) {
     auto said = [](State state, const std::string& problem) {
       return state == NEW || state == LEARNING ? "new" : state == READY ? "ready" : problem.c_str();
     };
-    THPObjectPtr backwards(PyList_New(0));
-    for (auto& backward : entry->backwards) {
-      THPObjectPtr text(PyUnicode_FromString(said(backward->state, entry->problem)));
-      PyList_Append(backwards.get(), text.get());
-    }
-    THPObjectPtr one(Py_BuildValue("isO", entry->seen, said(entry->state, entry->problem), backwards.get()));
+    auto listed_states = [&](const std::vector<std::unique_ptr<Recorded>>& recorded) {
+      auto* texts = PyList_New(0);
+      for (auto& one : recorded) {
+        THPObjectPtr text(PyUnicode_FromString(said(one->state, entry->problem)));
+        PyList_Append(texts, text.get());
+      }
+      return texts;
+    };
+    THPObjectPtr one(Py_BuildValue("isNN", entry->seen, said(entry->state, entry->problem),
+                                   listed_states(entry->backwards), listed_states(entry->recomputes)));
     PyList_Append(all.get(), one.get());
   }
   return all.release();
   END_HANDLE_TH_ERRORS
+}
+
+Ask* ask_in(PyObject* capsule) { return (Ask*)PyCapsule_GetPointer(capsule, "ask"); }
+
+PyObject* ask(PyObject*, PyObject* tensor) {  // for a node in Python; None where no native node can be asked
+  HANDLE_TH_ERRORS
+  auto found = ask_for(THPVariable_Unpack(tensor), nullptr);
+  if (!found) Py_RETURN_NONE;
+  return PyCapsule_New(found.release(), "ask", [](PyObject* self) { delete ask_in(self); });
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* asked(PyObject*, PyObject* capsule) {
+  HANDLE_TH_ERRORS
+  return wrapped(ask_in(capsule)->tensor(torch::autograd::get_current_graph_task_id()));
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* skipped(PyObject*, PyObject* capsule) {
+  std::lock_guard<std::mutex> guard(bookkeeping());
+  skip(*ask_in(capsule), torch::autograd::get_current_graph_task_id());
+  Py_RETURN_NONE;
+}
+
+PyObject* depth(PyObject*, PyObject* capsule) {  // and whether it is recomputed: else its node has saved it
+  const auto& kept = *ask_in(capsule)->kept;
+  return Py_BuildValue("iO", kept.depth, kept.recomputed ? Py_True : Py_False);
 }
 
 PyObject* recording(PyObject*, PyObject*) { return PyBool_FromLong(Recorder::active() != nullptr); }
@@ -310,6 +393,10 @@ PyMethodDef functions[] = {
     {"enable", enable, METH_O, nullptr},
     {"forget", forget, METH_NOARGS, nullptr},
     {"status", status, METH_O, nullptr},
+    {"ask", ask, METH_O, nullptr},
+    {"asked", asked, METH_O, nullptr},
+    {"skipped", skipped, METH_O, nullptr},
+    {"depth", depth, METH_O, nullptr},
     {"recording", recording, METH_NOARGS, nullptr},
     {"number", number, METH_O, nullptr},
     {"unrecorded", unrecorded, METH_O, nullptr},

@@ -1,23 +1,29 @@
-/* The node behind a call that ran as a program: what it saved, and its backward. */
+/* The node behind a call that ran as a program: what it keeps, and its backward. */
 #pragma once
-#include "entry.h"
+#include "recompute.h"
 
 namespace mb {
 
 struct RuleNode : Node {
   Entry* entry = nullptr;
-  std::vector<SavedVariable> saved;
+  std::shared_ptr<Kept> kept;  // until its backward has run
 
   std::string name() const override { return entry->name; }
 
-  void release_variables() override {
-    for (auto& variable : saved) variable.reset_data();
-  }
+  void release_variables() override { kept.reset(); }
 
   Tensors unpacked() {
+    if (!kept) throw std::runtime_error(torch::autograd::ERR_BACKWARD_TWICE);
+    const auto task = torch::autograd::get_current_graph_task_id();
+    const auto alive = kept;
     Tensors tensors;
-    tensors.reserve(saved.size());
-    for (auto& variable : saved) tensors.push_back(variable.unpack(getptr()));
+    tensors.reserve(alive->saved.size());
+    for (size_t k = 0; k < alive->saved.size(); k++) {
+      auto* ask = alive->asks.empty() ? nullptr : alive->asks[k].get();
+      if (ask) ask->check();
+      tensors.push_back(ask ? ask->tensor(task) : alive->own == (int)k ? at::Tensor() : alive->saved[k].unpack(getptr()));
+    }
+    if (alive->own >= 0) tensors[alive->own] = output_of(alive, getptr(), task);
     return tensors;
   }
 
@@ -33,17 +39,7 @@ struct RuleNode : Node {
     for (const auto& delta : deltas) key.add(delta);
     for (const auto& tensor : tensors) key.add(tensor);
     key.seal();
-    Backward* known = nullptr;
-    {
-      std::lock_guard<std::mutex> guard(entry->lock);
-      for (auto& backward : entry->backwards)
-        if (backward->key.hash == key.hash && backward->key.words == key.words) known = backward.get();
-      if (!known && entry->backwards.size() < MOST) {
-        entry->backwards.push_back(std::make_unique<Backward>());
-        known = entry->backwards.back().get();
-        known->key = key;
-      }
-    }
+    auto* known = found(entry, entry->backwards, key);
     if (!known || known->state == GIVEN_UP || version_of(entry->rule) != entry->version || !plain(deltas) ||
         !plain(tensors))
       return in_python(deltas, tensors, nullptr);
@@ -56,9 +52,7 @@ struct RuleNode : Node {
     return outputs;
   }
 
-  static bool plain(const Tensors& tensors);
-
-  variable_list in_python(const variable_list& deltas, const Tensors& tensors, Backward* learning) {
+  variable_list in_python(const variable_list& deltas, const Tensors& tensors, Recorded* learning) {
     pybind11::gil_scoped_acquire gil;
     Recorder recorder;
     if (learning) {
@@ -78,65 +72,191 @@ struct RuleNode : Node {
       auto* part = PyTuple_Check(found.get()) ? PyTuple_GET_ITEM(found.get(), at) : found.get();
       gradients.push_back(unwrapped(part));
     }
-    if (learning) {
-      recorder.finish(gradients);
-      std::lock_guard<std::mutex> guard(entry->lock);
-      if (learning->state == NEW) {
-        learning->program = std::move(recorder.program);
-        learning->state = recorder.problem.empty() ? READY : GIVEN_UP;
-        if (entry->problem.empty()) entry->problem = recorder.problem;
-      }
-    }
+    if (learning) keep(entry, learning, recorder, gradients);
     return gradients;
   }
 };
 
-uint64_t plain_keys() {
-  static const uint64_t keys = at::empty({0}, at::kFloat).key_set().raw_repr();
-  return keys;
+PyTypeObject node_type = {};
+
+/* The node that has computed a tensor, or what it is a view of; null where it leads elsewhere. */
+NodePointer source_of(const at::Tensor& tensor, at::Tensor& output) {
+  auto node = tensor.grad_fn();
+  output = tensor;
+  if (!node || !tensor.is_view()) return node;
+  output = tensor._base();
+  auto wanted = output.grad_fn();
+  for (int k = 0; k < DEPTH && node && node != wanted; k++)  // a view made under no_grad has another graph
+    node = node->num_outputs() == 1 ? node->next_edge(0).function : nullptr;
+  return node == wanted ? node : nullptr;
 }
 
-bool RuleNode::plain(const Tensors& tensors) {
-  for (const auto& tensor : tensors)
-    if (tensor.defined() && tensor.key_set().raw_repr() != plain_keys()) return false;
+/* How to ask for a tensor whose node can recompute it, or for a view of one; null for any other. */
+std::unique_ptr<Ask> ask_for(const at::Tensor& tensor, Kept* reader) {
+  at::Tensor output;
+  auto node = source_of(tensor, output);
+  auto* rule = dynamic_cast<RuleNode*>(node.get());
+  if (!rule || !rule->kept || !rule->kept->recipe) return nullptr;
+  auto& kept = *rule->kept;
+  if (kept.depth >= DEPTH || kept.output_nr != output.output_nr() || !kept.describes(output)) return nullptr;
+  auto ask = std::make_unique<Ask>();
+  ask->kept = rule->kept;
+  ask->node = node;
+  ask->reader = reader;
+  if (tensor.is_view())
+    ask->view = View{output.strides().vec(), tensor.sizes().vec(), tensor.strides().vec(),
+                     tensor.storage_offset() - output.storage_offset()};
+  std::lock_guard<std::mutex> guard(bookkeeping());
+  kept.readers.push_back(ask.get());
+  return ask;
+}
+
+/* Whether a node in Python can recompute the tensor: then Python asks it. */
+bool asks_python(const at::Tensor& tensor) {
+  at::Tensor output;
+  auto node = source_of(tensor, output);
+  if (!node || dynamic_cast<RuleNode*>(node.get())) return false;
+  THPObjectPtr object(torch::autograd::functionToPyObject(node));
+  THPObjectPtr recipe(PyObject_GetAttrString(object.get(), "recipe"));
+  if (!recipe) PyErr_Clear();
+  return recipe && recipe.get() != Py_None;
+}
+
+/* Whether it is a parameter or a view of one. */
+bool is_parameter(const at::Tensor& tensor) {
+  const at::Tensor base = tensor.is_view() ? at::Tensor(tensor._base()) : tensor;
+  THPObjectPtr object(wrapped(base));
+  return PyType_IsSubtype(Py_TYPE(object.get()), (PyTypeObject*)parameter);
+}
+
+/* The same, or another leaf that is trained. */
+bool is_trained(const at::Tensor& tensor) {
+  const at::Tensor base = tensor.is_view() ? at::Tensor(tensor._base()) : tensor;
+  return (base.is_leaf() && base.requires_grad()) || is_parameter(base);
+}
+
+/* Whether all tensors of a recipe can be had in the backward; fills its operands. */
+bool gathered(const Entry* entry, const Recipe& recipe, Kept& kept, const Tensors& arguments, const Tensors& outputs,
+              std::unique_ptr<Ask>&& before) {
+  const auto& output = outputs[recipe.output];
+  for (const auto& argument : recipe.tensors) {
+    const auto& tensor = entry->at(argument.place, argument.saved, arguments, outputs);
+    kept.operands.emplace_back();
+    auto& operand = kept.operands.back();
+    if (tensor.is_same(output)) {
+      if (!before) return false;
+      operand.ask = std::move(before);
+      operand.ask->reader = &kept;
+    } else if (tensor.numel() * SMALL <= output.numel() && (argument.saved < 0 || is_trained(tensor))) {
+      // not the parameter itself: an optimizer may have changed it by then
+      c10::AutoGradMode grad(true);
+      operand.copy = tensor.clone();
+    } else if (argument.saved < 0) {
+      operand.ask = ask_for(tensor, &kept);
+      if (!operand.ask) return false;
+    } else if (tensor.numel() * SMALL > output.numel() && is_parameter(tensor)) {
+      return false;  // too large for a copy, and an edit through `.data` would go unnoticed
+    } else {
+      operand.saved = argument.saved;
+      if (auto* ask = kept.asks.empty() ? nullptr : kept.asks[argument.saved].get())
+        kept.depth = std::max(kept.depth, ask->kept->depth);
+    }
+    if (operand.ask) kept.depth = std::max(kept.depth, operand.ask->kept->depth);
+  }
   return true;
 }
 
-PyTypeObject node_type = {};
+void remember(Kept& kept, const at::Tensor& output, int output_nr) {
+  kept.recipe = true;
+  kept.output_nr = output_nr;
+  kept.version = output.unsafeGetTensorImpl()->version_counter().current_version();
+  kept.address = output.const_data_ptr();
+  kept.output.emplace(output.getIntrusivePtr());
+}
 
-/* Put a node behind the outputs that have a derivative. */
-void attach(Entry* entry, const Tensors& arguments, Tensors& outputs) {
-    auto node = make_node<RuleNode>();
-    node->entry = entry;
-    torch::autograd::edge_list edges;
-    edges.reserve(arguments.size());
-    for (const auto& argument : arguments)
-      edges.push_back(argument.requires_grad() ? torch::autograd::impl::gradient_edge(argument) : torch::autograd::Edge());
-    node->set_next_edges(std::move(edges));
-    for (int k = 0; k < entry->outputs; k++)
-      if (entry->differentiable[k]) torch::autograd::set_history(outputs[k], node);
-    node->saved.reserve(entry->saved.size());
-    at::Tensor own;
-    if (entry->inner) {
-      Tensors given, outputs_of_inner{outputs[1].detach()};
-      for (int argument : entry->inner_arguments) given.push_back(arguments[argument]);
-      attach(entry->inner.get(), given, outputs_of_inner);
-      own = outputs_of_inner[0];
+/* Which outputs the engine numbers: those with a derivative. */
+int output_nr(const Entry* entry, int output) {
+  return std::count(entry->differentiable.begin(), entry->differentiable.begin() + output, true);
+}
+
+/* Ask for large tensors in place of saving them, and give the node a recipe for its output. */
+void economize(Entry* entry, Kept& kept, const Tensors& arguments, const Tensors& outputs, std::unique_ptr<Ask> before) {
+  const auto* recipe = entry->recipe.get();
+  if (recipe && outputs[recipe->output].numel() < large) recipe = nullptr;
+  kept.asks.resize(entry->saved.size());
+  int own = -1;
+  for (size_t k = 0; k < entry->saved.size(); k++) {
+    const auto& tensor = entry->kept_at(k, arguments, outputs);
+    if (!tensor.defined() || tensor.numel() < large) continue;
+    if (recipe && entry->saved[k] == Place{-1, recipe->output}) {
+      own = k;
+      continue;
     }
-    for (size_t k = 0; k < entry->saved.size(); k++) {
-      auto [argument, output] = entry->saved[k];
-      if (output == 1 && own.defined()) {
-        node->saved.emplace_back(own, false);
-        continue;
+    auto ask = ask_for(tensor, nullptr);
+    if (!ask || !ask->kept->recomputed) continue;  // else that node has saved the very same memory
+    ask->counter = torch::autograd::impl::version_counter(tensor);
+    ask->version = ask->counter.current_version();
+    kept.asks[k] = std::move(ask);
+  }
+  if (recipe && gathered(entry, *recipe, kept, arguments, outputs, std::move(before))) {
+    kept.recomputed = true;
+    kept.own = own;
+    kept.depth++;
+    remember(kept, outputs[recipe->output], output_nr(entry, recipe->output));
+    return;
+  }
+  kept.operands.clear();
+  kept.depth = 0;
+  for (int k = 0; k < entry->outputs; k++)
+    for (size_t at = 0; at < entry->saved.size(); at++)
+      if (!kept.recipe && entry->saved[at] == Place{-1, k} && outputs[k].defined() && outputs[k].numel() >= large) {
+        kept.operands.emplace_back().saved = at;
+        remember(kept, outputs[k], output_nr(entry, k));
       }
-      const auto& tensor = argument >= 0 ? arguments[argument] : output >= 0 ? outputs[output] : outputs[entry->outputs + k];
-      node->saved.emplace_back(tensor, output >= 0 && entry->differentiable[output]);
+}
+
+/* Put a node behind the outputs that have a derivative. before: for what was written over. */
+void attach(Entry* entry, const Tensors& arguments, Tensors& outputs, std::unique_ptr<Ask> before = nullptr) {
+  auto node = make_node<RuleNode>();
+  node->entry = entry;
+  node->kept = std::make_shared<Kept>();
+  auto& kept = *node->kept;
+  kept.entry = entry;
+  torch::autograd::edge_list edges;
+  edges.reserve(arguments.size());
+  for (const auto& argument : arguments)
+    edges.push_back(argument.requires_grad() ? torch::autograd::impl::gradient_edge(argument) : torch::autograd::Edge());
+  node->set_next_edges(std::move(edges));
+  if (saving == RECOMPUTED && entry->largest >= large) economize(entry, kept, arguments, outputs, std::move(before));
+  for (int k = 0; k < entry->outputs; k++) {
+    if (!entry->differentiable[k]) continue;
+    if (entry->in_place && k == 0) torch::autograd::impl::rebase_history(outputs[k], {node, node->add_input_metadata(outputs[k])});
+    else torch::autograd::set_history(outputs[k], node);
+  }
+  kept.saved.reserve(entry->saved.size());
+  at::Tensor own;
+  if (entry->inner) {
+    Tensors given, outputs_of_inner{outputs[1].detach()};
+    for (int argument : entry->inner_arguments) given.push_back(arguments[argument]);
+    attach(entry->inner.get(), given, outputs_of_inner);
+    own = outputs_of_inner[0];
+  }
+  for (size_t k = 0; k < entry->saved.size(); k++) {
+    const int output = entry->saved[k].output;
+    if (kept.own == (int)k || (!kept.asks.empty() && kept.asks[k])) {
+      kept.saved.emplace_back();
+    } else if (output == 1 && own.defined()) {
+      kept.saved.emplace_back(own, false);
+    } else {
+      kept.saved.emplace_back(entry->kept_at(k, arguments, outputs), output >= 0 && entry->differentiable[output]);
     }
+  }
 }
 
 /* The outputs as Python has them. */
-PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, bool recorded) {
-  if (recorded) attach(entry, arguments, outputs);
+PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, bool recorded, std::unique_ptr<Ask> before) {
+  if (entry->in_place) torch::autograd::impl::bump_version(outputs[0]);
+  if (recorded) attach(entry, arguments, outputs, std::move(before));
   if (!entry->tuple) return wrapped(outputs[0]);
   outputs.resize(entry->outputs);
   return listed(outputs);

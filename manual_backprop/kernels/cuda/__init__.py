@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ... import rules
+from ...engine.torch_private import when_cuda_starts
 from .. import registry
 from ..pointwise import BACKWARD
 
@@ -146,4 +147,4 @@ for _name, _formulas in SERVED.items():
             guarded=functools.partial(guarded, formula=_formula),
         )(_found_when_asked(_name, _formula))  # fmt: skip
 
-torch.cuda._lazy_call(register)
+when_cuda_starts(register)

@@ -1,0 +1,51 @@
+/* Dropout of whole channels on the CPU: in one pass over what is read.
+
+   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+
+#ifndef STORED
+
+#pragma STDC FP_CONTRACT OFF
+#ifndef __clang__
+#pragma GCC optimize("fp-contract=off") /* a product is rounded before something is added, as in torch */
+#endif
+
+#include "rows.h"
+#define SOURCE "dropout.c"
+#include "types.h"
+
+#else
+
+/* dropout.Dropout.delta_input, and with `shifted` AlphaDropout.output, of (N, C, positions), or with `last` of
+   (N, positions, C), by a mask (N, C): x times numbers[0] where it is set, else times 0; shifted by numbers[1] where it
+   is set, else by numbers[2]. */
+void F(masked_channels)(STORED *out, const STORED *x, const uint8_t *mask, const double *numbers, I shifted, I batch,
+                        I channels, I positions, I last, I threads) {
+    const I rows = batch * (last ? positions : channels), n = last ? channels : positions;
+    const int around = AROUND(STORED, out, n, rows * n);
+    const REAL set = (REAL)numbers[0], up = (REAL)numbers[1], down = (REAL)numbers[2];
+    if (rows * n <= GRAIN) threads = 1;
+#pragma omp parallel num_threads((int)threads)
+    {
+#pragma omp for schedule(static)
+        for (I r = 0; r < rows; r++) {
+            const STORED *v = x + r * n;
+            STORED *o = out + r * n;
+            if (last) {
+                const uint8_t *m = mask + r / positions * channels;
+                if (shifted)
+                    OUT(o, n, around, S(V(S(V(v[i]) * (m[i] ? set : 0))) + (m[i] ? up : down)))
+                else
+                    OUT(o, n, around, S(V(v[i]) * (m[i] ? set : 0)))
+            } else {
+                const REAL times = mask[r] ? set : 0, shift = mask[r] ? up : down;
+                if (shifted)
+                    OUT(o, n, around, S(V(S(V(v[i]) * times)) + shift))
+                else
+                    OUT(o, n, around, S(V(v[i]) * times))
+            }
+        }
+        streamed();
+    }
+}
+
+#endif

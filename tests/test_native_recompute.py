@@ -1,0 +1,195 @@
+"""Native nodes with large tensors: what they keep, what they recompute, and that it is freed; see also
+test_recompute.py, where every program runs with nodes in Python and with native ones."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+import manual_backprop as mb
+import manual_backprop.functional as F
+import manual_backprop.nn as nn
+from manual_backprop.engine import node
+from manual_backprop.engine.rule import in_place
+
+ROWS, WIDTH = 160, 128  # 20,480 elements: large
+
+
+@pytest.fixture(autouse=True)
+def recorded_at_once() -> Iterator[None]:
+    if not node.wait():
+        pytest.skip("no C++ compiler on this machine that takes torch's headers")
+    node.limits(2**14, calls=0)
+    with mb.saving("exact"):
+        yield
+
+
+def kept_bytes(run: Callable[[], Any]) -> tuple[int, Any]:
+    """The bytes that are still allocated when it returns, and what it returns."""
+    gc.collect()  # what an earlier profile has left
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        result = run()
+    return sum(event.self_cpu_memory_usage for event in recorded.key_averages()), result
+
+
+NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], tuple[int, ...]]] = {
+    "norms and activations": (
+        lambda: nn.Sequential(
+            nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(),
+            nn.Linear(WIDTH, WIDTH), nn.RMSNorm(WIDTH), nn.Linear(WIDTH, 2),
+        ),
+        (ROWS, WIDTH),
+    ),
+    "in place behind a batch norm": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 3, padding=1),
+            nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(8, 2, 1),
+        ),
+        (4, 4, 32, 32),
+    ),
+    "dropout": (
+        lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(0.2), nn.Linear(WIDTH, 2)),
+        (ROWS, WIDTH),
+    ),
+    "transformer": (
+        lambda: nn.TransformerEncoderLayer(64, 4, 256, 0.1, "gelu", batch_first=True, norm_first=True),
+        (8, 40, 64),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_they_keep_what_nodes_in_python_keep(name: str) -> None:
+    """The same bytes between forward and backward, none of them behind it, and the same bits."""
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    net, x = make(), torch.randn(shape, requires_grad=True)
+    wanted = [x, *net.parameters()]
+
+    def step() -> tuple[int, int, tuple[Tensor, ...]]:
+        torch.manual_seed(1)
+        kept, y = kept_bytes(lambda: net(x))
+        gradients = torch.autograd.grad(y.square().sum(), wanted)
+        torch.manual_seed(1)
+        left, result = kept_bytes(lambda: torch.autograd.grad(net(x).square().sum(), wanted))
+        left -= sum(g.untyped_storage().nbytes() for g in result)
+        return kept, left, gradients
+
+    node.enable(False)
+    expected = step()
+    node.enable(True)
+    for _ in range(3):
+        found = step()
+    assert found[:2] == expected[:2]
+    assert all(map(torch.equal, found[2], expected[2]))
+    with mb.saving("off"):
+        assert kept_bytes(lambda: net(x))[0] > found[0], "nothing large was left to recompute"
+
+
+def test_what_recomputes_is_a_program() -> None:
+    norm, linear = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3)
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+    for _ in range(3):
+        y = linear(F.relu(F.gelu(norm(x)), inplace=True))
+        y.sum().backward()
+    assert all(isinstance(n, node.module.RuleNode) for n in graph_of(y))
+    assert recomputes(in_place(mb.rules.ReLU)) == ["ready"]
+
+
+def test_one_pass_for_two_functions() -> None:
+    """A batch norm and the ReLU that writes over it are recomputed by one kernel where nobody else reads the norm."""
+    net = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 2, 1))
+    x = torch.randn(4, 8, 32, 32, requires_grad=True)
+    for _ in range(3):
+        net(x).sum().backward()
+    assert recomputes(in_place(mb.rules.ReLU)) == ["ready"]
+
+
+def recomputes(rule: Any) -> list[str]:
+    return [state for *_, states in node.module.status(rule) for state in states]
+
+
+def graph_of(y: Tensor) -> list[Any]:
+    from manual_backprop._observe import graph
+
+    return [n for n in graph([y]) if n.name() != "torch::autograd::AccumulateGrad"]
+
+
+def test_a_node_in_python_asks_a_native_one_and_the_other_way_round() -> None:
+    """Where calls of a network differ in how often they were seen, its graph is mixed."""
+    norm, linear = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3)
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+    wanted = [x, *norm.parameters(), *linear.parameters()]
+
+    def step(native: tuple[bool, bool, bool]) -> tuple[int, tuple[Tensor, ...]]:
+        layers: list[Callable[[Tensor], Tensor]] = [norm, F.gelu, linear]
+
+        def run() -> Tensor:
+            y = x
+            for layer, on in zip(layers, native, strict=True):
+                node.enable(on)
+                y = layer(y)
+            return y
+
+        kept, y = kept_bytes(run)
+        node.enable(True)
+        return kept, torch.autograd.grad(y.square().sum(), wanted)
+
+    expected = step((False, False, False))
+    for _ in range(2):
+        for native in [
+            (True, True, True),
+            (True, False, True),
+            (False, True, True),
+            (True, True, False),
+            (False, False, True),
+        ]:
+            kept, gradients = step(native)
+            assert kept == expected[0], native
+            assert all(map(torch.equal, gradients, expected[1])), native
+
+
+def test_an_edit_of_what_would_be_recomputed_is_an_error() -> None:
+    x, w = torch.randn(ROWS, WIDTH, requires_grad=True), torch.randn(2, WIDTH, requires_grad=True)
+    for _ in range(2):
+        y = F.layer_norm(x, (WIDTH,))
+        z = F.linear(y, w)
+        y.detach().mul_(2)
+        with pytest.raises(
+            RuntimeError, match=r"modified by an inplace operation.*output 0 of LayerNormBackward, is at v"
+        ):
+            z.sum().backward()
+    assert isinstance(z.grad_fn, node.module.RuleNode)
+
+
+def test_a_pass_that_leaves_some_out() -> None:
+    """What a node keeps lives until the last of those that ask for its output has run."""
+    norm, one, other = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2), nn.Linear(WIDTH, 3)
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+    for _ in range(3):
+        y = F.silu(norm(x))
+        first, second = one(y).square().sum(), other(y).square().sum()
+        expected = torch.autograd.grad(second, other.weight, retain_graph=True)[0]
+        del y
+        torch.autograd.grad(first, x)
+        assert torch.equal(torch.autograd.grad(second, other.weight)[0], expected)
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            torch.autograd.grad(second, other.weight)
+
+
+def test_lossy_modes_and_hooks_are_left_to_python() -> None:
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+    for _ in range(3):
+        native = F.silu(x)
+        with mb.saving("int8"):
+            rounded = F.silu(F.gelu(x))
+        with torch.autograd.graph.save_on_cpu():
+            hooked = F.silu(x)
+    kinds = [isinstance(y.grad_fn, node.module.RuleNode) for y in (native, rounded, hooked)]
+    assert kinds == [True, False, False]
