@@ -147,14 +147,16 @@ def test_every_row_is_the_same_problem_for_both(chosen: rows.Row) -> None:
         assert torch.equal(a, b)
     for nn in (mb.nn, torch.nn):
         assert min(layers.step(chosen, nn, "tiny")()) > 0
-    largest = {size: torch.Size(s).numel() for size, s in chosen.shapes.items()}
-    assert largest == rows.SIZES
+    numbers = {size: torch.Size(s).numel() for size, s in chosen.shapes.items()}
+    if chosen in rows.ROWS:
+        assert numbers == rows.SIZES
+    else:  # whole batches of a case
+        assert all(size / 2 < numbers[name] <= size for name, size in rows.SIZES.items())
 
 
 def test_every_layer_has_a_row() -> None:
-    assert {name for name in mb.nn.__all__ if not name.startswith("Lazy")} - {
-        r.layer for r in rows.ROWS
-    } == rows.LEFT_OUT
+    without = set(mb.nn.__all__) - {r.layer for r in rows.rows()}
+    assert {name for name in without if not name.startswith("Lazy")} == rows.LEFT_OUT
 
 
 @pytest.mark.parametrize("layer", ["MSELoss", "CrossEntropyLoss", "BatchNorm2d", "Softsign", "PReLU"])
