@@ -51,6 +51,8 @@ def test_every_kernel_says_when_it_serves_and_is_for_a_formula_of_a_rule() -> No
             assert kernel.device == device
             assert len(kernel.when.split()) > 1, kernel
             assert kernel.formula.startswith(formulas[0].__qualname__)
+        if len(formulas) == 1:
+            assert chain(*formulas, DEVICES).__qualname__ == kernel.formula, "also with those for a GPU in use"
 
 
 def test_what_is_chosen_is_what_is_registered() -> None:
