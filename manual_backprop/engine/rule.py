@@ -35,8 +35,7 @@ RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
 
 KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`. After a change call
-`engine.node.forget()`."""
+"""Formula -> what asks its kernels before it runs; filled by `kernels/registry.py` alone."""
 
 
 LOWER = {"cpu": "lower", "cuda": "lower"}

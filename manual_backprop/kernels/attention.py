@@ -1,7 +1,6 @@
 """Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
 
-Plain torch operations, so for every device; on the CPU what is done to each pair is C (softmax.c). Traced and
-transformed tensors go to the formulas.
+Plain torch operations, so for every device; on the CPU what is done to each pair is C (softmax.c).
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, choose
+from ..engine.rule import choose
 from ..engine.terms import widen
 from ..engine.torch_private import batched_by_autograd, transforms_active
 from ..rules import ScaledDotProductAttention, Softmax
 from ..rules.attention import Wanted, above_diagonal
 from . import native
 from .native import REAL
+from .registry import serves
 from .rows import takes
 
 BLOCK = 2**19
@@ -29,13 +29,16 @@ LOUD = 32
 """Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again."""
 
 
+SERVED = "tensors that are not traced, transformed or on the meta device"
+
+
+@serves(ScaledDotProductAttention.attended, on="any", when=SERVED)
 def attended(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`ScaledDotProductAttention.attended`."""
-    if not _serves(query):
-        return ScaledDotProductAttention.attended(query, key, value, mask, kept, p, is_causal, scale)
+    if not _plain(query):
+        return NotImplemented
     pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
     wide, gain = torch.promote_types(query.dtype, torch.float32), _gain(kept, p)
     output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
@@ -48,14 +51,13 @@ def attended(
     return output.reshape(*query.shape[:-1], v.shape[-1]), lse.reshape(query.shape[:-1])
 
 
+@serves(ScaledDotProductAttention.deltas, on="any", when=SERVED)
 def deltas(
     delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
     output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """`ScaledDotProductAttention.deltas`."""
-    if not _serves(delta, query):
-        options = p, is_causal, scale, wanted
-        return ScaledDotProductAttention.deltas(delta, query, key, value, mask, kept, output, lse, *options)
+    if not _plain(delta, query):
+        return NotImplemented
     delta, query, key, value, mask, output = widen(delta, query, key, value, mask, output)
     pairs = _Pairs(query, key, mask, kept, is_causal)
     q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
@@ -213,14 +215,10 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
 
-def _serves(*tensors: Tensor) -> bool:
+def _plain(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
         or transforms_active()
         or tensors[0].is_meta  # which holds nothing, and takes long over many blocks
         or any(map(batched_by_autograd, tensors))  # of autograd.grad(is_grads_batched=True)
     )
-
-
-KERNELS[ScaledDotProductAttention.attended] = attended
-KERNELS[ScaledDotProductAttention.deltas] = deltas

@@ -21,17 +21,20 @@ HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 """How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
 
+REALS = "float32, float64, bfloat16"
+"""The same in words."""
+
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing traced or transformed."""
+    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing transformed."""
     return plain(*tensors) and library() is not None
 
 
 def plain(*tensors: Tensor) -> bool:
-    """Whether tensors are plain ones in the memory of the CPU, nothing traced or transformed."""
-    if torch.compiler.is_compiling() or transforms_active():
+    """Whether tensors are plain ones in the memory of the CPU, nothing transformed; what is traced asks no kernel."""
+    if transforms_active():
         return False
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
