@@ -14,24 +14,23 @@ from ..rules import AlphaDropout, Dropout
 from ..rules.dropout import alpha_scale
 from . import c, memory, native
 from .native import REAL, REALS
-from .pointwise import LOOPS, kernel
+from .pointwise import kernel
 from .registry import serves
 
-DENSE = "dense, channels first or last"
-EACH = f"{LOOPS}, a mask of each element; or {DENSE}, one of each channel"
+CHANNELS = f"{REALS}; dense, with a mask of each element or of whole channels"
 
 
-@serves(Dropout.delta_input, on="cpu", when=EACH)
+@serves(Dropout.delta_input, on="cpu", when=CHANNELS)
 def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
     return NotImplemented if p == 1 else _times(delta, mask, 1 - p, divided=True)
 
 
-@serves(AlphaDropout.delta_input, on="cpu", when=EACH)
+@serves(AlphaDropout.delta_input, on="cpu", when=CHANNELS)
 def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
     return _times(delta, mask, alpha_scale(p), divided=False)
 
 
-@serves(AlphaDropout.output, on="cpu", when=f"{REALS}; {DENSE}")
+@serves(AlphaDropout.output, on="cpu", when=CHANNELS)
 def alpha_dropout_output(input: Tensor, mask: Tensor, p: float) -> Tensor:
     if input.dtype not in c.TYPES or not native.plain(input, mask) or (sizes := _channels(input, mask)) is None:
         return NotImplemented

@@ -16,7 +16,7 @@ from .registry import serves
 from .rows import takes, vector
 
 
-@serves(Embedding.grad_weight, on="cpu", when=f"{REALS}; a gradient that is not sparse")
+@serves(Embedding.grad_weight, on="cpu", when=f"{REALS}; a dense gradient")
 def embedding_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: torch.Size, padding_idx: int, scale_grad_by_freq: bool, sparse: bool
 ) -> Tensor:
