@@ -163,8 +163,7 @@ def test_every_layer_has_a_row() -> None:
 def test_a_layer_without_a_row_is_measured_on_its_first_case(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     others = [r for r in rows.ROWS if r.layer != layer]
     monkeypatch.setattr(rows, "ROWS", others)
-    (derived,) = [r for r in rows.rows() if r not in others]
-    assert derived.name == layer
+    (derived,) = [r for r in rows.rows() if r.name == layer]
     assert derived.group == ("activation" if layer in ("Softsign", "PReLU") else "other")
     for size, numbers in rows.SIZES.items():
         inputs = derived.inputs(derived.shapes[size])

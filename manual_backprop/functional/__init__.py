@@ -13,11 +13,11 @@ import torch
 import torch.fx
 
 from ..engine.exports import defined as _defined
+from . import _derived
 from ._call import call
-from ._derived import derived as _derived
 
 _written = _defined(__name__, _inspect.isfunction)
-_found = {**_derived(_written), **_written, "call": call}
+_found = {**_derived.derived(_written), **_written, "call": call}
 globals().update(_found)
 
 __all__ = sorted(_found)  # type checkers and editors read __init__.pyi
