@@ -100,8 +100,8 @@ def avg_pool_delta_input(
 def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
     """`AdaptiveAvgPool.delta_input`."""
     size = input_shape[-len(output_size) :]
-    if math.prod(output_size) == 1 and math.prod(size):
-        return (delta / math.prod(size)).expand(input_shape)
+    if math.prod(output_size) == 1 and (places := math.prod(size)):
+        return (delta / places).expand(input_shape)
     if not math.prod(output_size) or any(n % o for n, o in zip(size, output_size, strict=True)):
         return AdaptiveAvgPool.delta_input(delta, input_shape, output_size)
     times = tuple(n // o for n, o in zip(size, output_size, strict=True))
