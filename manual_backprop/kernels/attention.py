@@ -48,7 +48,8 @@ def attended(
         lse = q.new_zeros(len(q), pairs.queries, dtype=wide)
     for heads, rows, seen, _ in pairs.blocks:
         scores = torch.bmm(_as(wide, scale * _part(q, heads, rows)), _as(wide, _part(k, heads, seen).mT))
-        weights, sums = _weights(pairs.masked_(scores, heads, rows, seen), pairs.kept_at(heads, rows, seen))
+        scores = pairs.masked_(scores, heads, rows, seen, takes(scores))
+        weights, sums = _weights(scores, pairs.kept_at(heads, rows, seen), pairs.first(rows, seen))
         found = torch.bmm(weights, _as(wide, _part(v, heads, seen)))
         found = _as(v.dtype, found if gain == 1 else found.mul_(gain))
         if output is None or lse is None:
@@ -83,22 +84,23 @@ def deltas(
         delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
     for heads, rows, seen, first in pairs.blocks:
-        weights = pairs.masked_(torch.bmm(_part(q, heads, rows), _part(k, heads, seen).mT), heads, rows, seen)
+        scores = torch.bmm(_part(q, heads, rows), _part(k, heads, seen).mT)
+        scores = pairs.masked_(scores, heads, rows, seen, takes(scores, z, dots))
         keeping, lse_here = pairs.kept_at(heads, rows, seen), _part(z, heads, rows)
         given = None
         if v is not None and dots is not None:
             given = torch.bmm(_part(louder, heads, rows), _part(v, heads, seen).mT), _part(dots, heads, rows)
-        weights, scores = _pairs_(weights, lse_here, keeping, given)
+        weights, delta_scores = _pairs_(scores, lse_here, keeping, given, pairs.first(rows, seen))
         if wanted[2]:
             delta_value = _added(delta_value, heads, seen, weights.mT, _part(louder, heads, rows), first)
-        if scores is None:
+        if delta_scores is None:
             continue
         if wanted[0]:
-            delta_query = _added(delta_query, heads, rows, scores, _part(k, heads, seen), True)
+            delta_query = _added(delta_query, heads, rows, delta_scores, _part(k, heads, seen), True)
         if wanted[1]:
-            delta_key = _added(delta_key, heads, seen, scores.mT, _part(q, heads, rows), first)
+            delta_key = _added(delta_key, heads, seen, delta_scores.mT, _part(q, heads, rows), first)
         if delta_mask is not None:
-            pairs.add_(delta_mask, scores, heads, rows, seen)
+            pairs.add_(delta_mask, delta_scores, heads, rows, seen)
     return (
         None if delta_query is None else delta_query.mul_(scale).reshape(query.shape),
         None if delta_key is None else delta_key.reshape(key.shape),
@@ -110,11 +112,16 @@ def deltas(
 NONE: tuple[Any, Any] = None, None
 
 
-def _weights(scores: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse)."""
+def _weights(scores: Tensor, kept: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
+    """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse).
+
+    first: how many keys the first query sees, each later one a key more: in C, which needs no mask for that.
+    """
     if takes(scores):
-        lse = scores.new_empty(scores.shape[:-1])
-        native.call(f"attention_weights_{REAL[scores.dtype]}", scores, lse, kept, lse.numel(), scores.shape[-1])
+        lse, sizes = scores.new_empty(scores.shape[:-1]), scores.shape[-2:]
+        native.call(
+            f"attention_weights_{REAL[scores.dtype]}", scores, lse, kept, lse.numel(), sizes[1], sizes[0], first
+        )
         return scores, lse
     top, weights = scores.amax(-1), scores.softmax(-1)
     unseen = top == -math.inf
@@ -124,7 +131,7 @@ def _weights(scores: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _pairs_(
-    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None
+    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None, first: int
 ) -> tuple[Tensor, Tensor | None]:
     """The weights that dropout keeps, of scores, and the deltas of the scores; what comes is written over.
 
@@ -132,7 +139,7 @@ def _pairs_(
     """
     deltas, dots = given or NONE
     if takes(scores, lse, deltas, dots):
-        sizes = lse.numel(), scores.shape[-1]
+        sizes = lse.numel(), scores.shape[-1], scores.shape[-2], first
         sums = lse.contiguous(), None if dots is None else dots.contiguous()
         native.call(f"attention_pairs_{REAL[scores.dtype]}", scores, deltas, *sums, kept, *sizes)
         return scores, deltas
@@ -140,7 +147,7 @@ def _pairs_(
     if deltas is not None and keeping is not None:
         deltas.mul_(keeping)
     large = bool(lse.is_cpu and lse.numel() and lse.abs().max() > SCORES)  # a GPU would be waited for
-    weights = _weights(scores, None)[0] if large else scores.sub_(lse).exp_()
+    weights = _weights(scores, None, first)[0] if large else scores.sub_(lse).exp_()
     if deltas is not None:
         deltas = choose(Softmax.delta_input)(deltas, weights, -1) if large else deltas.sub_(dots).mul_(weights)
     return weights if keeping is None else weights * keeping, deltas
@@ -209,13 +216,18 @@ class _Pairs:
                 seen = min(last, self.keys) if self.is_causal else self.keys
                 yield slice(head, head + heads), slice(row, last), slice(seen), last == self.queries
 
-    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice) -> Tensor:
-        """The scores of a block with the mask on them, written over."""
+    def first(self, rows: slice, seen: slice) -> int:
+        """How many keys the first query of a block sees, each later one a key more if causal."""
+        return rows.start + 1 if self.is_causal else seen.stop
+
+    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice, in_c: bool) -> Tensor:
+        """The scores of a block with the mask on them, written over. in_c: whether C goes on, which is told what is
+        causal."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
             mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
             scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
-        if self.is_causal and rows.start < seen.stop:
+        if self.is_causal and not in_c and rows.start < seen.stop:
             corner = scores[..., rows.start :]
             corner.masked_fill_(above_diagonal(corner), -math.inf)
         return scores
