@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
 from .engine.torch_private import in_forward_mode, transforms_active
-from .memory.checkpoint import again_within, running
+from .memory.checkpoint import recompute_within, running
 
 Function = Callable[..., Any]
 
@@ -41,7 +41,7 @@ class _Explicit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
-            again_within(frame, explicit)
+            recompute_within(frame, explicit)
         kwargs = kwargs or {}
         # 1 - x and 1 / x apart: torch.compile does not find these two in a dict
         if func is _FROM:

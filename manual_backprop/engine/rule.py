@@ -21,12 +21,12 @@ from torch import Tensor
 
 from ..memory import saving
 from ..memory.recompute import Saving, ask_for
-from ..memory.saving import Offer, economize
+from ..memory.saving import Offer, pack_saved
 from . import node
 from .derive import derive
-from .inner import on_the_way
+from .inner import keep_as_node
 from .overrides import refuse_dead_overrides
-from .terms import beside, constant, like, reduced, refuse_complex, refuse_negative_slope, total, widened
+from .terms import constant, like, not_differentiated, reduced, refuse_complex, refuse_negative_slope, total, widened
 from .torch_private import any_autocast, dispatch_modes, in_forward_mode, subclass_node
 
 RULES_PACKAGE = "manual_backprop.rules."
@@ -72,8 +72,8 @@ class Rule(torch.autograd.Function):
     """Of a rule whose second output is kept for the backward, and seen by no user: a static method that takes the
     inputs and gives the rule, and its arguments, of which it is the output (inner.py)."""
 
-    made_again: ClassVar[int] = 0
-    """Which of several outputs `again` makes."""
+    recomputed_result: ClassVar[int] = 0
+    """Which of several outputs `recipe` recomputes."""
 
     results: ClassVar[tuple[str, ...]] = ("output",)
     """The names of what `forward` returns; only the output has a derivative, and another result that a formula
@@ -152,7 +152,7 @@ class Rule(torch.autograd.Function):
         raise NotImplementedError("this rule has no forward-mode formula: define tangent(inputs, tangents, output)")
 
     @classmethod
-    def again(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
+    def recipe(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
         """A function and its arguments that recompute the output, for a rule that is `cheap`; None if not this one."""
         return (cls.overwrites or cls).forward, inputs
 
@@ -241,8 +241,8 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., Any], tuple, int] | None:
     """How a rule's output is computed again: a function, its arguments, and which output it is."""
-    again = rule.again(args, output)
-    return None if again is None else (chosen(again[0]), again[1], rule.made_again)
+    recipe = rule.recipe(args, output)
+    return None if recipe is None else (chosen(recipe[0]), recipe[1], rule.recomputed_result)
 
 
 def _without_zeros(ctx: Any, output: Any) -> None:
@@ -274,9 +274,9 @@ def plain(rule: type[Rule]) -> type[Rule]:
         output = owned(rule.forward(*args), args)
         _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
-        economize(ctx, args, output)
+        pack_saved(ctx, args, output)
         if rule.inner is not None:
-            on_the_way(ctx, output[1], *rule.inner(args))
+            keep_as_node(ctx, output[1], *rule.inner(args))
         return output
 
     def cheap_forward(ctx: Any, *args: Any) -> Any:
@@ -284,7 +284,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         output = owned(rule.forward(*args), args)
         _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
-        value = output[rule.made_again] if type(output) is tuple else output
+        value = output[rule.recomputed_result] if type(output) is tuple else output
         offer = None
         if (
             type(value) is Tensor
@@ -293,9 +293,9 @@ def plain(rule: type[Rule]) -> type[Rule]:
         ):
             function, arguments, index = recipe
             offer = Offer(value, index, function, arguments, overwritten, before, rule.costly)
-        economize(ctx, args, output, offer)
+        pack_saved(ctx, args, output, offer)
         if rule.inner is not None:
-            on_the_way(ctx, output[1], *rule.inner(args))
+            keep_as_node(ctx, output[1], *rule.inner(args))
         return output
 
     variant = _variant(
@@ -383,8 +383,8 @@ def backend(name: str) -> Any:
 HELPERS = {
     function.__name__: function
     for function in (
-        Tensor, beside, choose, constant, differentiated_again, like, reduced, refuse_complex, refuse_negative_slope,
-        total, widened,
+        Tensor, choose, constant, differentiated_again, like, not_differentiated, reduced, refuse_complex,
+        refuse_negative_slope, total, widened,
     )
 }  # fmt: skip
 """What the derived source calls."""

@@ -14,7 +14,7 @@ from .torch_private import in_forward_mode
 LOW = (torch.bfloat16, torch.float16)
 
 
-def beside(ctx: Any, *results: Tensor) -> None:
+def not_differentiated(ctx: Any, *results: Tensor) -> None:
     """Results that the backward needs and no one differentiates: torch need not make deltas of zeros for them."""
     ctx.mark_non_differentiable(*[result for result in results if result is not None])
     ctx.set_materialize_grads(False)

@@ -37,6 +37,14 @@ def scaled_dot_product_attention(
     Raises RuntimeError for a mask beside is_causal, fewer than two axes, dtypes that differ; TypeError for nested ones.
     """
     check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
+    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float, is_causal: bool,
+    scale: float | None = None, enable_gqa: bool = False, seen: bool = True,
+) -> Tensor:  # fmt: skip
+    """`scaled_dot_product_attention`. seen: whether anyone else has these tensors, and may edit them in place."""
     _check(query, key, value, attn_mask, is_causal)
     if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
@@ -52,13 +60,13 @@ def scaled_dot_product_attention(
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
     apart = backend == MATH and torch.is_grad_enabled()
-    if apart:
+    if apart and seen:
         query, key, value = _copies(query, key, value)
     if attn_mask is not None and (apart or _cannot_be_saved(attn_mask)):
         attn_mask = call(rules.Copy, attn_mask, None)
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
     if apart:
-        return call(rules.Copy, output, None)
+        return call(rules.Copy, output, None) if seen else output
     order = _order(query, output, backend)
     return output if order is None else call(rules.Copy, output, order)
 

@@ -30,7 +30,7 @@ def bias_activation(input: Tensor, bias: Tensor, activation: str) -> Tensor:
             f"bias_activation adds a bias of the size of the last axis: input {tuple(input.shape)}, "
             f"bias {tuple(bias.shape)}"
         )
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if not ACTIVATIONS[activation].by_output and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         # the twin keeps the sum: so the backward adds the bias as it was, not what `.data` has made of it since
         bias = call(rules.Copy, bias, None)
     return call(rules.BiasActivation, input, bias, activation)

@@ -14,7 +14,7 @@ from ._call import call, expand
 from ._errors import check_tensors
 from ._masks import additive
 from .arithmetic import add, cat, matmul, mean
-from .attention import scaled_dot_product_attention
+from .attention import _attention
 from .dropout import dropout
 from .linear import linear
 from .padding import pad
@@ -110,7 +110,8 @@ def multi_head_attention_forward(
         if average_attn_weights:
             weights = mean(weights, 1)
     else:
-        attended = scaled_dot_product_attention(q, k, v, attn_mask, p, is_causal)
+        seen = static_k is not None or static_v is not None
+        attended = _attention(q, k, v, attn_mask, p, is_causal, seen=seen)
     joined = reshape(permute(attended, (2, 0, 1, 3)), (rows, batch, features))
     output = linear(joined, out_proj_weight, out_proj_bias)
     if batched:

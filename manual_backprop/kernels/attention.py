@@ -1,18 +1,19 @@
 """Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
 
-Plain torch operations, so for every device; on the CPU what is done to each pair is C (softmax.c).
+Plain torch operations, so for every device; on the CPU what is done to each pair is C (attention.c).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..engine.rule import choose
-from ..engine.terms import widen
+from ..engine.terms import LOW, widen
 from ..engine.torch_private import batched_by_autograd, transforms_active
 from ..rules import ScaledDotProductAttention, Softmax
 from ..rules.attention import Wanted, above_diagonal
@@ -25,8 +26,8 @@ BLOCK = 2**19
 """Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
 ROWS = 64, 256
 """Fewest and most queries in a block. If causal the fewest, so that little above the diagonal is computed."""
-LOUD = 32
-"""Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again."""
+SCORES = 32
+"""Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again. As in C."""
 
 
 SERVED = "tensors that are not traced, transformed or on the meta device"
@@ -40,14 +41,23 @@ def attended(
     if not _plain(query):
         return NotImplemented
     pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
-    wide, gain = torch.promote_types(query.dtype, torch.float32), _gain(kept, p)
-    output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
-    for heads, rows, seen, _ in pairs.blocks():
-        scores = torch.bmm(scale * q[heads, rows].to(wide), k[heads, seen].mT.to(wide))
-        weights, lse[heads, rows] = _weights(pairs.masked_(scores, heads, rows, seen, is_causal))
-        if pairs.kept is not None:
-            weights.mul_(pairs.kept_at(heads, rows, seen))
-        output[heads, rows] = torch.bmm(weights, v[heads, seen].to(wide)).mul_(gain).to(v.dtype)
+    wide, gain = torch.float32 if query.dtype in LOW else query.dtype, _gain(kept, p)
+    output = lse = None
+    if not pairs.whole:
+        output = v.new_zeros(len(q), pairs.queries, v.shape[-1])
+        lse = q.new_zeros(len(q), pairs.queries, dtype=wide)
+    for heads, rows, seen, _ in pairs.blocks:
+        scores = torch.bmm(_as(wide, scale * _part(q, heads, rows)), _as(wide, _part(k, heads, seen).mT))
+        scores = pairs.masked_(scores, heads, rows, seen, takes(scores))
+        weights, sums = _weights(scores, pairs.kept_at(heads, rows, seen), pairs.first(rows, seen))
+        found = torch.bmm(weights, _as(wide, _part(v, heads, seen)))
+        found = _as(v.dtype, found if gain == 1 else found.mul_(gain))
+        if output is None or lse is None:
+            output, lse = found, sums
+        else:
+            output[heads, rows], lse[heads, rows] = found, sums
+    assert output is not None
+    assert lse is not None
     return output.reshape(*query.shape[:-1], v.shape[-1]), lse.reshape(query.shape[:-1])
 
 
@@ -65,45 +75,32 @@ def deltas(
     v = dots = None
     if value is not None and output is not None:
         v, dots = _flat(value), (d * _flat(output)).sum(-1, keepdim=True)
-    # a block writes over what is there in the first round; only keys that no query sees stay as they were
-    some = q.numel() and k.numel() and pairs.queries >= pairs.keys * is_causal
-    new = torch.empty_like if some else torch.zeros_like
-    delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
-    delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
+    delta_query = delta_key = delta_value = None
+    if not pairs.whole:
+        # a block writes over what is there in the first round; only keys that no query sees stay as they were
+        some = q.numel() and k.numel() and pairs.queries >= pairs.keys * is_causal
+        new = torch.empty_like if some else torch.zeros_like
+        delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
+        delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
-    in_c = dots is not None and takes(q, z, dots)
-    loud = bool(not in_c and z.is_cpu and z.numel() and z.abs().max() > LOUD)  # a GPU would be waited for
-    for heads, rows, seen, first in pairs.blocks():
-        weights = pairs.masked_(
-            torch.bmm(_of(q, heads, rows), _of(k, heads, seen).mT), heads, rows, seen, is_causal and not in_c
-        )
-        keeping = None if pairs.kept is None else pairs.kept_at(heads, rows, seen).to(weights.dtype)
-        if v is None or dots is None:
-            scores = None
-            weights = _weights(weights)[0] if loud else weights.sub_(_of(z, heads, rows)).exp_()
-        else:
-            scores = torch.bmm(_of(louder, heads, rows), _of(v, heads, seen).mT)
-            if keeping is not None:
-                scores.mul_(keeping)
-            if in_c:
-                count = rows.start + 1 if is_causal else weights.shape[-1]
-                _pairs_(weights, scores, _of(z, heads, rows), _of(dots, heads, rows), count)
-            elif loud:
-                weights = _weights(weights)[0]
-                scores = choose(Softmax.delta_input)(scores, weights, -1)
-            else:
-                scores.sub_(_of(dots, heads, rows)).mul_(weights.sub_(_of(z, heads, rows)).exp_())
-        if delta_value is not None:
-            dropped = weights if keeping is None else weights * keeping
-            _add(_of(delta_value, heads, seen), dropped.mT, _of(louder, heads, rows), first)
-        if scores is None:
+    for heads, rows, seen, first in pairs.blocks:
+        scores = torch.bmm(_part(q, heads, rows), _part(k, heads, seen).mT)
+        scores = pairs.masked_(scores, heads, rows, seen, takes(scores, z, dots))
+        keeping, lse_here = pairs.kept_at(heads, rows, seen), _part(z, heads, rows)
+        given = None
+        if v is not None and dots is not None:
+            given = torch.bmm(_part(louder, heads, rows), _part(v, heads, seen).mT), _part(dots, heads, rows)
+        weights, delta_scores = _pairs_(scores, lse_here, keeping, given, pairs.first(rows, seen))
+        if wanted[2]:
+            delta_value = _added(delta_value, heads, seen, weights.mT, _part(louder, heads, rows), first)
+        if delta_scores is None:
             continue
-        if delta_query is not None:
-            _add(_of(delta_query, heads, rows), scores, _of(k, heads, seen), True)
-        if delta_key is not None:
-            _add(_of(delta_key, heads, seen), scores.mT, _of(q, heads, rows), first)
+        if wanted[0]:
+            delta_query = _added(delta_query, heads, rows, delta_scores, _part(k, heads, seen), True)
+        if wanted[1]:
+            delta_key = _added(delta_key, heads, seen, delta_scores.mT, _part(q, heads, rows), first)
         if delta_mask is not None:
-            pairs.add_(delta_mask, scores, heads, rows, seen)
+            pairs.add_(delta_mask, delta_scores, heads, rows, seen)
     return (
         None if delta_query is None else delta_query.mul_(scale).reshape(query.shape),
         None if delta_key is None else delta_key.reshape(key.shape),
@@ -112,20 +109,48 @@ def deltas(
     )
 
 
-def _pairs_(scores: Tensor, deltas: Tensor, lse: Tensor, dots: Tensor, seen: int) -> None:
-    """Scores become weights, and the deltas of the weights those of the scores, written over. The first query sees so
-    many keys, each later one a key more."""
-    rows, n = scores.shape[:-1].numel(), scores.shape[-1]
-    name = f"attention_pairs_{REAL[scores.dtype]}"
-    native.call(name, scores, deltas, lse.contiguous(), dots.contiguous(), rows, n, scores.shape[-2], seen)
+NONE: tuple[Any, Any] = None, None
 
 
-def _weights(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """`ScaledDotProductAttention.weights` with one exponential for each pair: the largest weight is e^(top - lse)."""
+def _weights(scores: Tensor, kept: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
+    """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse).
+
+    first: how many keys the first query sees, each later one a key more: in C, which needs no mask for that.
+    """
+    if takes(scores):
+        lse, sizes = scores.new_empty(scores.shape[:-1]), scores.shape[-2:]
+        native.call(
+            f"attention_weights_{REAL[scores.dtype]}", scores, lse, kept, lse.numel(), sizes[1], sizes[0], first
+        )
+        return scores, lse
     top, weights = scores.amax(-1), scores.softmax(-1)
     unseen = top == -math.inf
     lse = (top - weights.amax(-1).log()).masked_fill_(unseen, 0)
-    return weights.masked_fill_(unseen.unsqueeze(-1), 0), lse
+    weights = weights.masked_fill_(unseen.unsqueeze(-1), 0)
+    return weights if kept is None else weights.mul_(kept), lse
+
+
+def _pairs_(
+    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None, first: int
+) -> tuple[Tensor, Tensor | None]:
+    """The weights that dropout keeps, of scores, and the deltas of the scores; what comes is written over.
+
+    given: the deltas of the weights that dropout keeps, and delta . Y of each row.
+    """
+    deltas, dots = given or NONE
+    if takes(scores, lse, deltas, dots):
+        sizes = lse.numel(), scores.shape[-1], scores.shape[-2], first
+        sums = lse.contiguous(), None if dots is None else dots.contiguous()
+        native.call(f"attention_pairs_{REAL[scores.dtype]}", scores, deltas, *sums, kept, *sizes)
+        return scores, deltas
+    keeping = None if kept is None else kept.to(scores.dtype)
+    if deltas is not None and keeping is not None:
+        deltas.mul_(keeping)
+    large = bool(lse.is_cpu and lse.numel() and lse.abs().max() > SCORES)  # a GPU would be waited for
+    weights = _weights(scores, None, first)[0] if large else scores.sub_(lse).exp_()
+    if deltas is not None:
+        deltas = choose(Softmax.delta_input)(deltas, weights, -1) if large else deltas.sub_(dots).mul_(weights)
+    return weights if keeping is None else weights * keeping, deltas
 
 
 def _gain(kept: Tensor | None, p: float) -> float:
@@ -133,14 +158,28 @@ def _gain(kept: Tensor | None, p: float) -> float:
     return 1.0 if kept is None else 1 / (1 - p) if p < 1 else 0.0
 
 
-def _add(target: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
-    """The matmuls, added to what is there; the first ones are written over it."""
-    if target.is_contiguous():
-        target.baddbmm_(left, right, beta=0 if first else 1)
+def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def _part(tensor: Tensor, first: slice, second: slice) -> Tensor:
+    """A block of a tensor; where that is all of it, the tensor itself."""
+    whole = not first.start and first.stop >= len(tensor) and not second.start and second.stop >= tensor.shape[1]
+    return tensor if whole else tensor[first, second]
+
+
+def _added(target: Tensor | None, heads: slice, rows: slice, left: Tensor, right: Tensor, first: bool) -> Tensor:
+    """The matmuls, added to what is there, where they are the first written over it; without a target by themselves."""
+    if target is None:
+        return torch.bmm(left, right)
+    part = target[heads, rows]
+    if part.is_contiguous():
+        part.baddbmm_(left, right, beta=0 if first else 1)
     elif first:  # matrices with gaps between them ATen would multiply one by one
-        target.copy_(torch.bmm(left, right))
+        part.copy_(torch.bmm(left, right))
     else:
-        target.add_(torch.bmm(left, right))
+        part.add_(torch.bmm(left, right))
+    return target
 
 
 class _Pairs:
@@ -150,6 +189,9 @@ class _Pairs:
         batch, self.queries, self.keys = query.shape[:-2], query.shape[-2], key.shape[-2]
         self.heads, self.is_causal, self.mask, self.mask_of = batch.numel(), is_causal, None, None
         self.kept = None if kept is None else kept.reshape(self.heads, self.queries, self.keys)
+        self.blocks = list(self._blocks())
+        # one block of all pairs: what comes of it is the result
+        self.whole = len(self.blocks) == 1 and self.blocks[0][2].stop == self.keys
         if mask is None:
             return
         apart = (1,) * (len(batch) + 2 - mask.dim()) + mask.shape[:-2]
@@ -158,7 +200,7 @@ class _Pairs:
             of = torch.arange(len(self.mask), device=mask.device)
             self.mask_of = of.reshape(apart).expand(batch).reshape(-1)
 
-    def blocks(self) -> Iterator[tuple[slice, slice, slice, bool]]:
+    def _blocks(self) -> Iterator[tuple[slice, slice, slice, bool]]:
         """Slices of heads, of queries, and of the keys that these see; and whether it is the first of its heads.
 
         The last queries come first, since they see most keys.
@@ -172,23 +214,29 @@ class _Pairs:
             for row in reversed(range(0, self.queries, rows)):
                 last = min(row + rows, self.queries)
                 seen = min(last, self.keys) if self.is_causal else self.keys
-                yield slice(head, head + heads), slice(row, last), slice(0, seen), last == self.queries
+                yield slice(head, head + heads), slice(row, last), slice(seen), last == self.queries
 
-    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice, causal: bool) -> Tensor:
-        """The scores of a block with the mask on them, written over, and none for later keys if causal."""
+    def first(self, rows: slice, seen: slice) -> int:
+        """How many keys the first query of a block sees, each later one a key more if causal."""
+        return rows.start + 1 if self.is_causal else seen.stop
+
+    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice, in_c: bool) -> Tensor:
+        """The scores of a block with the mask on them, written over. in_c: whether C goes on, which is told what is
+        causal."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
             mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
             scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
-        if causal and rows.start < seen.stop:
+        if self.is_causal and not in_c and rows.start < seen.stop:
             corner = scores[..., rows.start :]
             corner.masked_fill_(above_diagonal(corner), -math.inf)
         return scores
 
-    def kept_at(self, heads: slice, rows: slice, seen: slice) -> Tensor:
-        """Which weights of a block dropout keeps."""
-        assert self.kept is not None
-        return self.kept[heads, rows, seen]
+    def kept_at(self, heads: slice, rows: slice, seen: slice) -> Tensor | None:
+        """Which weights of a block dropout keeps; None for all."""
+        if self.kept is None:
+            return None
+        return (self.kept if self.whole else self.kept[heads, rows, seen]).contiguous()
 
     def add_(self, delta_mask: Tensor, delta_scores: Tensor, heads: slice, rows: slice, seen: slice) -> None:
         """Add to the mask's gradient what comes from a block, summed over broadcast axes."""
@@ -203,12 +251,6 @@ class _Pairs:
     def _part(mask: Tensor, rows: slice, seen: slice) -> Tensor:
         every = slice(None)
         return mask[:, rows if mask.shape[1] > 1 else every, seen if mask.shape[2] > 1 else every]
-
-
-def _of(tensor: Tensor, heads: slice, rows: slice) -> Tensor:
-    """A block of a tensor; without an operator where that is all of it."""
-    whole = heads.start == rows.start == 0 and heads.stop >= len(tensor) and rows.stop >= tensor.shape[1]
-    return tensor if whole else tensor[heads, rows]
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ void F(masked_channels)(STORED *out, const STORED *x, const uint8_t *mask, const
     const I rows = batch * (last ? positions : channels), n = last ? channels : positions;
     const int around = AROUND(STORED, out, n, rows * n);
     const REAL set = (REAL)numbers[0], up = (REAL)numbers[1], down = (REAL)numbers[2];
+    const REAL factors[] = {0, set}, shifts[] = {down, up}; /* a branch would be guessed wrong every other time */
     if (rows * n <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)
     {
@@ -37,7 +38,7 @@ void F(masked_channels)(STORED *out, const STORED *x, const uint8_t *mask, const
                 else
                     OUT(o, n, around, S(V(v[i]) * (m[i] ? set : 0)))
             } else {
-                const REAL times = mask[r] ? set : 0, shift = mask[r] ? up : down;
+                const REAL times = factors[mask[r]], shift = shifts[mask[r]];
                 if (shifted)
                     OUT(o, n, around, S(V(S(V(v[i]) * times)) + shift))
                 else

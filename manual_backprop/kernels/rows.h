@@ -45,12 +45,16 @@ typedef uint16_t bfloat16;
 #define EACH(n, doing)                                                     \
     if ((n) < LANES)                                                       \
         for (I i = 0; i < (n); i++) { doing; }                             \
-    else                                                                   \
-        for (I begin = 0; begin < (n); begin += LANES) {                   \
-            const I first_ = begin + LANES <= (n) ? begin : (n) - LANES;   \
+    else {                                                                 \
+        I first_ = 0;                                                      \
+        _Pragma("GCC unroll 4")                                            \
+        for (; first_ <= (n) - LANES; first_ += LANES)                     \
             _Pragma("omp simd")                                            \
             for (I i = first_; i < first_ + LANES; i++) { doing; }         \
-        }
+        if (first_ < (n))                                                  \
+            _Pragma("omp simd")                                            \
+            for (I i = (n) - LANES; i < (n); i++) { doing; }               \
+    }
 
 /* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2 and a polynomial. Adding MAGIC rounds to an integer,
    whose low bits are then k + bias, the exponent of 2^k; where that would be below the normal numbers, it is raised by

@@ -10,65 +10,7 @@
 
 #else
 
-/* The largest of sign x; NaN is left to the sums. */
-INLINE REAL F(largest)(const STORED *x, REAL sign, I n) {
-    REAL most[LANES];
-    for (int k = 0; k < LANES; k++) most[k] = -(REAL)INFINITY;
-    if (n < LANES)
-        for (I i = 0; i < n; i++) {
-            const REAL v = sign * V(x[i]);
-            most[0] = v > most[0] ? v : most[0];
-        }
-    else
-        for (I begin = 0; begin < n; begin += LANES) {
-            const STORED *from = x + (begin + LANES <= n ? begin : n - LANES);
-#pragma omp simd
-            for (int k = 0; k < LANES; k++) {
-                const REAL v = sign * V(from[k]);
-                most[k] = v > most[k] ? v : most[k];
-            }
-        }
-    NAMED(ordered, REAL) all = R(order)(most[0]);
-#pragma omp simd reduction(max : all)
-    for (int k = 0; k < LANES; k++) {
-        const NAMED(ordered, REAL) one = R(order)(most[k]);
-        all = one > all ? one : all;
-    }
-    return R(real)(all);
-}
-
-/* The sum of e^(sign x - top), each of which goes to `kept` unless that is NULL. */
-INLINE double F(exponentials)(REAL *kept, const STORED *x, REAL sign, REAL top, I n) {
-    double total = 0;
-    for (I begin = 0; begin < n;) {
-        const I stop = begin + BLOCK < n ? begin + BLOCK : n;
-        REAL sum[LANES] = {0}, one = 0;
-        for (; begin + LANES <= stop; begin += LANES)
-#pragma omp simd
-            for (int k = 0; k < LANES; k++) {
-                const REAL e = R(exp)(sign * V(x[begin + k]) - top);
-                if (kept) kept[begin + k] = e;
-                sum[k] += e;
-            }
-        if (begin < stop) {
-            REAL rest[LANES];
-            const int count = (int)(stop - begin);
-            for (int k = 0; k < LANES; k++) rest[k] = k < count ? sign * V(x[begin + k]) - top : -(REAL)INFINITY;
-#pragma omp simd
-            for (int k = 0; k < LANES; k++) {
-                rest[k] = R(exp)(rest[k]);
-                sum[k] += rest[k];
-            }
-            if (kept)
-                for (int k = 0; k < count; k++) kept[begin + k] = rest[k];
-            begin = stop;
-        }
-#pragma omp simd reduction(+ : one)
-        for (int k = 0; k < LANES; k++) one += sum[k];
-        total += one;
-    }
-    return total;
-}
+#include "exponentials.h"
 
 /* softmax.Softmax.output of rows of n numbers, with sign -1 Softmin's. */
 void F(softmax)(STORED *out, const STORED *x, I rows, I n, I sign, I threads) {
@@ -200,35 +142,6 @@ void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORE
         if (logs) OUT_COLUMNS(V(delta[j]) - R(exp)(V(y[j])) * all[k])
         else OUT_COLUMNS(factor * V(y[j]) * (V(delta[j]) - all[k]))
     })
-}
-
-/* attention.ScaledDotProductAttention.deltas, what is done to each pair: `scores` become the weights e^(score - lse),
-   `deltas` of the weights those of the scores, weight (delta - dot). lse and dots are of rows. Of each head's `queries`
-   rows the first sees `seen` keys, if that is less than n, and each later one a key more. Beyond an lse of LOUD the
-   difference is off by more than so many roundings: there the row's softmax is taken again. */
-#define LOUD 32
-void F(attention_pairs)(STORED *scores, STORED *deltas, const REAL *lse, const REAL *dots, I rows, I n, I queries,
-                        I seen, I threads) {
-    if (rows * n <= GRAIN) threads = 1;
-#pragma omp parallel for schedule(static) num_threads((int)threads)
-    for (I r = 0; r < rows; r++) {
-        STORED *s = scores + r * n, *d = deltas + r * n;
-        const I keys = seen < n && seen + r % queries < n ? seen + r % queries : n;
-        REAL rest = lse[r], dot = dots[r], scale = 1;
-        if (rest > LOUD || rest < -LOUD) {
-            rest = F(largest)(s, 1, keys);
-            scale = (REAL)(1 / F(exponentials)(NULL, s, 1, rest, keys));
-            double sum = 0;
-            SUM(sum, keys, R(exp)(V(s[i]) - rest) * V(d[i]))
-            dot = (REAL)sum * scale;
-        }
-#pragma omp simd
-        for (I i = 0; i < keys; i++) {
-            const REAL weight = R(exp)(V(s[i]) - rest) * scale;
-            s[i] = S(weight), d[i] = S(weight * (V(d[i]) - dot));
-        }
-        for (I i = keys; i < n; i++) s[i] = d[i] = S(0);
-    }
 }
 
 /* cross_entropy.CrossEntropyLoss.output of rows of n classes: the logarithms of the softmax, and the losses reduced

@@ -22,7 +22,7 @@ def running() -> Any:
     return checkpoint_state().get("frame")
 
 
-def again_within(frame: Any, context: Callable[[], AbstractContextManager]) -> None:
+def recompute_within(frame: Any, context: Callable[[], AbstractContextManager]) -> None:
     """Run the checkpoint's second forward inside a context, as its first one runs."""
     if frame.__dict__.setdefault("manual_backprop_contexts", 0):
         return
@@ -36,7 +36,7 @@ def again_within(frame: Any, context: Callable[[], AbstractContextManager]) -> N
     frame.recompute_fn = run
 
 
-def as_before(choice: Choice) -> Choice:
+def as_noted(choice: Choice) -> Choice:
     """The choice, noted with the checkpoint whose forward runs; where that runs again, what was chosen then."""
     held = checkpoint_state()
     if "frame" in held:

@@ -161,7 +161,9 @@ def ask_for(tensor: Tensor) -> Ask | None:
             return None
         node = output.grad_fn
     recipe = getattr(node, "recipe", None)
-    if recipe is None or recipe.depth >= DEPTH or recipe.index != output.output_nr or not recipe.describes(output):
+    if not isinstance(recipe, Recipe) or recipe.depth >= DEPTH:
+        return None
+    if recipe.index != output.output_nr or not recipe.describes(output):
         return None
     if output is tensor:
         return Ask(node, None)

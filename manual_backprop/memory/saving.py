@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..engine import node
-from .checkpoint import as_before
+from .checkpoint import as_noted
 from .codes import Code
 from .recompute import OWN, Ask, Recipe, Saved, ask_for
 
@@ -161,7 +161,7 @@ class _Encoded:
         self.code, self.parts = code, parts
 
 
-def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -> None:
+def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -> None:
     """Replace large tensors that `setup_context` has saved, and give the node a recipe for its output.
 
     given, result: what the rule got and returned. offer: how its output is computed again, of a cheap rule.
@@ -178,7 +178,7 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
             ctx.nothing = saved
         if offer is None:
             return
-    mode, costly = as_before((_mode, logits))
+    mode, costly = as_noted((_mode, logits))
     if mode == "off":
         return
     if offer is not None and offer.costly and not costly:

@@ -49,7 +49,7 @@ class BatchNorm(Rule):
         )[:3]
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         input, weight, bias, *_, eps = inputs
         return BatchNorm.scaled, (input, weight, bias, *output[1:], eps)
 

@@ -131,7 +131,7 @@ class CrossEntropyLoss(Rule):
     results = "output", "log_probs"
     upcast = True
     cheap = True
-    made_again = 1
+    recomputed_result = 1
     autocast = FLOAT32
     tangent_reads = (1,)
 
@@ -162,7 +162,7 @@ class CrossEntropyLoss(Rule):
         return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         return CrossEntropyLoss.second_output, inputs
 
     def second_output(*args: Any) -> Tensor:

@@ -55,7 +55,7 @@ class Dropout(Rule):
         return choose(Dropout.delta_input)(input, mask, p), mask
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         return Dropout.delta_input, (inputs[0], output[1], inputs[1])
 
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:

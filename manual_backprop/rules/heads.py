@@ -29,7 +29,9 @@ class Heads(Rule):
     def forward(input: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
         rows, batch, features = input.shape
         apart = input.reshape(rows, batch, parts, heads, features // (parts * heads))
-        return apart.permute(2, 1, 3, 0, 4).unbind()
+        whole = apart.permute(2, 0, 1, 3, 4)
+        # in a part by itself N and H are one axis for a matmul: else ATen's on the CPU copies it, again in the backward
+        return (whole.contiguous() if input.is_cpu else whole).permute(0, 2, 3, 1, 4).unbind()
 
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         ctx.shape = inputs[0].shape

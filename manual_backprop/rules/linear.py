@@ -38,7 +38,7 @@ class Linear(Rule):
         return choose(Linear.output)(input, weight, bias)
 
     @classmethod
-    def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
+    def recipe(cls, inputs: tuple, output: Tensor) -> tuple | None:
         """For logits, where `mb.saving` asks for it (`costly`)."""
         return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
