@@ -38,16 +38,23 @@ def conv_derivatives(
 ) -> tuple:  # fmt: skip
     """`Conv.derivatives`: delta_input and grad_weight in one call, where both are needed."""
     options = stride, padding, dilation, groups
-    needs_input, needs_weight, needs_bias = needs
-    if not (needs_input and needs_weight) or delta.is_complex() or not delta.numel():
+    if not all(needs[:2]) or delta.is_complex() or not delta.numel():
         return Conv.derivatives(delta, weight, input_shape, *options, input, weight_shape, bias_shape, needs)
-    grad_bias = Conv.grad_bias(delta, bias_shape, stride) if needs_bias else None
-    single = input.dim() < weight.dim()
-    if single:
-        delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-    arguments = stride, padding, dilation, False, [0] * len(stride), groups, [True, True, False]
-    found = torch.ops.aten.convolution_backward.default(delta, input, weight, None, *arguments)
-    return found[0].squeeze(0) if single else found[0], found[1], grad_bias
+    grad_bias = Conv.grad_bias(delta, bias_shape, stride) if needs[2] else None
+    return *_both_of(delta, input, weight, stride, padding, dilation, False, [0] * len(stride), groups), grad_bias
+
+
+def conv_transpose_derivatives(
+    delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int,
+    input: Tensor, weight_shape: Axes, bias_shape: Axes, needs: tuple[bool, bool, bool],
+) -> tuple:  # fmt: skip
+    """`ConvTranspose.derivatives`: delta_input and grad_weight in one call, where both are needed."""
+    options = stride, padding, dilation, groups
+    if not all(needs[:2]) or delta.is_complex() or not delta.numel():
+        return ConvTranspose.derivatives(delta, weight, input_shape, *options, input, weight_shape, bias_shape, needs)
+    grad_bias = ConvTranspose.grad_bias(delta, bias_shape, stride) if needs[2] else None
+    output_padding = _output_padding(delta, input, weight_shape, stride, padding, dilation)
+    return *_both_of(delta, input, weight, stride, padding, dilation, True, output_padding, groups), grad_bias
 
 
 def conv_transpose_grad_weight(
@@ -56,14 +63,32 @@ def conv_transpose_grad_weight(
     """`ConvTranspose.grad_weight`."""
     if delta.is_complex() or not delta.numel():
         return ConvTranspose.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
+    output_padding = _output_padding(delta, input, weight_shape, stride, padding, dilation)
+    return _weight_of(delta, input, weight_shape, stride, padding, dilation, True, output_padding, groups)
+
+
+def _output_padding(
+    delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes
+) -> list[int]:
+    """Of a transposed convolution, by the sizes of what it gave."""
     n = len(stride)
-    output_padding = [
+    return [
         outputs - ((inputs - 1) * s - 2 * p + d * (k - 1) + 1)
         for outputs, inputs, k, s, p, d in zip(
             delta.shape[-n:], input.shape[-n:], weight_shape[-n:], stride, padding, dilation, strict=True
         )
     ]
-    return _weight_of(delta, input, weight_shape, stride, padding, dilation, True, output_padding, groups)
+
+
+def _both_of(delta: Tensor, input: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    """delta_input and grad_weight."""
+    single = input.dim() < weight.dim()
+    if single:
+        delta, input = delta.unsqueeze(0), input.unsqueeze(0)
+    delta_input, grad_weight, _ = torch.ops.aten.convolution_backward.default(
+        delta, input, weight, None, *options, [True, True, False]
+    )
+    return delta_input.squeeze(0) if single else delta_input, grad_weight
 
 
 def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) -> Tensor:
@@ -81,6 +106,7 @@ def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {
     Conv.derivatives: conv_derivatives,
     Conv.grad_weight: conv_grad_weight,
+    ConvTranspose.derivatives: conv_transpose_derivatives,
     ConvTranspose.grad_weight: conv_transpose_grad_weight,
 }
 """Formula -> the vendor's kernel for it."""
