@@ -66,6 +66,13 @@ def test_grad_weight(
     delta = torch.randn_like(getattr(F, f"conv_transpose{n}d")(input, weight, None, *options))
     arguments = delta, input, weight.shape, stride, padding, dilation, groups
     equal(KERNELS[ConvTranspose.grad_weight](*arguments), ConvTranspose.grad_weight(*arguments))
+    arguments = delta, weight, input.shape, stride, padding, dilation, groups, input, weight.shape, (6,), needs
+    with Called() as called:
+        every = KERNELS[ConvTranspose.derivatives](*arguments)
+    assert "aten::convolution_backward" in called.names
+    assert f"aten::conv{n}d" not in called.names
+    for found, expected in zip(every, ConvTranspose.derivatives(*arguments), strict=True):
+        equal(found, expected)
 
 
 def test_complex_numbers_are_left_to_the_formula() -> None:

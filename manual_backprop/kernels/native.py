@@ -24,6 +24,10 @@ REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat
 REALS = "float32, float64, bfloat16"
 """The same in words."""
 
+CHOICES = ("-fno-thread-jumps",)
+"""Choices between numbers stay single instructions: of two in a row gcc would make a path for each pair of outcomes, of
+which vectors take all."""
+
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -76,7 +80,7 @@ def number(value: float) -> Any:
 @functools.cache
 def library() -> Any:
     """The compiled C files, or None where it cannot be had."""
-    found = loaded("cpu", SOURCES, HEADERS, symbol="know_cache")
+    found = loaded("cpu", SOURCES, HEADERS, "", *CHOICES, symbol="know_cache")
     if found is not None:
         found.know_cache(ctypes.c_int64(largest_cache()))
     return found

@@ -38,10 +38,6 @@ NARROW = ("-mprefer-vector-width=256",) if platform.machine() in ("x86_64", "AMD
 """Where memory takes the time: of a choice between vectors of 512 bits gcc makes masked loads, which take 1.15 times
 as long."""
 
-CHOICES = ("-fno-thread-jumps",)
-"""Choices between numbers stay single instructions: of two in a row gcc would make a path for each pair of outcomes, of
-which vectors take all."""
-
 LOOPS = f"{REALS} of one dtype and shape, dense"
 """What printed loops serve."""
 
@@ -120,7 +116,7 @@ def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False
         return None
     loop = printer.read(formula)
     text = c.printed(loop, dtype, rows, sums)
-    flags = CHOICES if any(step.operation in COSTLY for step in loop.steps) else NARROW
+    flags = native.CHOICES if any(step.operation in COSTLY for step in loop.steps) else NARROW
     library = compiler.loaded(f"{loop.name}-{c.TYPES[dtype][0]}", (), c.HEADERS, text, ALONE, *flags)
     if library is None:
         return None

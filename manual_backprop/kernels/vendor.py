@@ -21,6 +21,7 @@ Axes = tuple[int, ...]
 
 
 REAL = "real numbers, not empty"
+BOTH = f"{REAL}; delta_input and grad_weight are wanted"
 
 
 @serves(Conv.grad_weight, on="any", when=REAL)
@@ -32,22 +33,29 @@ def conv_grad_weight(
     return _weight_of(delta, input, weight_shape, stride, padding, dilation, False, [0] * len(stride), groups)
 
 
-@serves(Conv.derivatives, on="any", when=f"{REAL}; delta_input and grad_weight are wanted")
+@serves(Conv.derivatives, on="any", when=BOTH)
 def conv_derivatives(
     delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int,
     input: Tensor, weight_shape: Axes, bias_shape: Axes, needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
     """delta_input and grad_weight in one call."""
-    needs_input, needs_weight, needs_bias = needs
-    if not (needs_input and needs_weight) or delta.is_complex() or not delta.numel():
+    if not all(needs[:2]) or delta.is_complex() or not delta.numel():
         return NotImplemented
-    grad_bias = Conv.grad_bias(delta, bias_shape, stride) if needs_bias else None
-    single = input.dim() < weight.dim()
-    if single:
-        delta, input = delta.unsqueeze(0), input.unsqueeze(0)
-    arguments = stride, padding, dilation, False, [0] * len(stride), groups, [True, True, False]
-    found = torch.ops.aten.convolution_backward.default(delta, input, weight, None, *arguments)
-    return found[0].squeeze(0) if single else found[0], found[1], grad_bias
+    grad_bias = Conv.grad_bias(delta, bias_shape, stride) if needs[2] else None
+    return *_both_of(delta, input, weight, stride, padding, dilation, False, [0] * len(stride), groups), grad_bias
+
+
+@serves(ConvTranspose.derivatives, on="any", when=BOTH)
+def conv_transpose_derivatives(
+    delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int,
+    input: Tensor, weight_shape: Axes, bias_shape: Axes, needs: tuple[bool, bool, bool],
+) -> tuple:  # fmt: skip
+    """delta_input and grad_weight in one call."""
+    if not all(needs[:2]) or delta.is_complex() or not delta.numel():
+        return NotImplemented
+    grad_bias = ConvTranspose.grad_bias(delta, bias_shape, stride) if needs[2] else None
+    output_padding = _output_padding(delta, input, weight_shape, stride, padding, dilation)
+    return *_both_of(delta, input, weight, stride, padding, dilation, True, output_padding, groups), grad_bias
 
 
 @serves(ConvTranspose.grad_weight, on="any", when=REAL)
@@ -56,14 +64,32 @@ def conv_transpose_grad_weight(
 ) -> Tensor:
     if delta.is_complex() or not delta.numel():
         return NotImplemented
+    output_padding = _output_padding(delta, input, weight_shape, stride, padding, dilation)
+    return _weight_of(delta, input, weight_shape, stride, padding, dilation, True, output_padding, groups)
+
+
+def _output_padding(
+    delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes
+) -> list[int]:
+    """Of a transposed convolution, by the sizes of what it gave."""
     n = len(stride)
-    output_padding = [
+    return [
         outputs - ((inputs - 1) * s - 2 * p + d * (k - 1) + 1)
         for outputs, inputs, k, s, p, d in zip(
             delta.shape[-n:], input.shape[-n:], weight_shape[-n:], stride, padding, dilation, strict=True
         )
     ]
-    return _weight_of(delta, input, weight_shape, stride, padding, dilation, True, output_padding, groups)
+
+
+def _both_of(delta: Tensor, input: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    """delta_input and grad_weight."""
+    single = input.dim() < weight.dim()
+    if single:
+        delta, input = delta.unsqueeze(0), input.unsqueeze(0)
+    delta_input, grad_weight, _ = torch.ops.aten.convolution_backward.default(
+        delta, input, weight, None, *options, [True, True, False]
+    )
+    return delta_input.squeeze(0) if single else delta_input, grad_weight
 
 
 def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) -> Tensor:
