@@ -113,6 +113,18 @@ def test_one_pass_for_two_functions() -> None:
     assert recomputes(in_place(mb.rules.ReLU)) == ["ready"]
 
 
+def test_a_function_whose_first_argument_is_a_number() -> None:
+    """What was computed before it is its second argument: that is not one pass."""
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+    expected = torch.autograd.grad(
+        torch.nn.functional.silu(0.5 - torch.nn.functional.layer_norm(x, (WIDTH,))).sum(), x
+    )[0]
+    for _ in range(3):
+        y = F.silu(F.sub(0.5, F.layer_norm(x, (WIDTH,))))
+        torch.testing.assert_close(torch.autograd.grad(y.sum(), x)[0], expected)
+    assert "ready" in recomputes(mb.rules.Sub)
+
+
 def recomputes(rule: Any) -> list[str]:
     return [state for *_, states in node.module.status(rule) for state in states]
 

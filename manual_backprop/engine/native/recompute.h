@@ -200,7 +200,8 @@ inline at::Tensor recomputed(const std::shared_ptr<Kept>& kept, const NodePointe
     std::lock_guard<std::mutex> guard(bookkeeping());
     if (kept->cached.defined() && kept->task == task) return kept->cached;
   }
-  auto* first = kept->operands.empty() ? nullptr : kept->operands[0].ask.get();
+  const auto& tensors = kept->entry->recipe->tensors;
+  auto* first = tensors.empty() || tensors[0].position != 0 ? nullptr : kept->operands[0].ask.get();
   at::Tensor value;
   if (first && !first->view && for_this_alone(*first, task)) {
     {
