@@ -119,7 +119,12 @@ def test_vendor_uses_stand_in_one_file_alone() -> None:
     assert with_backward == [Path(vendor.__file__)]
     kernels = [kernel for by_device in REGISTERED.values() for kernel in by_device.values()]
     formulas = {kernel.formula for kernel in kernels if kernel.name.startswith("vendor.")}
-    assert formulas == {"Conv.derivatives", "Conv.grad_weight", "ConvTranspose.grad_weight"}
+    assert formulas == {
+        "Conv.derivatives",
+        "Conv.grad_weight",
+        "ConvTranspose.derivatives",
+        "ConvTranspose.grad_weight",
+    }
 
 
 MAX_POOLS = [  # kernel_size, stride, padding, dilation, ceil_mode
