@@ -147,6 +147,8 @@ def _conv_transpose(
 
 
 def _per_axis(name: str, value: Any, n: int) -> tuple:
+    if type(value) is tuple and len(value) == n:  # the message takes longer than all else here
+        return value
     return axes(
         value,
         n,

@@ -213,4 +213,6 @@ def _per_axis(function: str, n: int, kernel_size: Any, stride: Any, padding: Any
 def _sizes(function: str, name: str, n: int, value: Any) -> Axes:
     if type(value) is int:
         return (value,) * n
+    if type(value) is tuple and len(value) == n:  # the message takes longer than all else here
+        return value
     return axes(value, n, f"{function}{n}d: {name} must either be a single int, or a tuple of {n} ints")
