@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from manual_backprop.engine.torch_private import linear_pointwise
+
 from .common import interleaved, ratio, table, write
 
 SHAPES = ((128, 784, 512), (128, 512, 256), (784, 192, 768), (1024, 256, 1024), (784, 512, 2048), (1024, 256, 8192))
@@ -20,7 +22,7 @@ SHAPES = ((128, 784, 512), (128, 512, 256), (784, 192, 768), (1024, 256, 1024), 
 
 def products(rows: int, features: int, outputs: int) -> dict[str, dict[str, Callable[[], Any]]]:
     x, weight, bias = torch.randn(rows, features), torch.randn(outputs, features), torch.randn(outputs)
-    delta, onednn = torch.randn(rows, outputs), torch.ops.mkldnn._linear_pointwise
+    delta, onednn = torch.randn(rows, outputs), linear_pointwise
     return {
         "x W^T + b": {
             "BLAS": lambda: F.linear(x, weight, bias),
@@ -41,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60)
     rounds = parser.parse_args().rounds
-    if not torch.backends.mkldnn.is_available():
+    if linear_pointwise is None:
         raise SystemExit("this torch was built without oneDNN: there is nothing to compare")
     torch.manual_seed(0)
     results, rows = [], []

@@ -1,6 +1,6 @@
 """One training step (forward, loss, backward) and the bytes it keeps: ours against eager torch.nn.
 
-python -m benchmarks.steps                            every network (about five minutes on two cores)
+python -m benchmarks.steps                            every network (about six minutes on two cores)
 python -m benchmarks.steps --compile                  torch.compile besides, and its compile time (eight minutes more)
 python -m benchmarks.steps --model gpt --rounds 30    one, without writing results
 
@@ -13,7 +13,7 @@ import argparse
 import statistics
 from collections.abc import Iterable
 
-from manual_backprop.bench.networks import NETWORKS
+from manual_backprop.bench.networks import NETWORKS, SMALL
 from manual_backprop.bench.peers import PEERS
 from manual_backprop.bench.steps import BUDGET, CONTESTANTS, MODES, Step, measure
 from manual_backprop.bench.timing import disturbed, duration, threads
@@ -23,8 +23,9 @@ from .common import bars, table, write
 SIX = ("mlp", "mnist_fast", "resnet18", "mixer-s16", "vit-tiny", "gpt")
 """The networks that have targets."""
 
-TIME, MEAN_TIME, MEAN_BYTES = 1.0, 0.95, 0.6
-"""At most: each step over eager's, and over the six the geometric means of time and bytes, by default ("exact")."""
+TIME, SMALL_TIME, MEAN_TIME, MEAN_BYTES = 1.02, 1.05, 0.97, 0.57
+"""At most: the step of each of the six over eager's, of each small network, and over the six the geometric means of
+time and bytes; by default ("exact")."""
 
 
 def verdict(value: float, target: float, digits: int = 2) -> str:
@@ -40,7 +41,8 @@ def summary(results: dict[str, Step]) -> str:
     for network, found in results.items():
         cells = [_over_eager(found, name) for name in names]
         built = "-" if found.compiling is None else duration(found.compiling)
-        met = f"exact at most {TIME:.2f}: {verdict(found.ratio('exact').value, TIME)}" if network in SIX else "-"
+        most = TIME if network in SIX else SMALL_TIME if network in SMALL else None
+        met = "-" if most is None else f"exact at most {most:.2f}: {verdict(found.ratio('exact').value, most)}"
         times.append((network, duration(statistics.median(found.seconds["eager"])), *cells, built, met))
         kept = [f"{found.saved(mode):.3f}" for mode in MODES]
         sizes.append((network, f"{found.bytes['eager'] / 2**20:.1f} MiB", *kept))

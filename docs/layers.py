@@ -1,4 +1,5 @@
-"""Writes the README's table of layers from the docstrings of the rules: `make docs`.
+"""Writes the README's table of layers from the docstrings of the rules, and `__init__.pyi` for the packages that find
+out by themselves what they export: `make docs`.
 
 One row per rule: the layers and functions whose docstrings name it, its forward formula, its backward formulas, the
 source. A rule's docstring has the formula as its first paragraph, the shapes as its second, the backward formulas as
@@ -14,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 import manual_backprop as mb
 from manual_backprop.engine.rule import paragraphs
 
 README = Path(__file__).parent.parent / "README.md"
+QUOTES = '"' * 3
 BEGIN, END = "<!-- layers: written by make docs -->\n", "<!-- end of layers -->\n"
 
 
@@ -65,11 +69,41 @@ def updated(text: str) -> str:
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 
+def stub(package: ModuleType) -> str:
+    """What a package exports, for type checkers and editors, which read its text and do not run it."""
+    imports, functions = set(), []
+    for name, value in sorted(vars(package).items()):
+        home = getattr(value, "__module__", "") or ""
+        if home.endswith("._derived") and name in package.__all__:
+            definition, _, rest = inspect.getsource(value).partition("\n")
+            functions.append(f"{definition}\n{rest[: rest.rindex(QUOTES)]}{QUOTES}\n")
+        elif home.startswith(f"{mb.__name__}.") and not name.startswith("_"):
+            imports.add(f"from {home} import {name} as {name}")
+        elif package is mb.nn and vars(torch.nn).get(name) is value and not name.startswith("_"):
+            imports.add(f"from torch.nn import {name} as {name}")
+    if package is mb.nn:
+        imports.add("from .. import functional as functional")
+    if package is mb.rules:
+        imports.add(f"from {mb.rules.Rule.__module__} import RULES as RULES")
+    if functions:
+        imports |= {"from torch import Tensor", "from typing import Any"}
+    head = [f"# what {package.__name__} exports: written by make docs", ""]
+    return "\n".join([*head, *sorted(imports), "", "__all__: list[str]", "", *functions])
+
+
+def written() -> dict[Path, str]:
+    """File -> what has to stand in it."""
+    files = {README: updated(README.read_text(encoding="utf-8"))}
+    for package in (mb.rules, mb.functional, mb.nn):
+        files[Path(str(package.__file__)).with_suffix(".pyi")] = stub(package)
+    return files
+
+
 def main() -> None:
-    text = updated(README.read_text(encoding="utf-8"))
-    aside = README.with_name(f".{README.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, README)
+    for path, text in written().items():
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ._observe import Call, Watch, differentiable, graph, graph_leaves, is_leaf, leaves, tensors, unchanged
 from ._statistics import at_rest, layers, numbers, root, square_sum, units_last
+from .engine.torch_private import next_sequence_number, sequence_number
 from .errors import BadInput
 
 LOSS: Call = ("(loss)", 1)
@@ -82,13 +83,13 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
             with Watch(model, enter, leave) as watch:
                 args, wanted = leaves((inputs, targets))
                 output = model(*args)
-                start = torch._C._autograd._get_sequence_nr()
+                start = next_sequence_number()
                 enter(loss, LOSS, output)
                 value = _scalar(loss(output, wanted))
                 leave(loss, LOSS, None, value)
             for node in graph([value, *differentiable(output)]):
                 # whichever modules the loss may call, its nodes are the loss's
-                call = LOSS if node._sequence_nr() >= start else watch.owner(node)
+                call = LOSS if sequence_number(node) >= start else watch.owner(node)
                 if call in seen:
                     seen[call].nodes.append(node)
             for entry in seen.values():  # now: in torch 2.11 nodes know their parents only while the graph lives
@@ -98,7 +99,7 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
         finally:
             for handle in handles:
                 handle.remove()
-    own = sorted((c for c in seen if seen[c].nodes and c != LOSS), key=lambda c: seen[c].nodes[-1]._sequence_nr())
+    own = sorted((c for c in seen if seen[c].nodes and c != LOSS), key=lambda c: sequence_number(seen[c].nodes[-1]))
     return Pass(float(value.detach()), {call: seen[call] for call in (*own, LOSS)}, seen, gradients)
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from . import functional as F
 from . import rules
-from .functional._call import call_in_place, unwrapped
+from .engine.torch_private import share_storage, transforms_active, unwrapped
+from .functional._call import call_in_place
 
 # Further names, with the same arguments, for what mb.functional has.
 ALIASES = {
@@ -141,9 +142,9 @@ def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors share some of their memory, but not all of it in the same order; as ATen, of dense ones."""
     if one is other or torch.compiler.is_compiling():
         return False
-    if torch._C._are_functorch_transforms_active():
+    if transforms_active():
         one, other = unwrapped(one), unwrapped(other)
-    if not torch._C._is_alias_of(one, other):  # type: ignore[attr-defined]
+    if not share_storage(one, other):
         return False
     ranges = []
     for tensor in (one, other):

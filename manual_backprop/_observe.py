@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map_only
 
+from .engine.torch_private import function_of, members, next_sequence_number, sequence_number, tree_map_only
 from .errors import BadInput
 from .rules import Rule
 
@@ -71,7 +71,7 @@ def _reachable(outputs: Iterable[Tensor]) -> list[Any]:
         if node not in found:
             found[node] = None
             stack += [parent for parent, _ in node.next_functions if parent is not None]
-    return sorted(found, key=lambda node: node._sequence_nr())
+    return sorted(found, key=sequence_number)
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def watch_saved(note: Callable[[Tensor], object]) -> Iterator[None]:
 
 def rule_of(node: Any) -> type[Rule] | None:
     """The rule that a backward node belongs to; None for autograd's own."""
-    made_by = getattr(node, "_forward_cls", None)
+    made_by = function_of(node)
     return made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None
 
 
@@ -157,7 +157,7 @@ class Watch:
 
     def owner(self, node: Any) -> Call:
         """The call of a module in which, outside of its children's forwards, a backward node was made."""
-        return self._owners[bisect_right(self._starts, node._sequence_nr()) - 1]
+        return self._owners[bisect_right(self._starts, sequence_number(node)) - 1]
 
     def __enter__(self) -> Watch:
         self._mark()
@@ -173,7 +173,7 @@ class Watch:
 
     def _mark(self) -> None:
         # every node gets the next number of its thread when it is made
-        self._starts.append(torch._C._autograd._get_sequence_nr())
+        self._starts.append(next_sequence_number())
         self._owners.append(self.stack[-1])
 
     def _before(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
@@ -227,15 +227,17 @@ def _restore(module: torch.nn.Module, copies: dict[Any, Tensor]) -> Callable[[],
 
         return write_back
     attributes = dict(vars(module))
-    members = {kind: dict(attributes[kind]) for kind in ("_parameters", "_buffers", "_modules")}
-    module._buffers.update({name: copies[buffer] for name, buffer in own.items()})
+    held = members(module)
+    content = [dict(part) for part in held]
+    _, buffers, _ = held
+    buffers.update({name: copies[buffer] for name, buffer in own.items()})
 
     def restore() -> None:
         vars(module).clear()
         vars(module).update(attributes)
-        for kind, content in members.items():
-            attributes[kind].clear()
-            attributes[kind].update(content)
+        for part, before in zip(held, content, strict=True):
+            part.clear()
+            part.update(before)
 
     return restore
 

@@ -7,14 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import activation, batchnorm, conv
+from torch.nn.modules import activation
 
 from ._observe import tensors
+from .engine.torch_private import COMPILED
 
 ACTIVATIONS = tuple(getattr(activation, name) for name in activation.__all__ if name != "MultiheadAttention")
 
 # Outputs whose units are channels, dimension 1. Every other output counts its last dimension as units.
-_CHANNELS_FIRST = (conv._ConvNd, batchnorm._NormBase, nn.GroupNorm)
+_CHANNELS_FIRST = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.BatchNorm1d,
+    nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+    nn.GroupNorm,
+)  # fmt: skip
 
 # Where an output at rest says that f'(z) = 0: such a unit, at rest for a whole batch, learns nothing from it.
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
@@ -27,7 +32,9 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
     """
     found = {}
     for name, module in model.named_modules():
-        if "parametrizations" in name.split(".") or any(child != "parametrizations" for child in module._modules):
+        if "parametrizations" in name.split(".") or any(
+            child != "parametrizations" for child, _ in module.named_children()
+        ):
             continue
         if isinstance(module, ACTIVATIONS) or next(module.parameters(), None) is not None:
             found[readable(name)] = module
@@ -36,7 +43,7 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def readable(name: str) -> str:
     """A module's name without the wrapper that torch.compile puts around it."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod") or "model"
+    return ".".join(part for part in name.split(".") if part != COMPILED) or "model"
 
 
 def numbers(value: Any) -> list[Tensor]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ._observe import Watch, differentiable, graph, graph_leaves, is_view, leaves, rule_of, text_table, unchanged
 from ._options import add_model, build_model, random_batch, running
+from .engine.torch_private import TorchDispatchMode
 from .explicit import explicit
 
 

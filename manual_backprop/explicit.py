@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
-from .memory.checkpoint import again_within, running
+from .engine.torch_private import in_forward_mode, transforms_active
+from .memory.checkpoint import recompute_within, running
 
 Function = Callable[..., Any]
 
@@ -41,7 +41,7 @@ class _Explicit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
-            again_within(frame, explicit)
+            recompute_within(frame, explicit)
         kwargs = kwargs or {}
         # 1 - x and 1 / x apart: torch.compile does not find these two in a dict
         if func is _FROM:
@@ -117,7 +117,7 @@ def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
 
 def _recorded(values: Sequence[Any]) -> bool:
     """Whether anyone may ask for derivatives by one of the values."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if transforms_active() or in_forward_mode():
         return True
     if not torch.is_grad_enabled():
         return False

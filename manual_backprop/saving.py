@@ -119,12 +119,12 @@ def _dense(tensor: Tensor) -> list[Tensor]:
 
 def _count(model: torch.nn.Module, inputs: Any, kwargs: Any, loss: Any) -> Counter[str]:
     """Bytes that one forward saves, by the name of the module that was the first to save each storage."""
-    found: dict[int, tuple[Any, str]] = {}  # by address; holding the storages keeps an address from being used anew
+    found: dict[int, tuple[Any, str]] = {}  # by id(); holding the storages keeps one from being used anew
 
     def note(tensor: Tensor, name: str, into: dict[int, tuple[Any, str]]) -> None:
         for part in _dense(tensor):
             storage = part.untyped_storage()
-            into.setdefault(storage._cdata, (storage, name))
+            into.setdefault(id(storage), (storage, name))
 
     with unchanged(model, inputs, kwargs), unchanged(loss), Watch(model) as watch:
         args, named = leaves((inputs, kwargs))
@@ -140,8 +140,8 @@ def _count(model: torch.nn.Module, inputs: Any, kwargs: Any, loss: Any) -> Count
                 watch.stack.append((LOSS, 1))
                 loss(output)
     counts: Counter[str] = Counter()
-    for address, (storage, name) in found.items():
-        counts[alive[address][1] if address in alive else name] += storage.nbytes()
+    for key, (storage, name) in found.items():
+        counts[alive[key][1] if key in alive else name] += storage.nbytes()
     return counts
 
 

@@ -18,6 +18,8 @@ from .test_native import calls
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 KEPT = pytest.mark.parametrize("dropout", [False, True])
 SHAPES = pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (3, 7, 16), (2, 5, 33), (1, 4, 700), (9, 60, 70)])
+FIRST = pytest.mark.parametrize("first", [700, 2], ids=["all", "causal"])
+"""How many keys the first query sees, each later one a key more."""
 NEAR = {torch.float32: 4e-6, torch.float64: 1e-14}
 
 pytestmark = pytest.mark.usefixtures("c_kernels")
@@ -33,17 +35,25 @@ def given(shape: tuple[int, int, int], dtype: torch.dtype, dropout: bool) -> tup
     return scores, torch.rand(shape) < 0.7 if dropout else None
 
 
+def seen(scores: Tensor, first: int) -> Tensor:
+    """The scores, -inf for the keys that a query does not see."""
+    queries, keys = scores.shape[-2:]
+    return scores.masked_fill(torch.arange(keys) >= first + torch.arange(queries).unsqueeze(-1), -math.inf)
+
+
 @DTYPES
 @KEPT
+@FIRST
 @SHAPES
 @pytest.mark.parametrize("threads", [1, 2])
 def test_weights(
-    shape: tuple[int, int, int], dropout: bool, dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    shape: tuple[int, int, int], first: int, dropout: bool, dtype: torch.dtype, threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     names, (scores, kept) = calls(monkeypatch), given(shape, dtype, dropout)
-    truth, sums = ScaledDotProductAttention.weights(scores.double())
-    weights, lse = attention._weights(scores.clone(), kept)
+    truth, sums = ScaledDotProductAttention.weights(seen(scores.double(), first))
+    weights, lse = attention._weights(scores.clone(), kept, first)
     assert names == [f"attention_weights_{attention.REAL[dtype]}"]
     near = NEAR[dtype]
     torch.testing.assert_close(weights.double(), truth if kept is None else truth * kept, rtol=near, atol=near)
@@ -52,22 +62,24 @@ def test_weights(
 
 @DTYPES
 @KEPT
+@FIRST
 @SHAPES
 @pytest.mark.parametrize("threads", [1, 2])
 def test_pairs(
-    shape: tuple[int, int, int], dropout: bool, dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    shape: tuple[int, int, int], first: int, dropout: bool, dtype: torch.dtype, threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Of scores far from 0 the rounding of lse would be seen, so that each row's softmax is taken again."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     names, (scores, kept) = calls(monkeypatch), given(shape, dtype, dropout)
-    truth, sums = ScaledDotProductAttention.weights(scores.double())
+    truth, sums = ScaledDotProductAttention.weights(seen(scores.double(), first))
     deltas = torch.randn(shape, dtype=dtype)
     given_to = deltas.double() if kept is None else deltas.double() * kept
     dots = (given_to * truth).sum(-1, keepdim=True)
     expected = ScaledDotProductAttention.delta_scores(given_to, truth)
     lse = sums.to(dtype).unsqueeze(-1)
-    weights, found = attention._pairs_(scores.clone(), lse, kept, (deltas.clone(), dots.to(dtype)))
-    alone, nothing = attention._pairs_(scores.clone(), lse, kept, None)
+    weights, found = attention._pairs_(scores.clone(), lse, kept, (deltas.clone(), dots.to(dtype)), first)
+    alone, nothing = attention._pairs_(scores.clone(), lse, kept, None, first)
     assert names == [f"attention_pairs_{attention.REAL[dtype]}"] * 2
     near = 8 * NEAR[dtype]
     assert found is not None
@@ -81,13 +93,13 @@ def test_pairs(
 def test_infinite_scores_and_nan_stay_in_their_rows(dtype: torch.dtype) -> None:
     rows = [[math.inf, 0.0, 1.0], [math.nan, 0.0, 1.0], [math.nan, -math.inf, -math.inf], [-math.inf] * 3, [0.0] * 3]
     scores = torch.tensor([rows], dtype=dtype)
-    weights, lse = attention._weights(scores.clone(), None)
+    weights, lse = attention._weights(scores.clone(), None, 3)
     assert weights.isnan().any(-1).tolist() == [[True, True, True, False, False]]
     assert lse.isnan().tolist() == [[True, True, True, False, False]]
     assert weights[0, 3].tolist() == [0.0] * 3
     assert lse[0, 3] == 0
     weights, deltas = attention._pairs_(
-        scores.clone(), lse.unsqueeze(-1), None, (torch.ones_like(scores), torch.ones_like(lse).unsqueeze(-1))
+        scores.clone(), lse.unsqueeze(-1), None, (torch.ones_like(scores), torch.ones_like(lse).unsqueeze(-1)), 3
     )
     assert deltas is not None
     assert weights.isnan().any(-1).tolist() == deltas.isnan().any(-1).tolist() == [[True, True, True, False, False]]
@@ -99,9 +111,9 @@ def test_without_the_kernels_plain_operations_give_the_same(monkeypatch: pytest.
     calm = scores.clamp(max=5, min=-5)  # where lse is used, so are the dots
 
     def run() -> list[Tensor | None]:
-        weights, lse = attention._weights(scores.clone(), kept)
-        _, sums = attention._weights(calm.clone(), None)
-        both = attention._pairs_(calm.clone(), sums.unsqueeze(-1), kept, (deltas.clone(), dots))
+        weights, lse = attention._weights(scores.clone(), kept, 33)
+        _, sums = attention._weights(calm.clone(), None, 33)
+        both = attention._pairs_(calm.clone(), sums.unsqueeze(-1), kept, (deltas.clone(), dots), 33)
         return [weights, lse, *both]
 
     with_kernels = run()

@@ -110,7 +110,7 @@ def test_batch_norm_forward(
 
 @pytest.mark.parametrize("dtype", batchnorm.SINGLE)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_batch_norm_is_made_again_from_its_statistics(
+def test_batch_norm_is_recomputed_from_its_statistics(
     memory_format: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     input = (torch.randn(32, 9, 24, 23) * 3 + 100).to(dtype).contiguous(memory_format=memory_format)

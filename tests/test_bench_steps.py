@@ -93,9 +93,11 @@ def test_the_summary_of_steps_judges_by_given_numbers() -> None:
         "gpt": steps.Step({"eager": [1.0] * 4, "exact": [1.25] * 4, "off": [1.0] * 4}, kept, {"autograd": "gone"}),
     }
     text = benchmarks.steps.summary(results)
-    assert "| mlp | 1 s | 0.80 (0.80 to 0.80) | 1.00 (1.00 to 1.00) | - | - | exact at most 1.00: met |" in text
-    assert "| gpt | 1 s | 1.25 (1.25 to 1.25) | 1.00 (1.00 to 1.00) | n/a | - | exact at most 1.00: missed |" in text
-    assert "time 1.000 (at most 0.95: missed), bytes 0.500 (at most 0.6: met)" in text
+    assert "| mlp | 1 s | 0.80 (0.80 to 0.80) | 1.00 (1.00 to 1.00) | - | - | exact at most 1.02: met |" in text
+    small = benchmarks.steps.summary({"unet": results["gpt"]})
+    assert "exact at most 1.05: missed" in small
+    assert "| gpt | 1 s | 1.25 (1.25 to 1.25) | 1.00 (1.00 to 1.00) | n/a | - | exact at most 1.02: missed |" in text
+    assert "time 1.000 (at most 0.97: missed), bytes 0.500 (at most 0.57: met)" in text
     assert "n/a: autograd of gpt, gone." in text
     assert "busy" not in text
     results["mlp"].seconds["off"][0] = 0.4

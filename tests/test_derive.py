@@ -38,7 +38,7 @@ SOURCE = """def setup_context(ctx, inputs, output):
     input, weight, power, unused = inputs
     needs_input, needs_weight, _, _ = ctx.needs_input_grad
     output, scale = output
-    beside(ctx, scale)
+    not_differentiated(ctx, scale)
     ctx.power = power
     ctx.weight_shape = weight.shape
     ctx.save_for_backward(weight if needs_input else None, input, scale)

@@ -284,12 +284,14 @@ def test_torch_s_random_stream_on_cuda(name: str) -> None:
 
 
 def test_float64_stays_so_without_a_compiler_and_under_vmap(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manual_backprop.engine.rule import KERNELS
     from manual_backprop.kernels import dropout, native, pointwise
 
+    run = KERNELS[mb.rules.Dropout.delta_input]
     delta, mask = torch.randn(4, 5, dtype=torch.float64), torch.rand(4, 5) < 0.7
     expected = mb.rules.Dropout.delta_input(delta, mask, 0.3)
-    batched = torch.func.vmap(lambda d, m: dropout.dropout_delta_input(d, m, 0.3))
+    batched = torch.func.vmap(lambda d, m: run(d, m, 0.3))
     assert torch.equal(batched(delta, mask), expected)
     monkeypatch.setattr(native, "loaded", lambda *_: None)
     monkeypatch.setattr(dropout, "_kept", pointwise.kernel(dropout._dropped, like=0))
-    assert torch.equal(dropout.dropout_delta_input(delta, mask, 0.3), expected)
+    assert torch.equal(run(delta, mask, 0.3), expected)

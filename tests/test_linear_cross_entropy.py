@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
-from manual_backprop.nn.loss_linear import Former
+from manual_backprop.nn.loss_linear import _Former
 from manual_backprop.rules import linear_cross_entropy
 
 NEW = pytest.mark.skipif(not hasattr(torch.nn, "LinearCrossEntropyLoss"), reason="torch has no such class")
@@ -82,7 +82,7 @@ def test_one_tangent_at_a_time(moving: int) -> None:
     [{}, {"bias": True, "label_smoothing": 0.1, "ignore_index": 3}, {"reduction": "none", "weight": torch.arange(6.0)}],
 )
 def test_the_class_for_a_torch_without_one(options: dict[str, Any]) -> None:
-    ours: Any = type("LinearCrossEntropyLoss", (Former,), {"forward": nn.LinearCrossEntropyLoss.forward})
+    ours: Any = type("LinearCrossEntropyLoss", (_Former,), {"forward": nn.LinearCrossEntropyLoss.forward})
     torch.manual_seed(0)
     layer = ours(4, 6, **options)
     x, target = torch.randn(5, 4, requires_grad=True), torch.tensor([0, 1, 3, 5, 2])
@@ -99,7 +99,7 @@ def test_that_class_is_made_as_torchs_is(options: dict[str, Any]) -> None:
         torch.manual_seed(0)
         return cls(4, 6, **options)
 
-    ours, theirs = made(Former), made(torch.nn.LinearCrossEntropyLoss)
+    ours, theirs = made(_Former), made(torch.nn.LinearCrossEntropyLoss)
     assert ours.extra_repr() == theirs.extra_repr()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -111,7 +111,7 @@ def test_that_class_is_made_as_torchs_is(options: dict[str, Any]) -> None:
     [({"weight": torch.ones(5)}, "weight shape"), ({"label_smoothing": 2.0}, "label_smoothing to be in range")],
 )
 def test_what_that_class_refuses(options: dict[str, Any], message: str) -> None:
-    for cls in {Former, nn.LinearCrossEntropyLoss}:
+    for cls in {_Former, nn.LinearCrossEntropyLoss}:
         with pytest.raises(RuntimeError, match=message):
             cls(4, 6, **options)
 

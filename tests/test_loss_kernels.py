@@ -91,7 +91,7 @@ def test_a_wrong_loop_is_seen() -> None:
     def wrong(input: Tensor, target: Tensor, factor: float) -> Tensor:
         return (input - target) * factor * 1.0001
 
-    run = losses.along(MSELoss.delta_input, wrong, lambda delta, _: (2 * delta,))
+    run = losses.along(wrong, lambda delta, _: (2 * delta,))
     delta, input, target = given(torch.float32)
     found, truth = run(delta, input, target, "sum"), MSELoss.delta_input(delta, input, target, "sum")
     assert float((found - truth).abs().max()) > 4 * torch.finfo(torch.float32).eps * float(truth.abs().max())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +16,9 @@ import pytest
 import torch
 
 import manual_backprop as mb
+from manual_backprop.engine.exports import defined
 from manual_backprop.engine.rule import paragraphs
+from manual_backprop.functional import _derived
 from manual_backprop.rules import RULES
 from manual_backprop.testing.cases import CASES
 
@@ -43,7 +47,12 @@ def functions() -> list[str]:
 
 @pytest.mark.parametrize("name", [*layers(), *functions()])
 def test_every_public_layer_and_function_has_a_row(name: str) -> None:
-    assert name in {case.covers for case in CASES}, f"add a row for {name} to the family's file of cases"
+    """One that follows from a rule is run by the rows of the layer of its name."""
+    covered = {case.covers for case in CASES}
+    if name in vars(_derived):
+        covered |= {_derived.NAMES[cover.lower()] for cover in covered if cover.lower() in _derived.NAMES}
+        covered |= {f"{cover}_" for cover in covered}
+    assert name in covered, f"add a row for {name} to the family's file of cases"
 
 
 @pytest.mark.parametrize("name", layers())
@@ -164,3 +173,29 @@ def test_that_search_finds_them() -> None:
     for call in ("torch._softmax_backward_data(a)", "torch.ops.aten.tanh_backward.default(a)", "autograd.grad(a, b)"):
         assert backwards_of_torch(f"x = {call}")
     assert not backwards_of_torch("x = rules.Tanh.backward(ctx, d)  # torch.ops.aten.tanh_backward(a)")
+
+
+@pytest.mark.parametrize("name", [n for n in functions() if getattr(mb.functional, n).__module__ == _derived.__name__])
+def test_a_function_that_follows_from_a_rule_is_written_out(name: str) -> None:
+    function = getattr(mb.functional, name)
+    assert f"def {name}(" in inspect.getsource(function)
+    rule = next(rule for rule in RULES.values() if f"`mb.rules.{rule.__name__}`" in inspect.getdoc(function))
+    assert inspect.getdoc(function).startswith(paragraphs(rule)[0])
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_what_files_define_is_found_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "__init__": "", "one": "class A: pass\nclass _B: pass\nfrom pathlib import Path\n", "_two": "class C: pass\n",
+        "three": "from .one import A\nclass D: pass\n",
+    }  # fmt: skip
+    (tmp_path / "found").mkdir()
+    for name, text in files.items():
+        (tmp_path / "found" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("found")
+    assert set(defined("found", inspect.isclass)) == {"A", "D"}
+    (tmp_path / "found" / "zero.py").write_text("class A: pass\n")
+    importlib.invalidate_caches()
+    with pytest.raises(ImportError, match=r"A is defined twice: in found\.one and in found\.zero"):
+        defined("found", inspect.isclass)

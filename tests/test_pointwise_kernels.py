@@ -184,7 +184,7 @@ def test_in_place_is_the_same_to_the_last_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("layer", [mb.nn.Mish(), mb.nn.Tanh(), mb.nn.Softplus(), mb.nn.GELU("tanh")])
-def test_what_is_made_again_is_the_same_to_the_last_bit(layer: torch.nn.Module) -> None:
+def test_what_is_recomputed_is_the_same_to_the_last_bit(layer: torch.nn.Module) -> None:
     x = torch.randn(300, 129)
     first = layer(x)
     for threads in (1, 2):

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import ModuleType
 
 import pytest
-import torch
 
+import manual_backprop as mb
 from manual_backprop.cli import COMMANDS, run
-from manual_backprop.engine.rule import choose
-from manual_backprop.functional import call
-from manual_backprop.rules import Rule
-from manual_backprop.testing import check, normal
-from manual_backprop.testing.cases._make import layer
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,8 +66,6 @@ def test_the_table_of_layers_is_what_the_code_says() -> None:
 
 
 def test_every_layer_is_in_the_table() -> None:
-    import manual_backprop as mb
-
     block = TEXT.partition("<!-- layers")[2].partition("<!-- end of layers -->")[0]
     missing = [name for name in mb.nn.__all__ if f"`{name}`" not in block and not name.startswith("Lazy")]
     assert missing == ["Flatten", "Identity", "Unflatten"]  # have no rule, as the README says below the table
@@ -85,24 +77,14 @@ def test_a_readme_without_its_markers_is_refused() -> None:
         script.updated(TEXT.replace(script.END, ""))
 
 
-def test_the_rule_written_in_contributing_is_right() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rule, module, row = (textwrap.dedent(code) for code in re.findall(r" *```python\n(.*?) *```", text, re.DOTALL))
-    names = {
-        "F": torch.nn.functional,
-        "Any": Any,
-        "Tensor": torch.Tensor,
-        "torch": torch,
-        "Rule": Rule,
-        "choose": choose,
-    }
-    exec(rule, names)
-    exec(module, {**names, "F": SimpleNamespace(softsign=lambda input: call(names["Softsign"], input))}, layers := {})
-    input = torch.tensor([[-2.0, -0.5], [0.3, 1.5]])
-    checks = ("forward", "float32", "gradcheck", "gradgradcheck", "forward_mode", "deltas", "explicit", "twice")
-    report = check(layers["Softsign"](), input, twin=torch.nn.Softsign(), checks=checks)
-    assert [result.outcome for result in report.results] == ["pass"] * len(checks)
-    assert eval(f"({row})[0]", {"layer": layer, "normal": normal}).covers == "Softsign"
+def test_what_packages_export_is_written_for_type_checkers() -> None:
+    for path, text in layers_script().written().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run make docs"
+    for package in (mb.rules, mb.functional, mb.nn):
+        stub = ast.parse(Path(str(package.__file__)).with_suffix(".pyi").read_text(encoding="utf-8"))
+        imported = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+        defined = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+        assert set(package.__all__) <= imported | defined
 
 
 @pytest.mark.parametrize("page", PAGES)

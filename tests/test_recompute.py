@@ -378,3 +378,22 @@ def test_explicit_inside_a_checkpoint_stays_inside() -> None:
     x = torch.randn(3, requires_grad=True)
     checkpoint(part, x, use_reentrant=False, early_stop=False).sum().backward()
     assert seen == ["MulBackward0 MulBackward"] * 2
+
+
+def test_what_a_function_of_ones_own_keeps_on_its_ctx_is_no_recipe() -> None:
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.recipe = "twice"
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, delta: Tensor) -> Tensor:  # type: ignore[override]
+            return delta * 2
+
+    def program(library: Any) -> list[Tensor]:
+        x = torch.randn(ROWS, WIDTH, requires_grad=True)
+        library.gelu(Doubled.apply(x)).square().sum().backward()
+        return [x.grad]  # type: ignore[list-item]
+
+    on_both(program)

@@ -114,7 +114,7 @@ def test_backward_in_bfloat16_rounds_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_sum_that_the_c_does_not_make_is_normalized_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that it can be made again by the same loop: broadcast, of two dtypes, strided."""
+    """So that it can be recomputed by the same loop: broadcast, of two dtypes, strided."""
     names, x = calls(monkeypatch), torch.randn(6, 8)
     for other in (torch.randn(8), torch.randn(6, 8).bfloat16(), torch.randn(8, 6).T):
         output, summed, *_ = KERNELS[AddLayerNorm.outputs](x, other, (8,), None, None, 1e-5)

@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.bench.networks import SMALL
 from manual_backprop.errors import BadInput
 from manual_backprop.saving import SavedBytes
 
@@ -178,3 +179,16 @@ def test_a_forward_that_differentiates_is_counted() -> None:
             return slope.square()
 
     assert mb.saved_bytes(Penalty(), torch.randn(5, requires_grad=True)).ours >= 5 * FLOAT
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_no_more_than_torch_on_tiny_batches(name: str, batch: int) -> None:
+    """Where nothing is large enough to be recomputed, as much as torch keeps."""
+    network = SMALL[name]
+    model = mb.convert(network.build())
+    with mb.saving("exact"):
+        for context in (contextlib.nullcontext(), mb.explicit()):
+            with context:
+                counted = mb.saved_bytes(model, network.input()[:batch])
+            assert 0 < counted.ours <= counted.twin

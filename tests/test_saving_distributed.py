@@ -97,7 +97,7 @@ def work(rank: int, folder: Path, wrap: Callable, checkpointed: bool) -> None:
         # FSDP hands every group views of its inputs, whose nodes are FSDP's
         expected = () if wrap is layers_apart else ("LayerNorm",) if checkpointed else ("LayerNorm", "GELU")
         for rule in expected:
-            assert any(rule in name for name in again), f"no {rule} was made again"
+            assert any(rule in name for name in again), f"no {rule} was recomputed"
         for (name, ours), expected in zip(net.named_parameters(), single.parameters(), strict=True):
             # the same products in two parts, summed in float32; the largest elements are around 1e3
             torch.testing.assert_close(full(ours.grad), expected.grad, rtol=1e-4, atol=1e-3, msg=name)

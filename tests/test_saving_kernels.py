@@ -1,4 +1,4 @@
-"""A tensor is made again by what made it: kernels or formulas, so that "exact" is exact at every size."""
+"""A tensor is recomputed by what made it: kernels or formulas, so that "exact" is exact at every size."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_exact_is_exact(name: str) -> None:
 @pytest.mark.parametrize("norm", [False, True])
 def test_log_probabilities(norm: bool, again: bool) -> None:
     net, x = logits(9)
-    if norm:  # logits that can be made again without being asked
+    if norm:  # logits that can be recomputed without being asked
         net.append(nn.LayerNorm(1600))
     labels = torch.arange(9)
 

@@ -1,4 +1,4 @@
-"""Logits that are made again from the last Linear's input and weight, where that was asked for."""
+"""Logits that are recomputed from the last Linear's input and weight, where that was asked for."""
 
 from __future__ import annotations
 

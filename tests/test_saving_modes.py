@@ -222,7 +222,7 @@ def test_outputs_stay_ordinary_tensors() -> None:
 def test_off_under_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = made("gelu")
     expected = gradients(net, x)
-    monkeypatch.setattr(_rule, "economize", None)
+    monkeypatch.setattr(_rule, "pack_saved", None)
     found = gradients(net, x, lambda net, x: torch.compile(net, backend="aot_eager", fullgraph=True)(x))
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b)
@@ -236,7 +236,7 @@ def test_off_under_transforms(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.func.functional_call(net, parameters, (x,)).square().sum()
 
     with monkeypatch.context() as patch:
-        patch.setattr(_rule, "economize", None)
+        patch.setattr(_rule, "pack_saved", None)
         per_sample = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
     loss(parameters, x).backward()
     for name, parameter in net.named_parameters():

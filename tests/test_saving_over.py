@@ -1,4 +1,4 @@
-"""A tensor that is made again for one purpose is written over, and no other tensor ever is."""
+"""A tensor that is recomputed for one purpose is written over, and no other tensor ever is."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def gradients(network: Callable[..., Tensor], mode: str, twice: bool = False) ->
 
 
 def normalized(x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """What relu has as input is nobody else's: the norm's output, made again from the norm's input."""
+    """What relu has as input is nobody else's: the norm's output, recomputed from the norm's input."""
     x = F.relu(F.layer_norm(F.linear(x, a), (N,)))
     return F.linear(F.relu(F.layer_norm(F.linear(x, b), (N,))), c)
 
@@ -79,7 +79,7 @@ def test_gradients_are_the_same_to_the_last_bit(
         assert bool(written) is over
 
 
-def test_a_rectified_batch_norm_is_made_again_in_one_pass(
+def test_a_rectified_batch_norm_is_recomputed_in_one_pass(
     written: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bit for bit, in both layouts, by kernels and by formulas; the step does not know the difference."""

@@ -17,10 +17,10 @@ from manual_backprop.testing.cases import CASES
 from tests.limits import large
 
 EXCEPT = {
-    "scaled_dot_product_attention": "keeps query, key, value and output, and makes the weights (L, T) again; the twin, "
+    "scaled_dot_product_attention": "keeps query, key, value and output, and recomputes the weights (L, T); the twin, "
     "where it takes its unfused path, keeps the weights, which are few for the few tokens of the rows alone",
     "MultiheadAttention": "is that attention, with what its projections keep for weights that need gradients",
-    "LinearCrossEntropyLoss": "makes the logits again, also for the gradient of the bias alone, for which the twin "
+    "LinearCrossEntropyLoss": "recomputes the logits, also for the gradient of the bias alone, for which the twin "
     "keeps the logarithms (N, V)",
     "cross_entropy-soft-weight": "the gradient of the class weights alone is made of two tensors of which the twin "
     "keeps the product",

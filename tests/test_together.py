@@ -190,7 +190,7 @@ def test_two_dtypes(activation: str) -> None:
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)  # roundings of float32; dtypes, too
 
 
-def test_the_rms_norm_keeps_what_is_made_again() -> None:
+def test_the_rms_norm_keeps_what_is_recomputed() -> None:
     layer, x = encoder(), torch.randn(64, 80, 16, requires_grad=True)
     layer.norm1, layer.norm2 = mb.nn.RMSNorm(16), mb.nn.RMSNorm(16)
     gradients = []

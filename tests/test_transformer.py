@@ -172,6 +172,7 @@ def test_nested_tensors_with_derivatives_are_refused() -> None:
         ours(nested)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
 def test_an_encoder_packs_padded_samples_in_evaluation_as_torch_does() -> None:
     x, hidden = tokens(3, 5, 8), torch.arange(5) >= torch.tensor([[5], [3], [2]])
     encoders = [

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop import rules
-from manual_backprop.engine import rule as _rule
-from manual_backprop.kernels import cuda
+from manual_backprop.engine.rule import KERNELS
+from manual_backprop.kernels import cuda, registry
+from tests.registered import put_back
 
 TESTS = Path(__file__).parent
 WITH_TRITON = pytest.mark.skipif(
@@ -62,19 +64,19 @@ def test_import_brings_no_triton() -> None:
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> dict:
+def table() -> Iterator[dict]:
     """A table of kernels that ends with the test."""
-    kernels = dict(_rule.KERNELS)
-    monkeypatch.setattr(cuda, "KERNELS", kernels)
-    monkeypatch.setattr(_rule, "KERNELS", kernels)
-    return kernels
+    with put_back():
+        yield KERNELS
 
 
-def test_a_process_without_cuda_has_no_switch() -> None:
+def test_a_process_without_cuda_asks_no_kernel_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_initialized():
         pytest.skip("CUDA is initialized in this process")
-    assert all(_rule.KERNELS.get(f) is not f for formulas in cuda.SERVED.values() for f in formulas)
-    assert not any(getattr(k, "__module__", "") == cuda.__name__ for k in _rule.KERNELS.values())
+    monkeypatch.setattr(cuda, "here", lambda tensor: pytest.fail("it was asked where a tensor lies"))
+    delta, output = torch.randn(4, 6), torch.randn(4, 6).softmax(-1)
+    KERNELS[rules.Softmax.delta_input](delta, output, -1)
+    assert rules.LinearCrossEntropyLoss.losses not in KERNELS, "there is a kernel on CUDA alone"
     assert cuda.register in [call for call, _ in torch.cuda._queued_calls]
 
 
@@ -151,7 +153,7 @@ def test_a_kernel_that_cannot_be_built_steps_aside_once(
     formula = rules.Softmax.delta_input
     monkeypatch.setattr(cuda, "here", lambda tensor: True)
     monkeypatch.setattr(cuda, "kernel", lambda name, formula: broken)
-    run = cuda.switch("rows", formula, formula)
+    run = registry.chain(formula, ["cuda"])
     with pytest.raises(RuntimeError, match="must match"):  # the caller's mistake is the caller's
         run(torch.randn(4, 6), torch.randn(4, 5), -1)
     assert caplog.text == ""

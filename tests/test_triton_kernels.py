@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,9 +20,9 @@ from torch import Tensor
 
 import manual_backprop as mb
 from manual_backprop import rules
-from manual_backprop.engine import rule as _rule
 from manual_backprop.functional import attention
-from manual_backprop.kernels import cuda, printer
+from manual_backprop.kernels import cuda, printer, registry
+from tests.registered import put_back
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -45,6 +45,8 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels that run in a test."""
     names: list[str] = []
     torch.manual_seed(0)
+    monkeypatch.setattr(cuda, "here", lambda tensor: INTERPRETED or tensor.is_cuda)
+    monkeypatch.setattr(cuda._log, "warning", lambda text, *values: pytest.fail(text % values))
     for name in cuda.SERVED:
         module = cuda.module(name)
         run = module.launch
@@ -58,7 +60,8 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def kernel_of(formula: Callable[..., Any]) -> Callable[..., Any]:
-    return next(cuda.kernel(name, formula) for name, formulas in cuda.SERVED.items() if formula in formulas)
+    """The kernel, and where it does not serve what runs in its place, but for those in C."""
+    return registry.chain(formula, ["cuda", "any"])
 
 
 def randn(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 1.0) -> Tensor:
@@ -235,6 +238,7 @@ def test_norms_behind_a_residual(shape: Any, axes: int, dtype: torch.dtype, laun
     assert launches == ["_norm_derivatives"] * 4 * 6
 
 
+@pytest.mark.usefixtures("registered")
 def test_residuals_that_the_kernels_do_not_take(launches: list[str]) -> None:
     """Broadcast and mixed sums: the norm behind them alone; longer rows, other weights: the formulas."""
     x, w = randn(6, 8), randn(8)
@@ -514,15 +518,14 @@ def test_special_values(launches: list[str]) -> None:
 def test_a_wrong_kernel_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison notices one rounding of bfloat16 too many, and a term left out."""
     delta, output = randn(30, 40), randn(30, 40).softmax(-1)
-    module = cuda.module("rows")
-    right = module.KERNELS[rules.Softmax.delta_input]
+    right = cuda.kernel("rows", rules.Softmax.delta_input)
     wrongs = [
         lambda d, y, dim: y * d,
         lambda d, y, dim: right(d, y.bfloat16(), dim),
         lambda d, y, dim: right(d, y, dim).T,
     ]
     for wrong in wrongs:
-        monkeypatch.setitem(module.KERNELS, rules.Softmax.delta_input, wrong)
+        monkeypatch.setattr(cuda, "kernel", lambda name, formula, wrong=wrong: wrong)
         with pytest.raises(AssertionError):
             exact(rules.Softmax.delta_input, delta, output, -1)
 
@@ -540,14 +543,13 @@ LAYERS: list[tuple[Callable[[], Any], Callable[[], Tensor]]] = [
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels in their places; interpreted, for tensors of the CPU."""
-    if INTERPRETED:
-        monkeypatch.setattr(_rule, "KERNELS", dict(_rule.KERNELS))
-        monkeypatch.setattr(cuda, "KERNELS", _rule.KERNELS)
-        monkeypatch.setattr(cuda, "here", lambda tensor: True)
-        monkeypatch.setattr(attention, "_torchs_choice", lambda *args: None)
-        cuda.register.__wrapped__()
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The kernels in use; interpreted, for tensors of the CPU."""
+    with put_back():
+        if INTERPRETED:
+            monkeypatch.setattr(attention, "_torchs_choice", lambda *args: None)
+            registry.activate("cuda")
+        yield
 
 
 @pytest.mark.usefixtures("registered")
@@ -613,4 +615,4 @@ def test_what_the_kernels_do_not_take_goes_to_the_formula(launches: list[str]) -
 
 def test_every_formula_that_is_served_has_its_kernel() -> None:
     for name, formulas in cuda.SERVED.items():
-        assert set(cuda.module(name).KERNELS) == set(formulas)
+        assert all(callable(cuda.kernel(name, formula)) for formula in formulas)

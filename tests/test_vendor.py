@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import manual_backprop as mb
 from manual_backprop.engine.rule import KERNELS
 from manual_backprop.kernels import layout, vendor
+from manual_backprop.kernels.registry import REGISTERED
 from manual_backprop.rules import AdaptiveAvgPool, AvgPool, Conv, ConvTranspose, MaxPool
 
 # float64, the same sums in another order: a few roundings of 1e-16 each
@@ -51,11 +52,11 @@ def test_grad_weight(
     input, weight = tensors((*batch, 4, *SIZES[:n]), (6, 4 // groups, *(3, 2, 3)[:n]))
     delta = torch.randn_like(getattr(F, f"conv{n}d")(input, weight, None, stride, padding, dilation, groups))
     arguments = delta, input, weight.shape, stride, padding, dilation, groups
-    equal(vendor.TABLE[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
+    equal(KERNELS[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
     options, needs = (stride, padding, dilation, groups), (True, True, True)
     arguments = delta, weight, input.shape, *options, input, weight.shape, (6,), needs
     with Called() as called:
-        every = vendor.TABLE[Conv.derivatives](*arguments)
+        every = KERNELS[Conv.derivatives](*arguments)
     assert "aten::convolution_backward" in called.names
     for found, expected in zip(every, Conv.derivatives(*arguments), strict=True):
         equal(found, expected)
@@ -64,10 +65,10 @@ def test_grad_weight(
     options = stride, padding, output_padding, groups, dilation
     delta = torch.randn_like(getattr(F, f"conv_transpose{n}d")(input, weight, None, *options))
     arguments = delta, input, weight.shape, stride, padding, dilation, groups
-    equal(vendor.TABLE[ConvTranspose.grad_weight](*arguments), ConvTranspose.grad_weight(*arguments))
+    equal(KERNELS[ConvTranspose.grad_weight](*arguments), ConvTranspose.grad_weight(*arguments))
     arguments = delta, weight, input.shape, stride, padding, dilation, groups, input, weight.shape, (6,), needs
     with Called() as called:
-        every = vendor.TABLE[ConvTranspose.derivatives](*arguments)
+        every = KERNELS[ConvTranspose.derivatives](*arguments)
     assert "aten::convolution_backward" in called.names
     assert f"aten::conv{n}d" not in called.names
     for found, expected in zip(every, ConvTranspose.derivatives(*arguments), strict=True):
@@ -78,9 +79,9 @@ def test_complex_numbers_are_left_to_the_formula() -> None:
     input, weight = (torch.complex(a, a.flip(0)) for a in tensors((2, 3, 5, 4), (4, 3, 2, 2)))
     delta = torch.randn_like(F.conv2d(input, weight))
     arguments = delta, input, weight.shape, (1, 1), (0, 0), (1, 1), 1
-    equal(vendor.TABLE[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
+    equal(KERNELS[Conv.grad_weight](*arguments), Conv.grad_weight(*arguments))
     everything = delta, weight, input.shape, *arguments[3:], input, weight.shape, (4,), (True, True, True)
-    for found, expected in zip(vendor.TABLE[Conv.derivatives](*everything), Conv.derivatives(*everything), strict=True):
+    for found, expected in zip(KERNELS[Conv.derivatives](*everything), Conv.derivatives(*everything), strict=True):
         equal(found, expected)
 
 
@@ -97,7 +98,7 @@ class Called(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(("name", "used"), [("auto", True), ("formula", False)])
-def test_the_table_is_in_use_once_the_package_is_imported_and_off_in_formula_mode(name: str, used: bool) -> None:
+def test_they_are_in_use_once_the_package_is_imported_and_off_in_formula_mode(name: str, used: bool) -> None:
     layer = mb.nn.Conv2d(3, 4, 3)
     with mb.backend(name), Called() as called:
         layer(torch.randn(2, 3, 6, 6)).sum().backward()
@@ -112,11 +113,18 @@ def test_with_create_graph_the_formula_runs() -> None:
     assert "aten::convolution_backward" not in called.names
 
 
-def test_vendor_uses_stand_in_the_table_alone() -> None:
+def test_vendor_uses_stand_in_one_file_alone() -> None:
     files = Path(mb.__file__).parent.rglob("*.py")
     with_backward = [file for file in files if re.search(r"\baten\.\w+_backward\b", file.read_text())]
     assert with_backward == [Path(vendor.__file__)]
-    assert all(KERNELS[formula] is kernel for formula, kernel in vendor.TABLE.items())
+    kernels = [kernel for by_device in REGISTERED.values() for kernel in by_device.values()]
+    formulas = {kernel.formula for kernel in kernels if kernel.name.startswith("vendor.")}
+    assert formulas == {
+        "Conv.derivatives",
+        "Conv.grad_weight",
+        "ConvTranspose.derivatives",
+        "ConvTranspose.grad_weight",
+    }
 
 
 MAX_POOLS = [  # kernel_size, stride, padding, dilation, ceil_mode

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
 import manual_backprop as mb
 
 from ..engine import node
+from ..engine.torch_private import tree_map
 from ..errors import BadInput
 from .rows import MEANS, SIZES, Row
 from .timing import Ratio, duration, now, ratio, spread, turns

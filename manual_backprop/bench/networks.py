@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import small_networks as small
+
 
 @dataclass(frozen=True)
 class Network:
@@ -112,11 +114,10 @@ def vit() -> nn.Module:
     return nn.Sequential(Patches(224, 16, 192), *blocks, nn.LayerNorm(192), Mean(), nn.Linear(192, 10))
 
 
-def gpt() -> nn.Module:
-    blocks = [Block(256, 8, causal=True) for _ in range(6)]
-    return nn.Sequential(
-        Embed(8192, 256, 256), *blocks, nn.LayerNorm(256), nn.Linear(256, 8192, bias=False), nn.Flatten(0, 1)
-    )
+def gpt(vocabulary: int = 8192, tokens: int = 256, width: int = 256, heads: int = 8, depth: int = 6) -> nn.Module:
+    blocks = [Block(width, heads, causal=True) for _ in range(depth)]
+    head = nn.Linear(width, vocabulary, bias=False)
+    return nn.Sequential(Embed(vocabulary, tokens, width), *blocks, nn.LayerNorm(width), head, nn.Flatten(0, 1))
 
 
 def images(count: int, channels: int, size: int) -> Callable[[], Tensor]:
@@ -137,3 +138,13 @@ NETWORKS = {
     "gpt": Network(gpt, lambda: torch.randint(8192, (4, 256)), labels(4 * 256, 8192)),
 }
 """By name; the six of the target and, beside the first, the same with GELU."""
+
+SMALL = {
+    "mlp-small": Network(lambda: small.mlp((8, 64, 64, 4), nn.Tanh), lambda: torch.randn(64, 8), labels(64, 4)),
+    "mlp-silu": Network(lambda: small.mlp((256,) * 4 + (10,), nn.SiLU), lambda: torch.randn(32, 256), labels(32)),
+    "lenet-5": Network(small.lenet5, images(64, 1, 28), labels(64)),
+    "resnet-20": Network(small.resnet20, images(32, 3, 32), labels(32)),
+    "gpt-small": Network(lambda: gpt(256, 64, 128, 4, 4), lambda: torch.randint(256, (8, 64)), labels(8 * 64, 256)),
+    "unet": Network(small.UNet, images(2, 3, 64), lambda: torch.randint(10, (2, 64, 64))),
+}
+NETWORKS |= SMALL

@@ -13,6 +13,9 @@ from torch import Tensor
 import manual_backprop as mb
 
 from ..nn._together import add_norm
+from ..testing.case import Case
+from ..testing.cases import CASES
+from ..trace import ACTIVATION
 
 SIZES = {"tiny": 2**6, "64k": 2**16, "4M": 2**22}
 """Numbers in a layer's input, about. The first is there for the cost of a call."""
@@ -222,6 +225,47 @@ ROWS = [
 ]  # fmt: skip
 
 
+LEFT_OUT = {
+    "Flatten", "Identity", "Unflatten",  # compute nothing
+    "LinearCrossEntropyLoss",  # benchmarks/vocabulary.py
+    "Transformer", "TransformerDecoder", "TransformerEncoder",  # stacks of layers that have rows
+}  # fmt: skip
+
+
+def _given(case: Case) -> list[Any]:
+    return [spec.make(torch.Generator().manual_seed(0), torch.float32) for spec in case.inputs]
+
+
+def _batched(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0
+
+
+def _repeated(tensor: Tensor, times: int) -> Tensor:
+    return tensor.repeat(times, *[1] * (tensor.dim() - 1))
+
+
 def rows() -> list[Row]:
-    """Those that `mb.nn` has, and those of functions."""
-    return [row for row in ROWS if row.build is not None or hasattr(mb.nn, row.layer)]
+    """Those above that `mb.nn` has, and of each further layer its first case of the suite that has a batch."""
+    found = [row for row in ROWS if row.build is not None or hasattr(mb.nn, row.layer)]
+    named = {row.layer for row in ROWS} | LEFT_OUT
+    further = [name for name in mb.nn.__all__ if name not in named and not name.startswith("Lazy")]
+    cases = [[case for case in CASES if case.covers == name and all(map(_batched, _given(case)))] for name in further]
+    return found + [of_case(first) for first, *_ in filter(None, cases)]
+
+
+def of_case(case: Case) -> Row:
+    """A case whose inputs are repeated along the batch, their first axis, until the first of them is large enough."""
+    given = _given(case)
+    (batch, *rest), numbers = given[0].shape, given[0][:1].numel()
+
+    def inputs(shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+        times = -(-shape[0] // batch)
+        return tuple([_repeated(v, times)[: shape[0]] if len(v) == batch else v for v in given])
+
+    shapes = {size: (max(wanted // numbers, 1), *rest) for size, wanted in SIZES.items()}
+    family = getattr(mb.nn, case.covers).__module__.rpartition(".")[2]
+    builders = {mb.nn: case.build, torch.nn: case.twin or case.build}
+    return Row(
+        case.covers, "activation" if family in ACTIVATION else "other", shapes, inputs=inputs,
+        build=lambda nn: builders[nn](),
+    )  # fmt: skip

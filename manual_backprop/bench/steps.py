@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ import manual_backprop as mb
 
 from .._observe import watch_saved
 from ..engine import node
+from ..engine.torch_private import compiling_from_nothing
 from ..saving import size
 from .networks import Network
 from .peers import PEERS, limited
@@ -139,7 +139,7 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
         compiled: Any = torch.compile(copy.deepcopy(model))
         start = now()
         try:
-            with from_nothing():
+            with compiling_from_nothing():
                 step(compiled, x, y, F.cross_entropy)()
             compiling = now() - start
             steps["compile"], bytes["compile"] = step(compiled, x, y, F.cross_entropy), kept(compiled, x, y)
@@ -155,16 +155,6 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
         except ImportError as error:
             missing[name] = str(error)
     return Step(seconds, bytes, missing, compiling)
-
-
-@contextmanager
-def from_nothing() -> Iterator[None]:
-    """torch.compile finds nothing of earlier runs on the disk, as the first time. It compiles in this process: those
-    that it starts by default take the cores of who is measured next."""
-    from torch._inductor import config
-
-    with config.patch(force_disable_caches=True, compile_threads=1):
-        yield
 
 
 def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
@@ -183,9 +173,9 @@ def kept(model: nn.Module, x: Tensor, y: Tensor) -> int:
 
     def note(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        storages.setdefault(storage._cdata, storage)
+        storages.setdefault(id(storage), storage)
 
     with watch_saved(note):
         F.cross_entropy(model(x), y)
-    alive = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers(), x, y)}
-    return sum(storage.nbytes() for address, storage in storages.items() if address not in alive)
+    alive = {id(tensor.untyped_storage()) for tensor in (*model.parameters(), *model.buffers(), x, y)}
+    return sum(storage.nbytes() for key, storage in storages.items() if key not in alive)

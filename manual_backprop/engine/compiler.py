@@ -48,7 +48,7 @@ CPP = Language(
     "no native nodes, nodes in Python run in their place (slower)",
 )  # fmt: skip
 
-TIMEOUT = 120
+TIMEOUT = 300
 """Seconds that a compiler may take."""
 
 FULL = "No space left on device", "Disk quota exceeded", "Bus error"

@@ -191,7 +191,7 @@ def setup_context(d: Declaration) -> list[str]:
     if len(d.results) > 1:
         lines.append(f"    {', '.join(d.results)} = output")
         if aside := [result for result in d.results[1:] if result not in d.through]:
-            lines.append(f"    beside(ctx, {', '.join(aside)})")
+            lines.append(f"    not_differentiated(ctx, {', '.join(aside)})")
     if d.through:
         lines.append("    ctx.set_materialize_grads(False)")
     for result in d.through:

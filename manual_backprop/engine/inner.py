@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .rule import Rule
 
 
-def on_the_way(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:
+def keep_as_node(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:
     """An output that the node keeps, and no user differentiates, is kept as one of `rule(*args)`."""
     ctx.mark_non_differentiable(output)
     if any([tensor is output for tensor in ctx.to_save]):

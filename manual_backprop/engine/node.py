@@ -1,7 +1,8 @@
 """The native node (native/node.cpp): a rule's call and its backward run without Python once they have been recorded.
 
 The first calls of a rule with the same dtypes, sizes and numbers run in Python; one is then recorded as a program of
-operators and kernels, and the next ones run that program, with one C++ node behind their output. What is not served
+operators and kernels, and the next ones run that program, with one C++ node behind their output. So is the backward,
+and what recomputes a tensor (native/recompute.h). What is not served
 (see `call` in node.cpp) or could not be recorded runs in Python as ever. Both give the same bits.
 
 It is built at first use, in the background, with the system's C++ compiler and the headers that torch brings. Without a

@@ -18,16 +18,16 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..memory import saving
 from ..memory.recompute import Saving, ask_for
-from ..memory.saving import Offer, economize
+from ..memory.saving import Offer, pack_saved
 from . import node
 from .derive import derive
-from .inner import on_the_way
+from .inner import keep_as_node
 from .overrides import refuse_dead_overrides
-from .terms import beside, constant, like, reduced, refuse_complex, refuse_negative_slope, total, widened
+from .terms import constant, like, not_differentiated, reduced, refuse_complex, refuse_negative_slope, total, widened
+from .torch_private import any_autocast, dispatch_modes, in_forward_mode, subclass_node
 
 RULES_PACKAGE = "manual_backprop.rules."
 
@@ -35,8 +35,7 @@ RULES: dict[str, type[Rule]] = {}
 """Every rule of this package by name; a rule written elsewhere needs no entry to work."""
 
 KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""Formula -> a faster function with the same signature; filled by `manual_backprop.kernels`. After a change call
-`engine.node.forget()`."""
+"""Formula -> what asks its kernels before it runs; filled by `kernels/registry.py` alone."""
 
 
 LOWER = {"cpu": "lower", "cuda": "lower"}
@@ -73,8 +72,8 @@ class Rule(torch.autograd.Function):
     """Of a rule whose second output is kept for the backward, and seen by no user: a static method that takes the
     inputs and gives the rule, and its arguments, of which it is the output (inner.py)."""
 
-    made_again: ClassVar[int] = 0
-    """Which of several outputs `again` makes."""
+    recomputed_result: ClassVar[int] = 0
+    """Which of several outputs `recipe` recomputes."""
 
     results: ClassVar[tuple[str, ...]] = ("output",)
     """The names of what `forward` returns; only the output has a derivative, and another result that a formula
@@ -153,7 +152,7 @@ class Rule(torch.autograd.Function):
         raise NotImplementedError("this rule has no forward-mode formula: define tangent(inputs, tangents, output)")
 
     @classmethod
-    def again(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
+    def recipe(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
         """A function and its arguments that recompute the output, for a rule that is `cheap`; None if not this one."""
         return (cls.overwrites or cls).forward, inputs
 
@@ -199,7 +198,7 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
         if torch.compiler.is_compiling():
             autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         else:
-            autocast = torch._C._is_any_autocast_enabled()
+            autocast = any_autocast()
         if not autocast:
             return backward(ctx, *deltas)
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
@@ -213,7 +212,7 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     """What the engine calls on a node of a rule that runs under no transform: its backward, at the least cost where
     there is nothing to guard it from."""
     backward = ctx._forward_cls.backward
-    if delta is not None and not torch._C._is_any_autocast_enabled():
+    if delta is not None and not any_autocast():
         backward = UNGUARDED.get(backward, backward)
     gradients: Any = (None,) * len(ctx.needs_input_grad)
     if delta is not None or others:
@@ -242,8 +241,8 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., Any], tuple, int] | None:
     """How a rule's output is computed again: a function, its arguments, and which output it is."""
-    again = rule.again(args, output)
-    return None if again is None else (chosen(again[0]), again[1], rule.made_again)
+    recipe = rule.recipe(args, output)
+    return None if recipe is None else (chosen(recipe[0]), recipe[1], rule.recomputed_result)
 
 
 def _without_zeros(ctx: Any, output: Any) -> None:
@@ -275,9 +274,9 @@ def plain(rule: type[Rule]) -> type[Rule]:
         output = owned(rule.forward(*args), args)
         _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
-        economize(ctx, args, output)
+        pack_saved(ctx, args, output)
         if rule.inner is not None:
-            on_the_way(ctx, output[1], *rule.inner(args))
+            keep_as_node(ctx, output[1], *rule.inner(args))
         return output
 
     def cheap_forward(ctx: Any, *args: Any) -> Any:
@@ -285,7 +284,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         output = owned(rule.forward(*args), args)
         _without_zeros(ctx, output)
         rule.setup_context(ctx, args, output)
-        value = output[rule.made_again] if type(output) is tuple else output
+        value = output[rule.recomputed_result] if type(output) is tuple else output
         offer = None
         if (
             type(value) is Tensor
@@ -294,9 +293,9 @@ def plain(rule: type[Rule]) -> type[Rule]:
         ):
             function, arguments, index = recipe
             offer = Offer(value, index, function, arguments, overwritten, before, rule.costly)
-        economize(ctx, args, output, offer)
+        pack_saved(ctx, args, output, offer)
         if rule.inner is not None:
-            on_the_way(ctx, output[1], *rule.inner(args))
+            keep_as_node(ctx, output[1], *rule.inner(args))
         return output
 
     variant = _variant(
@@ -304,9 +303,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
         forward=cheap_forward if rule.cheap else forward,
         setup_context=torch.autograd.Function.setup_context,
     )
-    node = variant._backward_cls
-    variant._backward_cls = type(node.__name__, (Saving, node), {"apply": _apply_backward})
-    return variant
+    return variant if subclass_node(variant, Saving, {"apply": _apply_backward}) else rule
 
 
 @functools.cache
@@ -320,7 +317,7 @@ def in_place(rule: type[Rule]) -> type[Rule]:
 
     @functools.wraps(rule.forward)
     def forward(input: Tensor, *args: Any) -> Any:
-        if overwrite is not None and not torch._C._len_torch_dispatch_stack():  # a mode has to see what is written to
+        if overwrite is not None and not dispatch_modes():  # a mode has to see what is written to
             return overwrite(input, *args)
         output = rule.forward(input, *args)
         value, *extra = output if isinstance(output, tuple) else (output,)
@@ -343,7 +340,7 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
     """
     if (
         torch.is_grad_enabled()
-        or forward_ad._current_level >= 0
+        or in_forward_mode()
         or _backend == "formula"
         or (not TRACES_LOOKUP and torch.compiler.is_dynamo_compiling())
     ):
@@ -353,7 +350,7 @@ def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 def differentiated_again() -> bool:
     """Whether a running backward may itself be differentiated: in reverse (`create_graph=True`) or forward mode."""
-    return torch.is_grad_enabled() or forward_ad._current_level >= 0
+    return torch.is_grad_enabled() or in_forward_mode()
 
 
 @contextmanager
@@ -386,8 +383,8 @@ def backend(name: str) -> Any:
 HELPERS = {
     function.__name__: function
     for function in (
-        Tensor, beside, choose, constant, differentiated_again, like, reduced, refuse_complex, refuse_negative_slope,
-        total, widened,
+        Tensor, choose, constant, differentiated_again, like, not_differentiated, reduced, refuse_complex,
+        refuse_negative_slope, total, widened,
     )
 }  # fmt: skip
 """What the derived source calls."""

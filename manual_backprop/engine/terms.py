@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+
+from .torch_private import in_forward_mode
 
 LOW = (torch.bfloat16, torch.float16)
 
 
-def beside(ctx: Any, *results: Tensor) -> None:
+def not_differentiated(ctx: Any, *results: Tensor) -> None:
     """Results that the backward needs and no one differentiates: torch need not make deltas of zeros for them."""
     ctx.mark_non_differentiable(*[result for result in results if result is not None])
     ctx.set_materialize_grads(False)
@@ -21,7 +22,7 @@ def beside(ctx: Any, *results: Tensor) -> None:
 
 def constant(ctx: Any, *results: Tensor) -> None:
     """Results that depend on nothing that needs a gradient. In forward mode a tangent may move them all the same."""
-    if forward_ad._current_level < 0:
+    if not in_forward_mode():
         ctx.mark_non_differentiable(*results)
 
 

@@ -1,8 +1,11 @@
-"""Sizes given as one number or one per axis."""
+"""Sizes given as one number or one per axis; query, key and value changed alike."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from torch import Tensor
 
 Axes = tuple[int, ...]
 
@@ -16,3 +19,10 @@ def axes(value: Any, count: int, message: str) -> Axes:
     if len(value) != count:
         raise RuntimeError(message)
     return tuple(value)
+
+
+def alike(change: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+    """Each of the three changed; those that are the same tensor still are."""
+    changed_query = change(query)
+    changed_key = changed_query if key is query else change(key)
+    return changed_query, changed_key, changed_key if value is key else change(value)

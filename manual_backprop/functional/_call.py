@@ -7,11 +7,20 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..engine import node
 from ..engine.forward_mode import forward_mode
 from ..engine.rule import Rule, in_place, owned, plain
+from ..engine.torch_private import (
+    any_autocast,
+    function_mode_at,
+    function_modes,
+    in_forward_mode,
+    pop_function_mode,
+    push_function_mode,
+    transforms_active,
+    unwrapped,
+)  # fmt: skip
 from ..rules.copying import Copy, Write
 from ..rules.shape import Expand
 from ._autocast import cast_arguments
@@ -25,6 +34,14 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     torch raises in `rule.forward`, of the same type, say what it got, what the rule's docstring expects, and hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
+    if depth := function_modes():
+        mode = function_mode_at(depth - 1)
+        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
+            pop_function_mode()
+            try:
+                return call(rule, *args, _cast=_cast)
+            finally:
+                push_function_mode(mode)
     if torch.compiler.is_compiling():  # asked first: a graph is not to be compiled again when the node is there
         pass
     elif node.call is None:
@@ -36,28 +53,18 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
             _explain(error, rule, args)
         if served is not NotImplemented:
             return served
-    if _cast and (torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled()):
+    if _cast and (torch.compiler.is_compiling() or any_autocast()):
         return _under_autocast(rule, args)
-    mode = None
-    if depth := torch._C._len_torch_function_stack():
-        mode = torch._C._get_function_stack_at(depth - 1)
-        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
-            torch._C._pop_torch_function_stack()
-        else:
-            mode = None
     try:
-        if forward_ad._current_level >= 0:
+        if in_forward_mode():
             return _unviewed(forward_mode(rule).apply(*args))
-        if torch._C._are_functorch_transforms_active():
+        if transforms_active():
             return _unviewed(rule.apply(*args))
         if not torch.is_grad_enabled():
             return owned(rule.forward(*args), args)
         return plain(rule).apply(*args)
     except EXPLAINED as error:
         _explain(error, rule, args)
-    finally:
-        if mode is not None:
-            torch._C._push_on_torch_function_stack(mode)
 
 
 def _explain(error: Exception, rule: type[Rule], args: tuple) -> NoReturn:
@@ -71,13 +78,6 @@ def _unviewed(output: Any) -> Any:
     if type(output) is tuple:
         return tuple([_unviewed(part) for part in output])
     return output.clone() if isinstance(output, Tensor) and unwrapped(output)._is_view() else output
-
-
-def unwrapped(tensor: Tensor) -> Tensor:
-    """The tensor that torch.func's transforms have wrapped."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
-    return tensor
 
 
 def _under_autocast(rule: type[Rule], args: tuple) -> Any:
@@ -97,9 +97,7 @@ def _under_autocast(rule: type[Rule], args: tuple) -> Any:
 def expand(input: Tensor, shape: Sequence[int]) -> Tensor:
     """The input repeated along axes, for a rule: a view that no user sees, by the rule `Expand`. torch lets no Function
     return a view under its transforms and in forward mode: there it is torch's own."""
-    if not torch.compiler.is_compiling() and (
-        forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
-    ):
+    if not torch.compiler.is_compiling() and (in_forward_mode() or transforms_active()):
         return input.expand(shape)
     return call(Expand, input, tuple(shape))
 
@@ -108,8 +106,8 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
     """Apply a rule and write its output over `input`, with torch's own errors for leaves, views and later edits."""
     if (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0  # the tangent would have to be overwritten, too
+        or transforms_active()
+        or in_forward_mode()  # the tangent would have to be overwritten, too
     ):
         value, *extra = _listed(call(rule, input.clone(), *args))
         input.copy_(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -70,3 +72,9 @@ def check_tensors(function: str, **arguments: Any) -> None:
                 f"{function}(): argument '{name}' must be Tensor, not {type(value).__name__}: "
                 f"came {reprlib.repr(value)}, e.g. torch.as_tensor({name}) makes a tensor of numbers and lists"
             )
+
+
+def refuse_single_values(size: Sequence[int]) -> None:
+    """ValueError, as the twin's, for one value per channel, (N, C, *), whose variance is none."""
+    if math.prod((size[0], *size[2:])) == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend
 
 from .. import rules
 from ..engine.terms import LOW
+from ..engine.torch_private import attention_backend, flash_attention_for_cpu, in_forward_mode, transforms_active
 from ._autocast import cast_arguments
 from ._call import call, expand
 from ._errors import check_tensors
@@ -37,10 +37,10 @@ def scaled_dot_product_attention(
     Raises RuntimeError for a mask beside is_causal, fewer than two axes, dtypes that differ; TypeError for nested ones.
     """
     check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
-    return attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
-def attention(
+def _attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float, is_causal: bool,
     scale: float | None = None, enable_gqa: bool = False, seen: bool = True,
 ) -> Tensor:  # fmt: skip
@@ -51,7 +51,7 @@ def attention(
     if not query.dtype == key.dtype == value.dtype:  # autocast makes them one, before torch looks for a fused forward
         query, key, value = cast_arguments("lower", query.device.type, (query, key, value))
     backend = _torchs_choice(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    fused = query.device.type == "cpu" and backend == FLASH
+    fused = query.device.type == "cpu" and backend == FLASH and flash_attention_for_cpu is not None
     if enable_gqa:
         key, value = (_repeated(tensor, query) for tensor in (key, value))
     query, key, value = _batched_alike(query, key, value)
@@ -75,12 +75,12 @@ def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
     """Which of its forwards torch would run; None where that does not matter."""
     if torch.compiler.is_compiling() or query.device.type not in ("cpu", "cuda"):
         return None
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if transforms_active() or in_forward_mode():
         return MATH  # of vmap it cannot be asked, and the fused forward has no tangent
     if not query.numel() or not key.numel():
         return MATH
     *positional, scale, enable_gqa = args
-    return torch._fused_sdp_choice(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
+    return attention_backend(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
 
 
 def _copies(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

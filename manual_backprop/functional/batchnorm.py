@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import rules
 from ._call import call
+from ._errors import refuse_single_values
 
 
 def batch_norm(
@@ -27,7 +27,7 @@ def batch_norm(
     Raises ValueError for a single value per channel in training, or for an eps that is too small.
     """
     if training:
-        F._verify_batch_size(input.size())  # type: ignore[attr-defined]
+        refuse_single_values(input.size())
     if training and eps <= 0.0:
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     if eps < 0.0:

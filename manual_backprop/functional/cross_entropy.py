@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from .. import rules
+from ..engine.torch_private import transforms_active
 from ..rules.cross_entropy import class_axis
 from ._call import call
 from ._errors import check_tensors
+from ._losses import reduction_of, refuse_gradient
 from .linear import linear
-from .loss import reduction_of, refuse_gradient
 from .shape import reshape
 
 
@@ -186,7 +187,7 @@ def binary_cross_entropy_with_logits(
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     refuse_gradient("weight", weight)
     refuse_gradient("pos_weight", pos_weight)
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+    if not torch.compiler.is_compiling() and transforms_active():
         # there torch makes the loss of smaller steps, none of which keeps these: they may be edited in place
         input, target = call(rules.Copy, input, None), call(rules.Copy, target, None)
         pos_weight = None if pos_weight is None else call(rules.Copy, pos_weight, None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 
-import torch
 from torch import Tensor
 
 from .. import rules
 from ..engine.rule import Rule
+from ..engine.torch_private import transforms_active
 from ._call import call, call_in_place, refuse_leaf
 from ._errors import check_tensors
 
@@ -88,7 +88,7 @@ def _dropped(
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p < 1 and not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError(f"result type Float can't be cast to {input.dtype}: dropout scales, pass input.float()")
-    if mask_shape is None and (inplace if input.is_cuda else torch._C._are_functorch_transforms_active()):
+    if mask_shape is None and (inplace if input.is_cuda else transforms_active()):
         # on CUDA a mask that is drawn: torch's fused dropout, with other draws, is not in place; on the CPU torch draws
         # in the order of the axes under its transforms, else in that of the memory
         mask_shape = input.shape

@@ -6,87 +6,13 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.nn import _reduction as legacy
 
 from .. import rules
 from ._autocast import cast_arguments
-from ._call import call, expand
+from ._call import call
 from ._errors import check_tensors
+from ._losses import broadcast, check_weight, one_size, over_weights, reduction_of
 from .arithmetic import div, mean, mul, sub, sum
-
-REDUCTIONS = "none", "mean", "sum"
-
-
-def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """ "none", "mean" or "sum"; torch's deprecated arguments decide where given, and warn as there.
-
-    ValueError for another name.
-    """
-    if size_average is None and reduce is None and reduction in REDUCTIONS:
-        return reduction
-    if size_average is not None or reduce is not None:
-        reduction = legacy.legacy_get_string(size_average, reduce, emit_warning=not torch.compiler.is_compiling())
-    try:
-        return REDUCTIONS[legacy.get_enum(reduction)]
-    except ValueError as error:
-        raise ValueError(
-            f'{reduction!r} is not a valid value for reduction, expected "none", "mean" or "sum"'
-        ) from error
-
-
-def refuse_gradient(name: str, tensor: Tensor | None) -> None:
-    """The twin has no derivative by this argument; RuntimeError as there."""
-    if tensor is not None and tensor.requires_grad and torch.is_grad_enabled():
-        raise RuntimeError(
-            f"the loss is not differentiable with respect to argument '{name}': pass {name}.detach(), or freeze it "
-            f"with {name}.requires_grad_(False)"
-        )
-
-
-def broadcast(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in their common shape; RuntimeError where there is none."""
-    if input.shape == target.shape:
-        return input, target
-    try:
-        shape = torch.broadcast_shapes(input.shape, target.shape)
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"{function}: the target has shape {tuple(target.shape)}, the input {tuple(input.shape)}, and neither can "
-            f"be broadcast to the other: expected is a target of the shape of the input"
-        ) from error
-    return (
-        input if input.shape == shape else expand(input, shape),
-        target if target.shape == shape else expand(target, shape),
-    )
-
-
-def one_size(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in their common shape, with the twin's warning where they differ."""
-    if target.size() != input.size() and not torch.compiler.is_compiling():
-        warnings.warn(
-            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
-            "This will likely lead to incorrect results due to broadcasting. "
-            "Please ensure they have the same size.",
-            stacklevel=3,
-        )
-    return broadcast(function, input, target)
-
-
-def check_weight(weight: Tensor, input: Tensor) -> None:
-    """ValueError as in the twin where a weight has not the size of the input."""
-    if weight.size() != input.size():
-        raise ValueError(
-            "Weights and input must have the same size: "
-            f"weight has shape {tuple(weight.shape)}, input {tuple(input.shape)}"
-        )
-
-
-def over_weights(losses: Tensor, weight: Tensor, reduction: str) -> Tensor:
-    """w l, its sum, or its sum divided by that of the weights."""
-    losses = mul(losses, weight)
-    if reduction == "none":
-        return losses
-    return sum(losses) if reduction == "sum" else div(sum(losses), sum(weight))
 
 
 def mse_loss(

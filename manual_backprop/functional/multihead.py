@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import _canonical_mask, _mha_shape_check, _none_or_dtype  # type: ignore[attr-defined]
 
 from .. import rules
+from ..engine.torch_private import check_attention_shapes
+from ._axes import alike
 from ._call import call, expand
 from ._errors import check_tensors
+from ._masks import additive
 from .arithmetic import add, cat, matmul, mean
-from .attention import attention
+from .attention import _attention
 from .dropout import dropout
 from .linear import linear
 from .padding import pad
@@ -57,13 +58,13 @@ def multi_head_attention_forward(
     Raises AssertionError or RuntimeError, as torch does, for shapes that do not fit and is_causal without attn_mask.
     """
     check_tensors("multi_head_attention_forward", query=query, key=key, value=value)
-    batched = _mha_shape_check(query, key, value, key_padding_mask, attn_mask, num_heads)
+    batched = check_attention_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         query, key, value = alike(lambda t: reshape(t, (t.shape[0], 1, t.shape[1])), query, key, value)
         if key_padding_mask is not None:
             key_padding_mask = reshape(key_padding_mask, (1, *key_padding_mask.shape))
     rows, batch, features = query.shape
-    padding = _canonical_mask(key_padding_mask, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", query.dtype)
+    padding = additive(key_padding_mask, "key_padding_mask", query.dtype, "attn_mask", attn_mask)
     if is_causal and attn_mask is None:
         raise RuntimeError(
             "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
@@ -72,7 +73,7 @@ def multi_head_attention_forward(
     if is_causal and padding is None and not need_weights:
         attn_mask = None
     else:
-        attn_mask = _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
+        attn_mask = additive(attn_mask, "attn_mask", query.dtype)
         is_causal = False
     _check_features(features, embed_dim_to_check, num_heads)
 
@@ -110,19 +111,12 @@ def multi_head_attention_forward(
             weights = mean(weights, 1)
     else:
         seen = static_k is not None or static_v is not None
-        attended = attention(q, k, v, attn_mask, p, is_causal, seen=seen)
+        attended = _attention(q, k, v, attn_mask, p, is_causal, seen=seen)
     joined = reshape(permute(attended, (2, 0, 1, 3)), (rows, batch, features))
     output = linear(joined, out_proj_weight, out_proj_bias)
     if batched:
         return output, weights
     return reshape(output, (rows, output.shape[2])), None if weights is None else reshape(weights, weights.shape[1:])
-
-
-def alike(change: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-    """Each of the three changed; those that are the same tensor still are."""
-    changed_query = change(query)
-    changed_key = changed_query if key is query else change(key)
-    return changed_query, changed_key, changed_key if value is key else change(value)
 
 
 def _check_features(features: int, expected: int, heads: int) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import rules
 from ._call import call
+from ._errors import refuse_single_values
 
 
 def layer_norm(
@@ -38,9 +38,7 @@ def group_norm(
     """
     if input.dim() < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
-    F._verify_batch_size(  # type: ignore[attr-defined]
-        [input.size(0) * input.size(1) // num_groups, num_groups, *input.size()[2:]]
-    )
+    refuse_single_values([input.size(0) * input.size(1) // num_groups, num_groups, *input.size()[2:]])
     return call(rules.GroupNorm, input, num_groups, weight, bias, eps)[0]
 
 

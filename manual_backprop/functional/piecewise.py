@@ -1,4 +1,4 @@
-"""Activations pieced together from straight lines and parabolas."""
+"""Hardtanh and ReLU6; the functions of the others of this family follow from their rules."""
 
 from __future__ import annotations
 
@@ -26,26 +26,3 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """y = min(max(x, 0), 6), as torch.nn.functional.relu6; rule: `mb.rules.Hardtanh`."""
     return hardtanh(input, 0.0, 6.0, inplace)
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """y = x where |x| > lambd, else 0, as torch.nn.functional.hardshrink; rule: `mb.rules.Hardshrink`."""
-    return call(rules.Hardshrink, input, lambd)
-
-
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """y = x moved by lambd towards 0, as torch.nn.functional.softshrink; rule: `mb.rules.Softshrink`.
-
-    Raises RuntimeError when lambd is negative.
-    """
-    return call(rules.Softshrink, input, lambd)
-
-
-def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """y = min(max(x / 6 + 1/2, 0), 1), as torch.nn.functional.hardsigmoid; rule: `mb.rules.Hardsigmoid`."""
-    return (call_in_place if inplace else call)(rules.Hardsigmoid, input)
-
-
-def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """y = x min(max(x + 3, 0), 6) / 6, as torch.nn.functional.hardswish; rule: `mb.rules.Hardswish`."""
-    return (call_in_place if inplace else call)(rules.Hardswish, input)

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .. import rules
+from ..engine.torch_private import in_forward_mode, transforms_active
 from ._autocast import float32_on_cpu
 from ._axes import Axes, axes
 from ._call import call
@@ -174,11 +174,7 @@ def _max_pool(
 
 def _recorded(input: Tensor) -> bool:
     """Whether anyone may ask for derivatives by the input."""
-    return (
-        (torch.is_grad_enabled() and input.requires_grad)
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
+    return (torch.is_grad_enabled() and input.requires_grad) or transforms_active() or in_forward_mode()
 
 
 def _avg_pool(

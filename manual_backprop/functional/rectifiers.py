@@ -1,4 +1,4 @@
-"""Activations that pass what is positive and bend what is not."""
+"""RReLU, which draws its slopes; the other rectifiers' functions follow from their rules."""
 
 from __future__ import annotations
 
@@ -6,44 +6,6 @@ from torch import Tensor
 
 from .. import rules
 from ._call import call, call_in_place
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """y = max(0, x), as torch.nn.functional.relu; rule: `mb.rules.ReLU`."""
-    return (call_in_place if inplace else call)(rules.ReLU, input)
-
-
-def relu_(input: Tensor) -> Tensor:
-    """`relu`, written over the input, as torch.nn.functional.relu_."""
-    return relu(input, inplace=True)
-
-
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """y = x where x > threshold, else value, as torch.nn.functional.threshold; rule: `mb.rules.Threshold`."""
-    return (call_in_place if inplace else call)(rules.Threshold, input, threshold, value)
-
-
-def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
-    """`threshold`, written over the input, as torch.nn.functional.threshold_."""
-    return call_in_place(rules.Threshold, input, threshold, value)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """y = max(0, x) + negative_slope min(0, x), as torch.nn.functional.leaky_relu; rule: `mb.rules.LeakyReLU`.
-
-    After an in-place call with a negative slope, backward raises RuntimeError, as torch's does.
-    """
-    return (call_in_place if inplace else call)(rules.LeakyReLU, input, negative_slope)
-
-
-def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """`leaky_relu`, written over the input, as torch.nn.functional.leaky_relu_."""
-    return leaky_relu(input, negative_slope, inplace=True)
-
-
-def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """y = max(0, x) + weight min(0, x), as torch.nn.functional.prelu; rule: `mb.rules.PReLU`."""
-    return call(rules.PReLU, input, weight)
 
 
 def rrelu(

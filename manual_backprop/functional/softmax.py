@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
-from torch.nn.functional import _get_softmax_dim  # type: ignore[attr-defined]
 
 from .. import rules
 from ._call import call
@@ -43,6 +44,10 @@ def log_softmax(
 
 
 def _implicit_dim(name: str, input: Tensor, stacklevel: int) -> int:
-    if torch.compiler.is_compiling():  # a warning would break the graph
-        return 0 if input.dim() in (0, 1, 3) else 1
-    return _get_softmax_dim(name, input.dim(), stacklevel + 1)
+    if not torch.compiler.is_compiling():  # a warning would break the graph
+        warnings.warn(
+            f"Implicit dimension choice for {name} has been deprecated. "
+            "Change the call to include dim=X as an argument.",
+            stacklevel=stacklevel,
+        )
+    return 0 if input.dim() in (0, 1, 3) else 1

@@ -1,4 +1,5 @@
-"""Faster functions for the formulas: same arguments, same result, chosen by `choose()` in engine/rule.py."""
+"""Faster functions for the formulas: same arguments, same result, registered in registry.py, which `choose()` of
+engine/rule.py asks."""
 
 from . import (
     attention,
@@ -18,4 +19,4 @@ from . import (
     vendor,
 )
 
-from . import cuda  # isort: skip  # last: it goes before those for the CPU
+from . import cuda  # isort: skip  # last: it prints the formulas that pointwise names

@@ -7,6 +7,7 @@
 #include "rows.h"
 #define SOURCE "attention.c"
 #define SCORES 32 /* beyond such scores e^(score - lse) is off by more than so many roundings: softmax is taken again */
+#define KEYS (seen < n && seen + r % queries < n ? seen + r % queries : n)
 #include "types.h"
 
 #else
@@ -26,9 +27,14 @@ static void F(weights)(STORED *scores, REAL *lse, const uint8_t *kept, REAL *row
 }
 
 /* attention.ScaledDotProductAttention.weights of rows of scores, written over them, times `kept` unless that is NULL;
-   lse is the log of the sum of e^score. A row that sees nothing has weights 0, and 0 there. */
-void F(attention_weights)(STORED *out, REAL *lse, const uint8_t *kept, I rows, I n, I threads) {
-    EACH_ROW(rows, n, { F(weights)(o, lse + r, kept ? kept + r * n : NULL, row, n); })
+   lse is the log of the sum of e^score. A row that sees nothing has weights 0, and 0 there. Of each head's `queries`
+   rows the first sees `seen` keys, if that is less than n, and each later one a key more; the others have weights 0. */
+void F(attention_weights)(STORED *out, REAL *lse, const uint8_t *kept, I rows, I n, I queries, I seen, I threads) {
+    EACH_ROW(rows, n, {
+        const I keys = KEYS;
+        F(weights)(o, lse + r, kept ? kept + r * n : NULL, row, keys);
+        for (I i = keys; i < n; i++) o[i] = S(0);
+    })
 }
 
 /* One row of `attention_pairs`. */
@@ -43,6 +49,13 @@ static void F(pairs)(STORED *scores, STORED *deltas, REAL lse, REAL dot, const u
         else if (deltas)
             SUM(total, n, row[i] * V(deltas[i]))
         dot = (REAL)total;
+    } else if (deltas && !kept) {
+#pragma omp simd
+        for (I i = 0; i < n; i++) {
+            const REAL weight = R(exp)(V(scores[i]) - lse);
+            scores[i] = S(weight), deltas[i] = S(weight * (V(deltas[i]) - dot));
+        }
+        return;
     } else
         EACH(n, row[i] = R(exp)(V(scores[i]) - lse))
     if (deltas && kept)
@@ -59,11 +72,15 @@ static void F(pairs)(STORED *scores, STORED *deltas, REAL lse, REAL dot, const u
 
 /* attention.ScaledDotProductAttention.deltas, what is done to each pair: `out`, the scores, become the weights
    e^(score - lse), times `kept` unless that is NULL; `deltas` of those become those of the scores, weight (kept delta -
-   dot), unless they are NULL. lse and dots are of rows. */
+   dot), unless they are NULL. lse and dots are of rows; queries, seen: as for `attention_weights`. */
 void F(attention_pairs)(STORED *out, STORED *deltas, const REAL *lse, const REAL *dots, const uint8_t *kept, I rows, I n,
-                        I threads) {
+                        I queries, I seen, I threads) {
     EACH_ROW(rows, n, {
-        F(pairs)(o, deltas ? deltas + r * n : NULL, lse[r], deltas ? dots[r] : 0, kept ? kept + r * n : NULL, row, n);
+        const I keys = KEYS;
+        STORED *d = deltas ? deltas + r * n : NULL;
+        F(pairs)(o, d, lse[r], deltas ? dots[r] : 0, kept ? kept + r * n : NULL, row, keys);
+        for (I i = keys; i < n; i++) o[i] = S(0);
+        for (I i = keys; d && i < n; i++) d[i] = S(0);
     })
 }
 

@@ -1,7 +1,6 @@
 """Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
 
-Plain torch operations, so for every device; on the CPU what is done to each pair is C (attention.c). Traced and
-transformed tensors go to the formulas.
+Plain torch operations, so for every device; on the CPU what is done to each pair is C (attention.c).
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, choose
+from ..engine.rule import choose
 from ..engine.terms import LOW, widen
+from ..engine.torch_private import batched_by_autograd, transforms_active
 from ..rules import ScaledDotProductAttention, Softmax
 from ..rules.attention import Wanted, above_diagonal
 from . import native
 from .native import REAL
+from .registry import serves
 from .rows import takes
 
 BLOCK = 2**19
@@ -29,13 +30,16 @@ SCORES = 32
 """Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again. As in C."""
 
 
+SERVED = "tensors that are not traced, transformed or on the meta device"
+
+
+@serves(ScaledDotProductAttention.attended, on="any", when=SERVED)
 def attended(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`ScaledDotProductAttention.attended`."""
-    if not _serves(query):
-        return ScaledDotProductAttention.attended(query, key, value, mask, kept, p, is_causal, scale)
+    if not _plain(query):
+        return NotImplemented
     pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
     wide, gain = torch.float32 if query.dtype in LOW else query.dtype, _gain(kept, p)
     output = lse = None
@@ -44,7 +48,8 @@ def attended(
         lse = q.new_zeros(len(q), pairs.queries, dtype=wide)
     for heads, rows, seen, _ in pairs.blocks:
         scores = torch.bmm(_as(wide, scale * _part(q, heads, rows)), _as(wide, _part(k, heads, seen).mT))
-        weights, sums = _weights(pairs.masked_(scores, heads, rows, seen), pairs.kept_at(heads, rows, seen))
+        scores = pairs.masked_(scores, heads, rows, seen, takes(scores))
+        weights, sums = _weights(scores, pairs.kept_at(heads, rows, seen), pairs.first(rows, seen))
         found = torch.bmm(weights, _as(wide, _part(v, heads, seen)))
         found = _as(v.dtype, found if gain == 1 else found.mul_(gain))
         if output is None or lse is None:
@@ -56,14 +61,13 @@ def attended(
     return output.reshape(*query.shape[:-1], v.shape[-1]), lse.reshape(query.shape[:-1])
 
 
+@serves(ScaledDotProductAttention.deltas, on="any", when=SERVED)
 def deltas(
     delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
     output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """`ScaledDotProductAttention.deltas`."""
-    if not _serves(delta, query):
-        options = p, is_causal, scale, wanted
-        return ScaledDotProductAttention.deltas(delta, query, key, value, mask, kept, output, lse, *options)
+    if not _plain(delta, query):
+        return NotImplemented
     delta, query, key, value, mask, output = widen(delta, query, key, value, mask, output)
     pairs = _Pairs(query, key, mask, kept, is_causal)
     q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
@@ -80,22 +84,23 @@ def deltas(
         delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
     for heads, rows, seen, first in pairs.blocks:
-        weights = pairs.masked_(torch.bmm(_part(q, heads, rows), _part(k, heads, seen).mT), heads, rows, seen)
+        scores = torch.bmm(_part(q, heads, rows), _part(k, heads, seen).mT)
+        scores = pairs.masked_(scores, heads, rows, seen, takes(scores, z, dots))
         keeping, lse_here = pairs.kept_at(heads, rows, seen), _part(z, heads, rows)
         given = None
         if v is not None and dots is not None:
             given = torch.bmm(_part(louder, heads, rows), _part(v, heads, seen).mT), _part(dots, heads, rows)
-        weights, scores = _pairs_(weights, lse_here, keeping, given)
+        weights, delta_scores = _pairs_(scores, lse_here, keeping, given, pairs.first(rows, seen))
         if wanted[2]:
             delta_value = _added(delta_value, heads, seen, weights.mT, _part(louder, heads, rows), first)
-        if scores is None:
+        if delta_scores is None:
             continue
         if wanted[0]:
-            delta_query = _added(delta_query, heads, rows, scores, _part(k, heads, seen), True)
+            delta_query = _added(delta_query, heads, rows, delta_scores, _part(k, heads, seen), True)
         if wanted[1]:
-            delta_key = _added(delta_key, heads, seen, scores.mT, _part(q, heads, rows), first)
+            delta_key = _added(delta_key, heads, seen, delta_scores.mT, _part(q, heads, rows), first)
         if delta_mask is not None:
-            pairs.add_(delta_mask, scores, heads, rows, seen)
+            pairs.add_(delta_mask, delta_scores, heads, rows, seen)
     return (
         None if delta_query is None else delta_query.mul_(scale).reshape(query.shape),
         None if delta_key is None else delta_key.reshape(key.shape),
@@ -107,11 +112,16 @@ def deltas(
 NONE: tuple[Any, Any] = None, None
 
 
-def _weights(scores: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse)."""
+def _weights(scores: Tensor, kept: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
+    """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse).
+
+    first: how many keys the first query sees, each later one a key more: in C, which needs no mask for that.
+    """
     if takes(scores):
-        lse = scores.new_empty(scores.shape[:-1])
-        native.call(f"attention_weights_{REAL[scores.dtype]}", scores, lse, kept, lse.numel(), scores.shape[-1])
+        lse, sizes = scores.new_empty(scores.shape[:-1]), scores.shape[-2:]
+        native.call(
+            f"attention_weights_{REAL[scores.dtype]}", scores, lse, kept, lse.numel(), sizes[1], sizes[0], first
+        )
         return scores, lse
     top, weights = scores.amax(-1), scores.softmax(-1)
     unseen = top == -math.inf
@@ -121,7 +131,7 @@ def _weights(scores: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _pairs_(
-    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None
+    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None, first: int
 ) -> tuple[Tensor, Tensor | None]:
     """The weights that dropout keeps, of scores, and the deltas of the scores; what comes is written over.
 
@@ -129,7 +139,7 @@ def _pairs_(
     """
     deltas, dots = given or NONE
     if takes(scores, lse, deltas, dots):
-        sizes = lse.numel(), scores.shape[-1]
+        sizes = lse.numel(), scores.shape[-1], scores.shape[-2], first
         sums = lse.contiguous(), None if dots is None else dots.contiguous()
         native.call(f"attention_pairs_{REAL[scores.dtype]}", scores, deltas, *sums, kept, *sizes)
         return scores, deltas
@@ -137,7 +147,7 @@ def _pairs_(
     if deltas is not None and keeping is not None:
         deltas.mul_(keeping)
     large = bool(lse.is_cpu and lse.numel() and lse.abs().max() > SCORES)  # a GPU would be waited for
-    weights = _weights(scores, None)[0] if large else scores.sub_(lse).exp_()
+    weights = _weights(scores, None, first)[0] if large else scores.sub_(lse).exp_()
     if deltas is not None:
         deltas = choose(Softmax.delta_input)(deltas, weights, -1) if large else deltas.sub_(dots).mul_(weights)
     return weights if keeping is None else weights * keeping, deltas
@@ -206,13 +216,18 @@ class _Pairs:
                 seen = min(last, self.keys) if self.is_causal else self.keys
                 yield slice(head, head + heads), slice(row, last), slice(seen), last == self.queries
 
-    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice) -> Tensor:
-        """The scores of a block with the mask on them, written over."""
+    def first(self, rows: slice, seen: slice) -> int:
+        """How many keys the first query of a block sees, each later one a key more if causal."""
+        return rows.start + 1 if self.is_causal else seen.stop
+
+    def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice, in_c: bool) -> Tensor:
+        """The scores of a block with the mask on them, written over. in_c: whether C goes on, which is told what is
+        causal."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
             mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
             scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
-        if self.is_causal and rows.start < seen.stop:
+        if self.is_causal and not in_c and rows.start < seen.stop:
             corner = scores[..., rows.start :]
             corner.masked_fill_(above_diagonal(corner), -math.inf)
         return scores
@@ -242,14 +257,10 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.reshape(tensor.shape[:-2].numel(), *tensor.shape[-2:])
 
 
-def _serves(*tensors: Tensor) -> bool:
+def _plain(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        or transforms_active()
         or tensors[0].is_meta  # which holds nothing, and takes long over many blocks
-        or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))  # of autograd.grad(is_grads_batched=True)
+        or any(map(batched_by_autograd, tensors))  # of autograd.grad(is_grads_batched=True)
     )
-
-
-KERNELS[ScaledDotProductAttention.attended] = attended
-KERNELS[ScaledDotProductAttention.deltas] = deltas

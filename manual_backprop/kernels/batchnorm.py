@@ -1,21 +1,18 @@
-"""BatchNorm as C (batchnorm.c), whose torch operations pass over memory several times as often.
-
-Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
-"""
+"""BatchNorm as C (batchnorm.c), whose torch operations pass over memory several times as often."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS, choose
-from ..engine.terms import rounds_once, widen
-from ..memory.recompute import FUSED
+from ..engine.terms import widen
 from ..rules import BatchNorm, ReLU
 from . import memory, native
-from .native import REAL
+from .native import REAL, REALS
+from .registry import serves, serves_both
 
 WORTHWHILE = 2**17
 """Elements from which the forward gains from one pass less; below, ATen's is taken, equal to the last bit."""
@@ -23,11 +20,16 @@ SINGLE = torch.float32, torch.bfloat16
 """Dtypes that are computed with in float32; in float64 ATen's forward stays, equal to the last bit."""
 
 
+CHANNELS = "(N, C, *), dense, channels first or last"
+LARGE = f"float32, bfloat16; {CHANNELS}; 2^17 elements or more"
+
+
+@serves(BatchNorm.normalized, on="cpu", when=LARGE)
 def batch_norm_normalized(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
     running_var: Tensor | None, momentum: float, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """`BatchNorm.normalized`; the statistics are float32 in any case."""
+    """The statistics are float32 in any case."""
     vectors = weight, bias, running_mean, running_var
     if (
         input.numel() < WORTHWHILE
@@ -35,7 +37,7 @@ def batch_norm_normalized(
         or (shape := _channels((input,), *vectors)) is None
         or len({v.dtype for v in vectors if v is not None}) > 1  # which torch refuses
     ):
-        return BatchNorm.normalized(input, *vectors, momentum, eps)
+        return NotImplemented
     mean, invstd = input.new_empty(2, shape[1], dtype=torch.float32)
     output, wide = memory.empty_like(input), widen(*vectors)
     native.call(
@@ -48,43 +50,33 @@ def batch_norm_normalized(
     return output, mean, invstd
 
 
+@serves(BatchNorm.scaled, on="cpu", when=LARGE)
 def batch_norm_scaled(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
-) -> Tensor:
-    """`BatchNorm.scaled`, where `batch_norm_normalized` made the output, too."""
-    found = _scaled(input, weight, bias, mean, invstd, rectified=False)
-    return BatchNorm.scaled(input, weight, bias, mean, invstd, eps) if found is None else found
-
-
-def batch_norm_rectified(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
-) -> Tensor:
-    """`ReLU.forward` of `BatchNorm.scaled`."""
-    scaled = choose(BatchNorm.scaled)
-    found = None if scaled is BatchNorm.scaled else _scaled(input, weight, bias, mean, invstd, rectified=True)
-    return torch.relu_(scaled(input, weight, bias, mean, invstd, eps)) if found is None else found
-
-
-def _scaled(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, rectified: bool
-) -> Tensor | None:
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float,
+    rectified: bool = False,
+) -> Tensor:  # fmt: skip
+    """Where `batch_norm_normalized` made the output, too."""
     shape = _channels((input,), weight, bias)
     if input.numel() < WORTHWHILE or input.dtype not in SINGLE or mean.dtype != torch.float32 or shape is None:
-        return None
+        return NotImplemented
     output, (weight, bias) = memory.empty_like(input), widen(weight, bias)
     name = f"batch_norm_scaled_{REAL[input.dtype]}"
     native.call(name, output, input, weight, bias, mean, invstd, rectified, *shape)
     return output
 
 
-@rounds_once
+@serves_both(ReLU.forward, BatchNorm.scaled, on="cpu", when=LARGE)
+def batch_norm_rectified(*args: Any) -> Tensor:
+    return batch_norm_scaled(*args, rectified=True)
+
+
+@serves(BatchNorm.derivatives, on="cpu", upcasts=True, when=f"{REALS}; {CHANNELS}; delta_input is wanted")
 def batch_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
-    """`BatchNorm.derivatives`, where delta_input is needed."""
     real = REAL.get(input.dtype) if needs[0] else None
     if real is None or (shape := _channels((input, delta), weight, mean, invstd)) is None:
-        return BatchNorm.derivatives(delta, input, weight, mean, invstd, needs)
+        return NotImplemented
     delta, (weight, mean, invstd) = memory.laid_as(delta, input), widen(weight, mean, invstd)
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
     native.call(f"batch_norm_derivatives_{real}", *results, delta, input, weight, mean, invstd, *shape)
@@ -104,13 +96,3 @@ def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int
     if any([v.shape != (channels,) or v.dtype not in dtypes or not v.is_contiguous() for v in given]):
         return None
     return batch, channels, math.prod(positions), last
-
-
-FUSED[ReLU.forward, BatchNorm.scaled] = batch_norm_rectified
-KERNELS.update(
-    {
-        BatchNorm.normalized: batch_norm_normalized,
-        BatchNorm.scaled: batch_norm_scaled,
-        BatchNorm.derivatives: batch_norm_derivatives,
-    }
-)

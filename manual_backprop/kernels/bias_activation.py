@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, get_num_threads
 
-from ..engine.rule import KERNELS
-from ..engine.terms import rounds_once, widened
 from ..rules import BiasActivation
 from ..rules.bias_activation import ACTIVATIONS
 from . import c, native
 from .memory import empty_like
+from .native import REALS
 from .pointwise import compiled
+from .registry import serves
 
 WORTHWHILE = 2**14
 """Elements from which a forward gains."""
@@ -80,10 +80,8 @@ def _takes(input: Tensor, *others: Tensor | None) -> bool:
     return all(t.dtype is input.dtype and t.is_contiguous() for t in given) and native.plain(input, *given)
 
 
+@serves(BiasActivation.output, on="cpu", when=f"{REALS} of one dtype, contiguous, 2^14 elements or more; else by ATen")
 def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
-    """`BiasActivation.output`."""
-    if torch.compiler.is_compiling():
-        return BiasActivation.output(input, bias, activation)
     if (
         input.numel() < WORTHWHILE
         or bias.shape != input.shape[-1:]
@@ -96,19 +94,17 @@ def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
     return result
 
 
-@rounds_once
+@serves(BiasActivation.derivatives, on="cpu", upcasts=True, when=f"{REALS} of one dtype; saved tensor contiguous")
 def derivatives(
     delta: Tensor, kept: Tensor, bias: Tensor | None, activation: str, shape: torch.Size, needs: tuple[bool, bool]
 ) -> tuple:
-    """`BiasActivation.derivatives`."""
     delta = delta.contiguous()
     if (
-        torch.compiler.is_compiling()
-        or shape != kept.shape[-1:]
+        shape != kept.shape[-1:]
         or not _takes(kept, delta, bias)
         or (function := _backward(activation, kept.dtype, needs[1])) is None
     ):
-        return widened(BiasActivation.derivatives, delta, kept, bias, activation, shape, needs)
+        return NotImplemented
     delta_input, n = empty_like(kept), shape.numel()
     real = torch.float32 if kept.dtype == torch.bfloat16 else kept.dtype
     grad_bias = kept.new_empty(shape, dtype=real) if needs[1] else None
@@ -116,6 +112,3 @@ def derivatives(
     tensors, steps = ([delta, kept], [n] * 3) if bias is None else ([delta, kept, bias], [n, n, n, 0])
     native.run(function, *results, *tensors, kept.numel() // n, n, get_num_threads(), *steps)
     return delta_input if needs[0] else None, grad_bias
-
-
-KERNELS.update({BiasActivation.output: output, BiasActivation.derivatives: derivatives})

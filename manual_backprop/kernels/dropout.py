@@ -1,7 +1,5 @@
 """Dropout's product of delta, mask and noise, and AlphaDropout's forward, each in one pass: a printed loop, or C for
 masks of whole channels and for that forward (dropout.c). They are equal to the formulas to the last bit.
-
-Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
 """
 
 from __future__ import annotations
@@ -12,42 +10,42 @@ import functools
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
 from ..rules import AlphaDropout, Dropout
 from ..rules.dropout import alpha_scale
 from . import c, memory, native
-from .native import REAL
+from .native import REAL, REALS
 from .pointwise import kernel
+from .registry import serves
+
+CHANNELS = f"{REALS}; dense, with a mask of each element or of whole channels"
 
 
+@serves(Dropout.delta_input, on="cpu", when=CHANNELS)
 def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`Dropout.delta_input`."""
-    found = None if p == 1 else _times(delta, mask, 1 - p, divided=True)
-    return Dropout.delta_input(delta, mask, p) if found is None else found
+    return NotImplemented if p == 1 else _times(delta, mask, 1 - p, divided=True)
 
 
+@serves(AlphaDropout.delta_input, on="cpu", when=CHANNELS)
 def alpha_dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`AlphaDropout.delta_input`."""
-    found = _times(delta, mask, alpha_scale(p), divided=False)
-    return AlphaDropout.delta_input(delta, mask, p) if found is None else found
+    return _times(delta, mask, alpha_scale(p), divided=False)
 
 
+@serves(AlphaDropout.output, on="cpu", when=CHANNELS)
 def alpha_dropout_output(input: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`AlphaDropout.output`."""
     if input.dtype not in c.TYPES or not native.plain(input, mask) or (sizes := _channels(input, mask)) is None:
-        return AlphaDropout.output(input, mask, p)
+        return NotImplemented
     return _channels_times(input, mask, (_noise(alpha_scale(p), False, input.dtype), *_shifts(p, input.dtype)), *sizes)
 
 
-def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor | None:
-    """delta mask noise; None for what is not taken."""
+def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor:
+    """delta mask noise."""
     if delta.dtype not in c.TYPES or not native.plain(delta, mask):
-        return None
+        return NotImplemented
     noise = _noise(number, divided, delta.dtype)
     if mask.shape == delta.shape:
         return _kept(delta, mask, noise)
     sizes = _channels(delta, mask)
-    return None if sizes is None else _channels_times(delta, mask, (noise,), *sizes)
+    return NotImplemented if sizes is None else _channels_times(delta, mask, (noise,), *sizes)
 
 
 def _channels(tensor: Tensor, mask: Tensor) -> tuple[int, int, int, int] | None:
@@ -97,10 +95,3 @@ def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
 
 
 _kept = kernel(_dropped, like=0)
-KERNELS.update(
-    {
-        Dropout.delta_input: dropout_delta_input,
-        AlphaDropout.output: alpha_dropout_output,
-        AlphaDropout.delta_input: alpha_dropout_delta_input,
-    }
-)

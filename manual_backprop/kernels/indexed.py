@@ -1,8 +1,5 @@
 """Derivatives that go where an index says, as C (indexed.c): of Embedding's table, and of NLLLoss. Each number of the
-result is written once.
-
-Each leaves to its formula what it does not take: other dtypes, traced or transformed tensors.
-"""
+result is written once."""
 
 from __future__ import annotations
 
@@ -11,39 +8,35 @@ import math
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
-from ..engine.terms import in_opmath, rounds_once
 from ..rules import Embedding, NLLLoss
 from . import native
 from .memory import on_huge_pages
-from .native import REAL
+from .native import REAL, REALS
+from .registry import serves
 from .rows import takes, vector
 
 
-@rounds_once
+@serves(Embedding.grad_weight, on="cpu", when=f"{REALS}; a dense gradient")
 def embedding_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: torch.Size, padding_idx: int, scale_grad_by_freq: bool, sparse: bool
 ) -> Tensor:
-    """`Embedding.grad_weight`."""
-    facts = weight_shape, padding_idx, scale_grad_by_freq, sparse
     if sparse or not math.prod(weight_shape) or not takes(delta, labels=input):
-        return Embedding.grad_weight(delta, input, *facts)
+        return NotImplemented
     rows, n = weight_shape
     grad_weight = on_huge_pages(torch.empty(weight_shape, dtype=delta.dtype, device=delta.device))
     right = native.call(
         f"embedding_grad_weight_{REAL[delta.dtype]}", grad_weight, delta.contiguous(), long(input), padding_idx,
         scale_grad_by_freq, rows, input.numel(), n, checked=True,
     )  # fmt: skip
-    return grad_weight if right else Embedding.grad_weight(delta, input, *facts)  # which says what is wrong
+    return grad_weight if right else NotImplemented  # the formula says what is wrong
 
 
-@rounds_once
+@serves(NLLLoss.delta_input, on="cpu", upcasts=True, when=f"{REALS}; not empty")
 def nll_loss_delta_input(
     delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, input_shape: torch.Size
 ) -> Tensor:
-    """`NLLLoss.delta_input`."""
     if not math.prod(input_shape) or not takes(delta, weight, labels=target):
-        return in_opmath(NLLLoss.delta_input, delta, target, weight, ignore_index, reduction, input_shape)
+        return NotImplemented
     batch, classes = input_shape[:2] if len(input_shape) > 1 else (1, *input_shape)
     delta_input = on_huge_pages(torch.empty(input_shape, dtype=delta.dtype, device=delta.device))
     native.call(
@@ -57,6 +50,3 @@ def nll_loss_delta_input(
 def long(indices: Tensor) -> Tensor:
     """Indices as the C reads them."""
     return (indices if indices.dtype == torch.int64 else indices.long()).contiguous()
-
-
-KERNELS.update({Embedding.grad_weight: embedding_grad_weight, NLLLoss.delta_input: nll_loss_delta_input})

@@ -10,8 +10,8 @@ import math
 
 from torch import Tensor
 
-from ..engine.rule import KERNELS
 from ..rules import AdaptiveAvgPool, AvgPool, MaxPool
+from .registry import serves
 
 Axes = tuple[int, ...]
 
@@ -39,34 +39,37 @@ def _worth_turning(input: Tensor, axes: int) -> bool:
     )
 
 
+TURNED = "on the CPU, real numbers, contiguous (N, C, H, W) or (N, C, D, H, W), 16 channels or more"
+
+
+@serves(MaxPool.largest, on="any", when=TURNED)
 def max_pool_largest(
     input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
 ) -> Tensor:
-    """`MaxPool.largest`."""
-    options = kernel_size, stride, padding, dilation, ceil_mode
     if not _worth_turning(input, len(stride)):
-        return MaxPool.largest(input, *options)
-    return MaxPool.largest(to_channels_last(input), *options).contiguous()
+        return NotImplemented
+    turned = to_channels_last(input)
+    return MaxPool.largest(turned, kernel_size, stride, padding, dilation, ceil_mode).contiguous()
 
 
+@serves(MaxPool.windows, on="any", when=TURNED)
 def max_pool_windows(
     input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
-    """`MaxPool.windows`."""
-    options = kernel_size, stride, padding, dilation, ceil_mode
     if not _worth_turning(input, len(stride)):
-        return MaxPool.windows(input, *options)
-    output, indices = MaxPool.windows(to_channels_last(input), *options)
+        return NotImplemented
+    turned = to_channels_last(input)
+    output, indices = MaxPool.windows(turned, kernel_size, stride, padding, dilation, ceil_mode)
     return output.contiguous(), indices.contiguous()
 
 
+@serves(MaxPool.delta_input, on="any", when="winners with channels last, of 2 or 3 axes")
 def max_pool_delta_input(
     delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
-    """`MaxPool.delta_input`."""
     options, axes = (kernel_size, stride, padding, dilation), len(stride)
     if not channels_last(winner, axes):
-        return MaxPool.delta_input(delta, winner, input_shape, *options)
+        return NotImplemented
     size = input_shape[-axes:]
     batch, channels = delta.shape[:2]
     outputs = batch, math.prod(delta.shape[2:]), channels
@@ -76,20 +79,18 @@ def max_pool_delta_input(
     return placed.reshape(batch, *size, channels).movedim(-1, 1)
 
 
+@serves(AvgPool.delta_input, on="any", when="windows side by side without padding, or channels last, of 2 or 3 axes")
 def avg_pool_delta_input(
     delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
-    """`AvgPool.delta_input`."""
     axes = len(stride)
     size, output_size = input_shape[-axes:], delta.shape[-axes:]
     tiles = all(n == o * k and k == s for n, o, k, s in zip(size, output_size, kernel_size, stride, strict=True))
     if tiles and not any(padding):
         return repeat(delta / (divisor_override or math.prod(kernel_size)), kernel_size)
     if not channels_last(delta, axes):
-        return AvgPool.delta_input(
-            delta, input_shape, kernel_size, stride, padding, count_include_pad, divisor_override
-        )
+        return NotImplemented
     divisor = divisor_override or AvgPool.divisor(delta, size, kernel_size, stride, padding, count_include_pad)
     delta = (delta / divisor).movedim(1, -1)
     for axis in range(axes):
@@ -97,13 +98,14 @@ def avg_pool_delta_input(
     return delta.movedim(-1, 1)
 
 
+@serves(AdaptiveAvgPool.delta_input, on="any", when="sizes that are multiples of the output's")
 def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
-    """`AdaptiveAvgPool.delta_input`."""
     size = input_shape[-len(output_size) :]
-    if math.prod(output_size) == 1 and (places := math.prod(size)):
-        return (delta / places).expand(input_shape)
+    if math.prod(output_size) == 1 and math.prod(size) > 0:
+        positions: int = math.prod(size)
+        return (delta / positions).expand(input_shape)
     if not math.prod(output_size) or any(n % o for n, o in zip(size, output_size, strict=True)):
-        return AdaptiveAvgPool.delta_input(delta, input_shape, output_size)
+        return NotImplemented
     times = tuple(n // o for n, o in zip(size, output_size, strict=True))
     return repeat(delta / math.prod(times), times)
 
@@ -119,12 +121,3 @@ def repeat(delta: Tensor, times: Axes) -> Tensor:
         repeated = delta.unsqueeze(first + axis + 1).expand(*before, size, times[axis], *after)
         delta = repeated.reshape(*before, size * times[axis], *after)
     return delta.movedim(-1, 1) if turned else delta
-
-
-KERNELS.update(
-    {
-        MaxPool.largest: max_pool_largest,
-        MaxPool.windows: max_pool_windows,
-        MaxPool.delta_input: max_pool_delta_input,
-    }
-)

@@ -1,7 +1,6 @@
 """Losses of two tensors: where the delta is one number, of a mean or a sum, the deltas of all elements in one pass.
 
-The loops are printed from the formulas (pointwise.py). Other deltas, weights for each element, traced and transformed
-tensors go to the formulas.
+The loops are printed from the formulas (pointwise.py).
 """
 
 from __future__ import annotations
@@ -12,30 +11,28 @@ from typing import Any
 from torch import Tensor
 
 from ..engine import node
-from ..engine.rule import KERNELS
-from ..engine.terms import in_opmath, rounds_once
 from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
 from ..rules.loss import per_loss
 from . import native
-from .pointwise import kernel
+from .pointwise import LOOPS, kernel
+from .registry import serves
 
 
-def along(formula: Callable[..., Any], scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel for `formula`(delta, input, target, *options) from the loop of `scaled`(input, target, *numbers).
+def along(scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel for a formula (delta, input, target, *options) from the loop of `scaled`(input, target, *numbers).
 
-    facts(delta of each element, *options): the numbers, or None for the formula.
+    facts(delta of each element, *options): the numbers, or None for what is not served.
     """
     run = kernel(scaled, like=0)
 
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
-        if not delta.dim() and input.numel() and native.plain(delta):
-            *_, reduction = [option for option in options if isinstance(option, str)]
-            numbers = facts(per_loss(node.Number(delta), reduction, input.numel()), *options)
-            if numbers is not None:
-                return run(input, target, *numbers)
-        return in_opmath(formula, delta, input, target, *options)
+        if delta.dim() or not input.numel() or not native.plain(delta):
+            return NotImplemented
+        *_, reduction = [option for option in options if isinstance(option, str)]
+        numbers = facts(per_loss(node.Number(delta), reduction, input.numel()), *options)
+        return NotImplemented if numbers is None else run(input, target, *numbers)
 
-    return rounds_once(delta_input)
+    return delta_input
 
 
 def turned(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,26 +41,30 @@ def turned(run: Callable[..., Any]) -> Callable[..., Any]:
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
         return run(delta, target, input, *options)
 
-    return rounds_once(delta_target)
+    return delta_target
 
 
 def _unweighted(delta: float, *weights_and_reduction: Any) -> tuple[float] | None:
     return (delta,) if all(weight is None for weight in weights_and_reduction[:-1]) else None
 
 
-_mse = along(MSELoss.delta_input, MSELoss.scaled, lambda delta, _: (2 * delta,))
-_smooth_l1 = along(SmoothL1Loss.delta_input, HuberLoss.scaled, lambda delta, _, beta: (beta, delta / beta))
-_huber = along(HuberLoss.delta_input, HuberLoss.scaled, lambda delta, _, bound: (bound, delta))
+_mse = along(MSELoss.scaled, lambda delta, _: (2 * delta,))
+_smooth_l1 = along(HuberLoss.scaled, lambda delta, _, beta: (beta, delta / beta))
+_huber = along(HuberLoss.scaled, lambda delta, _, bound: (bound, delta))
 
-KERNELS.update(
-    {
-        MSELoss.delta_input: _mse,
-        MSELoss.delta_target: turned(_mse),
-        SmoothL1Loss.delta_input: _smooth_l1,
-        SmoothL1Loss.delta_target: turned(_smooth_l1),
-        HuberLoss.delta_input: _huber,
-        HuberLoss.delta_target: turned(_huber),
-        BCELoss.delta_input: along(BCELoss.delta_input, BCELoss.scaled, _unweighted),
-        BCEWithLogitsLoss.delta_input: along(BCEWithLogitsLoss.delta_input, BCEWithLogitsLoss.scaled, _unweighted),
-    }
-)
+KERNELS_OF: dict[Callable[..., Any], Callable[..., Any]] = {
+    MSELoss.delta_input: _mse,
+    MSELoss.delta_target: turned(_mse),
+    SmoothL1Loss.delta_input: _smooth_l1,
+    SmoothL1Loss.delta_target: turned(_smooth_l1),
+    HuberLoss.delta_input: _huber,
+    HuberLoss.delta_target: turned(_huber),
+    BCELoss.delta_input: along(BCELoss.scaled, _unweighted),
+    BCEWithLogitsLoss.delta_input: along(BCEWithLogitsLoss.scaled, _unweighted),
+}
+
+for _formula, _run in KERNELS_OF.items():
+    serves(
+        _formula, on="cpu", upcasts=True, when=f"{LOOPS}; one delta, of a mean or a sum; no weights",
+        name="losses, printed from the rule's scaled",
+    )(_run)  # fmt: skip

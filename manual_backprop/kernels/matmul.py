@@ -14,31 +14,35 @@ import torch
 from torch import Tensor
 
 from ..engine import compiler
-from ..engine.rule import KERNELS
+from ..engine.torch_private import linear_pointwise, unsafe_view
 from ..rules import Linear
 from . import native
+from .registry import serves
 
 WORTHWHILE = 2**26
 """Multiplications from which whole training steps gain; below, the forward is ATen's to the last bit."""
 
 
+SERVED = "float32, contiguous, 2^26 multiplications or more, on AMD's processors"
+
+
+@serves(Linear.output, on="cpu", when=SERVED)
 def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`Linear.output`."""
-    if not _serves(input, weight, 0, bias):
-        return Linear.output(input, weight, bias)
-    output = torch.ops.mkldnn._linear_pointwise.default(input, weight, bias, "none", [], "")
+    if not _takes(input, weight, 0, bias):
+        return NotImplemented
+    output = linear_pointwise(input, weight, bias, "none", [], "")
     # in a view that a rule returns no one may write
-    return torch.ops.aten._unsafe_view.default(output, output.shape) if output._is_view() else output
+    return unsafe_view(output, output.shape) if output._is_view() else output
 
 
+@serves(Linear.delta_input, on="cpu", when=SERVED)
 def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
-    """`Linear.delta_input`."""
-    if not _serves(delta, weight, 1):
-        return Linear.delta_input(delta, weight)
-    return torch.ops.mkldnn._linear_pointwise.default(delta, weight.T, None, "none", [], "")
+    if not _takes(delta, weight, 1):
+        return NotImplemented
+    return linear_pointwise(delta, weight.T, None, "none", [], "")
 
 
-def _serves(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:
+def _takes(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:
     """outputs: which axis of the weight they are."""
     return (
         type(input) is Tensor
@@ -60,7 +64,7 @@ def faster() -> bool:
         bool(torch.backends.mkldnn.is_available())
         and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkl.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and linear_pointwise is not None
         and "AuthenticAMD" in _maker()
     )
 
@@ -70,6 +74,3 @@ def _maker() -> str:
         return compiler.CPUINFO.read_text("utf-8", "replace")
     except OSError:
         return platform.processor()
-
-
-KERNELS.update({Linear.output: linear_output, Linear.delta_input: linear_delta_input})

@@ -1,8 +1,4 @@
-"""MaxPool as C (maxpool.c), in up to three axes: one pass over what is read, and one byte kept for each window.
-
-Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors, windows of
-more than 256 places.
-"""
+"""MaxPool as C (maxpool.c), in up to three axes: one pass over what is read, and one byte kept for each window."""
 
 from __future__ import annotations
 
@@ -14,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
-from ..engine.terms import in_opmath, rounds_once
 from ..rules import MaxPool
-from . import layout, memory, native
-from .native import REAL
+from . import memory, native
+from .native import REAL, REALS
+from .registry import serves
 
 Axes = tuple[int, ...]
 
@@ -26,10 +21,10 @@ PLACES = 2**8
 """How many places of a window a byte tells apart."""
 
 
+@serves(MaxPool.winners, on="cpu", when=f"{REALS}; dense, channels first or last; windows of at most 2^8 places")
 def max_pool_winners(
     input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
-    """`MaxPool.winners`."""
     options = kernel_size, stride, padding, dilation, ceil_mode
     if (
         input.dtype not in REAL
@@ -38,18 +33,17 @@ def max_pool_winners(
         or (planned := _planned(input.shape, *options)) is None
         or not input.numel()
     ):
-        return MaxPool.winners(input, *options)
+        return NotImplemented
     shape, windows = planned
     output, winner = _empty(input, shape, input.dtype), _empty(input, shape, torch.uint8)
     native.call(f"max_pool_winners_{REAL[input.dtype]}", output, winner, input, windows, last)
     return output, winner
 
 
-@rounds_once
+@serves(MaxPool.delta_input, on="cpu", upcasts=True, when=f"{REALS}; winners dense, channels first or last")
 def max_pool_delta_input(
     delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
-    """`MaxPool.delta_input`."""
     options = kernel_size, stride, padding, dilation
     if (
         delta.dtype not in REAL
@@ -58,7 +52,7 @@ def max_pool_delta_input(
         or (last := memory.arranged(winner, len(stride))) is None
         or not delta.numel()
     ):
-        return in_opmath(layout.max_pool_delta_input, delta, winner, input_shape, *options)
+        return NotImplemented
     delta = memory.laid_as(delta, winner)
     delta_input = _empty(winner, input_shape, delta.dtype)
     windows = _windows(delta.shape, input_shape[-len(stride) :], *options)
@@ -102,6 +96,3 @@ def _windows(outputs: Axes, size: Axes, kernel_size: Axes, stride: Axes, padding
     for along, otherwise in axes:
         numbers += [*[otherwise] * missing, *along]
     return (ctypes.c_int64 * len(numbers))(*numbers)
-
-
-KERNELS.update({MaxPool.winners: max_pool_winners, MaxPool.delta_input: max_pool_delta_input})

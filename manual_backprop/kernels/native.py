@@ -10,16 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
 
 from ..engine import node
 from ..engine.compiler import loaded
+from ..engine.torch_private import batched_by_autograd, transforms_active
 from .memory import largest_cache
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 """How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
+
+REALS = "float32, float64, bfloat16"
+"""The same in words."""
 
 CHOICES = ("-fno-thread-jumps",)
 """Choices between numbers stay single instructions: of two in a row gcc would make a path for each pair of outcomes, of
@@ -29,20 +32,20 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing traced or transformed."""
+    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing transformed."""
     return plain(*tensors) and library() is not None
 
 
 def plain(*tensors: Tensor) -> bool:
-    """Whether tensors are plain ones in the memory of the CPU, nothing traced or transformed."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    """Whether tensors are plain ones in the memory of the CPU, nothing transformed; what is traced asks no kernel."""
+    if transforms_active():
         return False
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
             return False
         if t._is_zerotensor():  # zeros without memory, of which torch makes some in second derivatives
             return False
-        if is_legacy_batchedtensor(t):  # of autograd.grad(is_grads_batched=True)
+        if batched_by_autograd(t):  # of autograd.grad(is_grads_batched=True)
             return False
     return True
 

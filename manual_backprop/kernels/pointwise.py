@@ -1,8 +1,7 @@
 """Kernels printed from the formulas that act on each element alone: activations, forward and backward.
 
-Each is compiled for one dtype when it is first asked for. What a kernel does not take goes to the formula, and in the
-forward, where ATen's own function is equal to the twin's to the last bit, to that: small tensors, other dtypes, traced
-and transformed tensors.
+Each is compiled for one dtype when it is first asked for. What a loop does not take in the forward, small tensors and
+other dtypes, is left to ATen's own function, which is equal to the twin's to the last bit.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from torch.autograd.graph import increment_version
 from .. import rules
 from ..engine import compiler, node
 from ..engine.rule import KERNELS
-from ..engine.terms import in_opmath, rounds_once
 from . import c, memory, native, printer
+from .native import REALS
+from .registry import serves
 
 WORTHWHILE = 2**14
 """Elements from which a forward gains; below, ATen's is taken. Backward gains always: formulas are several calls."""
@@ -37,6 +37,9 @@ ALONE = "-ffp-contract=off"
 NARROW = ("-mprefer-vector-width=256",) if platform.machine() in ("x86_64", "AMD64") else ()
 """Where memory takes the time: of a choice between vectors of 512 bits gcc makes masked loads, which take 1.15 times
 as long."""
+
+LOOPS = f"{REALS} of one dtype and shape, dense"
+"""What printed loops serve."""
 
 COSTLY = {*c.FUNCTIONS, "decay"} - {"abs", "sqrt"}
 """Operations beside which memory takes little time."""
@@ -61,14 +64,9 @@ def kernel(
     loops: dict[torch.dtype, Any] = {}
 
     def otherwise(*args: Any) -> Any:
-        if any([isinstance(arg, node.Number) for arg in args]):
-            node.unrecorded("a number was read from a tensor")
-            args = tuple([float(arg) if isinstance(arg, node.Number) else arg for arg in args])
-        return in_opmath(formula, *args) if aten is None else aten(*args)
+        return NotImplemented if aten is None else aten(*args)
 
     def run(*args: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return formula(*args)
         tensors = args[:count]
         model = tensors[model_at]
         if aten is not None and isinstance(model, Tensor) and model.numel() < (HUGE_FROM if huge else WORTHWHILE):
@@ -109,7 +107,7 @@ def kernel(
             increment_version(output)  # torch did not see the write
         return output
 
-    return rounds_once(run)
+    return run
 
 
 def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False, sums: bool = False) -> Any:
@@ -141,23 +139,17 @@ def dense(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
 
 
-def single(run: Callable[..., Any], formula: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel of LeakyReLU for PReLU, where one weight serves all."""
-
-    def prelu(*args: Tensor) -> Any:
-        *tensors, weight = args
-        if torch.compiler.is_compiling() or not native.plain(weight) or weight.numel() != 1:
-            return formula(*args)
-        return run(*tensors, node.Number(weight)) if weight.dtype == tensors[0].dtype else formula(*args)
-
-    return rounds_once(prelu)
+@serves(rules.PReLU.delta_input, on="cpu", upcasts=True, when=f"{LOOPS}; a single weight")
+def prelu_delta_input(delta: Tensor, input: Tensor, weight: Tensor) -> Tensor:
+    if not native.plain(weight) or weight.numel() != 1 or weight.dtype != delta.dtype:
+        return NotImplemented
+    return leaky_relu(delta, input, node.Number(weight))
 
 
-@rounds_once
+@serves(rules.GELU.delta_input, on="any", upcasts=True, when="always, by the kernels for its two forms; not traced")
 def gelu_delta_input(delta: Tensor, input: Tensor, approximate: str) -> Tensor:
-    """`GELU.delta_input`, by the kernel of the one or the other."""
     if torch.compiler.is_compiling():
-        return rules.GELU.delta_input(delta, input, approximate)
+        return NotImplemented
     return KERNELS[rules.GELU.by_tanh if approximate == "tanh" else rules.GELU.by_erf](delta, input)
 
 
@@ -166,11 +158,9 @@ def _halves(dtype: torch.dtype) -> Any:
     return compiled(rules.GLU.delta_halves, dtype, rows=True)
 
 
-@rounds_once
+@serves(rules.GLU.delta_input, on="cpu", upcasts=True, when=f"{REALS}; input contiguous")
 def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
-    """`GLU.delta_input`: the halves are runs of memory, as many as there are places before `dim`."""
-    if torch.compiler.is_compiling():
-        return rules.GLU.delta_input(delta, input, dim)
+    """The halves are runs of memory, as many as there are places before `dim`."""
     if (
         not native.plain(delta, input)
         or delta.dtype != input.dtype
@@ -178,7 +168,7 @@ def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
         or not input.numel()
         or (function := _halves(input.dtype)) is None
     ):
-        return in_opmath(rules.GLU.delta_input, delta, input, dim)
+        return NotImplemented
     delta, delta_input = delta.contiguous(), memory.empty_like(input)
     rows = math.prod(input.shape[: dim % input.dim()])
     n = delta.numel() // rows
@@ -232,26 +222,30 @@ BACKWARD: Sequence[Callable[..., Any]] = (
 )  # fmt: skip
 
 
-@rounds_once
+_log_sigmoid = kernel(rules.LogSigmoid.output, aten=F.logsigmoid)
+LARGE, HUGE_ONES = (f"{LOOPS}, {size}; else by ATen" for size in ("2^14 elements or more", "too large for the caches"))
+
+
+@serves(rules.LogSigmoid.output, on="cpu", upcasts=True, when=LARGE)
 def log_sigmoid(input: Tensor) -> Tensor:
-    """`LogSigmoid.output`, contiguous as ATen's."""
+    """Contiguous as ATen's."""
     return _log_sigmoid(input.contiguous() if isinstance(input, Tensor) else input)
 
 
-_log_sigmoid = kernel(rules.LogSigmoid.output, aten=F.logsigmoid)
+def _register(formula: Callable[..., Any], when: str, printed: Callable[..., Any], **options: Any) -> None:
+    name = f"pointwise, printed from {printed.__qualname__}"
+    serves(formula, on="cpu", upcasts=True, when=when, name=name)(kernel(printed, **options))
 
-KERNELS.update({formula: kernel(formula, aten=aten) for formula, aten in FORWARD.items()})
-KERNELS.update({formula: kernel(formula, aten=aten, huge=True) for formula, aten in HUGE.items()})
-KERNELS.update({name: kernel(formula, aten=aten, in_place=True) for name, (formula, aten) in IN_PLACE.items()})
-KERNELS.update({formula: kernel(formula) for formula in BACKWARD})
-KERNELS.update(
-    {
-        rules.LogSigmoid.output: log_sigmoid,
-        rules.LogSigmoid.delta_input: kernel(rules.LogSigmoid.delta_input, like=0),
-        rules.RReLU.delta_input: kernel(rules.RReLU.delta_input, like=0),
-        rules.PReLU.delta_input: single(KERNELS[rules.LeakyReLU.delta_input], rules.PReLU.delta_input),
-        rules.LeakyReLU.delta_input_in_place: KERNELS[rules.LeakyReLU.delta_input],
-        rules.GELU.delta_input: gelu_delta_input,
-        rules.GLU.delta_input: glu_delta_input,
-    }
-)
+
+for _formula, _aten in FORWARD.items():
+    _register(_formula, LARGE, _formula, aten=_aten)
+for _formula, _aten in HUGE.items():
+    _register(_formula, HUGE_ONES, _formula, aten=_aten, huge=True)
+for _formula, (_printed, _aten) in IN_PLACE.items():
+    _register(_formula, LARGE, _printed, aten=_aten, in_place=True)
+for _formula in BACKWARD:
+    _register(_formula, LOOPS, _formula)
+for _formula in (rules.LogSigmoid.delta_input, rules.RReLU.delta_input):
+    _register(_formula, LOOPS, _formula, like=0)
+_register(rules.LeakyReLU.delta_input_in_place, LOOPS, rules.LeakyReLU.delta_input)
+leaky_relu = kernel(rules.LeakyReLU.delta_input)

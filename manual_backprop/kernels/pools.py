@@ -1,7 +1,6 @@
 """Means over windows as C (pools.c): AvgPool and AdaptiveAvgPool, in one pass over what they read.
 
-Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors; the
-forwards also tensors with their channels last, on which ATen's own are faster.
+The forwards leave tensors with their channels last to ATen's own, which are faster.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
 from ..rules import AdaptiveAvgPool, AvgPool
-from . import layout, native
+from . import native
 from .memory import on_huge_pages
-from .native import REAL
+from .native import REAL, REALS
+from .registry import serves
 
 Axes = tuple[int, ...]
 
@@ -27,49 +26,53 @@ WORTHWHILE = 2**14
 """Elements from which the forward takes a kernel; below, ATen's is taken, equal to the last bit."""
 
 
+FORWARD = f"{REALS}; contiguous, 2^14 elements or more"
+BACKWARD = f"{REALS}; channels first, or last in two axes"
+
+
+@serves(AvgPool.output, on="cpu", when=FORWARD)
 def avg_pool_output(
     input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
-    """`AvgPool.output`."""
-    options = kernel_size, stride, padding
-    if divisor_override != 0 and _worth(input, len(stride)):
-        size = tuple(input.shape[-len(stride) :])
-        outputs = _outputs(size, *options, ceil_mode)
-        if outputs is not None:
-            plan = _averaged(size, outputs, *options, count_include_pad, divisor_override)
-            return _run("mean_pool", input, outputs, plan)
-    return AvgPool.output(input, *options, ceil_mode, count_include_pad, divisor_override)
+    if divisor_override == 0 or not _worth(input, len(stride)):
+        return NotImplemented
+    options, size = (kernel_size, stride, padding), tuple(input.shape[-len(stride) :])
+    outputs = _outputs(size, *options, ceil_mode)
+    if outputs is None:
+        return NotImplemented
+    return _run("mean_pool", input, outputs, _averaged(size, outputs, *options, count_include_pad, divisor_override))
 
 
+@serves(AvgPool.delta_input, on="cpu", upcasts=True, when=BACKWARD)
 def avg_pool_delta_input(
     delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
-    """`AvgPool.delta_input`."""
     options = kernel_size, stride, padding, count_include_pad, divisor_override
     size = tuple(input_shape[-len(stride) :])
     found = _dense(delta, len(size))
     if found is None or not math.prod(size):
-        return layout.avg_pool_delta_input(delta, input_shape, *options)
+        return NotImplemented
     delta, where = found
     plan = _averaged(size, tuple(delta.shape[-len(size) :]), *options)
     return _run("mean_pool_delta_input", delta, size, plan, where)
 
 
+@serves(AdaptiveAvgPool.output, on="cpu", when=f"{FORWARD}; more than one window")
 def adaptive_avg_pool_output(input: Tensor, output_size: Axes) -> Tensor:
-    """`AdaptiveAvgPool.output`."""
-    if math.prod(output_size) > 1 and _worth(input, len(output_size)):
-        plan = _adapted(tuple(input.shape[-len(output_size) :]), tuple(output_size))
-        return _run("mean_pool", input, output_size, plan)
-    return AdaptiveAvgPool.output(input, output_size)
+    if math.prod(output_size) <= 1 or not _worth(input, len(output_size)):
+        return NotImplemented
+    plan = _adapted(tuple(input.shape[-len(output_size) :]), tuple(output_size))
+    return _run("mean_pool", input, output_size, plan)
 
 
+@serves(AdaptiveAvgPool.delta_input, on="cpu", upcasts=True, when=f"{BACKWARD}; more than one window")
 def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
-    """`AdaptiveAvgPool.delta_input`; where one window is everything, a view of the deltas repeated."""
+    """Where one window is everything, the deltas are a view, repeated (layout.py)."""
     size = tuple(input_shape[-len(output_size) :])
     if math.prod(output_size) == 1 or not math.prod(size) or (found := _dense(delta, len(size))) is None:
-        return layout.adaptive_avg_pool_delta_input(delta, input_shape, output_size)
+        return NotImplemented
     delta, where = found
     return _run("mean_pool_delta_input", delta, size, _adapted(size, tuple(output_size)), where)
 
@@ -163,13 +166,3 @@ def _plan(divisor: int, axes: list[tuple]) -> Any:
         tables += [*begins, *ends, *counts, *first, *last]
     numbers = [divisor, *heads, *tables]
     return (ctypes.c_int64 * len(numbers))(*numbers)
-
-
-KERNELS.update(
-    {
-        AvgPool.output: avg_pool_output,
-        AvgPool.delta_input: avg_pool_delta_input,
-        AdaptiveAvgPool.output: adaptive_avg_pool_output,
-        AdaptiveAvgPool.delta_input: adaptive_avg_pool_delta_input,
-    }
-)

@@ -12,10 +12,15 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import KERNELS
-from ..engine.terms import rounds_once, widen, widened
+from ..engine.terms import widen
 from ..rules import AddLayerNorm, AddRMSNorm
 from . import native, rows
 from .memory import empty_like
+from .native import REALS
+from .registry import serves
+
+FORWARD = f"{REALS} of one dtype; contiguous, 2^14 elements or more"
+BACKWARD = f"{REALS}; both deltas of one dtype"
 
 
 def _alike(input: Tensor, other: Tensor | None) -> bool:
@@ -25,64 +30,63 @@ def _alike(input: Tensor, other: Tensor | None) -> bool:
     return input.is_contiguous() and other.is_contiguous() and native.serves(other)
 
 
+@serves(AddLayerNorm.outputs, on="cpu", when=f"{FORWARD}, both of one shape; else the sum by itself")
 def layer_norm_outputs(
     input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """`AddLayerNorm.outputs`."""
     shape = tuple(normalized_shape)
     if _alike(input, other) and rows.takes_layer_norm(input, shape, weight, bias):
         summed = empty_like(input)
         output, mean, invstd = rows.layer_norm(input, shape, weight, bias, eps, other, summed)
     else:
         summed = input + other
-        output, mean, invstd = layer_norm_normalized(summed, shape, weight, bias, eps)
+        output, mean, invstd = KERNELS[AddLayerNorm.normalized](summed, shape, weight, bias, eps)
     return output, summed, mean, invstd
 
 
+@serves(AddLayerNorm.normalized, on="cpu", when=FORWARD)
 def layer_norm_normalized(
     summed: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`AddLayerNorm.normalized`."""
     shape = tuple(normalized_shape)
     if not rows.takes_layer_norm(summed, shape, weight, bias):
-        return AddLayerNorm.normalized(summed, shape, weight, bias, eps)
+        return NotImplemented
     return rows.layer_norm(summed, shape, weight, bias, eps)
 
 
-@rounds_once
+@serves(AddLayerNorm.derivatives, on="cpu", upcasts=True, when=BACKWARD)
 def layer_norm_derivatives(
     delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
     shape: torch.Size, needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`AddLayerNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not rows.derived(delta, summed, weight, mean, invstd) or _unlike(delta, delta_sum):
-        return widened(AddLayerNorm.derivatives, delta, delta_sum, summed, weight, mean, invstd, shape, needs)
+        return NotImplemented
     return rows.norm(delta, summed, weight, mean, invstd, shape, *needs, besides=delta_sum)
 
 
+@serves(AddRMSNorm.outputs, on="cpu", when=f"{FORWARD}, both of one shape; else the sum by itself")
 def rms_norm_outputs(
     input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`AddRMSNorm.outputs`."""
     shape = tuple(normalized_shape)
     if _alike(input, other) and rows.worth(input, shape, weight):
         summed = empty_like(input)
         output, invrms = _rms_norm(input, shape, weight, eps, other, summed)
     else:
         summed = input + other
-        output, invrms = rms_norm_normalized(summed, shape, weight, eps)
+        output, invrms = KERNELS[AddRMSNorm.normalized](summed, shape, weight, eps)
     return output, summed, invrms
 
 
+@serves(AddRMSNorm.normalized, on="cpu", when=FORWARD)
 def rms_norm_normalized(
     summed: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> tuple[Tensor, Tensor]:
-    """`AddRMSNorm.normalized`."""
     shape = tuple(normalized_shape)
     if not summed.is_contiguous() or not rows.worth(summed, shape, weight):
-        return AddRMSNorm.normalized(summed, shape, weight, eps)
+        return NotImplemented
     return _rms_norm(summed, shape, weight, eps)
 
 
@@ -95,28 +99,15 @@ def _rms_norm(
     return output, invrms
 
 
-@rounds_once
+@serves(AddRMSNorm.derivatives, on="cpu", upcasts=True, when=BACKWARD)
 def rms_norm_derivatives(
     delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size,
     needs: tuple[bool, bool],
 ) -> tuple:  # fmt: skip
-    """`AddRMSNorm.derivatives`."""
     if not rows.derived(delta, summed, weight, invrms) or _unlike(delta, delta_sum):
-        return widened(AddRMSNorm.derivatives, delta, delta_sum, summed, weight, invrms, shape, needs)
+        return NotImplemented
     return rows.norm(delta, summed, weight, None, invrms, shape, *needs, False, delta_sum)[:2]
 
 
 def _unlike(delta: Tensor, delta_sum: Tensor | None) -> bool:
     return delta_sum is not None and (delta_sum.dtype is not delta.dtype or not native.serves(delta_sum))
-
-
-KERNELS.update(
-    {
-        AddLayerNorm.outputs: layer_norm_outputs,
-        AddLayerNorm.normalized: layer_norm_normalized,
-        AddLayerNorm.derivatives: layer_norm_derivatives,
-        AddRMSNorm.outputs: rms_norm_outputs,
-        AddRMSNorm.normalized: rms_norm_normalized,
-        AddRMSNorm.derivatives: rms_norm_derivatives,
-    }
-)

@@ -1,7 +1,4 @@
-"""Normalizations of each sample as C (norms.c), and PReLU (prelu.c), in one pass where torch makes several.
-
-Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
-"""
+"""Normalizations of each sample as C (norms.c), and PReLU (prelu.c), in one pass where torch makes several."""
 
 from __future__ import annotations
 
@@ -12,15 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
-from ..engine.terms import rounds_once, widen, widened
+from ..engine.terms import widen
 from ..rules import GroupNorm, LayerNorm, PReLU, RMSNorm
 from . import native
 from .memory import around, empty_like
-from .native import REAL
+from .native import REAL, REALS
+from .registry import serves
 
 WORTHWHILE = 2**14
 """Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
+
+DERIVED = f"{REALS}; delta_input or grad_weight is wanted"
 
 
 def worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool:
@@ -45,13 +44,13 @@ def vector(tensor: Tensor | None) -> Tensor | None:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous()
 
 
+@serves(LayerNorm.normalized, on="cpu", when=f"{REALS}; contiguous, too large for the caches, where ATen's is as fast")
 def layer_norm_normalized(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`LayerNorm.normalized`, where the caches do not hold input and output; else ATen's is as fast."""
     shape = tuple(normalized_shape)
     if not around(input, input) or not takes_layer_norm(input, shape, weight, bias):
-        return LayerNorm.normalized(input, shape, weight, bias, eps)
+        return NotImplemented
     return layer_norm(input, shape, weight, bias, eps)
 
 
@@ -74,47 +73,44 @@ def layer_norm(
     return output, mean, invstd
 
 
-@rounds_once
+@serves(LayerNorm.derivatives, on="cpu", upcasts=True, when=DERIVED)
 def layer_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: tuple[int, ...],
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`LayerNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not derived(delta, input, weight, mean, invstd):
-        return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
+        return NotImplemented
     return norm(delta, input, weight, mean, invstd, shape, *needs)
 
 
-@rounds_once
+@serves(RMSNorm.derivatives, on="cpu", upcasts=True, when=REALS)
 def rms_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, shape: tuple[int, ...], eps: float | None,
     needs: tuple[bool, bool],
 ) -> tuple:  # fmt: skip
-    """`RMSNorm.derivatives`."""
     invrms = rms_norm_invrms(input, shape, eps)
-    if not derived(delta, input, weight, invrms):
-        return RMSNorm.derivatives(delta, input, weight, shape, eps, needs)
+    if invrms is NotImplemented or not derived(delta, input, weight, invrms):
+        return NotImplemented
     return norm(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
 
+@serves(RMSNorm.normalized, on="cpu", when=f"{REALS}; 2^14 elements or more")
 def rms_norm_normalized(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> Tensor:
-    """`RMSNorm.normalized`."""
     shape = tuple(normalized_shape)
     if not worth(input, shape, weight):
-        return RMSNorm.normalized(input, shape, weight, eps)
+        return NotImplemented
     output = empty_like(input, memory_format=torch.contiguous_format)
     rms_norm(output, None, input, weight, math.prod(shape), eps)
     return output
 
 
-@rounds_once
+@serves(RMSNorm.invrms, on="cpu", upcasts=True, when=REALS)
 def rms_norm_invrms(input: Tensor, shape: tuple[int, ...], eps: float | None) -> Tensor:
-    """`RMSNorm.invrms`."""
     if not takes(input):
-        return widened(RMSNorm.invrms, input, shape, eps)
+        return NotImplemented
     invrms = statistic(input, shape)
     rms_norm(None, invrms, input, None, math.prod(shape), eps)
     return invrms
@@ -162,14 +158,13 @@ def norm(
     return delta_input, grad_weight, grad_bias
 
 
-@rounds_once
+@serves(GroupNorm.derivatives, on="cpu", upcasts=True, when=f"{DERIVED}; contiguous")
 def group_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
-    """`GroupNorm.derivatives`."""
     mean, invstd = widen(mean, invstd)
     if not (needs[0] or needs[1]) or not derived(delta, input, weight, mean, invstd) or not input.is_contiguous():
-        return GroupNorm.derivatives(delta, input, weight, mean, invstd, needs)
+        return NotImplemented
     delta, weight = delta.contiguous(), vector(weight)
     batch, channels = input.shape[:2]
     delta_input = empty_like(input) if needs[0] else None
@@ -182,9 +177,8 @@ def group_norm_derivatives(
     return delta_input, grad_weight, grad_bias
 
 
-@rounds_once
+@serves(PReLU.derivatives, on="cpu", upcasts=True, when=f"{REALS}; contiguous; one weight, or (N, C, *) and C weights")
 def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor, needs: tuple[bool, bool]) -> tuple:
-    """`PReLU.derivatives`, of one weight, or of channels whose positions are next to each other."""
     single, dims = weight.numel() == 1, input.dim()
     if (
         not all(needs)
@@ -192,7 +186,7 @@ def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor, needs: tuple
         or not (single or (dims > 2 and weight.numel() == input.shape[1]))
         or not takes(delta, input, weight)
     ):
-        return PReLU.derivatives(delta, input, weight, needs)
+        return NotImplemented
     weights: Any = vector(weight)
     delta, delta_input, grad_weight = delta.contiguous(), empty_like(input), torch.empty_like(weights)
     sizes = (1, 1, input.numel()) if single else (*input.shape[:2], math.prod(input.shape[2:]))
@@ -210,16 +204,3 @@ def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
         if t.dtype != dtype or not t.numel():
             return False
     return native.serves(*given) if labels is None else native.serves(*given, labels)
-
-
-KERNELS.update(
-    {
-        LayerNorm.normalized: layer_norm_normalized,
-        LayerNorm.derivatives: layer_norm_derivatives,
-        RMSNorm.normalized: rms_norm_normalized,
-        RMSNorm.invrms: rms_norm_invrms,
-        RMSNorm.derivatives: rms_norm_derivatives,
-        GroupNorm.derivatives: group_norm_derivatives,
-        PReLU.derivatives: prelu_derivatives,
-    }
-)

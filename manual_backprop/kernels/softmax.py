@@ -1,7 +1,4 @@
-"""Softmax, log-softmax and cross-entropy as C (softmax.c), in one pass where torch makes several.
-
-Each leaves to its formula what it does not take: other dtypes and layouts, traced or transformed tensors.
-"""
+"""Softmax, log-softmax and cross-entropy as C (softmax.c), in one pass where torch makes several."""
 
 from __future__ import annotations
 
@@ -10,12 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
-from ..engine.terms import in_opmath, rounds_once
 from ..rules import CrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from . import native
 from .memory import empty_like
-from .native import REAL
+from .native import REAL, REALS
+from .registry import serves
 from .rows import takes, vector
 
 WORTHWHILE = {torch.float32: 2**20, torch.float64: 2**14}
@@ -29,19 +25,23 @@ LONGEST = 2**12
 """Numbers along an axis that is not the last, of which those of neighbours lie in a cache together."""
 
 
+FORWARD = "contiguous float32 of 2^20 elements (2^17 if dim is not the last axis) or float64 of 2^14, or more"
+BACKWARD = f"{REALS}; output contiguous"
+
+
+@serves(Softmax.output, on="cpu", when=FORWARD)
 def softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
-    """`Softmax.output`."""
-    return _output(input, dim, 1) if _worth(input, dim, dtype) else Softmax.output(input, dim, dtype)
+    return _output(input, dim, 1) if _worth(input, dim, dtype) else NotImplemented
 
 
+@serves(Softmin.output, on="cpu", when=FORWARD)
 def softmin_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
-    """`Softmin.output`."""
-    return _output(input, dim, -1) if _worth(input, dim, dtype) else Softmin.output(input, dim, dtype)
+    return _output(input, dim, -1) if _worth(input, dim, dtype) else NotImplemented
 
 
+@serves(LogSoftmax.output, on="cpu", when=FORWARD)
 def log_softmax_output(input: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
-    """`LogSoftmax.output`."""
-    return _output(input, dim, 1, logs=True) if _worth(input, dim, dtype) else LogSoftmax.output(input, dim, dtype)
+    return _output(input, dim, 1, logs=True) if _worth(input, dim, dtype) else NotImplemented
 
 
 def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
@@ -76,35 +76,24 @@ def _output(input: Tensor, dim: int, sign: int, logs: bool = False) -> Tensor:
     return output
 
 
-@rounds_once
+@serves(Softmax.delta_input, on="cpu", upcasts=True, when=BACKWARD)
 def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`Softmax.delta_input`."""
-    if not _dense(delta, output):
-        return in_opmath(Softmax.delta_input, delta, output, dim)
     return _along("softmax", delta, output, dim, 1)
 
 
-@rounds_once
+@serves(Softmin.delta_input, on="cpu", upcasts=True, when=BACKWARD)
 def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`Softmin.delta_input`."""
-    if not _dense(delta, output):
-        return in_opmath(Softmin.delta_input, delta, output, dim)
     return _along("softmax", delta, output, dim, -1)
 
 
-@rounds_once
+@serves(LogSoftmax.delta_input, on="cpu", upcasts=True, when=BACKWARD)
 def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`LogSoftmax.delta_input`."""
-    if not _dense(delta, output):
-        return in_opmath(LogSoftmax.delta_input, delta, output, dim)
     return _along("log_softmax", delta, output, dim)
 
 
-def _dense(delta: Tensor, output: Tensor) -> bool:
-    return output.dim() > 0 and output.is_contiguous() and takes(delta, output)
-
-
 def _along(name: str, delta: Tensor, output: Tensor, dim: int, *sign: int) -> Tensor:
+    if not (output.dim() > 0 and output.is_contiguous() and takes(delta, output)):
+        return NotImplemented
     delta, delta_input = delta.contiguous(), empty_like(output)
     given, real = (delta_input, delta, output), REAL[output.dtype]
     outer, n, inner = _sizes(output, dim)
@@ -115,11 +104,10 @@ def _along(name: str, delta: Tensor, output: Tensor, dim: int, *sign: int) -> Te
     return delta_input
 
 
+@serves(CrossEntropyLoss.output, on="cpu", when="contiguous (N, C); float32 of 2^20 elements or float64 of 2^14")
 def cross_entropy_output(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """`CrossEntropyLoss.output`."""
-    facts = target, weight, ignore_index, reduction, smoothing
     if (
         input.numel() < WORTHWHILE.get(input.dtype, math.inf)
         or input.dim() != 2
@@ -129,25 +117,23 @@ def cross_entropy_output(
         or (weight is not None and (weight.shape != input.shape[1:] or weight.dtype != input.dtype))
         or not takes(input, weight, labels=target)
     ):
-        return CrossEntropyLoss.output(input, *facts)
+        return NotImplemented
     log_probs, loss = empty_like(input), input.new_empty(target.shape if reduction == "none" else ())
     target, weight = target.to(torch.int64).contiguous(), vector(weight)
     right = native.call(
         f"cross_entropy_{REAL[input.dtype]}", log_probs, loss, input, target, weight, native.number(smoothing),
         ignore_index, REDUCTIONS[reduction], *input.shape, checked=True,
     )  # fmt: skip
-    return (loss, log_probs) if right else CrossEntropyLoss.output(input, *facts)  # which says what is wrong
+    return (loss, log_probs) if right else NotImplemented  # the formula says what is wrong
 
 
-@rounds_once
+@serves(CrossEntropyLoss.delta_input, on="cpu", upcasts=True, when=f"{REALS}; log-probabilities contiguous")
 def cross_entropy_delta_input(
     delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
     smoothing: float,
 ) -> Tensor:  # fmt: skip
-    """`CrossEntropyLoss.delta_input`."""
     if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, labels=target):
-        facts = log_probs, target, weight, ignore_index, reduction, smoothing
-        return in_opmath(CrossEntropyLoss.delta_input, delta, *facts)
+        return NotImplemented
     shape = log_probs.shape if log_probs.dim() > 1 else (1, *log_probs.shape)
     batch, classes = shape[:2]
     each = reduction == "none"
@@ -160,17 +146,3 @@ def cross_entropy_delta_input(
         ignore_index, reduction == "mean", each, batch, classes, log_probs.numel() // (batch * classes),
     )  # fmt: skip
     return delta_input
-
-
-KERNELS.update(
-    {
-        Softmax.output: softmax_output,
-        Softmax.delta_input: softmax_delta_input,
-        Softmin.output: softmin_output,
-        Softmin.delta_input: softmin_delta_input,
-        LogSoftmax.output: log_softmax_output,
-        LogSoftmax.delta_input: log_softmax_delta_input,
-        CrossEntropyLoss.output: cross_entropy_output,
-        CrossEntropyLoss.delta_input: cross_entropy_delta_input,
-    }
-)

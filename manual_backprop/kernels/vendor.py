@@ -1,4 +1,4 @@
-"""The one table of vendor uses: where a tuned kernel of oneDNN or cuDNN computes a formula's linear map.
+"""The one place of vendor uses: where a tuned kernel of oneDNN or cuDNN computes a formula's linear map.
 
 Here the correlation of a convolution's input with its delta, through `aten::convolution_backward` with an output_mask
 that asks for the weight, and for delta_input in the same call where both are wanted: what both need is then arranged
@@ -8,61 +8,62 @@ once. As forward operations the first costs 1.2 to 20 times as much. Each entry 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..engine.rule import KERNELS
 from ..rules import Conv, ConvTranspose
 from .memory import LAST
+from .registry import serves
 
 Axes = tuple[int, ...]
 
 
+REAL = "real numbers, not empty"
+BOTH = f"{REAL}; delta_input and grad_weight are wanted"
+
+
+@serves(Conv.grad_weight, on="any", when=REAL)
 def conv_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
-    """`Conv.grad_weight`."""
-    if (
-        delta.is_complex() or not delta.numel()
-    ):  # the operator is for real numbers, and refuses some outputs of no element
-        return Conv.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
+    if delta.is_complex() or not delta.numel():  # the operator refuses some outputs of no element
+        return NotImplemented
     return _weight_of(delta, input, weight_shape, stride, padding, dilation, False, [0] * len(stride), groups)
 
 
+@serves(Conv.derivatives, on="any", when=BOTH)
 def conv_derivatives(
     delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int,
     input: Tensor, weight_shape: Axes, bias_shape: Axes, needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`Conv.derivatives`: delta_input and grad_weight in one call, where both are needed."""
-    options = stride, padding, dilation, groups
+    """delta_input and grad_weight in one call."""
     if not all(needs[:2]) or delta.is_complex() or not delta.numel():
-        return Conv.derivatives(delta, weight, input_shape, *options, input, weight_shape, bias_shape, needs)
+        return NotImplemented
     grad_bias = Conv.grad_bias(delta, bias_shape, stride) if needs[2] else None
     return *_both_of(delta, input, weight, stride, padding, dilation, False, [0] * len(stride), groups), grad_bias
 
 
+@serves(ConvTranspose.derivatives, on="any", when=BOTH)
 def conv_transpose_derivatives(
     delta: Tensor, weight: Tensor, input_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int,
     input: Tensor, weight_shape: Axes, bias_shape: Axes, needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`ConvTranspose.derivatives`: delta_input and grad_weight in one call, where both are needed."""
-    options = stride, padding, dilation, groups
+    """delta_input and grad_weight in one call."""
     if not all(needs[:2]) or delta.is_complex() or not delta.numel():
-        return ConvTranspose.derivatives(delta, weight, input_shape, *options, input, weight_shape, bias_shape, needs)
+        return NotImplemented
     grad_bias = ConvTranspose.grad_bias(delta, bias_shape, stride) if needs[2] else None
     output_padding = _output_padding(delta, input, weight_shape, stride, padding, dilation)
     return *_both_of(delta, input, weight, stride, padding, dilation, True, output_padding, groups), grad_bias
 
 
+@serves(ConvTranspose.grad_weight, on="any", when=REAL)
 def conv_transpose_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
-    """`ConvTranspose.grad_weight`."""
     if delta.is_complex() or not delta.numel():
-        return ConvTranspose.grad_weight(delta, input, weight_shape, stride, padding, dilation, groups)
+        return NotImplemented
     output_padding = _output_padding(delta, input, weight_shape, stride, padding, dilation)
     return _weight_of(delta, input, weight_shape, stride, padding, dilation, True, output_padding, groups)
 
@@ -101,14 +102,3 @@ def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) 
     if last and ((delta.stride(1) == 1 < delta.stride(-1)) or (input.stride(1) == 1 < input.stride(-1))):
         weight = torch.empty_like(weight, memory_format=last)
     return torch.ops.aten.convolution_backward.default(delta, input, weight, None, *options, [False, True, False])[1]
-
-
-TABLE: dict[Callable[..., Any], Callable[..., Any]] = {
-    Conv.derivatives: conv_derivatives,
-    Conv.grad_weight: conv_grad_weight,
-    ConvTranspose.derivatives: conv_transpose_derivatives,
-    ConvTranspose.grad_weight: conv_transpose_grad_weight,
-}
-"""Formula -> the vendor's kernel for it."""
-
-KERNELS.update(TABLE)

@@ -8,33 +8,21 @@ later torch holds it elsewhere, nothing is noted: a checkpoint then wants the sa
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import torch
+from ..engine.torch_private import checkpoint_state
 
 Choice = TypeVar("Choice")
 
 
-def _held() -> dict[str, Any]:
-    """What the hooks of the innermost checkpoint hold; empty outside of one."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    if hooks is None:
-        return {}
-    pack = inspect.unwrap(hooks[0])
-    if getattr(pack, "__module__", None) != "torch.utils.checkpoint" or pack.__closure__ is None:
-        return {}
-    return dict(zip(pack.__code__.co_freevars, [cell.cell_contents for cell in pack.__closure__], strict=True))
-
-
 def running() -> Any:
     """The innermost checkpoint whose forward runs for the first time; None outside of one."""
-    return _held().get("frame")
+    return checkpoint_state().get("frame")
 
 
-def again_within(frame: Any, context: Callable[[], AbstractContextManager]) -> None:
+def recompute_within(frame: Any, context: Callable[[], AbstractContextManager]) -> None:
     """Run the checkpoint's second forward inside a context, as its first one runs."""
     if frame.__dict__.setdefault("manual_backprop_contexts", 0):
         return
@@ -48,9 +36,9 @@ def again_within(frame: Any, context: Callable[[], AbstractContextManager]) -> N
     frame.recompute_fn = run
 
 
-def as_before(choice: Choice) -> Choice:
+def as_noted(choice: Choice) -> Choice:
     """The choice, noted with the checkpoint whose forward runs; where that runs again, what was chosen then."""
-    held = _held()
+    held = checkpoint_state()
     if "frame" in held:
         held["frame"].__dict__.setdefault("manual_backprop_choices", []).append(choice)
         return choice

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..engine import node as engine
+from ..engine.torch_private import current_graph_task, end_of_pass
 
 DEPTH = 4
 """How many rules at most are run again for one tensor."""
@@ -98,7 +99,7 @@ class Ask:
 
     def tensor(self) -> Tensor:
         """The tensor, recomputed."""
-        task = torch._C._current_graph_task_id()
+        task = current_graph_task()
         self.task = task
         output = output_of(self.node, task)
         if self.view is None:
@@ -160,7 +161,9 @@ def ask_for(tensor: Tensor) -> Ask | None:
             return None
         node = output.grad_fn
     recipe = getattr(node, "recipe", None)
-    if recipe is None or recipe.depth >= DEPTH or recipe.index != output.output_nr or not recipe.describes(output):
+    if not isinstance(recipe, Recipe) or recipe.depth >= DEPTH:
+        return None
+    if recipe.index != output.output_nr or not recipe.describes(output):
         return None
     if output is tensor:
         return Ask(node, None)
@@ -273,11 +276,6 @@ def _shares_memory(tensor: Tensor, given: Sequence[Any]) -> bool:
     return any([other.untyped_storage().data_ptr() == address for other in others])
 
 
-def end_of_pass(callback: Callable[[], None]) -> None:
-    """Call it when the running pass of backward ends."""
-    torch.autograd.Variable._execution_engine.queue_callback(callback)
-
-
 class Saving:
     """A node whose `saved_tensors` are what its rule saved, whatever is kept in their place.
 
@@ -296,7 +294,7 @@ class Saving:
             return self.nothing
         if self.recipe is None and self.plan is None:
             return super().saved_tensors  # type: ignore[misc]
-        task = torch._C._current_graph_task_id()
+        task = current_graph_task()
         later = self._asked_later(task)
         saved = self.shared(task) if later else self._unpack(task)
         if self.plan is not None and OWN in self.plan:
@@ -355,7 +353,7 @@ class Saving:
         recipe = self.recipe
         if recipe is not None:
             recipe.cached = None
-            task = torch._C._current_graph_task_id()
+            task = current_graph_task()
             if self._asked_later(task):
                 with torch.no_grad():
                     recipe.kept = output_of(self, task)

@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..engine import node
-from .checkpoint import as_before
+from .checkpoint import as_noted
 from .codes import Code
 from .recompute import OWN, Ask, Recipe, Saved, ask_for
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 
-LARGE = 2**17
-"""Elements from which a tensor is worth recomputing (512 KiB of float32)."""
+LARGE = 2**16
+"""Elements from which a tensor is worth recomputing (256 KiB of float32)."""
 
 ROUNDED_FROM = 2**14
 """Elements from which `mb.saving` rounds a tensor, where it is asked for that."""
@@ -161,7 +161,7 @@ class _Encoded:
         self.code, self.parts = code, parts
 
 
-def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -> None:
+def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -> None:
     """Replace large tensors that `setup_context` has saved, and give the node a recipe for its output.
 
     given, result: what the rule got and returned. offer: how its output is computed again, of a cheap rule.
@@ -178,7 +178,7 @@ def economize(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -
             ctx.nothing = saved
         if offer is None:
             return
-    mode, costly = as_before((_mode, logits))
+    mode, costly = as_noted((_mode, logits))
     if mode == "off":
         return
     if offer is not None and offer.costly and not costly:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules import module as hooks
 
 from .. import functional as F
 from ..engine.terms import LOW
+from ..engine.torch_private import any_autocast, has_hooks
 from ..explicit import TABLE, explicit
 from ..rules.bias_activation import ACTIVATIONS
 from .linear import Linear
@@ -27,8 +27,8 @@ def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tenso
     """norm(input + other), and the sum."""
     dtype = torch.promote_types(input.dtype, other.dtype)
     # a norm of 16 bits is computed in float32 under some autocasts
-    kept = dtype not in LOW or not torch._C._is_any_autocast_enabled()
-    if isinstance(norm, LayerNorm | RMSNorm) and kept and _unwatched(norm):
+    kept = dtype not in LOW or not any_autocast()
+    if isinstance(norm, (LayerNorm, RMSNorm)) and kept and _unwatched(norm):
         weight: Any = norm.weight
         if weight is None or weight.dtype is dtype:
             if isinstance(norm, LayerNorm):
@@ -43,7 +43,7 @@ def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Ten
     ours = TABLE.get(activation)
     name = NAMES.get(ours)
     # of 16 bits the product would be rounded once more, before the bias is added
-    wide = input.dtype not in LOW and not torch._C._is_any_autocast_enabled()
+    wide = input.dtype not in LOW and not any_autocast()
     if name and wide and isinstance(linear, Linear) and linear.bias is not None and _unwatched(linear):
         return F.bias_activation(F.linear(input, linear.weight), linear.bias, name)
     weighted = linear(input)
@@ -56,14 +56,5 @@ def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Ten
 def _unwatched(module: torch.nn.Module) -> bool:
     """Whether a call of the module is a call of its class's forward, which is ours, and of nothing else."""
     return type(module) in (LayerNorm, RMSNorm, Linear) and not (
-        torch.compiler.is_compiling()
-        or module._forward_pre_hooks
-        or module._forward_hooks
-        or module._backward_pre_hooks
-        or module._backward_hooks
-        or hooks._global_forward_pre_hooks
-        or hooks._global_forward_hooks
-        or hooks._global_backward_pre_hooks
-        or hooks._global_backward_hooks
-        or "forward" in vars(module)
+        torch.compiler.is_compiling() or has_hooks(module) or "forward" in vars(module)
     )

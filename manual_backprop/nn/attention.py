@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .. import functional as F
-from ..functional.multihead import alike
+from ..engine.torch_private import in_forward_mode, transforms_active
+from ..functional._axes import alike
 from .dropout import Dropout
 from .linear import Linear, NonDynamicallyQuantizableLinear
 from .normalization import LayerNorm
@@ -62,7 +62,7 @@ def left_to_the_twin(module: torch.nn.Module, *inputs: Tensor | None) -> bool:
         return False
     if torch.compiler.is_compiling():
         return True
-    return not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
+    return not transforms_active() and not in_forward_mode()
 
 
 @of_our_parts
@@ -107,7 +107,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             key_padding_mask=key_padding_mask,
             need_weights=need_weights,
             attn_mask=attn_mask,
-            use_separate_proj_weight=not self._qkv_same_embed_dim,
+            use_separate_proj_weight=self.in_proj_weight is None,
             q_proj_weight=self.q_proj_weight,
             k_proj_weight=self.k_proj_weight,
             v_proj_weight=self.v_proj_weight,

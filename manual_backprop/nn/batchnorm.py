@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from .. import functional as F
 
 
-def _batch_norm(layer: torch.nn.modules.batchnorm._BatchNorm, input: Tensor) -> Tensor:
+def _batch_norm(layer: Any, input: Tensor) -> Tensor:
     """What torch.nn's forward does: count the batch, choose the statistics, normalize."""
     layer._check_input_dim(input)
     factor = 0.0 if layer.momentum is None else layer.momentum

@@ -12,7 +12,7 @@ from .. import functional as F
 from .linear import Linear
 
 
-class Former(torch.nn.modules.loss._WeightedLoss):
+class _Former(torch.nn.Module):
     """What torch.nn.LinearCrossEntropyLoss is made of, for a torch that does not have it."""
 
     def __init__(
@@ -24,7 +24,9 @@ class Former(torch.nn.modules.loss._WeightedLoss):
             raise RuntimeError(f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}")
         if not 0 <= label_smoothing <= 1:
             raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
-        super().__init__(weight, None, None, reduction)
+        super().__init__()
+        self.reduction = reduction
+        self.register_buffer("weight", weight)
         self.num_classes, self.out_features = num_classes, out_features
         self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
         self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias, device, dtype)
@@ -38,7 +40,7 @@ class Former(torch.nn.modules.loss._WeightedLoss):
 if TYPE_CHECKING:
     Twin = torch.nn.LinearCrossEntropyLoss
 else:
-    Twin = getattr(torch.nn, "LinearCrossEntropyLoss", Former)
+    Twin = getattr(torch.nn, "LinearCrossEntropyLoss", _Former)
 
 
 class LinearCrossEntropyLoss(Twin):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import _canonical_mask, _none_or_dtype
 
 from .. import functional as F
+from ..functional._masks import additive
 from ._together import activated_linear, add_norm
 from .attention import left_to_the_twin, of_our_parts
 
@@ -25,10 +25,8 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
     ) -> Tensor:
         if left_to_the_twin(self, src, src_mask, src_key_padding_mask):
             return super().forward(src, src_mask, src_key_padding_mask, is_causal)
-        padding = _canonical_mask(
-            src_key_padding_mask, "src_key_padding_mask", _none_or_dtype(src_mask), "src_mask", src.dtype
-        )
-        mask = _canonical_mask(src_mask, "src_mask", None, "", src.dtype, check_other=False)
+        padding = additive(src_key_padding_mask, "src_key_padding_mask", src.dtype, "src_mask", src_mask)
+        mask = additive(src_mask, "src_mask", src.dtype)
         if self.norm_first:
             y, x = add_norm(self.norm2, src, self._sa_block(self.norm1(src), mask, padding, is_causal))
             return F.add(x, self._ff_block(y))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import LOWER, Rule, choose
-from ..engine.terms import beside, sum_to, total, widen
+from ..engine.terms import not_differentiated, sum_to, total, widen
+from ..engine.torch_private import flash_attention_for_cpu
 from .dropout import draw
 
 Wanted = tuple[bool, bool, bool, bool]
@@ -51,7 +52,7 @@ class ScaledDotProductAttention(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         query, key, value, mask, ctx.p, ctx.is_causal, ctx.scale, _ = inputs
         y, lse, kept = output
-        beside(ctx, *((lse,) if kept is None else (lse, kept)))
+        not_differentiated(ctx, *((lse,) if kept is None else (lse, kept)))
         ctx.wanted = ctx.needs_input_grad[:4]
         if ctx.wanted[0] or ctx.wanted[1] or ctx.wanted[3]:
             ctx.save_for_backward(query, key, value, mask, kept, y, lse)
@@ -80,7 +81,7 @@ class ScaledDotProductAttention(Rule):
             mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -math.inf)
         if mask is not None and mask.dim() == 3:
             mask = mask.unsqueeze(0)
-        attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+        attention = flash_attention_for_cpu
         options = 0.0, is_causal
         if query.dim() == 4:
             return attention(query, key, value, *options, attn_mask=mask, scale=scale)

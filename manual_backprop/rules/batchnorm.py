@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..engine.rule import Rule, choose
 from ..engine.terms import widen
+from ..engine.torch_private import batch_norm_with_statistics
 from .normalization import affine_tangent, over_positions, spread, standardized
 
 
@@ -43,12 +44,12 @@ class BatchNorm(Rule):
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        return torch._batch_norm_impl_index(
+        return batch_norm_with_statistics(
             input, weight, bias, running_mean, running_var, True, momentum, eps, torch.backends.cudnn.enabled
         )[:3]
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         input, weight, bias, *_, eps = inputs
         return BatchNorm.scaled, (input, weight, bias, *output[1:], eps)
 

@@ -73,7 +73,7 @@ class BiasActivation(Rule):
         return ACTIVATIONS[activation].output(input + bias)
 
     @classmethod
-    def again(cls, inputs: tuple, output: Tensor) -> tuple:
+    def recipe(cls, inputs: tuple, output: Tensor) -> tuple:
         return BiasActivation.output, inputs
 
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

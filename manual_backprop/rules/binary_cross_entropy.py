@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.rule import Rule
+from ..engine.torch_private import transforms_active
 from .loss import FLOAT32, per_loss
 
 
@@ -58,7 +58,7 @@ def hints_for_targets(target: Tensor) -> list[str]:
 
 
 def _outside(name: str, values: Tensor) -> list[str]:
-    if values.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+    if values.device.type != "cpu" or transforms_active():
         return []
     places = (~((values >= 0) & (values <= 1))).nonzero()
     if not len(places):

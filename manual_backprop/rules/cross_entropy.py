@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.rule import Rule, choose
+from ..engine.torch_private import transforms_active
 from .loss import FLOAT32
 from .softmax import LogSoftmax
 
@@ -130,7 +131,7 @@ class CrossEntropyLoss(Rule):
     results = "output", "log_probs"
     upcast = True
     cheap = True
-    made_again = 1
+    recomputed_result = 1
     autocast = FLOAT32
     tangent_reads = (1,)
 
@@ -161,7 +162,7 @@ class CrossEntropyLoss(Rule):
         return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         return CrossEntropyLoss.second_output, inputs
 
     def second_output(*args: Any) -> Tensor:
@@ -210,7 +211,7 @@ class CrossEntropyLoss(Rule):
 
 def hints_for_labels(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> list[str]:
     """What is wrong with class indices."""
-    if not input.dim() or torch._C._are_functorch_transforms_active():
+    if not input.dim() or transforms_active():
         return []
     axis = class_axis(input.dim())
     classes, expected = input.shape[axis], (*input.shape[:axis], *input.shape[axis + 1 :])

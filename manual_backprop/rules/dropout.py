@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule, choose
+from ..engine.torch_private import transforms_active
 
 SATURATION = 1.7580993408473766
 """lambda alpha of SELU: minus the value that SELU tends to at the far left."""
@@ -23,7 +24,7 @@ def draw(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> Tensor:
         return torch.zeros(input.shape if mask_shape is None else mask_shape, dtype=torch.bool, device=input.device)
     # in torch the draws have the input's dtype; those for float64 are others on CUDA alone
     dtype = torch.float64 if input.is_cuda and input.dtype == torch.float64 else torch.bool
-    if not torch._C._are_functorch_transforms_active():
+    if not transforms_active():
         mask = torch.empty_like(input, dtype=dtype) if mask_shape is None else input.new_empty(mask_shape, dtype=dtype)
         mask = mask.bernoulli_(1 - p)
         return mask if dtype == torch.bool else mask.bool()
@@ -54,7 +55,7 @@ class Dropout(Rule):
         return choose(Dropout.delta_input)(input, mask, p), mask
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         return Dropout.delta_input, (inputs[0], output[1], inputs[1])
 
     def delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:

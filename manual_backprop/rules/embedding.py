@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..engine.rule import Rule
 from ..engine.terms import in_opmath
+from ..engine.torch_private import in_forward_mode, transforms_active
 
 
 class Embedding(Rule):
@@ -45,7 +45,7 @@ class Embedding(Rule):
         if scale_grad_by_freq:
             count = added_up(torch.ones_like(index), index, shape[0])
             often = count[index].unsqueeze(1)
-            if torch.is_grad_enabled() and forward_ad._current_level < 0:
+            if torch.is_grad_enabled() and not in_forward_mode():
                 # a second derivative passes two backwards, of which one divides: this one counts as delta there
                 with torch.no_grad():
                     divided, same = delta / often, delta.clone()
@@ -78,6 +78,6 @@ class Embedding(Rule):
 def added_up(values: Tensor, index: Tensor, rows: int) -> Tensor:
     """Row v of the result: the sum of the values whose index is v, in their order."""
     zeros = values.new_zeros((rows, *values.shape[1:]))
-    if torch._C._are_functorch_transforms_active():  # an index with a batch axis cannot write into zeros without one
+    if transforms_active():  # an index with a batch axis cannot write into zeros without one
         return zeros.index_add(0, index, values)
     return zeros.index_add_(0, index, values)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..engine.rule import LOWER, Rule, choose
 from ..engine.terms import flat, total
+from ..engine.torch_private import unsafe_view
 
 WIDER = 16
 """From this ratio of output to input size on, the output counts as the logits of a large vocabulary."""
@@ -37,14 +38,14 @@ class Linear(Rule):
         return choose(Linear.output)(input, weight, bias)
 
     @classmethod
-    def again(cls, inputs: tuple, output: Tensor) -> tuple | None:
+    def recipe(cls, inputs: tuple, output: Tensor) -> tuple | None:
         """For logits, where `mb.saving` asks for it (`costly`)."""
         return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         output = F.linear(input, weight, bias)
         if input.dim() != 2 and (torch.compiler.is_compiling() or output._is_view()):  # a view of a matrix
-            return torch.ops.aten._unsafe_view.default(output, output.shape)
+            return unsafe_view(output, output.shape)
         return output
 
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:

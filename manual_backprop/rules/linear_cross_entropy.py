@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..engine.rule import LOWER, Rule, choose, differentiated_again
 from ..engine.terms import LOW, in_opmath, total
+from ..engine.torch_private import transforms_active
 from .cross_entropy import CrossEntropyLoss, counted, hints_for_labels, wide
 from .linear import Linear
 
@@ -105,7 +106,7 @@ class LinearCrossEntropyLoss(Rule):
         grad_weight = delta.new_zeros(linear_weight.shape if needs_weight else (), dtype=sums)
         grad_bias = delta.new_zeros(linear_weight.shape[:1], dtype=sums)
         # a second weight in memory is needed only where a derivative or a batch axis may look at the sums
-        apart = differentiated_again() or torch._C._are_functorch_transforms_active()
+        apart = differentiated_again() or transforms_active()
         for run in runs(len(input), len(linear_weight)):
             logits = LinearCrossEntropyLoss.logits(input[run], linear_weight, linear_bias)
             formula = choose(LinearCrossEntropyLoss.delta_logits)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._prims_common import suggest_memory_format
 
 from ..engine.rule import Rule, choose
 from ..engine.terms import LOW, sum_to, total, widen
+from ..engine.torch_private import has_kernel, suggested_memory_format, transforms_active
 
 FLOAT32 = {"cuda": "float32"}
 # in older versions torch's autocast has no entry for rms_norm: the output keeps the dtype of the input
-KNOWS_RMS_NORM = torch._C._dispatch_has_kernel_for_dispatch_key("aten::rms_norm", "AutocastCUDA")
+KNOWS_RMS_NORM = has_kernel("aten::rms_norm", "AutocastCUDA")
 
 
 def statistics(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
@@ -201,8 +201,8 @@ class GroupNorm(Rule):
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         layout = torch.contiguous_format
-        if input.device.type == "cpu" and not torch._C._are_functorch_transforms_active():  # vmap has only this one
-            layout = suggest_memory_format(input)
+        if input.device.type == "cpu" and not transforms_active():  # vmap has only this one
+            layout = suggested_memory_format(input)
         batch, channels = input.shape[:2]
         return torch.native_group_norm(
             input.contiguous(memory_format=layout),

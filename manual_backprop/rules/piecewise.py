@@ -52,7 +52,7 @@ class Hardshrink(Rule):
     elementwise = True
     cheap = True
 
-    def forward(input: Tensor, lambd: float) -> Tensor:
+    def forward(input: Tensor, lambd: float = 0.5) -> Tensor:
         return choose(Hardshrink.output)(input, Hardshrink.limit(lambd, input.dtype))
 
     def limit(lambd: float, input_dtype: torch.dtype) -> float:
@@ -82,7 +82,7 @@ class Softshrink(Rule):
     elementwise = True
     cheap = True
 
-    def forward(input: Tensor, lambd: float) -> Tensor:
+    def forward(input: Tensor, lambd: float = 0.5) -> Tensor:
         return choose(Softshrink.output)(input, Softshrink.limit(lambd, input.dtype))
 
     limit = Hardshrink.limit

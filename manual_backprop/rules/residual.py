@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule, choose, differentiated_again
-from ..engine.terms import beside, like, total, widen, widened
+from ..engine.terms import like, not_differentiated, total, widen, widened
 from .normalization import LayerNorm, RMSNorm, dtype_of, statistics
 
 
@@ -53,13 +53,13 @@ class AddLayerNorm(Rule):
         return torch.native_layer_norm(summed, normalized_shape, weight, bias, eps)
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         return AddLayerNorm.normalized, (output[1], *inputs[2:])
 
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, bias, ctx.eps = inputs
         _, summed, mean, invstd = output
-        beside(ctx, mean, invstd)
+        not_differentiated(ctx, mean, invstd)
         ctx.facts = (input.shape, input.dtype), (other.shape, other.dtype)
         ctx.dtype = dtype_of(weight, bias)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
@@ -150,13 +150,13 @@ class AddRMSNorm(Rule):
         return output, widened(RMSNorm.invrms, summed, torch.Size(normalized_shape), eps)
 
     @classmethod
-    def again(cls, inputs: tuple, output: tuple) -> tuple:
+    def recipe(cls, inputs: tuple, output: tuple) -> tuple:
         return AddRMSNorm.normalized, (output[1], *inputs[2:])
 
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, other, ctx.normalized_shape, weight, ctx.eps = inputs
         _, summed, invrms = output
-        beside(ctx, invrms)
+        not_differentiated(ctx, invrms)
         ctx.facts = (input.shape, input.dtype), (other.shape, other.dtype)
         ctx.dtype = dtype_of(weight)
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]

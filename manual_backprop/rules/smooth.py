@@ -133,7 +133,7 @@ class Softplus(Rule):
     cheap = True
     autocast = FLOAT32
 
-    def forward(input: Tensor, beta: float, threshold: float) -> Tensor:
+    def forward(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
         return in_opmath(choose(Softplus.output), input, beta, threshold)
 
     def output(input: Tensor, beta: float, threshold: float) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from ..engine.torch_private import function_of
 from ..rules import Rule
 from .subject import NotApplicable, Problem, differentiable
 
@@ -27,18 +28,18 @@ def graph(*outputs: Tensor) -> list[Any]:
 
 def is_rule(node: Any) -> bool:
     """Whether a backward node belongs to a rule."""
-    return issubclass(getattr(node, "_forward_cls", object), Rule)
+    return issubclass(function_of(node) or object, Rule)
 
 
 def is_written(node: Any) -> bool:
     """Whether the backward of a node is written out in Python: a rule, or any torch.autograd.Function."""
-    return issubclass(getattr(node, "_forward_cls", object), Function)
+    return issubclass(function_of(node) or object, Function)
 
 
 def functions(problem: Problem) -> list[type[Function]]:
     """The rules and other Functions that one run goes through."""
     outputs = differentiable(problem.ours(*problem.leaves()))  # alive to the end: the graph is theirs
-    return list({node._forward_cls: None for node in graph(*outputs) if is_written(node)})
+    return list({function_of(node): None for node in graph(*outputs) if is_written(node)})
 
 
 def plain_functions(problem: Problem) -> list[type[Function]]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from ..engine.torch_private import tree_flatten, tree_unflatten
 from .case import EXTREMES, INFINITE, Case, Spec
 from .checks import CHECKS, SLOW_CHECKS
 from .layouts import copied

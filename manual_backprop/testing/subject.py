@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from ..engine.torch_private import function_of, tree_flatten, tree_unflatten
 from .case import Case, Spec
 from .layouts import copied
 
@@ -207,7 +207,7 @@ def rule_formulas(run: Callable[..., Any], leaves: list[Tensor]) -> str:
             continue
         visited.add(node)
         stack += [n for n, _ in node.next_functions if n is not None]
-        rule = getattr(node, "_forward_cls", None)
+        rule = function_of(node)
         if rule is not None and issubclass(rule, Rule):
             seen[rule.__name__] = (rule.__doc__ or "").rstrip()
     return "\n".join(f"  rule {name}: {doc}" for name, doc in seen.items())

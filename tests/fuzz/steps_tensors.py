@@ -111,7 +111,7 @@ def arithmetic(d: Draft) -> None:
 
 
 def chain(d: Draft) -> None:
-    """One cheap operation several times: what is made again from what is made again."""
+    """One cheap operation several times: what is recomputed from what is recomputed."""
     value = d.pick()
     code = d.one_of(
         "F.add({0}, 0.1)", "F.mul({0}, 0.9)", "F.tanh({0})", "F.add({0}, {1})", "F.relu({0})", "F.silu({0})"

@@ -104,6 +104,19 @@ bool special() {
          c10::InferenceMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0);
 }
 
+/* A backward keeps the dtypes that the forward chose, also where it is called inside autocast. */
+struct WithoutAutocast {
+  const bool cpu = at::autocast::is_autocast_enabled(at::kCPU), cuda = at::autocast::is_autocast_enabled(at::kCUDA);
+
+  WithoutAutocast() { set(false, false); }
+  ~WithoutAutocast() { set(cpu, cuda); }
+
+  void set(bool on_cpu, bool on_cuda) const {
+    if (cpu) at::autocast::set_autocast_enabled(at::kCPU, on_cpu);
+    if (cuda) at::autocast::set_autocast_enabled(at::kCUDA, on_cuda);
+  }
+};
+
 struct Rule {
   unsigned version = 0;
   int served = -1;  // whether its calls can be; 2: and it writes over its first argument; not known at first

@@ -239,6 +239,7 @@ RuleNode* node_of(PyObject* object) {
 
 PyObject* saved_tensors(PyObject* self, void*) {
   HANDLE_TH_ERRORS
+  const WithoutAutocast dtypes_of_the_forward;
   return listed(node_of(self)->unpacked());
   END_HANDLE_TH_ERRORS
 }

@@ -6,16 +6,25 @@ namespace mb {
 
 struct RuleNode : Node {
   Entry* entry = nullptr;
-  std::shared_ptr<Kept> kept;  // until its backward has run
+  std::shared_ptr<Kept> kept;  // until its backward has run; other threads may run it, too: see `held`
 
   std::string name() const override { return entry->name; }
 
-  void release_variables() override { kept.reset(); }
+  void release_variables() override {
+    std::shared_ptr<Kept> freed;  // behind the lock
+    std::lock_guard<std::mutex> guard(mutex_);
+    freed.swap(kept);
+  }
+
+  std::shared_ptr<Kept> held() {
+    std::lock_guard<std::mutex> guard(mutex_);
+    return kept;
+  }
 
   Tensors unpacked() {
-    if (!kept) throw std::runtime_error(torch::autograd::ERR_BACKWARD_TWICE);
+    const auto alive = held();
+    if (!alive) throw std::runtime_error(torch::autograd::ERR_BACKWARD_TWICE);
     const auto task = torch::autograd::get_current_graph_task_id();
-    const auto alive = kept;
     Tensors tensors;
     tensors.reserve(alive->saved.size());
     for (size_t k = 0; k < alive->saved.size(); k++) {
@@ -23,7 +32,10 @@ struct RuleNode : Node {
       if (ask) ask->check();
       tensors.push_back(ask ? ask->tensor(task) : alive->own == (int)k ? at::Tensor() : alive->saved[k].unpack(getptr()));
     }
-    if (alive->own >= 0) tensors[alive->own] = output_of(alive, getptr(), task);
+    if (alive->own >= 0) {
+      check_version(alive->counter, alive->version, getptr(), alive->output_nr);
+      tensors[alive->own] = output_of(alive, getptr(), task);
+    }
     return tensors;
   }
 
@@ -33,15 +45,16 @@ struct RuleNode : Node {
     if (!any) return variable_list(num_outputs());
     for (size_t k = 0; entry->materialize && k < deltas.size(); k++)
       if (!deltas[k].defined()) deltas[k] = input_metadata(k).zeros_like();
+    const WithoutAutocast dtypes_of_the_forward;
     auto tensors = unpacked();
-    if (at::GradMode::is_enabled() || special()) return in_python(deltas, tensors, nullptr);
+    if (at::GradMode::is_enabled() || special() || !plain(deltas) || !plain(tensors))
+      return in_python(deltas, tensors, nullptr);
     Key key;
     for (const auto& delta : deltas) key.add(delta);
     for (const auto& tensor : tensors) key.add(tensor);
     key.seal();
     auto* known = found(entry, entry->backwards, key);
-    if (!known || known->state == GIVEN_UP || version_of(entry->rule) != entry->version || !plain(deltas) ||
-        !plain(tensors))
+    if (!known || known->state == GIVEN_UP || version_of(entry->rule) != entry->version)
       return in_python(deltas, tensors, nullptr);
     if (known->state == NEW) return in_python(deltas, tensors, ++known->seen > calls_in_python ? known : nullptr);
     Tensors inputs(deltas.begin(), deltas.end()), outputs;
@@ -96,11 +109,12 @@ std::unique_ptr<Ask> ask_for(const at::Tensor& tensor, Kept* reader) {
   at::Tensor output;
   auto node = source_of(tensor, output);
   auto* rule = dynamic_cast<RuleNode*>(node.get());
-  if (!rule || !rule->kept || !rule->kept->recipe) return nullptr;
-  auto& kept = *rule->kept;
+  auto held = rule ? rule->held() : nullptr;
+  if (!held || !held->recipe) return nullptr;
+  auto& kept = *held;
   if (kept.depth >= DEPTH || kept.output_nr != output.output_nr() || !kept.describes(output)) return nullptr;
   auto ask = std::make_unique<Ask>();
-  ask->kept = rule->kept;
+  ask->kept = std::move(held);
   ask->node = node;
   ask->reader = reader;
   if (tensor.is_view())
@@ -126,7 +140,7 @@ bool asks_python(const at::Tensor& tensor) {
 bool is_parameter(const at::Tensor& tensor) {
   const at::Tensor base = tensor.is_view() ? at::Tensor(tensor._base()) : tensor;
   THPObjectPtr object(wrapped(base));
-  return (PyObject*)Py_TYPE(object.get()) == parameter || PyObject_IsInstance(object.get(), parameter) == 1;
+  return PyType_IsSubtype(Py_TYPE(object.get()), (PyTypeObject*)parameter);
 }
 
 /* The same, or another leaf that is trained. */
@@ -145,11 +159,12 @@ bool gathered(const Entry* entry, const Recipe& recipe, Kept& kept, const Tensor
     auto& operand = kept.operands.back();
     if (tensor.is_same(output)) {
       if (!before) return false;
+      std::lock_guard<std::mutex> guard(bookkeeping());
       operand.ask = std::move(before);
       operand.ask->reader = &kept;
     } else if (tensor.numel() * SMALL <= output.numel() && (argument.saved < 0 || is_trained(tensor))) {
       // not the parameter itself: an optimizer may have changed it by then
-      c10::AutoGradMode grad(true);
+      c10::AutoGradMode no_grad(false);
       operand.copy = tensor.clone();
     } else if (argument.saved < 0) {
       operand.ask = ask_for(tensor, &kept);
@@ -202,6 +217,7 @@ void economize(Entry* entry, Kept& kept, const Tensors& arguments, const Tensors
     kept.recomputed = true;
     kept.own = own;
     kept.depth++;
+    kept.counter = torch::autograd::impl::version_counter(outputs[recipe->output]);
     remember(kept, outputs[recipe->output], output_nr(entry, recipe->output));
     return;
   }

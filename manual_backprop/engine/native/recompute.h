@@ -45,6 +45,10 @@ struct Operand {  // of a recipe: one of these
 };
 
 struct Kept {
+  std::vector<Ask*> readers;               // before `asks` and `operands`: other threads look here until those are gone
+  int64_t task = -1;                       // a pass of backward, and the output while it lasts
+  at::Tensor cached;
+
   Entry* entry = nullptr;
   std::vector<SavedVariable> saved;
   std::vector<std::unique_ptr<Ask>> asks;  // for each saved tensor, what is kept in its place; empty where none is
@@ -56,11 +60,8 @@ struct Kept {
   int depth = 0;
   uint32_t output_nr = 0, version = 0;
   const void* address = nullptr;
+  c10::VariableVersion counter;            // of the node's own output: an edit in place is an error for its backward
   std::optional<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> output;
-
-  std::vector<Ask*> readers;
-  int64_t task = -1;                       // a pass of backward, and the output while it lasts
-  at::Tensor cached;
 
   bool describes(const at::Tensor& tensor) const {
     return tensor.unsafeGetTensorImpl()->version_counter().current_version() == version &&
@@ -107,16 +108,19 @@ inline Ask::~Ask() {
   readers.erase(std::remove(readers.begin(), readers.end(), this), readers.end());
 }
 
-inline void Ask::check() const {
+/* torch's error where the output of a node has another version than when it would have been saved. */
+inline void check_version(const c10::VariableVersion& counter, uint32_t version, const NodePointer& node, uint32_t output_nr) {
   if (auto now = counter.current_version(); now != version) {
-    const auto& metadata = node->input_metadata(kept->output_nr);
+    const auto& metadata = node->input_metadata(output_nr);
     TORCH_CHECK(false, "one of the variables needed for gradient computation has been modified by an inplace operation: [",
-                metadata.options().dtype(), " ", metadata.shape_as_dim_vector(), "], which is output ", kept->output_nr,
+                metadata.options().dtype(), " ", metadata.shape_as_dim_vector(), "], which is output ", output_nr,
                 " of ", node->name(), ", is at version ", now, "; expected version ", version, " instead. Hint: enable "
                 "anomaly detection to find the operation that failed to compute its gradient, with "
                 "torch.autograd.set_detect_anomaly(True).");
   }
 }
+
+inline void Ask::check() const { check_version(counter, version, node, kept->output_nr); }
 
 inline Tensors operands_of(Kept& kept, const NodePointer& node, int64_t task, size_t begin = 0) {
   Tensors found;
@@ -146,7 +150,7 @@ inline PyObject* arguments_of(const Recipe& recipe, const Tensors& tensors, size
 
 /* The function of a recipe, in one pass with the one before where there is one: by a program, or in Python. */
 inline at::Tensor computed(Entry* entry, Entry* before, Tensors inputs) {
-  const bool python = at::GradMode::is_enabled() || special() || version_of(entry->rule) != entry->version ||
+  const bool python = special() || version_of(entry->rule) != entry->version ||
                       (before && version_of(before->rule) != before->version);
   Recorded* known = nullptr;
   if (!python) {
@@ -159,7 +163,6 @@ inline at::Tensor computed(Entry* entry, Entry* before, Tensors inputs) {
   if (known && known->state == READY && plain(inputs)) {
     Tensors outputs;
     at::AutoDispatchBelowAutograd guard;
-    c10::AutoGradMode no_grad(false);
     if (run(known->program, Tensors(inputs), outputs)) return outputs[0];
   }
   pybind11::gil_scoped_acquire gil;
@@ -191,22 +194,16 @@ inline bool for_this_alone(const Ask& ask, int64_t task) {
   return true;
 }
 
-/* The output of a node: the tensor itself where it still lives, else recomputed. */
-inline at::Tensor output_of(const std::shared_ptr<Kept>& kept, const NodePointer& node, int64_t task) {
-  if (!kept->recomputed) return kept->saved[kept->operands[0].saved].unpack(node);
-  if (auto found = kept->original(); found.defined()) {
-    std::lock_guard<std::mutex> guard(bookkeeping());
-    for (auto& operand : kept->operands)
-      if (operand.ask) skip(*operand.ask, task);
-    return found;
-  }
+/* The output of a node is computed again, or was in this pass of backward. */
+inline at::Tensor recomputed(const std::shared_ptr<Kept>& kept, const NodePointer& node, int64_t task) {
   {
     std::lock_guard<std::mutex> guard(bookkeeping());
     if (kept->cached.defined() && kept->task == task) return kept->cached;
   }
-  auto* first = kept->operands.empty() ? nullptr : kept->operands[0].ask.get();
+  const auto& tensors = kept->entry->recipe->tensors;
+  auto* first = tensors.empty() || tensors[0].position != 0 ? nullptr : kept->operands[0].ask.get();
   at::Tensor value;
-  if (!at::GradMode::is_enabled() && first && !first->view && for_this_alone(*first, task)) {
+  if (first && !first->view && for_this_alone(*first, task)) {
     {
       std::lock_guard<std::mutex> guard(bookkeeping());
       first->task = task;
@@ -219,10 +216,11 @@ inline at::Tensor output_of(const std::shared_ptr<Kept>& kept, const NodePointer
     value = computed(kept->entry, nullptr, operands_of(*kept, node, task));
   }
   if (task == -1) return value;
+  at::Tensor freed;  // behind the lock: that may need the GIL
   std::lock_guard<std::mutex> guard(bookkeeping());
   if (kept->own >= 0 || waiting(*kept, task)) {
     kept->task = task;
-    kept->cached = value;
+    freed = std::exchange(kept->cached, value);
     torch::autograd::Engine::get_default_engine().queue_callback([weak = std::weak_ptr<Kept>(kept), task] {
       auto kept = weak.lock();
       at::Tensor freed;  // behind the lock
@@ -232,6 +230,23 @@ inline at::Tensor output_of(const std::shared_ptr<Kept>& kept, const NodePointer
     });
   }
   return value;
+}
+
+/* The output of a node: the tensor itself where it still lives, else recomputed. Where this backward is itself
+differentiated, it is the node's output again, as a saved tensor would be: derivatives go through the node, and its
+hooks. */
+inline at::Tensor output_of(const std::shared_ptr<Kept>& kept, const NodePointer& node, int64_t task) {
+  if (!kept->recomputed) return kept->saved[kept->operands[0].saved].unpack(node);
+  if (auto found = kept->original(); found.defined()) {
+    std::lock_guard<std::mutex> guard(bookkeeping());
+    for (auto& operand : kept->operands)
+      if (operand.ask) skip(*operand.ask, task);
+    return found;
+  }
+  const bool again = at::GradMode::is_enabled();
+  c10::AutoGradMode no_grad(false);
+  auto value = recomputed(kept, node, task);
+  return again ? torch::autograd::make_variable(value, torch::autograd::Edge(node, kept->output_nr)) : value;
 }
 
 inline at::Tensor Ask::tensor(int64_t now) {

@@ -1,8 +1,8 @@
 """The formulas as Triton kernels, for tensors on a GPU; Triton is imported when the first of them comes.
 
-`register`, which torch calls when it initializes CUDA in this process, puts a switch before the kernels for the CPU; a
-process that never does pays nothing. Without Triton the formulas run in place of the kernels, and so they do for a
-kernel that Triton cannot build on this machine; the logger "manual_backprop" says either once.
+They are in use once torch initializes CUDA in this process; a process that never does pays nothing. Without Triton the
+formulas run in place of the kernels, and so they do for a kernel that Triton cannot build on this machine; the logger
+"manual_backprop" says either once.
 """
 
 from __future__ import annotations
@@ -11,59 +11,78 @@ import functools
 import importlib
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from ... import rules
-from ...engine.rule import KERNELS
-from ...engine.terms import in_opmath, rounds_once, widened
+from ...engine.torch_private import when_cuda_starts
+from .. import registry
 from ..pointwise import BACKWARD
 
 Function = Callable[..., Any]
 
-SERVED: dict[str, tuple[Function, ...]] = {
-    "rows": (
-        rules.Softmax.delta_input,
-        rules.Softmin.delta_input,
-        rules.LogSoftmax.delta_input,
-        rules.CrossEntropyLoss.output,
-        rules.CrossEntropyLoss.delta_input,
-        rules.LinearCrossEntropyLoss.losses,
-        rules.LinearCrossEntropyLoss.delta_logits,
-    ),
-    "norms": (
-        rules.LayerNorm.derivatives,
-        rules.RMSNorm.normalized,
-        rules.RMSNorm.invrms,
-        rules.RMSNorm.derivatives,
-    ),
-    "residual": (
-        rules.AddLayerNorm.outputs,
-        rules.AddLayerNorm.normalized,
-        rules.AddLayerNorm.derivatives,
-        rules.AddRMSNorm.outputs,
-        rules.AddRMSNorm.normalized,
-        rules.AddRMSNorm.derivatives,
-    ),
-    "channels": (
-        rules.GroupNorm.derivatives,
-        rules.BatchNorm.derivatives,
-        rules.BatchNorm.grad_weight,
-        rules.BatchNormEval.grad_weight,
-    ),
-    "pooling": (rules.MaxPool.winners, rules.MaxPool.delta_input, rules.AvgPool.delta_input),
-    "pointwise": (
-        *BACKWARD,
-        rules.LogSigmoid.delta_input,
-        rules.RReLU.delta_input,
-        rules.Dropout.delta_input,
-    ),
-    "bias_activation": (rules.BiasActivation.output, rules.BiasActivation.derivatives),
-    "attention": (rules.ScaledDotProductAttention.attended, rules.ScaledDotProductAttention.deltas),
+FLOATS = "float32, bfloat16, float16"
+ROWS = f"{FLOATS}; rows of at most 2^14 numbers"
+PLANES = f"{FLOATS}; (N, C, H, W), dense, channels first or last, at most 2^31 elements"
+LABELS = f"{FLOATS}; logits contiguous"
+SOFTMAX = f"{FLOATS}; output contiguous, along the last axis"
+CHANNELS = f"{FLOATS}; dense, channels first or last"
+LOOPS = f"{FLOATS} of one dtype and shape"
+
+SERVED: dict[str, Mapping[Function, tuple[str, str]]] = {
+    "rows": {
+        rules.Softmax.delta_input: ("softmax_delta_input", SOFTMAX),
+        rules.Softmin.delta_input: ("softmin_delta_input", SOFTMAX),
+        rules.LogSoftmax.delta_input: ("log_softmax_delta_input", SOFTMAX),
+        rules.CrossEntropyLoss.output: ("cross_entropy_output", f"{FLOATS}; with label smoothing"),
+        rules.CrossEntropyLoss.delta_input: ("cross_entropy_delta_input", LABELS),
+        rules.LinearCrossEntropyLoss.losses: ("losses", LABELS),
+        rules.LinearCrossEntropyLoss.delta_logits: ("delta_logits", LABELS),
+    },
+    "norms": {
+        rules.LayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; delta_input or grad_weight is wanted"),
+        rules.RMSNorm.normalized: ("rms_norm_normalized", FLOATS),
+        rules.RMSNorm.invrms: ("rms_norm_invrms", FLOATS),
+        rules.RMSNorm.derivatives: ("rms_norm_derivatives", ROWS),
+    },
+    "residual": {
+        rules.AddLayerNorm.outputs: ("layer_norm_outputs", f"{ROWS}; both of one shape; else the sum by itself"),
+        rules.AddLayerNorm.normalized: ("layer_norm_normalized", ROWS),
+        rules.AddLayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; a delta or grad_weight is wanted"),
+        rules.AddRMSNorm.outputs: ("rms_norm_outputs", f"{ROWS}; both of one shape; else the sum by itself"),
+        rules.AddRMSNorm.normalized: ("rms_norm_normalized", ROWS),
+        rules.AddRMSNorm.derivatives: ("rms_norm_derivatives", ROWS),
+    },
+    "channels": {
+        rules.GroupNorm.derivatives: ("group_norm_derivatives", f"{FLOATS}; contiguous"),
+        rules.BatchNorm.derivatives: ("batch_norm_derivatives", f"{CHANNELS}; delta_input is wanted"),
+        rules.BatchNorm.grad_weight: ("batch_norm_grad_weight", CHANNELS),
+        rules.BatchNormEval.grad_weight: ("batch_norm_grad_weight", CHANNELS),
+    },
+    "pooling": {
+        rules.MaxPool.winners: ("max_pool_winners", f"{PLANES}; windows of at most 2^8 places"),
+        rules.MaxPool.delta_input: ("max_pool_delta_input", f"{PLANES}; not with deterministic algorithms"),
+        rules.AvgPool.delta_input: ("avg_pool_delta_input", PLANES),
+    },
+    "pointwise": {
+        **dict.fromkeys((*BACKWARD, rules.LogSigmoid.delta_input, rules.RReLU.delta_input), ("kernel", LOOPS)),
+        rules.Dropout.delta_input: ("dropout_delta_input", f"{LOOPS}; a mask of each element"),
+    },
+    "bias_activation": {
+        rules.BiasActivation.output: ("output", f"{ROWS} of one dtype; else by ATen"),
+        rules.BiasActivation.derivatives: ("derivatives", f"{ROWS} of one dtype"),
+    },
+    "attention": {
+        rules.ScaledDotProductAttention.attended: ("attended", f"{FLOATS} of one dtype; at most 256 features a head"),
+        rules.ScaledDotProductAttention.deltas: ("deltas", "the same; no delta of a mask is wanted"),
+    },
 }
-"""Module of this folder -> the formulas that its dict KERNELS has kernels for."""
+"""Module of this folder -> formula -> the function there (`kernel` makes one of a formula), and when it serves."""
+
+UPCAST = ("delta_input", "delta_input_in_place", "derivatives", "invrms", "by_erf", "by_tanh")
+"""Formulas that are asked for in float32 where numbers have 16 bits; kernels read these as they are."""
 
 _log = logging.getLogger("manual_backprop")
 
@@ -73,10 +92,12 @@ def module(name: str) -> Any:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+@functools.cache
 def kernel(name: str, formula: Function) -> Function:
     """The kernel for a formula, from the module of that name."""
-    found: Function = module(name).KERNELS[formula]
-    return found
+    function = SERVED[name][formula][0]
+    found: Function = getattr(module(name), function)
+    return found(formula) if function == "kernel" else found
 
 
 @functools.cache
@@ -85,45 +106,45 @@ def register() -> None:
     if importlib.util.find_spec("triton") is None:
         _log.warning("no Triton kernels, formulas run in their place (slower): the package triton is not installed")
         return
-    for name, formulas in SERVED.items():
-        for formula in formulas:
-            KERNELS[formula] = switch(name, formula, KERNELS.get(formula, formula))
+    registry.activate("cuda")
 
 
-def switch(name: str, formula: Function, elsewhere: Function) -> Function:
-    """A function that looks where its first argument lies."""
-    on_gpu: Function | None = None
-    widening = WIDENING.get(formula.__name__)
-    if widening and not hasattr(elsewhere, "rounds_once"):
-        elsewhere = functools.partial(widening, elsewhere)
+def guarded(run: Function, otherwise: Function, formula: Function) -> Function:
+    """A kernel for tensors on a GPU. One that cannot be built steps aside for good."""
+    broken = False
 
-    @functools.wraps(formula)
-    def run(first: Any, *args: Any) -> Any:
-        nonlocal on_gpu
-        if on_gpu is elsewhere or not here(first) or torch.compiler.is_compiling():
-            return elsewhere(first, *args)
+    def first(*args: Any) -> Any:
+        nonlocal broken
+        if broken or not here(args[0]) or torch.compiler.is_compiling():
+            return otherwise(*args)
         try:
-            if on_gpu is None:
-                on_gpu = kernel(name, formula)
-            return on_gpu(first, *args)
+            found = run(*args)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a compiler's, a driver's: whatever it is, the formula needs neither
-            result = elsewhere(first, *args)  # which raises by itself if it was the arguments
+            result = otherwise(*args)  # which raises by itself if it was the arguments
             _log.warning("no Triton kernel for %s, its formula runs instead: %s", formula.__qualname__, error)
-            on_gpu = elsewhere
+            broken = True
             return result
+        return otherwise(*args) if found is NotImplemented else found
 
-    return rounds_once(run) if widening else run
-
-
-WIDENING: dict[str, Function] = dict.fromkeys(("delta_input", "delta_input_in_place"), in_opmath)
-WIDENING.update(derivatives=widened, invrms=widened)
-"""How a formula takes 16 bits, by its name; its kernel reads them as they are, and its rule need not widen them."""
+    return first
 
 
 def here(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda
 
 
-torch.cuda._lazy_call(register)
+def _found_when_asked(name: str, formula: Function) -> Function:
+    return lambda *args: kernel(name, formula)(*args)
+
+
+for _name, _formulas in SERVED.items():
+    for _formula, (_function, _when) in _formulas.items():
+        registry.serves(
+            _formula, on="cuda", when=_when, name=f"cuda.{_name}.{_function}",
+            upcasts=_formula.__name__ in UPCAST and _formula is not rules.Dropout.delta_input,
+            guarded=functools.partial(guarded, formula=_formula),
+        )(_found_when_asked(_name, _formula))  # fmt: skip
+
+when_cuda_starts(register)

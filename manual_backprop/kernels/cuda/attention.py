@@ -9,9 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...rules import ScaledDotProductAttention
 from ...rules.attention import Wanted
-from .. import attention as blocks
 from . import flash
 from .launch import INTERPRETED, block, dense, launch, takes
 
@@ -23,9 +21,8 @@ def attended(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kept: Tensor | None, p: float, is_causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`ScaledDotProductAttention.attended`."""
     if not _serves((query, key, value), mask, kept):
-        return blocks.attended(query, key, value, mask, kept, p, is_causal, scale)
+        return NotImplemented
     pairs = _Pairs(query, key, value, mask, kept, p, is_causal, scale)
     output = query.new_empty(*query.shape[:-1], value.shape[-1])
     lse = query.new_empty(query.shape[:-1], dtype=torch.float32)
@@ -37,10 +34,9 @@ def deltas(
     delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
     output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """`ScaledDotProductAttention.deltas`; those of a mask are left to the kernel in blocks of torch's operations."""
+    """Those of a mask are left to the kernel in blocks of torch's operations."""
     if wanted[3] or not _serves((delta, query, key, *(() if value is None else (value, output))), mask, kept):
-        options = p, is_causal, scale, wanted
-        return blocks.deltas(delta, query, key, value, mask, kept, output, lse, *options)
+        return NotImplemented
     delta, lse = dense(delta), dense(lse)
     dots = lse
     width_v = delta.shape[-1]
@@ -131,6 +127,3 @@ def _serves(tensors: tuple, mask: Tensor | None, kept: Tensor | None) -> bool:
     if not takes(*tensors, others=(mask, kept)) or (mask is not None and mask.dtype == torch.float64):
         return False
     return len({t.dtype for t in tensors}) == 1 and max(t.shape[-1] for t in tensors) <= WIDEST
-
-
-KERNELS = {ScaledDotProductAttention.attended: attended, ScaledDotProductAttention.deltas: deltas}

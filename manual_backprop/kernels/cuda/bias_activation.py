@@ -9,8 +9,6 @@ import torch
 import triton
 from torch import Tensor
 
-from ...engine.terms import widened
-from ...rules import BiasActivation
 from .. import printer
 from ..bias_activation import ATEN, backward_formula, forward_formula
 from .launch import block, dense, launch, parallel, takes
@@ -75,7 +73,6 @@ def _run(kernel: Any, like: Tensor, summed: bool, *tensors: Tensor) -> tuple[Ten
 
 
 def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
-    """`BiasActivation.output`."""
     if bias.shape != input.shape[-1:] or not _fits(bias.shape, input, bias):
         return ATEN[activation](input + bias)
     return _run(_forward(activation), input, False, input, bias)[0]
@@ -84,12 +81,8 @@ def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
 def derivatives(
     delta: Tensor, kept: Tensor, bias: Tensor | None, activation: str, shape: torch.Size, needs: tuple[bool, bool]
 ) -> tuple:
-    """`BiasActivation.derivatives`."""
     if shape != kept.shape[-1:] or not _fits(shape, delta, kept, bias):
-        return widened(BiasActivation.derivatives, delta, kept, bias, activation, shape, needs)
+        return NotImplemented
     tensors = (delta, kept) if bias is None else (delta, kept, bias)
     delta_input, sums = _run(_backward(activation), kept, needs[1], *tensors)
     return delta_input if needs[0] else None, sums.sum(0) if needs[1] else None
-
-
-KERNELS = {BiasActivation.output: output, BiasActivation.derivatives: derivatives}

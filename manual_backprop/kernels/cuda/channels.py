@@ -12,8 +12,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.terms import widened
-from ...rules import BatchNorm, BatchNormEval, GroupNorm
 from ..memory import laid_as
 from .launch import block, channels_last, dense, launch, parallel, takes
 
@@ -91,9 +89,8 @@ def group_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`GroupNorm.derivatives`."""
     if not takes(delta, input, weight, mean, invstd) or not input.is_contiguous():
-        return widened(GroupNorm.derivatives, delta, input, weight, mean, invstd, needs)
+        return NotImplemented
     batch, channels = input.shape[:2]
     groups = mean.shape[1]
     each, positions = channels // groups, input.shape[2:].numel()
@@ -119,10 +116,9 @@ def group_norm_derivatives(
 def batch_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
-    """`BatchNorm.derivatives`, where delta_input is needed."""
     sums = _sums_of_channels(delta, input, mean, invstd, weight) if needs[0] else None
     if sums is None:
-        return BatchNorm.derivatives(delta, input, weight, mean, invstd, needs)
+        return NotImplemented
     grad_bias, grad_weight, delta, last = sums
     count, channels = input.numel() // input.shape[1], input.shape[1]
     a = (invstd if weight is None else weight.detach() * invstd).float()
@@ -138,9 +134,8 @@ def batch_norm_derivatives(
 
 
 def batch_norm_grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor) -> Tensor:
-    """`BatchNorm.grad_weight` and `BatchNormEval.grad_weight`."""
     sums = _sums_of_channels(delta, input, mean, invstd, None)
-    return BatchNorm.grad_weight(delta, input, mean, invstd) if sums is None else sums[1].to(mean.dtype)
+    return NotImplemented if sums is None else sums[1].to(mean.dtype)
 
 
 def _sums_of_channels(
@@ -188,11 +183,3 @@ def _moved(
     programs = triton.cdiv(rows, tile["ROWS"]) * triton.cdiv(n, tile["COLUMNS"])
     launch(_affine, programs, input, out, delta, input, a, b, c, rows, n, channels, LAST=last, **tile)
     return out
-
-
-KERNELS = {
-    GroupNorm.derivatives: group_norm_derivatives,
-    BatchNorm.derivatives: batch_norm_derivatives,
-    BatchNorm.grad_weight: batch_norm_grad_weight,
-    BatchNormEval.grad_weight: batch_norm_grad_weight,
-}

@@ -9,6 +9,8 @@ import torch
 import triton
 from torch import Tensor
 
+from ...engine.torch_private import batched_by_autograd, transforms_active
+
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 """Whether TRITON_INTERPRET=1 was set when Triton was imported: kernels then run as numpy, on tensors of the CPU."""
 
@@ -24,7 +26,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 def takes(*tensors: Tensor | None, others: tuple[Tensor | None, ...] = ()) -> bool:
     """Whether kernels may read such tensors: plain floats (`others`: of any dtype) of one GPU, not empty, nothing
     traced or transformed."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or transforms_active():
         return False
     device = None
     for k, t in enumerate((*tensors, *others)):
@@ -36,7 +38,7 @@ def takes(*tensors: Tensor | None, others: tuple[Tensor | None, ...] = ()) -> bo
             return False
         if not (t.is_cuda or INTERPRETED) or (device is not None and t.device != device):
             return False
-        if torch._C._functorch.is_legacy_batchedtensor(t):  # of autograd.grad(is_grads_batched=True)
+        if batched_by_autograd(t):  # of autograd.grad(is_grads_batched=True)
             return False
         device = t.device
     return True

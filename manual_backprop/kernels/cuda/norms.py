@@ -10,8 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.terms import widened
-from ...rules import LayerNorm, RMSNorm
+from ...rules import RMSNorm
 from .launch import block, dense, launch, parallel, takes
 
 WIDEST = 2**14
@@ -91,9 +90,8 @@ def layer_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, shape: tuple[int, ...],
     needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`LayerNorm.derivatives`."""
     if not takes(delta, input, weight, mean, invstd) or math.prod(shape) > WIDEST or not (needs[0] or needs[1]):
-        return LayerNorm.derivatives(delta, input, weight, mean, invstd, shape, needs)
+        return NotImplemented
     return derivatives(delta, input, weight, mean, invstd, shape, *needs)
 
 
@@ -101,9 +99,8 @@ def rms_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, shape: tuple[int, ...], eps: float | None,
     needs: tuple[bool, bool],
 ) -> tuple:  # fmt: skip
-    """`RMSNorm.derivatives`."""
     if not takes(delta, input, weight) or math.prod(shape) > WIDEST:
-        return RMSNorm.derivatives(delta, input, weight, shape, eps, needs)
+        return NotImplemented
     invrms = rms_norm_invrms(input, shape, eps)
     return derivatives(delta, input, weight, None, invrms, shape, *needs, False)[:2]
 
@@ -138,22 +135,20 @@ def derivatives(
 def rms_norm_normalized(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> Tensor:
-    """`RMSNorm.normalized`."""
     shape = tuple(normalized_shape)
     refused = not shape or input.shape[-len(shape) :] != shape
     if weight is not None:
         refused = refused or weight.shape != shape or weight.dtype != input.dtype
     if refused or not takes(input, weight):
-        return RMSNorm.normalized(input, shape, weight, eps)
+        return NotImplemented
     out = torch.empty_like(input, memory_format=torch.contiguous_format)
     _rms(out, None, input, weight, math.prod(shape), eps)
     return out
 
 
 def rms_norm_invrms(input: Tensor, shape: tuple[int, ...], eps: float | None) -> Tensor:
-    """`RMSNorm.invrms`."""
     if not takes(input):
-        return widened(RMSNorm.invrms, input, shape, eps)
+        return NotImplemented
     invrms = input.new_empty((*input.shape[: -len(shape)], *[1] * len(shape)), dtype=torch.float32)
     _rms(None, invrms, input, None, math.prod(shape), eps)
     return invrms
@@ -169,11 +164,3 @@ def _rms(
         input if invrms is None else invrms, dense(input), input if weight is None else dense(weight), rows, n, eps,
         WEIGHTED=weight is not None, MOVED=out is not None, **tile,
     )  # fmt: skip
-
-
-KERNELS = {
-    LayerNorm.derivatives: layer_norm_derivatives,
-    RMSNorm.normalized: rms_norm_normalized,
-    RMSNorm.invrms: rms_norm_invrms,
-    RMSNorm.derivatives: rms_norm_derivatives,
-}

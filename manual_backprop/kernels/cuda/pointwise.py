@@ -16,12 +16,9 @@ import torch
 import triton
 from torch import Tensor
 
-from ... import rules
 from ...engine import cache
-from ...engine.terms import in_opmath
 from .. import printer
 from ..memory import laid_as
-from . import SERVED
 from .launch import launch, takes
 
 LANES = 1024
@@ -141,7 +138,7 @@ def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
             or any(t.dtype != torch.bool for t in masks)
             or not all(isinstance(n, (int, float)) for n in numbers)
         ):
-            return in_opmath(formula, *args)
+            return NotImplemented
         if function is None:
             function = built(formula)
         out = torch.empty_like(reals[-1])  # of the strides of the last if that is dense
@@ -163,10 +160,6 @@ _noisy = kernel(noisy)
 
 
 def dropout_delta_input(delta: Tensor, mask: Tensor, p: float) -> Tensor:
-    """`Dropout.delta_input`, but where the mask is for whole channels."""
     if p == 1 or delta.shape != mask.shape:
-        return in_opmath(rules.Dropout.delta_input, delta, mask, p)
+        return NotImplemented
     return _noisy(delta, mask, 1 / (1 - p))
-
-
-KERNELS = {f: dropout_delta_input if f is rules.Dropout.delta_input else kernel(f) for f in SERVED["pointwise"]}

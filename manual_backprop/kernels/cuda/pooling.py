@@ -9,9 +9,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.terms import in_opmath
-from ...rules import AvgPool, MaxPool
-from .. import layout
 from ..memory import laid_as
 from .launch import channels_last, launch, takes
 
@@ -121,15 +118,13 @@ def _avg_pool_delta(
 def max_pool_winners(
     input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
-    """`MaxPool.winners`."""
-    options = kernel_size, stride, padding, dilation, ceil_mode
     if (
         not _planes(input)
         or len(stride) != 2
         or math.prod(kernel_size) > 2**8
         or any(p and d > n for n, p, d in zip(input.shape[2:], padding, dilation, strict=True))  # windows of nothing
     ):
-        return MaxPool.winners(input, *options)
+        return NotImplemented
     planned = input.new_empty(input.shape, device="meta")  # torch refuses what it refuses, and says the sizes
     shape = torch.max_pool2d(planned, kernel_size, stride, padding, dilation, ceil_mode).shape
     last = bool(channels_last(input))
@@ -147,8 +142,6 @@ def max_pool_winners(
 def max_pool_delta_input(
     delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> Tensor:
-    """`MaxPool.delta_input`."""
-    options = input_shape, kernel_size, stride, padding, dilation
     if (
         len(stride) != 2
         or not _planes(winner, delta)
@@ -156,7 +149,7 @@ def max_pool_delta_input(
         or math.prod(input_shape) >= 2**31
         or torch.are_deterministic_algorithms_enabled()  # sums of windows that overlap come in any order
     ):
-        return in_opmath(layout.max_pool_delta_input, delta, winner, *options)
+        return NotImplemented
     last = bool(channels_last(winner))
     delta = laid_as(delta.detach(), winner)
     memory_format = torch.channels_last if last else torch.contiguous_format
@@ -172,10 +165,8 @@ def avg_pool_delta_input(
     delta: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
-    """`AvgPool.delta_input`."""
     if len(stride) != 2 or not _planes(delta) or math.prod(input_shape) >= 2**31:
-        options = kernel_size, stride, padding, count_include_pad, divisor_override
-        return in_opmath(layout.avg_pool_delta_input, delta, input_shape, *options)
+        return NotImplemented
     last = bool(channels_last(delta))
     memory_format = torch.channels_last if last else torch.contiguous_format
     out = torch.empty(input_shape, dtype=delta.dtype, device=delta.device, memory_format=memory_format)
@@ -198,10 +189,3 @@ def _planes(tensor: Tensor, *others: Tensor) -> bool:
         and tensor.numel() < 2**31
         and channels_last(tensor) is not None
     )
-
-
-KERNELS = {
-    MaxPool.winners: max_pool_winners,
-    MaxPool.delta_input: max_pool_delta_input,
-    AvgPool.delta_input: avg_pool_delta_input,
-}

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.terms import widened
+from ...engine.rule import KERNELS
 from ...rules import AddLayerNorm, AddRMSNorm, RMSNorm
 from .launch import block, dense, launch, takes
 from .norms import WIDEST, derivatives
@@ -76,7 +76,6 @@ def layer_norm_outputs(
     input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """`AddLayerNorm.outputs`."""
     shape = torch.Size(normalized_shape)
     dtype = torch.promote_types(input.dtype, other.dtype)
     if (
@@ -86,17 +85,16 @@ def layer_norm_outputs(
     ):
         return _norm(input, other, shape, weight, bias, eps, True)
     summed = input + other
-    output, mean, invstd = layer_norm_normalized(summed, normalized_shape, weight, bias, eps)
+    output, mean, invstd = KERNELS[AddLayerNorm.normalized](summed, normalized_shape, weight, bias, eps)
     return output, summed, mean, invstd
 
 
 def layer_norm_normalized(
     summed: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`AddLayerNorm.normalized`."""
     shape = torch.Size(normalized_shape)
     if not takes(summed, weight, bias) or not _fits(summed.dtype, summed.shape, shape, weight, bias):
-        return AddLayerNorm.normalized(summed, tuple(shape), weight, bias, eps)
+        return NotImplemented
     output, _, mean, invstd = _norm(summed, None, shape, weight, bias, eps, True)
     return output, mean, invstd
 
@@ -105,17 +103,15 @@ def layer_norm_derivatives(
     delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor,
     shape: torch.Size, needs: tuple[bool, bool, bool],
 ) -> tuple:  # fmt: skip
-    """`AddLayerNorm.derivatives`."""
     given = delta, delta_sum, summed, weight, mean, invstd
     if not takes(*given) or shape.numel() > WIDEST or not (needs[0] or needs[1]):
-        return widened(AddLayerNorm.derivatives, *given, shape, needs)
+        return NotImplemented
     return derivatives(delta, summed, weight, mean, invstd, shape, *needs, delta_sum)
 
 
 def rms_norm_outputs(
     input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`AddRMSNorm.outputs`."""
     shape = torch.Size(normalized_shape)
     dtype = torch.promote_types(input.dtype, other.dtype)
     if input.shape == other.shape and takes(input, other, weight) and _fits(dtype, input.shape, shape, weight):
@@ -123,17 +119,16 @@ def rms_norm_outputs(
         output, summed, _, invrms = _norm(input, other, shape, weight, None, least, False)
         return output, summed, invrms
     summed = input + other
-    output, invrms = rms_norm_normalized(summed, normalized_shape, weight, eps)
+    output, invrms = KERNELS[AddRMSNorm.normalized](summed, normalized_shape, weight, eps)
     return output, summed, invrms
 
 
 def rms_norm_normalized(
     summed: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> tuple[Tensor, Tensor]:
-    """`AddRMSNorm.normalized`."""
     shape = torch.Size(normalized_shape)
     if not takes(summed, weight) or not _fits(summed.dtype, summed.shape, shape, weight):
-        return AddRMSNorm.normalized(summed, tuple(shape), weight, eps)
+        return NotImplemented
     least = RMSNorm.least(summed.dtype) if eps is None else eps
     output, _, _, invrms = _norm(summed, None, shape, weight, None, least, False)
     return output, invrms
@@ -143,18 +138,7 @@ def rms_norm_derivatives(
     delta: Tensor, delta_sum: Tensor | None, summed: Tensor, weight: Tensor | None, invrms: Tensor, shape: torch.Size,
     needs: tuple[bool, bool],
 ) -> tuple:  # fmt: skip
-    """`AddRMSNorm.derivatives`."""
     given = delta, delta_sum, summed, weight, invrms
     if not takes(*given) or shape.numel() > WIDEST:
-        return widened(AddRMSNorm.derivatives, *given, shape, needs)
+        return NotImplemented
     return derivatives(delta, summed, weight, None, invrms, shape, *needs, False, delta_sum)[:2]
-
-
-KERNELS = {
-    AddLayerNorm.outputs: layer_norm_outputs,
-    AddLayerNorm.normalized: layer_norm_normalized,
-    AddLayerNorm.derivatives: layer_norm_derivatives,
-    AddRMSNorm.outputs: rms_norm_outputs,
-    AddRMSNorm.normalized: rms_norm_normalized,
-    AddRMSNorm.derivatives: rms_norm_derivatives,
-}

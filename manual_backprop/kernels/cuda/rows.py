@@ -7,8 +7,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...engine.terms import in_opmath
-from ...rules import CrossEntropyLoss, LinearCrossEntropyLoss, LogSoftmax, Softmax, Softmin
 from ...rules.cross_entropy import counted, per_row
 from .launch import block, dense, launch, takes
 
@@ -128,33 +126,21 @@ def _cross_entropy(
 
 
 def softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`Softmax.delta_input`."""
-    if not _rows(delta, output, dim):
-        return in_opmath(Softmax.delta_input, delta, output, dim)
-    return _along_rows(delta, output, 1, False)
+    return _along_rows(delta, output, dim, 1, False)
 
 
 def softmin_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`Softmin.delta_input`."""
-    if not _rows(delta, output, dim):
-        return in_opmath(Softmin.delta_input, delta, output, dim)
-    return _along_rows(delta, output, -1, False)
+    return _along_rows(delta, output, dim, -1, False)
 
 
 def log_softmax_delta_input(delta: Tensor, output: Tensor, dim: int) -> Tensor:
-    """`LogSoftmax.delta_input`."""
-    if not _rows(delta, output, dim):
-        return in_opmath(LogSoftmax.delta_input, delta, output, dim)
-    return _along_rows(delta, output, 1, True)
+    return _along_rows(delta, output, dim, 1, True)
 
 
-def _rows(delta: Tensor, output: Tensor, dim: int) -> bool:
-    """Whether dim is the last axis, of rows that lie dense in memory."""
+def _along_rows(delta: Tensor, output: Tensor, dim: int, sign: int, log: bool) -> Tensor:
     rank = output.dim()
-    return rank > 0 and dim in (-1, rank - 1) and output.is_contiguous() and takes(delta, output)
-
-
-def _along_rows(delta: Tensor, output: Tensor, sign: int, log: bool) -> Tensor:
+    if not (rank > 0 and dim in (-1, rank - 1) and output.is_contiguous() and takes(delta, output)):
+        return NotImplemented
     n = output.shape[-1]
     rows, shape = output.numel() // n, block(n)
     out = torch.empty_like(output, dtype=delta.dtype)
@@ -167,10 +153,9 @@ def cross_entropy_delta_input(
     delta: Tensor, log_probs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
     smoothing: float,
 ) -> Tensor:  # fmt: skip
-    """`CrossEntropyLoss.delta_input`."""
     options = ignore_index, reduction, smoothing
     if not log_probs.is_contiguous() or not takes(delta, log_probs, weight, others=(target,)):
-        return in_opmath(CrossEntropyLoss.delta_input, delta, log_probs, target, weight, *options)
+        return NotImplemented
     out = torch.empty_like(log_probs, dtype=delta.dtype)
     return _delta_of_logits(out, delta, log_probs, target, weight, *options, normalized=True)
 
@@ -179,9 +164,9 @@ def delta_logits(
     delta: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float,
     dtype: torch.dtype,
 ) -> Tensor:  # fmt: skip
-    """`LinearCrossEntropyLoss.delta_logits`, written over the logits."""
+    """Written over the logits."""
     if dtype == torch.float64 or not logits.is_contiguous() or not takes(delta, logits, weight, others=(target,)):
-        return LinearCrossEntropyLoss.delta_logits(delta, logits, target, weight, ignore_index, smoothing, dtype)
+        return NotImplemented
     return _delta_of_logits(logits, delta, logits, target, weight, ignore_index, "none", smoothing, normalized=False)
 
 
@@ -209,9 +194,8 @@ def _delta_of_logits(
 def losses(
     logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float, dtype: torch.dtype
 ) -> Tensor:
-    """`LinearCrossEntropyLoss.losses`."""
     if dtype == torch.float64 or not logits.is_contiguous() or not takes(logits, weight, others=(target,)):
-        return LinearCrossEntropyLoss.losses(logits, target, weight, ignore_index, smoothing, dtype)
+        return NotImplemented
     out = torch.empty(target.shape, dtype=dtype, device=logits.device)
     _losses(out, None, logits, target, weight, ignore_index, smoothing)
     return out
@@ -220,9 +204,9 @@ def losses(
 def cross_entropy_output(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """`CrossEntropyLoss.output`, where smoothing would be further passes over the logits."""
+    """Where smoothing would be further passes over the logits."""
     if smoothing == 0 or not _fitting(input, target, weight) or not takes(input, weight, others=(target,)):
-        return CrossEntropyLoss.output(input, target, weight, ignore_index, reduction, smoothing)
+        return NotImplemented
     log_probs = torch.empty_like(input, memory_format=torch.contiguous_format)
     loss = torch.empty(target.shape, dtype=torch.float32, device=input.device)
     _losses(loss, log_probs, dense(input), target, weight, ignore_index, smoothing)
@@ -256,14 +240,3 @@ def _losses(
         ignore_index, float(smoothing), KEPT=log_probs is not None, SMOOTHED=smoothing != 0,
         WEIGHTED=weight is not None, **shape,
     )  # fmt: skip
-
-
-KERNELS = {
-    Softmax.delta_input: softmax_delta_input,
-    Softmin.delta_input: softmin_delta_input,
-    LogSoftmax.delta_input: log_softmax_delta_input,
-    CrossEntropyLoss.output: cross_entropy_output,
-    CrossEntropyLoss.delta_input: cross_entropy_delta_input,
-    LinearCrossEntropyLoss.losses: losses,
-    LinearCrossEntropyLoss.delta_logits: delta_logits,
-}

@@ -1,49 +1,12 @@
-"""Every row of the suite: one per configuration of a public layer or function."""
+"""The rows of the suite: one configuration of a layer or function each, one file per family, all of which are read."""
 
-from . import (
-    arithmetic,
-    attention,
-    batchnorm,
-    bias_activation,
-    convolution,
-    cross_entropy,
-    dropout,
-    embedding,
-    exponential,
-    gated,
-    linear,
-    loss,
-    normalization,
-    piecewise,
-    pooling,
-    rectifiers,
-    residual,
-    shape,
-    smooth,
-    softmax,
-    transformer,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-CASES = [
-    *arithmetic.CASES,
-    *attention.CASES,
-    *batchnorm.CASES,
-    *bias_activation.CASES,
-    *convolution.CASES,
-    *cross_entropy.CASES,
-    *dropout.CASES,
-    *embedding.CASES,
-    *exponential.CASES,
-    *gated.CASES,
-    *linear.CASES,
-    *loss.CASES,
-    *normalization.CASES,
-    *piecewise.CASES,
-    *pooling.CASES,
-    *rectifiers.CASES,
-    *residual.CASES,
-    *shape.CASES,
-    *smooth.CASES,
-    *softmax.CASES,
-    *transformer.CASES,
+from ..case import Case
+
+_FAMILIES = [
+    import_module(f"{__name__}.{file.name}") for file in iter_modules(__path__) if not file.name.startswith("_")
 ]
+
+CASES: list[Case] = [case for family in _FAMILIES for case in family.CASES]

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from ..._observe import is_view, watch_saved
 from ...engine import node
+from ...engine.torch_private import TorchDispatchMode, engine_runs, function_of, input_metadata
 from ...rules import backend
 from ..compare import same
 from ..nodes import graph, is_rule, is_written
@@ -110,7 +110,7 @@ def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
         return staticmethod(run)
 
     with ExitStack() as stack:
-        for function in {node._forward_cls for node in nodes if is_written(node)}:
+        for function in {function_of(node) for node in nodes if is_written(node)}:
             stack.enter_context(patch.object(function, "backward", recording(function.backward)))
         yield returned
 
@@ -123,7 +123,7 @@ def _mismatches(node: Any, returned: tuple) -> list[str]:
     for i, ((parent, slot), value) in enumerate(zip(edges, asked, strict=True)):
         if value is None:
             continue
-        expected = parent._input_metadata[slot]
+        expected = input_metadata(parent)[slot]
         if tuple(value.shape) != tuple(expected.shape) or value.dtype != expected.dtype:
             wrong.append(
                 f"{type(node).__name__} returned as its gradient {i} {tuple(value.shape)} {value.dtype}, "
@@ -158,7 +158,7 @@ def explicit(subject: Subject) -> str:
         if foreign:
             raise CheckFailed(f"backward nodes of autograd's own: {', '.join(foreign)}")
         if outputs:
-            with _Watch() as watch, _counted_engine() as runs:
+            with _Watch() as watch, engine_runs() as runs:
                 torch.autograd.grad(outputs, leaves, [delta_for(o) for o in outputs], allow_unused=True)
             called = [f"{name}, an ATen operator that is a backward itself" for name in sorted(watch.called)]
             called += ["the autograd engine"] * (len(runs) - 1)
@@ -166,20 +166,6 @@ def explicit(subject: Subject) -> str:
                 raise CheckFailed(f"the backward is not written out: it calls {'; '.join(called)}")
     others = sum(not is_rule(n) for n in nodes)
     return f"{len(nodes)} nodes, all rules" if not others else f"{len(nodes)} nodes, all written out, {others} no rules"
-
-
-@contextmanager
-def _counted_engine() -> Iterator[list[None]]:
-    """Notes each start of the engine: torch.autograd's ways in all pass `_engine_run_backward`."""
-    runs: list[None] = []
-    original = torch.autograd.graph._engine_run_backward
-
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        runs.append(None)
-        return original(*args, **kwargs)
-
-    with patch.object(torch.autograd, "_engine_run_backward", noted):
-        yield runs
 
 
 def frozen(subject: Subject) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import grad, hessian, jacrev, vmap
-from torch.utils._pytree import tree_flatten
 
+from ...engine.torch_private import refused_by_compile, tree_flatten
 from ..compare import same
 from ..nodes import functions, need, plain_functions, reason, without_setup, without_tangent, without_vmap
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients
@@ -122,13 +122,13 @@ def _compiled(subject: Subject, backend: str, rtol: float) -> str:
     if subject.random:
         raise NotApplicable("compiled random numbers are drawn in another order")
     expected_outputs, expected = gradients(layer, problem.leaves())
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled = torch.compile(layer, fullgraph=True, backend=backend, dynamic=False)
     try:
         outputs, found = gradients(compiled, problem.leaves())
     except Exception as raised:
         others = plain_functions(problem)
-        if others and isinstance(raised, torch._dynamo.exc.Unsupported):  # without fullgraph=True it runs, uncompiled
+        if others and refused_by_compile(raised):  # without fullgraph=True it runs, uncompiled
             names = " or ".join(function.__name__ for function in others)
             line = str(raised).strip().splitlines()[0]
             raise NotApplicable(f"torch.compile does not take {names} into a graph: {line}") from raised

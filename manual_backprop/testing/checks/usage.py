@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
-from torch.utils._pytree import tree_flatten
 
+from ...engine.torch_private import tree_flatten
 from ..compare import in_double, same
 from ..nodes import functions, reason, without_tangent
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, differentiable, gradients

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from ...engine import rule as _rule
+from ...engine.torch_private import tree_flatten
 from ..compare import error, in_double, same
 from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, gradients
 

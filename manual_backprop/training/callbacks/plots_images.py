@@ -8,7 +8,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torch.nn.modules import conv
 
 from ..._statistics import layers
 from ..._style import DIVERGING, ORANGE
@@ -19,12 +18,15 @@ COLUMNS = 8
 GAP, GAP_FOR_WORDS = 0.12, 0.48  # between images, in widths of an image
 MOST_UNITS = 64
 
+CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
+TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+
 
 def first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> Figure:
     """Weights of the first Linear, as images of the input's `shape` (C, H, W) where that fits, or a Conv's filters."""
     weighted = ((name, layer) for name, layer in layers(model).items() if getattr(layer, "weight", None) is not None)
     name, layer = next(weighted, ("", None))
-    if not isinstance(layer, (nn.Linear, conv._ConvNd)):
+    if not isinstance(layer, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
         kind = type(layer).__name__ if layer is not None else "there is none with weights"
         raise NothingToShow(f"the first layer is neither Linear nor Conv ({kind})")
     tiles, what = _tiles(layer, shape)
@@ -78,7 +80,7 @@ def _tiles(layer: nn.Module, shape: tuple[int, ...] | None) -> tuple[Tensor, str
         if shape is not None and len(shape) == 3 and math.prod(shape) == weight.shape[1]:
             return weight.view(-1, *shape), "weights per unit, laid out as the input image"
         return weight[:, None, None, :], "weights per unit, one strip each"
-    if isinstance(layer, conv._ConvTransposeNd):
+    if isinstance(layer, TRANSPOSED):
         weight = weight.transpose(0, 1)  # torch keeps the input channels first
     if weight.dim() == 3:
         return weight[:, None], "filters, one row per input channel"

@@ -1,0 +1,337 @@
+"""Every private name of torch that this package uses: what it tells, and what happens in a torch without it.
+
+No other file of the package touches a private name (tests/test_torch_private.py reads all of them), but for the
+attributes in `ATTRIBUTES` and what the C++ node includes. torch 2.9 to 2.14 have them all; a later one may rename or
+drop any. Each is looked up once, when this file is imported; where it is gone its fallback serves, which is as right,
+but slower, or has less to tell.
+
+What torch has as a function is bound as it is, not wrapped: a call costs no more, and torch.compile knows these
+functions by identity.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.modules import module as module_hooks
+
+ATTRIBUTES = {
+    # of a tensor, read on each call, where a function around them would cost time
+    "_base": "what a tensor is a view of",
+    "_is_view": "whether it is a view that autograd knows",
+    "_is_zerotensor": "whether it stands for zeros without memory",
+    "_version": "how often it was written to in place",
+    "_indices": "the places in a sparse tensor that is not coalesced: the public name refuses one",
+    "_values": "the numbers in it",
+    # of the ctx in a backward, on each call
+    "_forward_cls": "the Function that the node belongs to",
+    # of torch's modules, for subclasses such as ours
+    "_check_input_dim": "BatchNorm: the error for a wrong number of axes",
+    "_conv_forward": "Conv: what forward calls, and subclasses with a weight of their own; ours replaces it",
+    "_output_padding": "ConvTranspose: output_padding for an output_size",
+    "_reversed_padding_repeated_twice": "Conv: padding as torch.nn.functional.pad wants it",
+    "_sa_block": "Transformer layers: self-attention and its dropout",
+    "_mha_block": "TransformerDecoderLayer: attention to the memory, and its dropout",
+    "_ff_block": "Transformer layers: the network for each token, which is ours",
+}
+"""Private attributes that other files may read, and what each is. Without one Python says which is missing: they have
+no fallback."""
+
+FALLBACKS: dict[str, Any] = {}
+"""Private name as `module:attribute` -> what stands in for it."""
+
+
+def _named(path: str, otherwise: Any) -> Any:
+    """What torch has under that name, or `otherwise`."""
+    FALLBACKS[path] = otherwise
+    try:
+        return pkgutil.resolve_name(path)
+    except (AttributeError, ImportError):
+        return otherwise
+
+
+def _missing(path: str, without: str) -> Any:
+    """What torch has under that name, or what refuses to be called: for what inspects a run, and is no part of one."""
+
+    class Missing:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            raise NotImplementedError(
+                f"{without} needs {path.replace(':', '.')}, which torch {torch.__version__} lacks"
+            )
+
+    return _named(path, Missing)
+
+
+def _always(*args: Any) -> bool:
+    return True
+
+
+def _never(*args: Any) -> bool:
+    return False
+
+
+# The state of the calling thread
+
+transforms_active: Callable[[], bool] = _named("torch:_C._are_functorch_transforms_active", _always)
+"""Whether a transform of torch.func runs. Without: always, so every call takes the way that is right there."""
+
+if hasattr(forward_ad, "_current_level"):
+
+    def in_forward_mode() -> bool:
+        """Whether forward mode (forward_ad.dual_level, torch.func.jvp) is on. Without: a dual tensor is tried."""
+        return forward_ad._current_level >= 0
+
+else:
+
+    def in_forward_mode() -> bool:
+        try:
+            forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+        except RuntimeError:  # no level of forward mode
+            return False
+        return True
+
+
+def _autocast_of_a_device() -> bool:
+    return any([torch.is_autocast_enabled(device) for device in ("cpu", "cuda", "xpu", "mps")])
+
+
+any_autocast: Callable[[], bool] = _named("torch:_C._is_any_autocast_enabled", _autocast_of_a_device)
+"""Whether autocast is on for any device. Without: the public question, for one device after the other."""
+
+function_modes: Callable[[], int] = _named("torch:_C._len_torch_function_stack", int)
+function_mode_at: Callable[[int], Any] = _named("torch:_C._get_function_stack_at", None)
+pop_function_mode: Callable[[], Any] = _named("torch:_C._pop_torch_function_stack", None)
+push_function_mode: Callable[[Any], None] = _named("torch:_C._push_on_torch_function_stack", None)
+"""The stack of TorchFunctionModes. Without one of the four: it counts as empty, and `mb.explicit` also sees what a rule
+calls, and passes it on, which costs time."""
+
+if None in (function_mode_at, pop_function_mode, push_function_mode):
+    function_modes = int
+
+dispatch_modes: Callable[[], int] = _named("torch:_C._len_torch_dispatch_stack", lambda: 1)
+"""How many TorchDispatchModes look at every operator. Without: one is assumed, and kernels that write over their
+input are not used."""
+
+# What a tensor is
+
+_is_wrapped: Callable[[Tensor], bool] = _named("torch:_C._functorch.is_functorch_wrapped_tensor", _never)
+_unwrapped: Callable[[Tensor], Tensor] | None = _named("torch:_C._functorch.get_unwrapped", None)
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor that torch.func's transforms have wrapped. Without: the tensor as it is; torch then refuses some
+    edits in place under transforms."""
+    while _unwrapped is not None and _is_wrapped(tensor):
+        tensor = _unwrapped(tensor)
+    return tensor
+
+
+batched_by_autograd: Callable[[Tensor], bool] = _named("torch:_C._functorch.is_legacy_batchedtensor", _always)
+"""Whether a tensor is a batch of `autograd.grad(is_grads_batched=True)`. Without: any may be one, and no kernel
+runs."""
+
+
+def _same_storage(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage() is other.untyped_storage()
+
+
+share_storage: Callable[[Tensor, Tensor], bool] = _named("torch:_C._is_alias_of", _same_storage)
+"""Whether two tensors lie in one storage. Without: their storages are compared."""
+
+
+def _layout_by_contiguity(tensor: Tensor) -> torch.memory_format:
+    known = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    if known is None or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=known):
+        return torch.contiguous_format
+    return known
+
+
+suggested_memory_format: Callable[[Tensor], torch.memory_format] = _named(
+    "torch._prims_common:suggest_memory_format", _layout_by_contiguity
+)
+"""The memory format that ATen would give an output. Without: channels last for what is contiguous so."""
+
+# The graph and the pass of backward that runs
+
+current_graph_task: Callable[[], int] = _named("torch:_C._current_graph_task_id", lambda: -1)
+"""The number of the running pass of backward, -1 outside of one. Without: see `subclass_node`."""
+
+end_of_pass: Callable[[Callable[[], None]], None] = _named(
+    "torch:autograd.Variable._execution_engine.queue_callback", lambda callback: None
+)
+"""Call a function when the running pass of backward ends. Without: what was recomputed stays as long as its
+node."""
+
+
+def subclass_node(function: Any, mixin: type, members: dict[str, Any]) -> bool:
+    """Let the nodes of a torch.autograd.Function be of class `mixin`, too, with `members` (`_backward_cls`).
+
+    False without that, or without `current_graph_task`: then every tensor is saved, whatever `mb.saving` says.
+    """
+    node = getattr(function, "_backward_cls", None)
+    if node is None or current_graph_task is FALLBACKS["torch:_C._current_graph_task_id"]:
+        return False
+    function._backward_cls = type(node.__name__, (mixin, node), members)
+    return True
+
+
+def function_of(node: Any) -> Any:
+    """The torch.autograd.Function that a node belongs to, None for torch's own (`_forward_cls`; the C++ node has
+    it, too). Without: None, and audit, trace and the check suite take rules for autograd's."""
+    return getattr(node, "_forward_cls", None)
+
+
+next_sequence_number: Callable[[], int] = _named("torch:_C._autograd._get_sequence_nr", int)
+"""The number that the thread's next node gets. Without: 0, and audit and trace tell no modules apart."""
+
+
+def sequence_number(node: Any) -> int:
+    """A node's number, in the order in which they were made (`_sequence_nr`). Without: 0, as for the next one."""
+    return node._sequence_nr() if hasattr(node, "_sequence_nr") else 0
+
+
+def input_metadata(node: Any) -> Any:
+    """Shape and dtype of each delta that a node takes. Without: the check `deltas` fails and says so."""
+    return node._input_metadata
+
+
+top_saved_tensors_hooks: Callable[[bool], Any] = _named(
+    "torch:_C._autograd._top_saved_tensors_default_hooks", lambda ignore_tracing: None
+)
+
+
+def checkpoint_state() -> dict[str, Any]:
+    """What the hooks of the innermost torch.utils.checkpoint hold in their closures; empty outside of one.
+
+    `frame` while its forward runs first, `target_frame_ref` and `gid`, the pass of backward, while it runs again.
+    Without, or where the names are others: empty, and a checkpoint wants the same modes around forward and backward.
+    """
+    hooks = top_saved_tensors_hooks(True)
+    if hooks is None:
+        return {}
+    pack = inspect.unwrap(hooks[0])
+    if getattr(pack, "__module__", None) != "torch.utils.checkpoint" or pack.__closure__ is None:
+        return {}
+    return dict(zip(pack.__code__.co_freevars, [cell.cell_contents for cell in pack.__closure__], strict=True))
+
+
+# Operators
+
+linear_pointwise: Any = _named("torch:ops.mkldnn._linear_pointwise.default", None)
+"""oneDNN's x W^T + b. Without, or in a build without oneDNN: None, and ATen multiplies."""
+
+unsafe_view: Callable[[Tensor, Any], Tensor] = _named(
+    "torch:ops.aten._unsafe_view.default", lambda tensor, shape: tensor.reshape(shape).clone()
+)
+"""The same memory in another shape, and no view, so that it may be written to. Without: a copy."""
+
+flash_attention_for_cpu: Any = _named("torch:ops.aten._scaled_dot_product_flash_attention_for_cpu.default", None)
+"""torch's fused attention on the CPU. Without: None, and attention is computed as its formula says."""
+
+attention_backend: Callable[..., int] = _named(
+    "torch:_fused_sdp_choice", lambda *args, **options: torch.nn.attention.SDPBackend.MATH.value
+)
+"""Which SDPBackend torch would take. Without: the one that is not fused, to which the formula is equal."""
+
+
+def _batch_norm_without_cudnn(input: Tensor, *args: Any) -> tuple:
+    if not input.numel():
+        return torch.batch_norm(input, *args), None, None
+    return torch.native_batch_norm(input, *args[:-1])
+
+
+batch_norm_with_statistics: Callable[..., tuple] = _named("torch:_batch_norm_impl_index", _batch_norm_without_cudnn)
+"""torch.batch_norm with the mean and invstd that it computes. Without: ATen's, which does without cuDNN."""
+
+has_kernel: Callable[[str, str], bool] = _named("torch:_C._dispatch_has_kernel_for_dispatch_key", _always)
+"""Whether an operator has a kernel for a dispatch key, such as an autocast policy. Without: as in torch 2.14."""
+
+
+def _at_once(callback: Callable[[], None]) -> None:
+    if torch.cuda.is_available():
+        callback()
+
+
+when_cuda_starts: Callable[[Callable[[], None]], None] = _named("torch:cuda._lazy_call", _at_once)
+"""Call a function when CUDA is used first. Without: now, where there is a GPU."""
+
+# Modules and their functions
+
+_KINDS_OF_HOOKS = ("forward_pre_hooks", "forward_hooks", "backward_pre_hooks", "backward_hooks")
+_GLOBAL_HOOKS = [getattr(module_hooks, f"_global_{kind}", True) for kind in _KINDS_OF_HOOKS]
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether a hook looks at calls of a module, its own or a global one. Without the names of the global ones: yes,
+    and the module is called by itself."""
+    return bool(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+        or any(_GLOBAL_HOOKS)
+    )
+
+
+def members(module: torch.nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A module's own dicts of parameters, buffers and children. Without them: audit, trace and saved_bytes fail and say
+    so."""
+    return module._parameters, module._buffers, module._modules
+
+
+COMPILED = "_orig_mod"
+"""What torch.compile calls the module that it wraps. Were it another, layers' names would show it."""
+
+check_attention_shapes: Callable[..., bool] = _named(
+    "torch.nn.functional:_mha_shape_check", lambda query, *others: query.dim() == 3
+)
+"""torch's errors for the inputs of multi_head_attention_forward; whether they are batched. Without: no errors
+here, but later ones in other words."""
+
+# Looking at a run: inspection, the check suite, benchmarks
+
+tree_map: Any = _missing("torch.utils._pytree:tree_map", "mb.bench")
+tree_map_only: Any = _missing("torch.utils._pytree:tree_map_only", "inspection of a model")
+tree_flatten: Any = _missing("torch.utils._pytree:tree_flatten", "the check suite")
+tree_unflatten: Any = _missing("torch.utils._pytree:tree_unflatten", "the check suite")
+"""Tensors in nested tuples, lists and dicts."""
+
+TorchDispatchMode: Any = _missing("torch.utils._python_dispatch:TorchDispatchMode", "mb.audit")
+
+
+@contextmanager
+def engine_runs() -> Iterator[list[None]]:
+    """Notes each start of the autograd engine: torch.autograd's ways in all pass `_engine_run_backward`. Without: the
+    check `explicit` fails and says so."""
+    runs: list[None] = []
+    original = torch.autograd._engine_run_backward
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        runs.append(None)
+        return original(*args, **kwargs)
+
+    torch.autograd._engine_run_backward = noted
+    try:
+        yield runs
+    finally:
+        torch.autograd._engine_run_backward = original
+
+
+def refused_by_compile(error: Exception) -> bool:
+    """Whether torch.compile(fullgraph=True) could not take something into a graph. Without: no."""
+    unsupported = _named("torch._dynamo.exc:Unsupported", ())
+    return isinstance(error, unsupported)
+
+
+def compiling_from_nothing() -> Any:
+    """torch.compile finds nothing of earlier runs on the disk, as the first time. It compiles in this process: those
+    that it starts by default take the cores of who is measured next. Without: it compiles as ever."""
+    config = _named("torch._inductor:config", None)
+    return nullcontext() if config is None else config.patch(force_disable_caches=True, compile_threads=1)
