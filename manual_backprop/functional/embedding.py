@@ -25,10 +25,9 @@ def embedding(
     of the table, RuntimeError where a sparse gradient is to be scaled by frequency, which torch does not have, either.
     """
     check_tensors("embedding", input=input, weight=weight)
-    rows = weight.shape[0]
     if padding_idx is None:
         padding_idx = -1
-    elif not -rows <= padding_idx < rows:
+    elif not -(rows := weight.shape[0]) <= padding_idx < rows:
         raise AssertionError(f"Padding_idx must be within num_embeddings: got {padding_idx} for a table of {rows} rows")
     elif padding_idx < 0:
         padding_idx += rows
