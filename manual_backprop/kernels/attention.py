@@ -37,7 +37,8 @@ def attended(
     if not _serves(query):
         return ScaledDotProductAttention.attended(query, key, value, mask, kept, p, is_causal, scale)
     pairs, q, k, v = _Pairs(query, key, mask, kept, is_causal), _flat(query), _flat(key), _flat(value)
-    wide, gain = torch.promote_types(query.dtype, torch.float32), _gain(kept, p)
+    wide = torch.float32 if query.itemsize < 4 else query.dtype  # torch.promote_types is an operator, and unrecorded
+    gain = _gain(kept, p)
     output, lse = v.new_zeros(len(q), pairs.queries, v.shape[-1]), q.new_zeros(len(q), pairs.queries, dtype=wide)
     for heads, rows, seen, _ in pairs.blocks():
         scores = torch.bmm(scale * q[heads, rows].to(wide), k[heads, seen].mT.to(wide))
@@ -176,7 +177,7 @@ class _Pairs:
         """The scores of a block with the mask on them, written over, and none for later keys if causal."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
-            mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
+            mask = mask if self.mask_of is None else mask.index_select(0, self.mask_of[heads])
             scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
         if causal and rows.start < seen.stop:
             corner = scores[..., rows.start :]
