@@ -52,6 +52,8 @@ struct RuleNode : Node {
     Key key;
     for (const auto& delta : deltas) key.add(delta);
     for (const auto& tensor : tensors) key.add(tensor);
+    for (size_t k = 0; k < num_outputs(); k++)
+      if (left_out(k)) key.add(k);
     key.seal();
     auto* known = found(entry, entry->backwards, key);
     if (!known || known->state == GIVEN_UP || version_of(entry->rule) != entry->version)
@@ -63,6 +65,21 @@ struct RuleNode : Node {
     c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
     if (!run(known->program, std::move(inputs), outputs)) return in_python(deltas, tensors, nullptr);
     return outputs;
+  }
+
+  /* Whether an argument's delta is not asked for in this pass of backward, such as that of a weight where the gradient
+  of the input alone is. */
+  bool left_out(size_t argument) const { return next_edge(argument).is_valid() && !task_should_compute_output(argument); }
+
+  /* For each argument of the rule, whether a delta is asked for. A new reference. */
+  PyObject* needs() const {
+    THPObjectPtr needs(PyTuple_New(PyTuple_GET_SIZE(entry->needs)));
+    if (!needs) throw python_error();
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(entry->needs); k++)
+      PyTuple_SET_ITEM(needs.get(), k, Py_NewRef(PyTuple_GET_ITEM(entry->needs, k)));
+    for (size_t k = 0; k < num_outputs(); k++)
+      if (left_out(k)) PyTuple_SetItem(needs.get(), entry->tensors[k], Py_NewRef(Py_False));
+    return needs.release();
   }
 
   variable_list in_python(const variable_list& deltas, const Tensors& tensors, Recorded* learning) {
@@ -77,7 +94,7 @@ struct RuleNode : Node {
     for (int k = 0, given = 0; k < entry->outputs; k++)
       if (entry->differentiable[k]) all[k] = deltas[given++];
     THPObjectPtr found(PyObject_CallFunction(
-        derive, "OOONNN", entry->rule, entry->attributes, entry->needs, listed(tensors), listed(all),
+        derive, "OONNNN", entry->rule, entry->attributes, needs(), listed(tensors), listed(all),
         torch::autograd::functionToPyObject(getptr())));
     if (!found) throw python_error();
     variable_list gradients;
