@@ -225,7 +225,7 @@ class _Pairs:
         causal."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
-            mask = mask if self.mask_of is None else mask[self.mask_of[heads]]
+            mask = mask if self.mask_of is None else mask.index_select(0, self.mask_of[heads])
             scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
         if self.is_causal and not in_c and rows.start < seen.stop:
             corner = scores[..., rows.start :]
