@@ -215,6 +215,16 @@ def test_backward_twice() -> None:
         torch.autograd.grad(y, x)
 
 
+def test_a_node_that_saves_nothing_has_nothing_freed() -> None:
+    """As in torch, where one gradient after the other may be asked of a graph without keeping it."""
+    x, other = torch.randn(3, requires_grad=True), torch.randn(3, requires_grad=True)
+    for _ in range(3):
+        y = F.sub(x, other)
+        assert torch.autograd.grad(y, x, torch.ones(3))[0].equal(torch.ones(3))
+        assert torch.autograd.grad(y, other, torch.ones(3))[0].equal(-torch.ones(3))
+    assert is_native(y)
+
+
 def test_threads_that_meet_the_same_calls() -> None:
     """One of them records; the others run in Python meanwhile, and programs that run are not replaced."""
     wrong: list[Any] = []

@@ -277,6 +277,24 @@ def test_a_second_derivative_leaves_nothing_behind(fails: bool) -> None:
     assert kept_bytes(step)[0] == 0
 
 
+def test_second_derivatives_of_cross_entropy_of_what_is_recomputed() -> None:
+    """Its log p, which no user sees, is recomputed, and has derivatives by a node within: left to Python from the first
+    call on."""
+    labels = torch.randint(WIDTH, (ROWS,))
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+
+    def program(library: Any) -> list[Tensor]:
+        loss = library.cross_entropy(library.gelu(x), labels, reduction="none").square().sum()
+        first = torch.autograd.grad(loss, x, create_graph=True)[0]
+        return [first, torch.autograd.grad(first.square().sum(), x)[0]]
+
+    expected = program(torch.nn.functional)
+    node.forget()
+    for _ in range(3):
+        for one, other in zip(program(F), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
+
+
 def test_threads_that_run_the_backward_of_one_graph_once() -> None:
     """Each gets the gradient, or torch's error that another thread has freed the graph; the parts of the graph that
     others ask are freed while these ask."""

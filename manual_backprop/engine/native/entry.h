@@ -73,6 +73,7 @@ struct Entry {
   bool tuple = false, materialize = false;  // whether the rule wants zeros for deltas that are not defined
   std::vector<bool> differentiable;
   std::vector<Place> saved;
+  bool saves_nothing = true;       // no tensor
   bool in_place = false;           // the output is written over the first argument
   std::unique_ptr<Recipe> recipe;
   std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (engine/inner.py)

@@ -57,6 +57,15 @@ std::unique_ptr<Recipe> recipe_of(PyObject* given, Entry* entry, const Tensors& 
 /* Whether nodes with large tensors are left to Python. */
 bool in_python() { return saving == IN_PYTHON || at::SavedTensorDefaultHooks::get_hooks(); }
 
+/* Whether a node in Python saves less: it can ask another one, and recompute what is kept as the output of an inner node. */
+bool better_in_python(const Entry* entry, const Tensors& arguments) {
+  for (const auto& argument : arguments) {
+    if (saving != RECOMPUTED || argument.numel() < large || !argument.requires_grad()) continue;
+    if (asks_python(argument) || (entry->inner && entry->recipe && ask_for(argument, nullptr))) return true;
+  }
+  return false;
+}
+
 /* Run in Python and record. What Python returns; NotImplemented where a node in Python has to run it again. */
 PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded,
                   std::unique_ptr<Ask> before) {
@@ -80,9 +89,11 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   for (size_t k = 0; k < outputs.size(); k++)
     entry->differentiable.push_back(PyTuple_GET_ITEM(PyTuple_GET_ITEM(found.get(), 1), k) == Py_True);
   entry->saved.clear();
+  entry->saves_nothing = true;
   for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kept); k++) {
     auto tensor = unwrapped(PyTuple_GET_ITEM(kept, k));
     entry->saved.push_back(place_of(tensor, arguments, outputs, entry->outputs));
+    entry->saves_nothing &= !tensor.defined();
     outputs.push_back(tensor);
   }
   entry->recipe = recipe_of(PyTuple_GET_ITEM(found.get(), 7), entry, arguments, outputs);
@@ -104,6 +115,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
       entry->inner_arguments.push_back(PyLong_AsLong(PyTuple_GET_ITEM(places, k)));
     }
     if (own == Py_True) part->saved.push_back(Place{-1, 0});
+    part->saves_nothing = own != Py_True;
     part->name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(inner, 5));
     entry->inner = std::move(part);
   }
@@ -119,8 +131,10 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->problem = recorder.problem;
   entry->state = recorder.problem.empty() ? READY : GIVEN_UP;
   entry->program = std::move(recorder.program);
-  // for a node in Python, which shortens what is large, and hands on views; the same numbers are drawn again
-  if ((entry->largest >= large && in_python()) || viewed) {
+  // for a node in Python, which shortens what is large, hands on views, and recomputes for an inner node; the same
+  // numbers are drawn again
+  const bool elsewhere = recorded && entry->inner && better_in_python(entry, arguments);
+  if ((entry->largest >= large && in_python()) || viewed || elsewhere) {
     generator.set_state(drawn);
     Py_RETURN_NOTIMPLEMENTED;
   }
@@ -200,11 +214,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   std::unique_ptr<Ask> before;
   if (big && recorded) {
     if (in_python()) Py_RETURN_NOTIMPLEMENTED;
-    for (size_t a = 0; a < arguments.size() && saving == RECOMPUTED; a++) {
-      if (arguments[a].numel() < large || !arguments[a].requires_grad()) continue;
-      if (asks_python(arguments[a])) Py_RETURN_NOTIMPLEMENTED;
-      if (entry->inner && entry->recipe && ask_for(arguments[a], nullptr)) Py_RETURN_NOTIMPLEMENTED;
-    }
+    if (better_in_python(entry, arguments)) Py_RETURN_NOTIMPLEMENTED;
     if (entry->in_place && saving == RECOMPUTED) before = ask_for(arguments[0], nullptr);
   }
   if (entry->state == NEW) {

@@ -246,7 +246,8 @@ inline at::Tensor output_of(const std::shared_ptr<Kept>& kept, const NodePointer
   const bool again = at::GradMode::is_enabled();
   c10::AutoGradMode no_grad(false);
   auto value = recomputed(kept, node, task);
-  return again ? torch::autograd::make_variable(value, torch::autograd::Edge(node, kept->output_nr)) : value;
+  if (!again || !kept->entry->differentiable[kept->entry->recipe->output]) return value;
+  return torch::autograd::make_variable(value, torch::autograd::Edge(node, kept->output_nr));
 }
 
 inline at::Tensor Ask::tensor(int64_t now) {
