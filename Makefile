@@ -26,7 +26,7 @@ check: $(READY)  ## the table of layers x checks
 mutants: $(READY)  ## wrong versions of every formula against the checks
 	$(BIN)/python -m tests.mutants
 
-bench: $(READY)  ## every layer and six training steps against torch.nn: tables and plots in benchmarks/results (9 minutes)
+bench: $(READY)  ## every layer and thirteen training steps against torch.nn: tables and plots in benchmarks/results (12 minutes)
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.steps
 
