@@ -18,7 +18,7 @@ import manual_backprop as mb
 import manual_backprop.functional as F
 import manual_backprop.nn as nn
 from manual_backprop.engine import node
-from manual_backprop.engine.rule import in_place
+from manual_backprop.engine.rule import KERNELS, in_place
 
 ROWS, WIDTH = 160, 128  # 20,480 elements: large
 
@@ -197,6 +197,19 @@ def test_a_pass_that_leaves_some_out() -> None:
             torch.autograd.grad(second, other.weight)
 
 
+def test_what_was_recorded_with_another_kernel_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a graph that was there before."""
+    norm, linear = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2)
+    x = torch.randn(ROWS, WIDTH, requires_grad=True)
+    for _ in range(3):
+        y = linear(F.gelu(norm(x), approximate="tanh")).sum()
+        torch.autograd.grad(y, linear.weight, retain_graph=True)
+    assert recomputes(mb.rules.GELU) == ["ready"]
+    monkeypatch.setitem(KERNELS, mb.rules.GELU.output_tanh, lambda input: torch.full_like(input, 3.0))
+    node.forget()
+    assert torch.autograd.grad(y, linear.weight)[0].eq(3 * ROWS).all()
+
+
 def test_lossy_modes_and_hooks_are_left_to_python() -> None:
     x = torch.randn(ROWS, WIDTH, requires_grad=True)
     for _ in range(3):
@@ -251,6 +264,7 @@ def test_second_derivatives_pass_the_hooks_of_what_is_recomputed() -> None:
     for _ in range(3):
         found = program(F)
     for one, other in zip(found, expected, strict=True):
+        # float32, third powers of sums in another order: against the largest number, which no cancellation made
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3 * other.abs().max().item())
 
 

@@ -48,8 +48,9 @@ def attended(
         lse = q.new_zeros(len(q), pairs.queries, dtype=wide)
     for heads, rows, seen, _ in pairs.blocks:
         scores = torch.bmm(_as(wide, scale * _part(q, heads, rows)), _as(wide, _part(k, heads, seen).mT))
-        scores = pairs.masked_(scores, heads, rows, seen, takes(scores))
-        weights, sums = _weights(scores, pairs.kept_at(heads, rows, seen), pairs.first(rows, seen))
+        first = pairs.first(rows, seen) if takes(scores) else None
+        scores = pairs.masked_(scores, heads, rows, seen, in_c=first is not None)
+        weights, sums = _weights(scores, pairs.kept_at(heads, rows, seen), first)
         found = torch.bmm(weights, _as(wide, _part(v, heads, seen)))
         found = _as(v.dtype, found if gain == 1 else found.mul_(gain))
         if output is None or lse is None:
@@ -83,22 +84,23 @@ def deltas(
         delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
         delta_value = new(k.new_empty(len(k), pairs.keys, d.shape[-1])) if wanted[2] else None
     delta_mask = torch.zeros_like(pairs.mask) if wanted[3] and pairs.mask is not None else None
-    for heads, rows, seen, first in pairs.blocks:
+    for heads, rows, seen, begins in pairs.blocks:
         scores = torch.bmm(_part(q, heads, rows), _part(k, heads, seen).mT)
-        scores = pairs.masked_(scores, heads, rows, seen, takes(scores, z, dots))
+        first = pairs.first(rows, seen) if takes(scores, z, dots) else None
+        scores = pairs.masked_(scores, heads, rows, seen, in_c=first is not None)
         keeping, lse_here = pairs.kept_at(heads, rows, seen), _part(z, heads, rows)
         given = None
         if v is not None and dots is not None:
             given = torch.bmm(_part(louder, heads, rows), _part(v, heads, seen).mT), _part(dots, heads, rows)
-        weights, delta_scores = _pairs_(scores, lse_here, keeping, given, pairs.first(rows, seen))
+        weights, delta_scores = _pairs_(scores, lse_here, keeping, given, first)
         if wanted[2]:
-            delta_value = _added(delta_value, heads, seen, weights.mT, _part(louder, heads, rows), first)
+            delta_value = _added(delta_value, heads, seen, weights.mT, _part(louder, heads, rows), begins)
         if delta_scores is None:
             continue
         if wanted[0]:
             delta_query = _added(delta_query, heads, rows, delta_scores, _part(k, heads, seen), True)
         if wanted[1]:
-            delta_key = _added(delta_key, heads, seen, delta_scores.mT, _part(q, heads, rows), first)
+            delta_key = _added(delta_key, heads, seen, delta_scores.mT, _part(q, heads, rows), begins)
         if delta_mask is not None:
             pairs.add_(delta_mask, delta_scores, heads, rows, seen)
     return (
@@ -112,12 +114,13 @@ def deltas(
 NONE: tuple[Any, Any] = None, None
 
 
-def _weights(scores: Tensor, kept: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
+def _weights(scores: Tensor, kept: Tensor | None, first: int | None) -> tuple[Tensor, Tensor]:
     """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse).
 
-    first: how many keys the first query sees, each later one a key more: in C, which needs no mask for that.
+    first: for C, how many keys the first query sees, each later one a key more; None for plain operations, on scores
+    that have all of the mask.
     """
-    if takes(scores):
+    if first is not None:
         lse, sizes = scores.new_empty(scores.shape[:-1]), scores.shape[-2:]
         native.call(
             f"attention_weights_{REAL[scores.dtype]}", scores, lse, kept, lse.numel(), sizes[1], sizes[0], first
@@ -131,14 +134,14 @@ def _weights(scores: Tensor, kept: Tensor | None, first: int) -> tuple[Tensor, T
 
 
 def _pairs_(
-    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None, first: int
+    scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None, first: int | None
 ) -> tuple[Tensor, Tensor | None]:
     """The weights that dropout keeps, of scores, and the deltas of the scores; what comes is written over.
 
-    given: the deltas of the weights that dropout keeps, and delta . Y of each row.
+    given: the deltas of the weights that dropout keeps, and delta . Y of each row. first: as for `_weights`.
     """
     deltas, dots = given or NONE
-    if takes(scores, lse, deltas, dots):
+    if first is not None:
         sizes = lse.numel(), scores.shape[-1], scores.shape[-2], first
         sums = lse.contiguous(), None if dots is None else dots.contiguous()
         native.call(f"attention_pairs_{REAL[scores.dtype]}", scores, deltas, *sums, kept, *sizes)
@@ -147,7 +150,7 @@ def _pairs_(
     if deltas is not None and keeping is not None:
         deltas.mul_(keeping)
     large = bool(lse.is_cpu and lse.numel() and lse.abs().max() > SCORES)  # a GPU would be waited for
-    weights = _weights(scores, None, first)[0] if large else scores.sub_(lse).exp_()
+    weights = _weights(scores, None, None)[0] if large else scores.sub_(lse).exp_()
     if deltas is not None:
         deltas = choose(Softmax.delta_input)(deltas, weights, -1) if large else deltas.sub_(dots).mul_(weights)
     return weights if keeping is None else weights * keeping, deltas

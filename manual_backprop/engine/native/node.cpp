@@ -13,7 +13,8 @@ void forgotten(Rule& known) {
   static auto* entries = new std::vector<std::unique_ptr<Entry>>();
   for (auto& [hash, entry] : known.entries) {
     std::lock_guard<std::mutex> guard(entry->lock);
-    for (auto& backward : entry->backwards) backward->state = GIVEN_UP;
+    for (auto* recorded : {&entry->backwards, &entry->recomputes})
+      for (auto& one : *recorded) one->state = GIVEN_UP;
     entries->push_back(std::move(entry));
   }
   known.entries.clear();
@@ -283,7 +284,8 @@ PyObject* forget(PyObject*, PyObject*) {
   Py_RETURN_NONE;
 }
 
-/* What became of each key of a rule: (seen, "new" or "ready" or why not, of its backwards the same). */
+/* What became of each key of a rule: (seen, "new" or "ready" or why not, the same of its backwards, and of its
+recomputations). */
 PyObject* status(PyObject*, PyObject* rule) {
   HANDLE_TH_ERRORS
   THPObjectPtr all(PyList_New(0));

@@ -213,7 +213,7 @@ int output_nr(const Entry* entry, int output) {
 }
 
 /* Ask for large tensors in place of saving them, and give the node a recipe for its output. */
-void economize(Entry* entry, Kept& kept, const Tensors& arguments, const Tensors& outputs, std::unique_ptr<Ask> before) {
+void pack_saved(Entry* entry, Kept& kept, const Tensors& arguments, const Tensors& outputs, std::unique_ptr<Ask> before) {
   const auto* recipe = entry->recipe.get();
   if (recipe && outputs[recipe->output].numel() < large) recipe = nullptr;
   kept.asks.resize(entry->saved.size());
@@ -261,7 +261,7 @@ void attach(Entry* entry, const Tensors& arguments, Tensors& outputs, std::uniqu
   for (const auto& argument : arguments)
     edges.push_back(argument.requires_grad() ? torch::autograd::impl::gradient_edge(argument) : torch::autograd::Edge());
   node->set_next_edges(std::move(edges));
-  if (saving == RECOMPUTED && entry->largest >= large) economize(entry, kept, arguments, outputs, std::move(before));
+  if (saving == RECOMPUTED && entry->largest >= large) pack_saved(entry, kept, arguments, outputs, std::move(before));
   for (int k = 0; k < entry->outputs; k++) {
     if (!entry->differentiable[k]) continue;
     if (entry->in_place && k == 0) torch::autograd::impl::rebase_history(outputs[k], {node, node->add_input_metadata(outputs[k])});
