@@ -16,7 +16,7 @@
         const int around = AROUND(STORED, out, n, runs * n);                               \
         _Pragma("omp parallel num_threads((int)threads)")                                  \
         {                                                                                  \
-            _Pragma("omp for schedule(static)")                                            \
+            _Pragma("omp for schedule(static) nowait")                                     \
             for (I r = 0; r < runs; r++) {                                                 \
                 const I at = r * n;                                                        \
                 __VA_ARGS__                                                                \

@@ -99,7 +99,7 @@ def _each(results: list[tuple[str, str]], memory: str, written: str) -> list[str
         "#pragma omp parallel num_threads((int)threads)",
         "    {",
         *(f"        {memory} {part}[PART] __attribute__((aligned(PART)));" for part in parts),
-        "#pragma omp for schedule(static)",
+        "#pragma omp for schedule(static) nowait",
         "        for (I first = 0; first < whole; first += PART) {",
         "#pragma omp simd",
         f"            for (int k = 0; k < PART; k++) ELEMENT(first + k, {', '.join(f'{part}[k]' for part in parts)})",

@@ -27,7 +27,7 @@ void F(masked_channels)(STORED *out, const STORED *x, const uint8_t *mask, const
     if (rows * n <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)
     {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (I r = 0; r < rows; r++) {
             const STORED *v = x + r * n;
             STORED *o = out + r * n;

@@ -48,7 +48,7 @@ I F(embedding_grad_weight)(STORED *out, const STORED *delta, const I *index, I p
         if (rows * n <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)
         {
-#pragma omp for schedule(dynamic, ROWS)
+#pragma omp for schedule(dynamic, ROWS) nowait
             for (I v = 0; v < rows; v++) {
                 const I own = first[v];
                 STORED *o = out + v * n;
@@ -83,7 +83,7 @@ void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, 
     if (batch * size <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)
     {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (I n = 0; n < batch; n++) {
             STORED *o = out + n * size;
             if (!around) EACH(size, o[i] = 0)

@@ -167,7 +167,7 @@ void F(max_pool_delta_input)(STORED *out, const STORED *delta, const uint8_t *wi
 #pragma omp parallel num_threads((int)threads)
     {
         REAL *sums = wide ? malloc((size_t)size * sizeof(REAL)) : NULL;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (I n = 0; n < planes; n++) {
             STORED *to = out + n * size;
             REAL *restrict plane = wide ? sums : (REAL *)to;

@@ -65,7 +65,7 @@ static void F(mean_first)(STORED *out, const STORED *x, const Axis *axes, I divi
 #pragma omp parallel num_threads((int)threads)
     {
         REAL *sums = calloc((size_t)(width + w->outputs), sizeof(REAL)), *found = sums + width, *inner = sums + w->padding;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (I n = 0; n < planes; n++)
             for (I p = 0; p < a->outputs; p++)
                 for (I q = 0; q < b->outputs; q++) {
@@ -150,7 +150,7 @@ static void F(back_first)(STORED *out, const STORED *delta, const Axis *axes, I 
     {
         REAL *shares = malloc((size_t)outputs * sizeof(REAL));
         REAL *sums = calloc((size_t)(line + step * size), sizeof(REAL)), *inner = sums + before, *parts = sums + line;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (I n = 0; n < planes; n++) {
             const STORED *d = delta + n * outputs;
             for (I p = 0, at = 0; p < a->outputs; p++)

@@ -22,7 +22,7 @@ void F(prelu_derivatives)(STORED *out, REAL *grad, const STORED *delta, const ST
     if (runs * inner <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)
     {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (I b = 0; b < runs * blocks; b++) {
             const I r = b / blocks, begin = b % blocks * SIZE, n = inner - begin < SIZE ? inner - begin : SIZE;
             const STORED *d = delta + r * inner + begin, *v = x + r * inner + begin;

@@ -131,7 +131,7 @@ INLINE bfloat16 store_bfloat16(float x) {
         _Pragma("omp parallel num_threads((int)threads)")                  \
         {                                                                  \
             REAL *row = malloc((size_t)(n) * sizeof(REAL));                \
-            _Pragma("omp for schedule(static)")                            \
+            _Pragma("omp for schedule(static) nowait")                     \
             for (I r = 0; r < (rows); r++) {                               \
                 STORED *o = out + r * (n);                                 \
                 __VA_ARGS__                                                \

@@ -69,7 +69,7 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
         {                                                                                                     \
             REAL *kept = malloc((size_t)(room) * sizeof(REAL));                                               \
             (void)kept;                                                                                       \
-            _Pragma("omp for collapse(2) schedule(static)")                                                   \
+            _Pragma("omp for collapse(2) schedule(static) nowait")                                            \
             for (I o = 0; o < outer; o++)                                                                     \
                 for (I b = 0; b < blocks; b++) {                                                              \
                     const I at = o * n * inner + b * ROWS;                                                    \
