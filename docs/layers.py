@@ -1,5 +1,5 @@
-"""Writes the README's table of layers from the docstrings of the rules, and `__init__.pyi` for the packages that find
-out by themselves what they export: `make docs`.
+"""Writes what follows from the docstrings of the rules: `make docs`. The README's table of layers, docs/operators.md,
+and `__init__.pyi` for the packages that find out by themselves what they export.
 
 One row per rule: the layers and functions whose docstrings name it, its forward formula, its backward formulas, the
 source. A rule's docstring has the formula as its first paragraph, the shapes as its second, the backward formulas as
@@ -46,6 +46,8 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
     # stable: within a family as its file has them
     for rule in sorted(mb.rules.RULES.values(), key=lambda rule: rule.__module__):
         name = rule.__name__
+        if rule.operator:
+            continue
         public = layers.get(name) or [f"F.{function}" for function in functions.get(name, ())]
         forward, _, backward, *rest = paragraphs(rule)
         source = rest[-1].removeprefix("Source: ") if rest and rest[-1].startswith("Source: ") else ""
@@ -57,6 +59,32 @@ def table() -> str:
     """The block between the markers."""
     lines = ["| layers and functions | forward | backward | source |", "|---|---|---|---|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows()]
+    return "\n".join(lines) + "\n"
+
+
+OPERATORS = Path(__file__).with_name("operators.md")
+HEAD = """# Operators
+
+Each runs on the rule of that line inside `mb.explicit()`, also where torch calls it inside of another function; and by
+itself as `mb.functional.<operator>`. Written by `make docs` from the rules. The layers have their table in the README.
+"""
+
+
+def operators() -> str:
+    """The page of all rules that stand in for an operator of torch, family by family."""
+    lines, family = [HEAD.rstrip()], ""
+    for rule in sorted(mb.rules.RULES.values(), key=lambda rule: rule.__module__):
+        if not rule.operator:
+            continue
+        if rule.__module__ != family:
+            family = rule.__module__
+            about = (inspect.getdoc(inspect.getmodule(rule)) or "").partition("\n\n")[0].replace("\n", " ")
+            lines += ["", f"## {family.rpartition('.')[2].replace('_', ' ')}", "", about, ""]
+            lines += ["| operator | forward | backward | source |", "|---|---|---|---|"]
+        forward, _, backward, *rest = paragraphs(rule)
+        source = " ".join(rest[-1].removeprefix("Source: ").split())
+        cells = (" ".join(f"`{name}`" for name in rule.operator.split()), code(forward), code(backward), source)
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +121,7 @@ def stub(package: ModuleType) -> str:
 
 def written() -> dict[Path, str]:
     """File -> what has to stand in it."""
-    files = {README: updated(README.read_text(encoding="utf-8"))}
+    files = {README: updated(README.read_text(encoding="utf-8")), OPERATORS: operators()}
     for package in (mb.rules, mb.functional, mb.nn):
         files[Path(str(package.__file__)).with_suffix(".pyi")] = stub(package)
     return files

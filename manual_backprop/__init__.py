@@ -1,7 +1,7 @@
 """Explicit backward passes for PyTorch: every delta and gradient written by hand, in the open, proven."""
 
 from . import _fx, functional, kernels, nn, rules, testing
-from ._observe import rule_of
+from ._nodes import rule_of
 from .audit import audit
 from .convert import conversion_report, convert, revert
 from .explicit import explicit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from .engine.torch_private import function_of, members, next_sequence_number, sequence_number, tree_map_only
+from .engine.torch_private import members, next_sequence_number, sequence_number, tree_map_only
 from .errors import BadInput
-from .rules import Rule
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -95,32 +93,6 @@ def watch_saved(note: Callable[[Tensor], object]) -> Iterator[None]:
     finally:
         for held in packed:
             held[0] = held[0].detach()
-
-
-def rule_of(node: Any) -> type[Rule] | None:
-    """The rule that a backward node belongs to; None for autograd's own."""
-    made_by = function_of(node)
-    return made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None
-
-
-VIEWS = frozenset(
-    (
-        "Alias", "AsStrided", "Clone", "CopySlices", "Diagonal", "Permute", "ReshapeAlias", "Select", "Slice", "Split",
-        "SplitWithSizes", "Squeeze", "T", "Transpose", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze",
-        "View",
-    )
-)  # fmt: skip
-"""torch's nodes that move values and compute nothing, without "Backward" and a number."""
-
-
-def name_of(node: Any) -> str:
-    """A backward node's name; torch 2.9 does not tell that of a Function whose output is gone."""
-    return type(node).__name__ if isinstance(node, torch.autograd.function.BackwardCFunction) else node.name()
-
-
-def is_view(node: Any) -> bool:
-    """Whether a backward node is torch's own for a view or a copy, which moves values and computes nothing."""
-    return re.sub(r"Backward\d*$", "", name_of(node)) in VIEWS
 
 
 Call = tuple[str, int]

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from ._observe import Watch, differentiable, graph, graph_leaves, is_view, leaves, rule_of, text_table, unchanged
+from ._nodes import is_view, rule_of
+from ._observe import Watch, differentiable, graph, graph_leaves, leaves, text_table, unchanged
 from ._options import add_model, build_model, random_batch, running
 from .engine.torch_private import TorchDispatchMode
 from .explicit import explicit

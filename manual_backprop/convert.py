@@ -18,6 +18,7 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from . import nn
+from .engine.operators import torch_function
 from .explicit import suspended
 
 _log = logging.getLogger("manual_backprop")
@@ -143,7 +144,7 @@ def twin_function(function: Any) -> Any:
     """torch's function for one of `mb.functional`; anything else as it is."""
     if not getattr(function, "__module__", "").startswith("manual_backprop.functional"):
         return function
-    return getattr(torch.nn.functional, function.__name__, None) or getattr(torch, function.__name__)
+    return torch_function(function.__name__)
 
 
 def _walk(

@@ -18,7 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
-from .engine.torch_private import in_forward_mode, transforms_active
+from ._operators import composed
+from .engine.operators import torch_name
+from .engine.torch_private import autograd_off, in_forward_mode, transforms_active
 from .memory.checkpoint import recompute_within, running
 
 Function = Callable[..., Any]
@@ -29,6 +31,17 @@ NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1":
 VIEWS = ("flatten", "permute", "reshape", "transpose", "unflatten")
 """Functions of ours that are torch's own views."""
 
+ALONE = frozenset(
+    (
+        "__get__", "__set__", "__delete__", "__repr__", "__len__", "__deepcopy__", "__reduce_ex__", "backward", "grad",
+        "view", "reshape", "permute", "transpose", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "t",
+        "size", "dim", "numel", "stride", "detach", "item", "requires_grad_", "register_hook", "retain_grad",
+        "is_floating_point", "is_complex", "register_post_accumulate_grad_hook",
+    )
+)  # fmt: skip
+"""Names of what computes nothing, or starts a backward: never taken apart."""
+
+_INDEXED = Tensor.__getitem__
 _FROM, _INTO = Tensor.__rsub__, Tensor.__rdiv__
 
 _suspended = False
@@ -38,6 +51,10 @@ class _Explicit(TorchFunctionMode):
     leads_to_rules = True
     outer: Any = None
     """The checkpoint inside of which it was made."""
+
+    def __init__(self, strict: bool = False) -> None:
+        super().__init__()
+        self.strict = strict
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
@@ -50,8 +67,6 @@ class _Explicit(TorchFunctionMode):
             ours = divided_by
         else:
             ours = TABLE.get(func)
-        if ours is None:
-            return func(*args, **kwargs)
         if func is torch.nn.functional.l1_loss:
             kwargs = lost_arguments(func, kwargs)
         # torch switches the mode off in here: what ours calls, and backward, run as they are
@@ -60,14 +75,23 @@ class _Explicit(TorchFunctionMode):
         for cls in types:  # subclasses bring their own meaning of a call
             if cls is not Tensor and cls is not torch.nn.Parameter:
                 return func(*args, **kwargs)
-        if kwargs:
-            kwargs = {NUMPY.get(name, name): value for name, value in kwargs.items()}
-        if not _takes(ours, args, kwargs):
+        if ours is not None:
+            named = {NUMPY.get(name, name): value for name, value in kwargs.items()} if kwargs else kwargs
+            if _takes(ours, args, named):
+                return ours(*args, **named)
+        if (
+            torch.compiler.is_compiling()
+            or transforms_active()
+            or in_forward_mode()
+            or autograd_off is None
+            or func.__name__ in ALONE
+            or (func is _INDEXED and _is_basic(args[1]))
+        ):
             return func(*args, **kwargs)
-        return ours(*args, **kwargs)
+        return composed(func, args, kwargs, self.strict)
 
 
-def explicit() -> TorchFunctionMode:
+def explicit(strict: bool = False) -> TorchFunctionMode:
     """A context manager in which every differentiable torch call that has a rule runs on it.
 
         with mb.explicit():
@@ -84,7 +108,7 @@ def explicit() -> TorchFunctionMode:
     Under torch.compile an in-place edit of a tensor that a rule's backward needs is not noticed, as with any
     `torch.autograd.Function`: the gradient is then wrong, where eager code raises.
     """
-    mode = _Explicit()
+    mode = _Explicit(strict)
     if not torch.compiler.is_compiling():
         mode.outer = running()
     return mode
@@ -115,6 +139,14 @@ def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
     return known
 
 
+def _is_basic(index: Any) -> bool:
+    """Whether indexing gives a view: by numbers, slices, None and `...` alone."""
+    for part in index if isinstance(index, tuple) else (index,):
+        if not (part is None or part is ... or isinstance(part, (int, slice))) or isinstance(part, bool):
+            return False
+    return True
+
+
 def _recorded(values: Sequence[Any]) -> bool:
     """Whether anyone may ask for derivatives by one of the values."""
     if transforms_active() or in_forward_mode():
@@ -130,7 +162,7 @@ def _recorded(values: Sequence[Any]) -> bool:
 
 def _table() -> dict[Function, Function]:
     found: dict[Function, Function] = {}
-    names = [name for name in F.__all__ if name not in VIEWS]
+    names = [name for name in F.__all__ if name not in VIEWS and _named_alike(getattr(F, name))]
     for name in names:
         ours = getattr(F, name)
         if "reduction" not in inspect.signature(ours).parameters:  # torch.<loss> takes it as a number
@@ -146,8 +178,17 @@ def _table() -> dict[Function, Function]:
     return found
 
 
+def _named_alike(ours: Function) -> bool:
+    """Whether a call of torch's function has the arguments of ours as they are. What takes lists of axes also takes
+    them one by one: that is left to the dispatcher, which has them sorted out."""
+    rule = getattr(ours, "rule", None)
+    return rule is None or not rule.operator or rule.elementwise
+
+
 def _torchs(name: str) -> Iterator[Function]:
     """Every function of torch's of that name."""
+    if (spelled := torch_name(name).removeprefix("torch.")).count(".") == 1:
+        name = spelled
     *path, name = name.split(".")
     homes = [getattr(torch, path[0])] if path else [torch.nn.functional, torch, Tensor]
     return (function for home in homes if callable(function := getattr(home, name, None)))

@@ -17,7 +17,8 @@ import torch
 from . import nn
 from ._backward_pass import Pass, Seen, difference, rms, run
 from ._files import write_atomically
-from ._observe import Call, is_view, name_of, rule_of, text_table
+from ._nodes import is_view, name_of, rule_of
+from ._observe import Call, text_table
 from ._options import CLASSES, add_model, build_model, random_batch, running
 from .convert import as_twin, twin_function
 from .engine.rule import RULES_PACKAGE, paragraphs

@@ -159,10 +159,27 @@ def mutants(name: str) -> Iterator[Mutant]:
     rule = RULES[name]
     module = importlib.import_module(rule.__module__)
     tree = ast.parse(inspect.getsource(module))
-    body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name).body
+    body = next(found for node in tree.body if (found := _declared(node, name, rule)) is not None)
     for item in body:
         if isinstance(item, ast.FunctionDef) and item.name not in ("forward", "forward_", "setup_context"):
             yield from _of(name, item, module)
+
+
+def _declared(node: ast.stmt, name: str, rule: type[Rule]) -> list[Any] | None:
+    """The functions of a rule: those in its class, or the formulas in its line of a table."""
+    if isinstance(node, ast.ClassDef) and node.name == name:
+        return node.body
+    if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name and isinstance(node.value, ast.Call)):
+        return None
+    arguments = [f"delta_{argument}" for argument in inspect.signature(rule.forward).parameters]
+    lambdas = [part for part in node.value.args if isinstance(part, ast.Lambda)]
+    named = [(k.arg, k.value) for k in node.value.keywords if isinstance(k.value, ast.Lambda)]
+    return [
+        ast.fix_missing_locations(
+            ast.FunctionDef(method, formula.args, [ast.Return(formula.body)], [], None, lineno=1)  # type: ignore[call-overload]
+        )
+        for method, formula in [*zip(arguments, lambdas, strict=False), *named]
+    ]
 
 
 def helper_mutants(module: ModuleType) -> Iterator[Mutant]:

@@ -16,7 +16,7 @@ LAYERS = (
     {"rules"},  # the mathematics: of ours the base class and the terms that formulas share (see below)
     {"kernels"},  # faster functions for formulas
     {"functional"},  # torch's signatures
-    {"explicit", "_dialects"},  # torch's functions led to them
+    {"explicit", "_dialects", "_nodes", "_operators"},  # torch's functions led to them
     {"nn"},  # drop-in modules
     {
         "__init__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture", "_statistics",
@@ -26,7 +26,7 @@ LAYERS = (
 )  # fmt: skip
 """Parts of the package, each of which may import those of its own line and of the lines above it."""
 
-FOR_RULES = {"engine.rule", "engine.terms", "engine.torch_private"}
+FOR_RULES = {"engine.operators", "engine.rule", "engine.terms", "engine.torch_private"}
 """Of the package, all that a file of rules may import, besides other files of rules."""
 
 UPWARDS = {

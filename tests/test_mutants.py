@@ -11,7 +11,7 @@ from manual_backprop.testing import CHECKS
 from manual_backprop.testing.cases import CASES
 from tests.mutants import catcher, equivalents, passing, rules_of_rows
 from tests.mutation import helper_mutants, mutants, rule_modules
-from tests.tiers import in_make_test
+from tests.tiers import HEAVY, in_make_test
 
 OURS = [name for name, rule in RULES.items() if rule.__module__.startswith("manual_backprop.")]
 
@@ -32,9 +32,10 @@ def test_every_rule_is_run_by_a_row(rows: dict[str, list[int]]) -> None:
     assert rows.keys() >= set(OURS)
 
 
-def test_every_rule_meets_every_check_in_make_test(rows: dict[str, list[int]]) -> None:
+def test_every_rule_meets_every_check_in_make_test_but_operators_the_heavy_ones(rows: dict[str, list[int]]) -> None:
     for name in OURS:
-        assert any(set(in_make_test(CASES[i])) == set(CHECKS) for i in rows[name]), f"a row of {name} belongs to ALSO"
+        checks = set(CHECKS) - set(HEAVY) if RULES[name].operator else set(CHECKS)
+        assert any(set(in_make_test(CASES[i])) >= checks for i in rows[name]), f"a row of {name} belongs to ALSO"
 
 
 def test_a_mutant_computes_wrong_while_it_is_installed() -> None:

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, hessian, jacrev, stack_module_state, vmap
 
 import manual_backprop as mb
-from manual_backprop._observe import rule_of
+from manual_backprop._nodes import rule_of
 
 F = torch.nn.functional
 OPTIONS = [{}, {"momentum": None}, {"momentum": 0.7}, {"track_running_stats": False}, {"affine": False}]

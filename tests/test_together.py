@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 import manual_backprop as mb
-from manual_backprop._observe import graph, rule_of
+from manual_backprop._nodes import rule_of
+from manual_backprop._observe import graph
 from manual_backprop.nn import _together
 from tests.limits import large
 

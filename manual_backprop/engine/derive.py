@@ -331,7 +331,8 @@ def tangent(d: Declaration) -> list[str]:
     if len(d.results) > 1:
         lines.append(f"    {', '.join(d.results)} = output")
     lines.append(f"    {listed([f't_{a}' if a in d.formulas else '_' for a in d.arguments])} = tangents")
-    terms, conj = [], ".conj()" if d.rule.broadcasts and not d.rule.real_only else ""
+    may_be_complex = (d.rule.broadcasts and not d.rule.real_only) or d.rule.takes_complex
+    terms, conj = [], ".conj()" if may_be_complex else ""
     lines += [f"    {name} = {d.value(name)}" for name in d.leaves if d._fact(name)]
     for argument, formula in d.formulas.items():
         terms.append(_nested(d, formula, {"delta": f"t_{argument}{conj}", "reduction": '"none"'}))
@@ -345,9 +346,30 @@ def tangent(d: Declaration) -> list[str]:
         moved = f"reduced({moved}, reduction)"
     if d.rule.broadcasts:
         moved = f"{moved}{conj}.expand_as(output)"
+    elif conj:
+        moved = f"{moved}{conj}"
     if d.rule.broadcasts or d.rule.upcast:
         moved = f"{moved}.to(output.dtype)"
     return [*lines, f"    return {', '.join([moved, *['None'] * (len(d.results) - 1)])}"]
+
+
+def linear_tangent(d: Declaration) -> list[str]:
+    """The lines of `tangent` for a rule that is linear in some arguments together (a tangent that is not there is of
+    zeros), or in each of several: forward again, with tangents in their places."""
+    lines = ["def tangent(inputs, tangents, output):", f"    {listed(d.arguments)} = inputs"]
+    together, each = d.rule.linear, d.rule.multilinear
+    moving = together or each
+    lines.append(f"    {listed([f't_{a}' if a in moving else '_' for a in d.arguments])} = tangents")
+    if together:
+        if len(together) > 1:
+            lines += [f"    t_{a} = torch.zeros_like({a}) if t_{a} is None else t_{a}" for a in together]
+        moved = f"{d.name}.forward({', '.join(f't_{a}' if a in together else a for a in d.arguments)})"
+        return [*lines, f"    return {moved}"]
+    terms = []
+    for argument in each:
+        call = f"{d.name}.forward({', '.join(f't_{a}' if a == argument else a for a in d.arguments)})"
+        terms.append(f"None if t_{argument} is None else {call}")
+    return [*lines, *row("return total", terms)]
 
 
 def _nested(d: Declaration, name: str, stand_ins: dict[str, str]) -> str:
@@ -369,6 +391,8 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
         written["derivatives"] = derivatives(d)
     if rule.elementwise:
         written["tangent"] = tangent(d)
+    elif rule.linear or rule.multilinear:
+        written["tangent"] = linear_tangent(d)
     written = {name: lines for name, lines in written.items() if name not in vars(rule)}
     rule.source = "\n\n".join("\n".join(lines) for lines in written.values()) + "\n"
     file = f"<{rule.__module__}.{rule.__qualname__}>"
@@ -391,6 +415,8 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
         rule.keeps_input = d.arguments[0] in d.saved() and not d.in_place
     if "returns_more" not in vars(rule):
         rule.returns_more = len(d.results) > 1
-    if "tangent_reads" not in vars(rule) and rule.elementwise:
+    if "tangent_reads" not in vars(rule) and (rule.linear or rule.multilinear):
+        rule.tangent_reads = ()
+    elif "tangent_reads" not in vars(rule) and rule.elementwise:
         reads = set(d._reading(d.formulas.values()))
         rule.tangent_reads = tuple(i for i, name in enumerate(d.results) if name in reads)

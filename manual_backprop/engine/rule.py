@@ -86,8 +86,22 @@ class Rule(torch.autograd.Function):
     """Whether each element of the output, before a loss's `reduction`, depends on one element of each input: then the
     formulas are those of forward mode, too."""
 
+    linear: ClassVar[tuple[str, ...]] = ()
+    """The arguments of which the output is a linear function, of all of them together: forward mode follows."""
+
+    multilinear: ClassVar[tuple[str, ...]] = ()
+    """The arguments of each of which the output is a linear function while the others stay: forward mode follows."""
+
+    operator: ClassVar[str] = ""
+    """The operator of torch.ops.aten that the rule stands in for, with the arguments of `forward`; inside `mb.explicit`
+    it does wherever torch calls that operator. Several are separated by spaces; `name.overload` is one overload."""
+
     broadcasts: ClassVar[bool] = False
     """Whether the inputs are broadcast: then each delta is summed over the axes along which its input was repeated."""
+
+    takes_complex: ClassVar[bool] = False
+    """Whether an elementwise rule's numbers may be complex: then its formulas multiply by conjugates, and forward mode
+    by what they are the conjugates of. Said by `broadcasts`, too."""
 
     real_only: ClassVar[bool] = False
     """Whether the backward refuses complex numbers, as the twin's does."""
@@ -380,11 +394,11 @@ def backend(name: str) -> Any:
     return _restore(previous)
 
 
-HELPERS = {
+HELPERS: dict[str, Any] = {
     function.__name__: function
     for function in (
         Tensor, choose, constant, differentiated_again, like, not_differentiated, reduced, refuse_complex,
-        refuse_negative_slope, total, widened,
+        refuse_negative_slope, torch, total, widened,
     )
 }  # fmt: skip
 """What the derived source calls."""

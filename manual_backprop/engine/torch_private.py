@@ -30,6 +30,9 @@ ATTRIBUTES = {
     "_version": "how often it was written to in place",
     "_indices": "the places in a sparse tensor that is not coalesced: the public name refuses one",
     "_values": "the numbers in it",
+    # of an operator in torch.ops
+    "_schema": "its name and arguments",
+    "_overloadname": "which overload of its name it is",
     # of the ctx in a backward, on each call
     "_forward_cls": "the Function that the node belongs to",
     # of torch's modules, for subclasses such as ours
@@ -252,6 +255,37 @@ batch_norm_with_statistics: Callable[..., tuple] = _named("torch:_batch_norm_imp
 
 has_kernel: Callable[[str, str], bool] = _named("torch:_C._dispatch_has_kernel_for_dispatch_key", _always)
 """Whether an operator has a kernel for a dispatch key, such as an autocast policy. Without: as in torch 2.14."""
+
+
+autograd_off: Any = _named("torch:_C._AutoDispatchBelowADInplaceOrView", None)
+"""A context manager: operators called inside go past autograd to the TorchDispatchMode that has to be on, which sees
+each before autograd would. Without: None, and `mb.explicit` leaves to autograd what shows inside of torch's functions
+alone."""
+
+_included: Callable[[], Any] = _named("torch:_C._dispatch_tls_local_include_set", None)
+_excluded: Callable[[], Any] = _named("torch:_C._dispatch_tls_local_exclude_set", None)
+_force: Callable[[Any, Any], Any] = _named("torch:_C._ForceDispatchKeyGuard", None)
+
+if None in (autograd_off, _included, _excluded, _force):
+    autograd_off = None
+else:
+    with autograd_off():
+        _autograd = _excluded()
+    _autograd = _autograd - _excluded()
+
+
+def autograd_on() -> Any:
+    """Inside the mode of an `autograd_off`: autograd is on again, all else stays as it is."""
+    return _force(_included(), _excluded() - _autograd)
+
+
+def run_composed(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call an operator as torch composes it of others, in C++ (`_op_dk`). Without: by `decompose`, which may take the
+    version of torch's reference in Python."""
+    run = getattr(operator, "_op_dk", None)
+    if run is None:
+        return operator.decompose(*args, **kwargs)
+    return run(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
 
 
 def _at_once(callback: Callable[[], None]) -> None:

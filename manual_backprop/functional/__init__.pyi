@@ -100,6 +100,18 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     As torch.nn.functional.elu_; rule: `mb.rules.ELU`.
     """
 
+def exp(input: Tensor) -> Tensor:
+    """y = e^x
+
+    As torch.exp; rule: `mb.rules.Exp`.
+    """
+
+def flip(input: Tensor, dims: list) -> Tensor:
+    """y = x with axes reversed
+
+    As torch.flip; rule: `mb.rules.Flip`.
+    """
+
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """y = x where |x| > lambd, else 0
 
@@ -130,6 +142,12 @@ def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     As torch.nn.functional.leaky_relu_; rule: `mb.rules.LeakyReLU`.
     """
 
+def log(input: Tensor) -> Tensor:
+    """y = ln x
+
+    As torch.log; rule: `mb.rules.Log`.
+    """
+
 def logsigmoid(input: Tensor) -> Tensor:
     """y = log sigma(x) = -log(1 + e^-x)
 
@@ -158,6 +176,18 @@ def relu_(input: Tensor) -> Tensor:
     """y = max(0, x)
 
     As torch.nn.functional.relu_; rule: `mb.rules.ReLU`.
+    """
+
+def roll(input: Tensor, shifts: list, dims: list) -> Tensor:
+    """y = x moved along axes, around their ends
+
+    As torch.roll; rule: `mb.rules.Roll`.
+    """
+
+def rsqrt(input: Tensor) -> Tensor:
+    """y = 1 / sqrt(x)
+
+    As torch.rsqrt; rule: `mb.rules.Rsqrt`.
     """
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:

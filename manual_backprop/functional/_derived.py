@@ -16,10 +16,12 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, return_types
 
 from .. import rules
+from ..engine.operators import torch_name
 from ..engine.rule import RULES, Rule, paragraphs
 from ._call import call, call_in_place
 from ._losses import reduction_of
@@ -50,6 +52,10 @@ def derived(written: Collection[str]) -> dict[str, Callable[..., Any]]:
         found[name] = _made(rule, name, parameters)
         if "inplace" in parameters and hasattr(F, in_place := f"{name}_"):
             found[in_place] = _made(rule, in_place, {n: p for n, p in parameters.items() if n != "inplace"})
+    for rule in RULES.values():
+        name = rule.operator.split(" ")[0].partition(".")[0]
+        if name and name not in found and name not in written:
+            found[name] = _made(rule, name, inspect.signature(rule.forward).parameters)
     return found
 
 
@@ -72,6 +78,7 @@ def _made(rule: type[Rule], name: str, parameters: Parameters) -> Callable[..., 
     if keywords:
         listed.insert(keywords[0], "*")
     arguments = ", ".join([f"rules.{rule.__name__}", *inspect.signature(rule.forward).parameters])
+    home = f"{torch_name(name)}" if rule.operator else f"torch.nn.functional.{name}"
     run = "call_in_place" if name.endswith("_") else "call"
     run = "(call_in_place if inplace else call)" if "inplace" in parameters else run
     formula = paragraphs(rule)[0].replace("\n", "\n    ")
@@ -79,16 +86,27 @@ def _made(rule: type[Rule], name: str, parameters: Parameters) -> Callable[..., 
         f"def {name}({', '.join(listed)}) -> Tensor:",
         f'    """{formula}',
         "",
-        f"    As torch.nn.functional.{name}; rule: `mb.rules.{rule.__name__}`.",
+        f"    As {home}; rule: `mb.rules.{rule.__name__}`.",
         '    """',
         *["    reduction = reduction_of(reduction, size_average, reduce)"] * ("reduce" in parameters),
-        f"    return {run}({arguments}){'[0]' if len(rule.results) > 1 else ''}",
+        f"    return {_returned(rule, name, f'{run}({arguments})')}",
     ]
     file, source = f"<{__name__}.{name}>", "\n".join(lines) + "\n"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     exec(compile(source, file, "exec", flags=ANNOTATIONS), globals())
     made: Callable[..., Any] = globals()[name]
+    made.rule = rule  # type: ignore[attr-defined]
     return made
+
+
+def _returned(rule: type[Rule], name: str, called: str) -> str:
+    """What a rule returns, as torch's function does: the output of a rule that also keeps statistics, all results of an
+    operator that has several, by name."""
+    if len(rule.results) == 1:
+        return called
+    if not rule.operator:
+        return f"{called}[0]"
+    return f"return_types.{name}({called})" if hasattr(return_types, name) else called
 
 
 def _spelled(parameter: inspect.Parameter) -> str:

@@ -54,6 +54,11 @@ from manual_backprop.rules.piecewise import Softshrink as Softshrink
 from manual_backprop.rules.pooling import AdaptiveAvgPool as AdaptiveAvgPool
 from manual_backprop.rules.pooling import AvgPool as AvgPool
 from manual_backprop.rules.pooling import MaxPool as MaxPool
+from manual_backprop.rules.powers import Exp as Exp
+from manual_backprop.rules.powers import Log as Log
+from manual_backprop.rules.powers import Rsqrt as Rsqrt
+from manual_backprop.rules.rearranging import Flip as Flip
+from manual_backprop.rules.rearranging import Roll as Roll
 from manual_backprop.rules.rectifiers import LeakyReLU as LeakyReLU
 from manual_backprop.rules.rectifiers import PReLU as PReLU
 from manual_backprop.rules.rectifiers import RReLU as RReLU

@@ -155,9 +155,9 @@ def _given(value: Any) -> Spec:
 
 
 def _find_twin(layer: Callable[..., Any]) -> Callable[..., Any] | None:
-    if isinstance(layer, torch.nn.Module):
-        from ..convert import revert
+    from ..convert import revert, twin_function
 
+    if isinstance(layer, torch.nn.Module):
         reverted = revert(copy.deepcopy(layer))
         ours = any(type(m).__module__.startswith("manual_backprop.") for m in layer.modules())
         return reverted if ours else None
@@ -165,6 +165,5 @@ def _find_twin(layer: Callable[..., Any]) -> Callable[..., Any] | None:
         inner = _find_twin(layer.func)
         return None if inner is None else functools.partial(inner, *layer.args, **layer.keywords)
     if getattr(layer, "__module__", "").startswith("manual_backprop.functional"):
-        name = layer.__name__
-        return getattr(torch.nn.functional, name, None) or getattr(torch, name, None)
+        return twin_function(layer)
     return None

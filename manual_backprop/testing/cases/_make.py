@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import manual_backprop as mb
+from manual_backprop.engine.operators import torch_function
 
 from ..case import Case, Spec
 
@@ -36,7 +37,7 @@ def layer(name: str, *args: Any, inputs: tuple[Spec, ...], train: bool = True, t
 def function(name: str, inputs: tuple[Spec, ...], twin: Callable | None = None, tag: str = "", row: dict | None = None,
              **kwargs: Any) -> Case:  # fmt: skip
     """`mb.functional.<name>(*inputs, **kwargs)`; the twin is torch.nn.functional's, or torch's, of that name."""
-    theirs = twin or getattr(torch.nn.functional, name, None) or getattr(torch, name)
+    theirs = twin or torch_function(name)
     label = _label(name, (), kwargs) + (f"-{tag}" if tag else "")
     ours = getattr(mb.functional, name)
     return Case(

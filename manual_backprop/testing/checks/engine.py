@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from ..._observe import is_view, watch_saved
+from ..._nodes import is_view
+from ..._observe import watch_saved
 from ...engine import node
 from ...engine.torch_private import TorchDispatchMode, engine_runs, function_of, input_metadata
 from ...rules import backend

@@ -1,0 +1,109 @@
+"""Rules that take a line of a table: one operator of torch, and for each argument the formula of its delta.
+
+    #               operator   y =             delta_input =
+    Exp = elemental("exp",     "e^x",          "delta y",   lambda delta, output: delta * conj(output))
+    Flip = linear("flip",      "x, reversed",  "delta, reversed",  lambda delta, dims: delta.flip(dims),
+                  takes="input, dims: list")
+
+Both are rules as those that are written as classes: the names of a formula's parameters say what it needs, and all else
+is derived. What a docstring would say is put together from the two texts, the shapes and the source of the page.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .rule import Rule
+
+HOMES = ("linalg", "special", "fft")
+"""Namespaces of torch, which the names of aten's operators begin with."""
+
+
+def torch_name(operator: str) -> str:
+    """How a user calls one of aten's operators: `torch.exp` for exp, `torch.linalg.det` for linalg_det, and
+    `torch.ops.aten.<name>` for what has no function of its own."""
+    home, _, name = operator.partition("_")
+    if home in HOMES and hasattr(getattr(torch, home), name):
+        return f"torch.{home}.{name}"
+    return f"torch.{operator}" if hasattr(torch, operator) else f"torch.ops.aten.{operator}"
+
+
+def torch_function(name: str) -> Callable[..., Any]:
+    """torch's function that one of `mb.functional` has the name of."""
+    found: Any = getattr(torch.nn.functional, name, None) or torch
+    for part in torch_name(name).split(".")[1:] if found is torch else ():
+        found = getattr(found, part)
+    return found
+
+
+def class_name(operator: str) -> str:
+    """exp: Exp, special_bessel_j0: BesselJ0, log_sigmoid: LogSigmoid."""
+    home, _, name = operator.partition("_")
+    words = (name if home in HOMES else operator).split("_")
+    return "".join([word[:1].upper() + word[1:] for word in words])
+
+
+def rule(
+    operator: str,
+    forward: str,
+    backward: str,
+    *formulas: Callable[..., Tensor],
+    takes: str = "input",
+    shapes: str = "input, output, delta (*)",
+    source: str | None = None,
+    name: str | None = None,
+    **members: Any,
+) -> type[Rule]:
+    """The rule of one operator. `formulas` belong to the arguments named in `takes`, in their order; `members` are
+    class attributes, other formulas among them. An argument in `takes` without an annotation is a tensor.
+
+    Raises TypeError where the page says no source, in `SOURCE`, and `source` does not either.
+    """
+    page = sys.modules[formulas[0].__module__]
+    source = source or getattr(page, "SOURCE", None)
+    if source is None:
+        raise TypeError(
+            f"the rule of {operator} has no source. expected: source=..., or SOURCE = ... in {page.__name__}"
+        )
+    name = name or class_name(operator)
+    arguments = [part.strip() for part in takes.split(",")]
+    names = [argument.partition(":")[0] for argument in arguments]
+    for argument, formula in zip(names, formulas, strict=False):
+        members[f"delta_{argument}"] = formula
+    for attribute, member in members.items():
+        if inspect.isfunction(member):
+            member.__name__, member.__qualname__ = attribute, f"{name}.{attribute}"
+    members["forward"] = _forward(operator, name, arguments, names)
+    members["operator"] = operator
+    members["__module__"] = page.__name__
+    single = "delta_input = " if len(formulas) == 1 and "=" not in backward else ""
+    members["__doc__"] = "\n\n".join([f"y = {forward}", shapes, single + backward, f"Source: {source}"])
+    return type(name, (Rule,), members)
+
+
+elemental = partial(rule, elementwise=True, takes_complex=True)
+"""A rule each of whose outputs depends on one number of each input."""
+
+linear = partial(rule, linear=("input",))
+"""A rule whose output is a linear function of its input: forward mode sends the tangent the way of the input."""
+
+
+def _forward(operator: str, rule: str, arguments: list[str], names: list[str]) -> Callable[..., Any]:
+    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile."""
+    typed = [argument if ":" in argument else f"{argument}: Tensor" for argument in arguments]
+    text = f"def forward({', '.join(typed)}) -> Tensor:\n    return {torch_name(operator)}({', '.join(names)})\n"
+    file = f"<{__name__}.{rule}.forward>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    scope: dict[str, Any] = {"torch": torch, "Tensor": Tensor, "Any": Any, "__name__": __name__}
+    exec(compile(text, file, "exec", flags=annotations.compiler_flag), scope)
+    made: Callable[..., Any] = scope["forward"]
+    made.__qualname__ = f"{rule}.forward"
+    return made
