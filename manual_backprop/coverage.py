@@ -36,6 +36,19 @@ REASONS = {
 """Pattern of names -> why they have no rule."""
 
 
+HELPERS = {
+    "assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function",
+    "has_torch_function_unary", "has_torch_function_variadic",
+}  # fmt: skip
+"""What torch.nn.functional's file has besides its functions."""
+
+NOTHING = {
+    "Container", "DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "RNNBase",
+    "RNNCellBase", "Sequential",
+}  # fmt: skip
+"""Classes of torch.nn that compute nothing themselves."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One thing of torch's: `kind` is "layer", "function" or "operator"; `state` is "rule", "view", "composed" (of
@@ -51,7 +64,7 @@ def layers() -> Iterator[Entry]:
     """Every class of torch.nn that computes something."""
     ours = set(nn.__all__)
     for name, cls in sorted(vars(torch.nn).items()):
-        if isinstance(cls, type) and issubclass(cls, torch.nn.Module) and not name.startswith("_"):
+        if isinstance(cls, type) and issubclass(cls, torch.nn.Module) and name not in NOTHING:
             yield Entry("layer", name, "rule" if name in ours else "missing")
 
 
@@ -59,9 +72,13 @@ def functions() -> Iterator[Entry]:
     """Every function of torch.nn.functional, but for those in place, which come with their other form."""
     ours = set(functional.__all__)
     for name, function in sorted(vars(torch.nn.functional).items()):
-        home = getattr(function, "__module__", None) or ""
-        of_torch = inspect.isbuiltin(function) or home in ("torch.nn.functional", "torch._jit_internal")
-        if callable(function) and of_torch and not name.startswith("_") and not inspect.isclass(function):
+        home = getattr(function, "__module__", None) or "torch"
+        if (
+            inspect.isroutine(function)
+            and home.startswith("torch")
+            and not name.startswith("_")
+            and name not in HELPERS
+        ):
             if name.endswith("_") and hasattr(torch.nn.functional, name[:-1]):
                 continue
             yield Entry("function", name, "rule" if name in ours else "missing")
