@@ -88,7 +88,7 @@ def served(func: Any) -> Function | None:
     """What runs in place of an operator (one overload): a function with the arguments of its schema, or None."""
     schema = func._schema
     name = schema.name.removeprefix("aten::")
-    if func.namespace != "aten" or any([argument.is_out for argument in schema.arguments]):
+    if func.namespace != "aten" or func.is_view or any([argument.is_out for argument in schema.arguments]):
         return None
     stand_in = STAND_INS.get(f"{name}.{func._overloadname}") or STAND_INS.get(name)
     if stand_in is not None:

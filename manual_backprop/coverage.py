@@ -133,6 +133,8 @@ def report(entries: Sequence[Entry], every: bool) -> str:
         counts = {state: sum(e.state == state for e in chosen) for state in ("rule", "view", "composed", "left out")}
         missing = [entry.name for entry in chosen if entry.state == "missing"]
         said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        if not chosen:
+            continue
         lines.append(f"{len(chosen)} {kind}s: {said}, {len(missing)} missing" + ":" * bool(missing))
         if every:
             lines += [f"  {e.name:50} {e.state:9} {e.reason}".rstrip() for e in chosen]
