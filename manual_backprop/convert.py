@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from . import nn
 from ._within import Within, within
 from .engine.operators import torch_function
-from .engine.torch_private import members
+from .engine.torch_private import COMPILED, members
 from .explicit import suspended
 
 _log = logging.getLogger("manual_backprop")
@@ -96,8 +96,8 @@ def convert(model: _Model, whole: bool = False) -> _Model:
             _change_class(module, ours)
         elif _computes_by_itself(module):
             _change_class(module, within(cls))
-    inside = getattr(model, "module", None) if isinstance(model, _WRAPPERS) else model
-    if whole and inside is not None and not isinstance(inside, Within):
+    inside = _inside(model)
+    if whole and not isinstance(inside, Within):
         _change_class(inside, within(type_before_parametrizations(inside)))
     report = conversion_report(model)
     if report.left:
@@ -215,8 +215,15 @@ def _computes_by_itself(module: torch.nn.Module) -> bool:
     return bool(tensors or buffers) and not children
 
 
+def _inside(model: torch.nn.Module) -> torch.nn.Module:
+    """The model in what torch.compile, DataParallel or DistributedDataParallel have made of it."""
+    while (inner := getattr(model, "module" if isinstance(model, _WRAPPERS) else COMPILED, None)) is not None:
+        model = inner
+    return model
+
+
 def _refuse_whole(model: torch.nn.Module) -> None:
-    inside = getattr(model, "module", model) if isinstance(model, _WRAPPERS) else model
+    inside = _inside(model)
     if isinstance(inside, torch.jit.ScriptModule):
         raise TypeError(
             "convert(whole=True) got a script module, which runs compiled code: convert before scripting it"
@@ -248,7 +255,11 @@ def _change_class(module: torch.nn.Module, target: type) -> None:
 def _checked(model: Any, caller: str) -> torch.nn.Module:
     if isinstance(model, torch.nn.Module):
         return model
-    got = f"the class {model.__name__}: make an instance of it" if isinstance(model, type) else type(model).__name__
+    got = type(model).__name__
+    if isinstance(model, type):
+        got = f"the class {model.__name__}: make an instance of it"
+    elif isinstance(getattr(type(model), "module", None), Callable):  # type: ignore[arg-type]
+        got = f"{got}: take its module()"
     raise TypeError(f"{caller} takes a torch.nn.Module, got {got}")
 
 

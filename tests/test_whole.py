@@ -151,3 +151,15 @@ def test_meta_tensors_have_shapes_alone() -> None:
     model = mb.convert(network().to("meta"), whole=True)
     assert model(batch().to("meta")).shape == (2, 5)
     assert mb.revert(network()).conv.weight.device.type == "cpu", "nothing to revert"
+
+
+def test_compiled_and_exported_models() -> None:
+    compiled = mb.convert(torch.compile(network(), backend="aot_eager"), whole=True)
+    assert_as(compiled, gradients(network()))
+    exported = torch.export.export(network(), (batch(),), {"shift": 1.0})
+    with pytest.raises(TypeError, match=r"got ExportedProgram: take its module\(\)"):
+        mb.convert(exported)
+    graph = mb.convert(exported.module(), whole=True)
+    assert mb.audit(graph, batch(), shift=1.0).autograd == 0
+    traced = mb.convert(torch.fx.symbolic_trace(network()), whole=True)
+    assert_as(traced, gradients(network()))
