@@ -82,7 +82,7 @@ def rule(
     for attribute, member in members.items():
         if inspect.isfunction(member):
             member.__name__, member.__qualname__ = attribute, f"{name}.{attribute}"
-    members["forward"] = _forward(operator, name, arguments)
+    members["forward"] = _forward(operator, name, arguments, len(members.get("results", ())) > 1)
     members["operator"] = operator
     members["__module__"] = page.__name__
     single = "delta_input = " if len(formulas) == 1 and "=" not in backward else ""
@@ -103,15 +103,17 @@ linear = partial(rule, linear=("input",))
 """A rule whose output is a linear function of its input: forward mode sends the tangent the way of the input."""
 
 
-def _forward(operator: str, rule: str, arguments: list[str]) -> Callable[..., Any]:
-    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile."""
+def _forward(operator: str, rule: str, arguments: list[str], several: bool) -> Callable[..., Any]:
+    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile.
+    `several` results come as a plain tuple: under vmap torch takes no named one from a Function."""
     placed = arguments[: arguments.index("*")] if "*" in arguments else arguments
     named = arguments[len(placed) + 1 :]
     typed = [argument if ":" in argument else f"{argument}: Tensor" for argument in (*placed, *named)]
     names = [argument.partition(":")[0] for argument in (*placed, *named)]
     given = [*names[: len(placed)], *(f"{name}={name}" for name in names[len(placed) :])]
     function = torch_name(operator.split(" ")[0].partition(".")[0])
-    text = f"def forward({', '.join(typed)}) -> Tensor:\n    return {function}({', '.join(given)})\n"
+    called = f"{function}({', '.join(given)})"
+    text = f"def forward({', '.join(typed)}) -> Any:\n    return {f'tuple({called})' if several else called}\n"
     file = f"<{__name__}.{rule}.forward>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     scope: dict[str, Any] = {"torch": torch, "Tensor": Tensor, "Any": Any, "__name__": __name__}

@@ -92,7 +92,7 @@ class Pow(Rule):
     input x, exponent n (*, broadcast) or number   output, delta (*)
 
     delta_input    = n x^(n - 1) delta, 0 where n is 0
-    delta_exponent = y ln(x) delta, 0 where x is 0 and n is not negative
+    delta_exponent = y ln(x) delta, 0 where x is 0 and n is real and not negative
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
@@ -112,8 +112,9 @@ class Pow(Rule):
         return torch.where(exponent == 0, 0.0, delta * conj(exponent * input ** (exponent - 1)))
 
     def delta_exponent(delta: Tensor, input: Any, exponent: Tensor, output: Tensor) -> Tensor:
-        not_negative = (exponent.imag == 0) & (exponent.real >= 0) if exponent.is_complex() else exponent >= 0
-        return delta * torch.where((input == 0) & not_negative, 0.0, conj(output * logarithm(input, output)))
+        real = (exponent.imag == 0) & (exponent.real >= 0) if exponent.is_complex() else exponent >= 0
+        base = input.to(output.dtype) if isinstance(input, Tensor) else output.new_full((), input)
+        return delta * conj(output * torch.where((base == 0) & real, 1.0, base).log())
 
 
 class Logit(Rule):
@@ -136,10 +137,3 @@ class Logit(Rule):
     def delta_input(delta: Tensor, input: Tensor, eps: float | None) -> Tensor:
         low, beyond = (0.0, math.nan) if eps is None else (eps, 0.0)
         return torch.where((input < low) | (input > 1 - low), beyond, delta / (input * (1 - input)))
-
-
-def logarithm(value: Any, output: Tensor) -> Tensor:
-    """ln of a tensor or a number, in the dtype of the output; of a negative real number NaN."""
-    if isinstance(value, Tensor):
-        return value.to(output.dtype).log()
-    return torch.full((), value, dtype=output.dtype, device=output.device).log()

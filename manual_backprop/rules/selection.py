@@ -100,7 +100,7 @@ class Where(Rule):
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         _, t_input, t_other = tangents
         moved = torch.where(inputs[0], 0.0 if t_input is None else t_input, 0.0 if t_other is None else t_other)
-        return moved.to(output.dtype)
+        return moved.expand_as(output).to(output.dtype)
 
 
 class ClampBetween(Rule):
