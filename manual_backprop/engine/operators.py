@@ -73,7 +73,8 @@ def rule(
         raise TypeError(
             f"the rule of {operator} has no source. expected: source=..., or SOURCE = ... in {page.__name__}"
         )
-    name = name or class_name(operator)
+    called = operator.split(" ")[0].partition(".")[0]
+    name = name or class_name(called)
     arguments = [part.strip() for part in takes.split(",")]
     names = [argument.partition(":")[0] for argument in arguments]
     for argument, formula in zip(names, formulas, strict=False):
@@ -81,7 +82,7 @@ def rule(
     for attribute, member in members.items():
         if inspect.isfunction(member):
             member.__name__, member.__qualname__ = attribute, f"{name}.{attribute}"
-    members["forward"] = _forward(operator, name, arguments, names)
+    members["forward"] = _forward(called, name, arguments, names, "results" in members)
     members["operator"] = operator
     members["__module__"] = page.__name__
     single = "delta_input = " if len(formulas) == 1 and "=" not in backward else ""
@@ -96,10 +97,13 @@ linear = partial(rule, linear=("input",))
 """A rule whose output is a linear function of its input: forward mode sends the tangent the way of the input."""
 
 
-def _forward(operator: str, rule: str, arguments: list[str], names: list[str]) -> Callable[..., Any]:
-    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile."""
+def _forward(operator: str, rule: str, arguments: list[str], names: list[str], several: bool) -> Callable[..., Any]:
+    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile.
+    Several results come as a plain tuple, which torch's named ones are not."""
     typed = [argument if ":" in argument else f"{argument}: Tensor" for argument in arguments]
-    text = f"def forward({', '.join(typed)}) -> Tensor:\n    return {torch_name(operator)}({', '.join(names)})\n"
+    call = f"{torch_name(operator)}({', '.join(names)})"
+    returned = f"tuple:\n    return tuple({call})" if several else f"Tensor:\n    return {call}"
+    text = f"def forward({', '.join(typed)}) -> {returned}\n"
     file = f"<{__name__}.{rule}.forward>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     scope: dict[str, Any] = {"torch": torch, "Tensor": Tensor, "Any": Any, "__name__": __name__}
