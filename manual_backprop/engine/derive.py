@@ -57,8 +57,8 @@ class Declaration:
 
     formulas: argument -> the name of its formula. needed_by: every name that is read -> the arguments for whose
     formulas. order: the methods to call, in order; formulas are among them. leaves: what is saved or kept; given: the
-    part of it that `derivatives` takes. through: result -> argument -> the formula for the result's delta. incoming: the
-    deltas that the formulas read.
+    part of it that `derivatives` takes. through: result -> argument -> the formula for the result's delta. incoming:
+    the deltas that the formulas read.
     """
 
     def __init__(self, rule: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, return_types
+from torch import Tensor
 
 from .. import rules
 from ._call import call
 from ._overloads import stands_for
+from ._results import named
 
 
 def linalg_solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
@@ -29,7 +30,7 @@ def linalg_det(A: Tensor) -> Tensor:
 
 def linalg_slogdet(A: Tensor) -> tuple[Tensor, Tensor]:
     """Sign and logarithm of the determinant, as torch.linalg.slogdet; rule: `mb.rules.Slogdet`."""
-    return return_types.linalg_slogdet(call(rules.Slogdet, A)[:2])
+    return named("linalg_slogdet", call(rules.Slogdet, A)[:2])
 
 
 @stands_for("_linalg_solve_ex")
@@ -38,9 +39,7 @@ def _solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = F
 
 
 @stands_for("linalg_solve_triangular")
-def _solve_triangular(
-    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
-) -> Tensor:
+def _solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     return call(rules.SolveTriangular, A, B, upper, left, unitriangular)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor, return_types
+from torch import Tensor
 
 from .. import rules
 from ._call import call
 from ._overloads import stands_for
+from ._results import named
 
 
 def linalg_eigh(A: Tensor, UPLO: str = "L") -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors of a Hermitian matrix, as torch.linalg.eigh; rule: `mb.rules.Eigh`."""
-    return return_types.linalg_eigh(call(rules.Eigh, A, UPLO))
+    return named("linalg_eigh", call(rules.Eigh, A, UPLO))
 
 
 def linalg_eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
@@ -21,7 +22,7 @@ def linalg_eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """U, S and V^H of A = U S V^H, as torch.linalg.svd; rule: `mb.rules.SVD`."""
-    return return_types.linalg_svd(call(rules.SVD, A, full_matrices, driver))
+    return named("linalg_svd", call(rules.SVD, A, full_matrices, driver))
 
 
 def linalg_svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:

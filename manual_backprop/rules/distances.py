@@ -87,7 +87,8 @@ class EuclideanDistances(Rule):
     x1 (*, P, M)   x2 (*, R, M)   output, delta (*, P, R)
 
     w_ij = delta_ij / y_ij, 0 where y_ij is 0
-    delta_x1_i = a_i sum over j of w_ij - sum over j of w_ij b_j     delta_x2_j = b_j sum over i of w_ij - sum over i of w_ij a_i
+    delta_x1_i = a_i sum over j of w_ij - sum over j of w_ij b_j
+    delta_x2_j = b_j sum over i of w_ij - sum over i of w_ij a_i
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the chain rule through the Euclidean norm.
     """

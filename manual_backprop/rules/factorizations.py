@@ -1,4 +1,4 @@
-"""Factorizations into triangles and orthogonal matrices: Cholesky, LU, QR.
+"""Factorizations into triangles and orthogonal matrices: Cholesky and QR, and what is solved by the former.
 
 X^H is X transposed and conjugated, A^-H the inverse of A^H.
 """
@@ -11,16 +11,7 @@ from torch import Tensor
 from ..engine.rule import Rule
 from ..engine.terms import sum_to, total
 from .inverses import FLOAT32
-
-
-def from_left(L: Tensor, B: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
-    """L^-1 B of a triangular L."""
-    return torch.linalg.solve_triangular(L, B, upper=upper, unitriangular=unitriangular)
-
-
-def from_right(B: Tensor, U: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
-    """B U^-1 of a triangular U."""
-    return torch.linalg.solve_triangular(U, B, upper=upper, left=False, unitriangular=unitriangular)
+from .triangles import from_left, from_right
 
 
 class Cholesky(Rule):
@@ -28,8 +19,8 @@ class Cholesky(Rule):
 
     A (*, N, N), Hermitian   L or U, delta (*, N, N)   info (*)
 
-    delta_A = 1/2 L^-H sym(L^H delta) L^-1,   sym(X): the lower triangle of X, mirrored and conjugated above the diagonal
-    (delta^H in place of delta for U)
+    delta_A = 1/2 L^-H sym(L^H delta) L^-1,   delta^H in place of delta for U
+    sym(X): the lower triangle of X, mirrored and conjugated above the diagonal
 
     Source: Murray 2016, "Differentiation of the Cholesky decomposition"; Walter 2011, "Algorithmic differentiation of
     the QR decomposition", for the method.
@@ -120,138 +111,15 @@ class CholeskyInverse(Rule):
         return -output @ (t_A + t_A.mH) @ output
 
 
-class LU(Rule):
-    """A = P L U
-
-    A (*, M, N), k = min(M, N)   P (*, M, M)   L (*, M, k), ones on its diagonal   U (*, k, N)
-
-    L = [L1, L2] one above the other, U = [U1, U2] side by side; L1, U1 (*, k, k); so are their deltas. With
-        inner = what is below the diagonal of L1^H delta_L1 - delta_U2 U2^H
-              + what is not, of delta_U1 U1^H - L2^H delta_L2
-    P^T delta_A = [L1^-H inner U1^-H, delta_L2 U1^-H] one above the other, with L1^-H delta_U2 beside it
-
-    Source: de Hoog, Anderssen, Lukas 2011, "Differentiation of matrix functionals using triangular factorization"; of
-    wide and tall matrices by the product rule.
-    """
-
-    operator = "linalg_lu"
-    results = "P", "L", "U"
-
-    def forward(A: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        P, L, U = torch.linalg.lu(A, pivot=pivot)
-        return P, L, U
-
-    def delta_A(delta_L: Tensor | None, delta_U: Tensor | None, P: Tensor, L: Tensor, U: Tensor, pivot: bool) -> Tensor:
-        k = min(L.shape[-2], U.shape[-1])
-        L1, L2, U1, U2 = L[..., :k, :], L[..., k:, :], U[..., :k], U[..., k:]
-        delta_L = torch.zeros_like(L) if delta_L is None else delta_L
-        delta_U = torch.zeros_like(U) if delta_U is None else delta_U
-        delta_L1, delta_L2, delta_U1, delta_U2 = delta_L[..., :k, :], delta_L[..., k:, :], delta_U[..., :k], delta_U[..., k:]
-        below = L1.mH @ delta_L1 - delta_U2 @ U2.mH
-        above = delta_U1 @ U1.mH - L2.mH @ delta_L2
-        inner = from_right(below.tril(-1) + above.triu(), U1.mH, upper=False)
-        rows = from_left(L1.mH, inner, upper=True, unitriangular=True)
-        if L.shape[-2] > k:
-            rows = torch.cat([rows, from_right(delta_L2, U1.mH, upper=False)], -2)
-        else:
-            rows = torch.cat([rows, from_left(L1.mH, delta_U2, upper=True, unitriangular=True)], -1)
-        return P @ rows if pivot else rows
-
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        P, L, U = output
-        k, moved = L.shape[-1], P.mT @ tangents[0] if inputs[1] else tangents[0]
-        L1, U1 = L[..., :k, :], U[..., :k]
-        inner = from_left(L1, moved[..., :k, :k], upper=False, unitriangular=True)
-        inner = from_right(inner, U1, upper=True)
-        t_L1, t_U1 = L1 @ inner.tril(-1), inner.triu() @ U1
-        t_L2 = from_right(moved[..., k:, :k] - L[..., k:, :] @ t_U1, U1, upper=True)
-        t_U2 = from_left(L1, moved[..., :k, k:] - t_L1 @ U[..., k:], upper=False, unitriangular=True)
-        return None, torch.cat([t_L1, t_L2], -2), torch.cat([t_U1, t_U2], -1)
-
-
-class LUFactor(Rule):
-    """A = P L U, with L (without its diagonal of ones) and U in one matrix
-
-    A (*, M, N)   LU, delta (*, M, N)   pivots (*, min(M, N))   info (*)
-
-    delta_A as of LU, of what is below the diagonal of delta for L, and what is not for U
-
-    Source: de Hoog, Anderssen, Lukas 2011, "Differentiation of matrix functionals using triangular factorization".
-    """
-
-    operator = "linalg_lu_factor_ex"
-    results = "packed", "pivots", "info"
-    autocast = FLOAT32
-
-    def forward(A: Tensor, pivot: bool = True, check_errors: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        packed, pivots, info = torch.linalg.lu_factor_ex(A, pivot=pivot, check_errors=check_errors)
-        return packed, pivots, info
-
-    def delta_A(delta: Tensor, packed: Tensor, pivots: Tensor, pivot: bool) -> Tensor:
-        P, L, U = torch.lu_unpack(packed, pivots, unpack_pivots=pivot)
-        k = L.shape[-1]
-        return LU.delta_A(delta[..., :k].tril(-1), delta[..., :k, :].triu(), P, L, U, pivot)
-
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        A, pivot, _ = inputs
-        factors = torch.lu_unpack(output[0], output[1], unpack_pivots=pivot)
-        _, t_L, t_U = LU.tangent((A, pivot), tangents, tuple(factors))
-        return joined(t_L, t_U, *A.shape[-2:]), None, None
-
-
-def joined(below: Tensor, above: Tensor, rows: int, columns: int) -> Tensor:
-    """What is below the diagonal of one matrix and what is not of another, in one of so many rows and columns."""
-    k = below.shape[-1]
-    below = torch.nn.functional.pad(below.tril(-1), (0, columns - k))
-    return below + torch.nn.functional.pad(above.triu(), (0, 0, 0, rows - k))
-
-
-class LUUnpack(Rule):
-    """P, L and U of the one matrix that holds L and U
-
-    LU_data (*, M, N)   LU_pivots (*, k), k = min(M, N)   P (*, M, M)   L (*, M, k)   U (*, k, N)
-
-    delta_LU_data = what is below the diagonal of delta_L, and what is not of delta_U
-
-    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying is copying back.
-    """
-
-    operator = "lu_unpack"
-    results = "P", "L", "U"
-
-    def forward(
-        LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        P, L, U = torch.lu_unpack(LU_data, LU_pivots, unpack_data, unpack_pivots)
-        return P, L, U
-
-    def delta_LU_data(
-        delta_L: Tensor | None, delta_U: Tensor | None, LU_data_shape: torch.Size, unpack_data: bool
-    ) -> Tensor | None:
-        rows, columns = LU_data_shape[-2:]
-        k, some = min(rows, columns), delta_U if delta_L is None else delta_L
-        if not unpack_data:
-            return None
-        delta_L = some.new_zeros(*LU_data_shape[:-1], k) if delta_L is None else delta_L
-        delta_U = some.new_zeros(*LU_data_shape[:-2], k, columns) if delta_U is None else delta_U
-        return joined(delta_L, delta_U, rows, columns)
-
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        moved, (_, L, U) = tangents[0], output
-        if not inputs[2]:
-            return None, torch.zeros_like(L), torch.zeros_like(U)
-        return None, moved[..., : L.shape[-1]].tril(-1), moved[..., : L.shape[-1], :].triu()
-
-
 class QR(Rule):
     """A = Q R
 
     A (*, M, N), k = min(M, N)   Q (*, M, k), orthonormal columns   R (*, k, N), upper triangle
 
     R = [R1, R2] side by side, R1 (*, k, k); so is its delta. With
-        inner = R1 delta_R1^H ... : M = delta_R1 R1^H - Q^H delta_Q - R2 delta_R2^H
+        G = delta_Q + Q R2 delta_R2^H     M = delta_R1 R1^H - Q^H G
         sym(M): the upper triangle of M, mirrored and conjugated below the diagonal, of which it takes the real part
-    delta_A = [(delta_Q + Q R2 delta_R2^H + Q sym(M)) R1^-H, Q delta_R2] side by side
+    delta_A = [(G + Q sym(M)) R1^-H, Q delta_R2] side by side
 
     Source: Walter, Lehmann 2018, "Algorithmic differentiation of linear algebra functions with application in optimum
     experimental design"; of wide matrices Roberts, Roberts 2020, "QR and LQ decomposition matrix backpropagation

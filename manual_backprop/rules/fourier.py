@@ -20,8 +20,6 @@ FORTH = "backward", "ortho", "forward"
 BACK = "forward", "ortho", "backward"
 """The same in the other direction."""
 
-FLOAT32 = {"cpu": "float32", "cuda": "float32"}
-
 
 def transformed(input: Tensor, dim: list, normalization: int, forward: bool) -> Tensor:
     """The transform of complex numbers, in either direction."""
@@ -40,8 +38,8 @@ class FFT(Rule):
     Source: Cooley, Tukey 1965, for the transform; it is linear, its adjoint is the conjugate transform.
     """
 
+    operator = "_fft_c2c"
     linear = ("input",)
-    autocast = FLOAT32
 
     def forward(input: Tensor, dim: list, normalization: int, forward: bool) -> Tensor:
         return transformed(input, dim, normalization, forward)
@@ -60,8 +58,8 @@ class FFTOfReal(Rule):
     Source: Cooley, Tukey 1965, for the transform; it is linear, its adjoint is the conjugate transform.
     """
 
+    operator = "_fft_r2c"
     linear = ("input",)
-    autocast = FLOAT32
 
     def forward(input: Tensor, dim: list, normalization: int, onesided: bool) -> Tensor:
         transform: Any = torch.fft.rfftn if onesided else torch.fft.fftn
@@ -86,8 +84,8 @@ class FFTToReal(Rule):
     Source: Cooley, Tukey 1965, for the transform; it is linear, its adjoint is the conjugate transform.
     """
 
+    operator = "_fft_c2r"
     linear = ("input",)
-    autocast = FLOAT32
 
     def forward(input: Tensor, dim: list, normalization: int, size: int) -> Tensor:
         sizes = [input.shape[axis] for axis in dim[:-1]]

@@ -65,7 +65,8 @@ class Inverse(Rule):
 class Solve(Rule):
     """X = A^-1 B,   or B A^-1 with left=False
 
-    A (*, N, N)   B (*, N, K), (*, K, N) with left=False, or a vector (*, N)   output X, delta as B   LU, pivots, info of A
+    A (*, N, N)   B (*, N, K), (*, K, N) with left=False, or a vector (*, N)   output X, delta as B
+    LU (*, N, N), pivots (*, N), info (*) of A
 
     delta_B = A^-H delta          or delta A^-H
     delta_A = - delta_B X^H       or - X^H delta_B
@@ -120,94 +121,6 @@ def is_vector(B_shape: torch.Size, A_shape: torch.Size) -> bool:
 def columns(B: Tensor, A: Tensor) -> Tensor:
     """B as a matrix: of a vector, the only column."""
     return B.unsqueeze(-1) if is_vector(B.shape, A.shape) else B
-
-
-class SolveTriangular(Rule):
-    """X = A^-1 B,   or B A^-1 with left=False,   of a triangular A
-
-    A (*, N, N)   B (*, N, K), (*, K, N) with left=False   output X, delta as B
-
-    delta_B = A^-H delta                    or delta A^-H
-    delta_A = the triangle of - delta_B X^H   or of - X^H delta_B,   without a diagonal of ones
-
-    Source: Giles 2008, "Collected matrix derivative results", section 2.3.1: of the numbers that are read.
-    """
-
-    def forward(A: Tensor, B: Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor:
-        return torch.linalg.solve_triangular(A, B, upper=upper, left=left, unitriangular=unitriangular)
-
-    def whole_delta_B(delta: Tensor, A: Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor:
-        """The delta of B before it is summed over a batch that was broadcast."""
-        return torch.linalg.solve_triangular(A.mH, delta, upper=not upper, left=left, unitriangular=unitriangular)
-
-    def delta_A(
-        whole_delta_B: Tensor, output: Tensor, upper: bool, left: bool, unitriangular: bool, A_shape: torch.Size
-    ) -> Tensor:
-        delta_A = -whole_delta_B @ output.mH if left else -output.mH @ whole_delta_B
-        return sum_to(triangle(delta_A, upper, unitriangular), A_shape)
-
-    def delta_B(whole_delta_B: Tensor, B_shape: torch.Size) -> Tensor:
-        return sum_to(whole_delta_B, B_shape)
-
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        A, _, upper, left, unitriangular = inputs
-        t_A, t_B, *_ = tangents
-        moved = t_B
-        if t_A is not None:
-            t_A = triangle(t_A, upper, unitriangular)
-            moved = total(t_B, -t_A @ output if left else -output @ t_A)
-        return torch.linalg.solve_triangular(A, moved, upper=upper, left=left, unitriangular=unitriangular)
-
-
-def triangle(X: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
-    """The triangle of a matrix that is read; the diagonal is not where it stands for ones."""
-    return X.triu(int(unitriangular)) if upper else X.tril(-int(unitriangular))
-
-
-class LUSolve(Rule):
-    """X = A^-1 B,   or B A^-1 with left=False,   of A = P L U; with `adjoint` A^H in place of A
-
-    LU (*, N, N), L and U in one   pivots (*, N)   B (*, N, K), (*, K, N) with left=False   output X, delta as B
-
-    delta_B = A^-H delta          or delta A^-H
-    delta_A = - delta_B X^H       or - X^H delta_B
-    delta_L = what is below the diagonal of P^T delta_A U^H     delta_U = what is not, of L^H P^T delta_A
-
-    Source: Giles 2008, "Collected matrix derivative results", section 2.3.1, and the product rule on A = P L U.
-    """
-
-    operator = "linalg_lu_solve"
-    autocast = FLOAT32
-
-    def forward(LU: Tensor, pivots: Tensor, B: Tensor, left: bool = True, adjoint: bool = False) -> Tensor:
-        return torch.linalg.lu_solve(LU, pivots, B, left=left, adjoint=adjoint)
-
-    def whole_delta_B(delta: Tensor, LU: Tensor, pivots: Tensor, left: bool, adjoint: bool) -> Tensor:
-        """The delta of B before it is summed over a batch that was broadcast."""
-        return torch.linalg.lu_solve(LU, pivots, delta, left=left, adjoint=not adjoint)
-
-    def delta_LU(
-        whole_delta_B: Tensor, LU: Tensor, pivots: Tensor, output: Tensor, left: bool, adjoint: bool
-    ) -> Tensor:
-        delta_A = -whole_delta_B @ output.mH if left else -output.mH @ whole_delta_B
-        delta_A = sum_to(delta_A.mH if adjoint else delta_A, LU.shape)
-        P, L, U = torch.lu_unpack(LU, pivots)
-        rows = P.mT @ delta_A
-        return (rows @ U.mH).tril(-1) + (L.mH @ rows).triu()
-
-    def delta_B(whole_delta_B: Tensor, B_shape: torch.Size) -> Tensor:
-        return sum_to(whole_delta_B, B_shape)
-
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        LU, pivots, _, left, adjoint = inputs
-        t_LU, _, t_B, _, _ = tangents
-        moved = t_B
-        if t_LU is not None:
-            P, L, U = torch.lu_unpack(LU, pivots)
-            t_A = P @ (t_LU.tril(-1) @ U + L @ t_LU.triu())
-            t_A = t_A.mH if adjoint else t_A
-            moved = total(t_B, -t_A @ output if left else -output @ t_A)
-        return torch.linalg.lu_solve(LU, pivots, moved, left=left, adjoint=adjoint)
 
 
 class Det(Rule):

@@ -34,7 +34,9 @@ class PseudoInverse(Rule):
     operator = "linalg_pinv.atol_rtol_tensor"
     autocast = FLOAT32
 
-    def forward(input: Tensor, atol: Tensor | None = None, rtol: Tensor | None = None, hermitian: bool = False) -> Tensor:
+    def forward(
+        input: Tensor, atol: Tensor | None = None, rtol: Tensor | None = None, hermitian: bool = False
+    ) -> Tensor:
         return torch.linalg.pinv(input, atol=atol, rtol=rtol, hermitian=hermitian)
 
     def delta_input(delta: Tensor, input: Tensor, output: Tensor) -> Tensor:
@@ -121,5 +123,7 @@ class LeastSquares(Rule):
         if output[1].numel():
             r = A @ X - columns(B, A)
             change = total(None if t_A is None else t_A @ X, None if t_B is None else -t_B)
+            assert change is not None
             t_residuals = 2 * (r.conj() * change).real.sum(-2)
+        assert t_X is not None
         return t_X.squeeze(-1) if vector else t_X, t_residuals, None, None

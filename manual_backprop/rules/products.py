@@ -13,9 +13,7 @@ from ..engine.rule import LOWER, Rule
 from ..engine.terms import like, total
 from .arithmetic import conj
 
-SOURCE = (
-    'Giles 2008, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation".'
-)
+SOURCE = 'Giles 2008, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation".'
 
 LOWER_ON_CUDA = {"cuda": "lower"}
 
@@ -52,7 +50,7 @@ class Addmm(Rule):
         return scaled(mat1.mH @ delta, conj(alpha))
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
-        input, mat1, mat2, beta, alpha = inputs
+        _, mat1, mat2, beta, alpha = inputs
         t_input, t_mat1, t_mat2, _, _ = tangents
         return total(
             None if t_input is None else scaled(t_input, beta).expand_as(output),
@@ -88,7 +86,7 @@ class Addmv(Rule):
         return scaled(mat.mH @ delta, conj(alpha))
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
-        input, mat, vec, beta, alpha = inputs
+        _, mat, vec, beta, alpha = inputs
         t_input, t_mat, t_vec, _, _ = tangents
         return total(
             None if t_input is None else scaled(t_input, beta).expand_as(output),
@@ -124,7 +122,7 @@ class Addr(Rule):
         return scaled(delta.mT @ conj(vec1), conj(alpha))
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
-        input, vec1, vec2, beta, alpha = inputs
+        _, vec1, vec2, beta, alpha = inputs
         t_input, t_vec1, t_vec2, _, _ = tangents
         return total(
             None if t_input is None else scaled(t_input, beta).expand_as(output),
@@ -136,7 +134,8 @@ class Addr(Rule):
 class Baddbmm(Rule):
     """Y_i = beta C_i + alpha A_i B_i
 
-    input C (N, M, L), broadcast   batch1 A (N, M, K)   batch2 B (N, K, L)   beta, alpha: numbers   output, delta (N, M, L)
+    input C (N, M, L), broadcast   batch1 A (N, M, K)   batch2 B (N, K, L)   beta, alpha: numbers
+    output, delta (N, M, L)
 
     delta_input = beta delta     delta_batch1 = alpha delta B^T     delta_batch2 = alpha A^T delta
     (transposed and conjugated, where complex)
@@ -160,7 +159,7 @@ class Baddbmm(Rule):
         return scaled(batch1.mH @ delta, conj(alpha))
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
-        input, batch1, batch2, beta, alpha = inputs
+        _, batch1, batch2, beta, alpha = inputs
         t_input, t_batch1, t_batch2, _, _ = tangents
         return total(
             None if t_input is None else scaled(t_input, beta).expand_as(output),
@@ -196,7 +195,7 @@ class Addbmm(Rule):
         return scaled(batch1.mH @ delta, conj(alpha))
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
-        input, batch1, batch2, beta, alpha = inputs
+        _, batch1, batch2, beta, alpha = inputs
         t_input, t_batch1, t_batch2, _, _ = tangents
         return total(
             None if t_input is None else scaled(t_input, beta).expand_as(output),

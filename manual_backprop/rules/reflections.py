@@ -1,7 +1,7 @@
 """Products of Householder reflections H_i = I - tau_i v_i v_i^H, as QR factorizations return them.
 
-Q = H_1 ... H_k = I - V T V^H,   V = (v_1, ..., v_k),   T = W^-1 D,   W = I + D S,   D = diag(tau),   S = V^H V above its
-diagonal: so all of them together are a few products of matrices.
+Q = H_1 ... H_k = I - V T V^H,   V = (v_1, ..., v_k),   T = W^-1 D,   W = I + D S,   D = diag(tau),
+S = V^H V above its diagonal: so all of them together are a few products of matrices.
 
 Source: Schreiber, Van Loan 1989, "A storage-efficient WY representation for products of Householder transformations";
 Joffrain, Low, Quintana-Ortí, van de Geijn, Van Zee 2006, "Accumulating Householder transformations, revisited", for T.
@@ -118,9 +118,7 @@ class Ormqr(Rule):
     operator = "ormqr"
     autocast = FLOAT32
 
-    def forward(
-        input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False
-    ) -> Tensor:
+    def forward(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
         return torch.ormqr(input, input2, input3, left, transpose)
 
     def deltas(
@@ -146,10 +144,9 @@ class Ormqr(Rule):
         V = vectors(input, tau)
         t_V = None if moved is None else moved[..., : tau.shape[-1]].tril(-1)
         T, t_T = moved_triangle(V, tau, t_V, t_tau)
-        t_Q = total(
-            -V @ t_T @ V.mH,
-            None if t_V is None else -t_V @ T @ V.mH - V @ T @ t_V.mH,
-        )
+        t_Q = -V @ t_T @ V.mH
+        if t_V is not None:
+            t_Q = t_Q - t_V @ T @ V.mH - V @ T @ t_V.mH
         t_Q = t_Q.mH if transpose else t_Q
         return total(
             None if t_C is None else torch.ormqr(input, tau, t_C, left, transpose),

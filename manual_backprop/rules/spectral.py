@@ -50,7 +50,8 @@ class Eigh(Rule):
     skew(X) = (X - X^H) / 2 off the diagonal: of all that have the same effect on Hermitian A, the Hermitian one
 
     Source: Giles 2008, "Collected matrix derivative results", section 3.1; Seeger, Hetzel, Dai, Meissner, Lawrence
-    2017, "Auto-differentiating linear algebra"; Boeddeker et al. 2017, "On the Computation of Complex-valued Gradients".
+    2017, "Auto-differentiating linear algebra"; Boeddeker et al. 2017, "On the Computation of Complex-valued
+    Gradients with Application to Statistically Optimum Beamforming".
     """
 
     results = "L", "V"
@@ -62,6 +63,7 @@ class Eigh(Rule):
 
     def delta_A(delta_L: Tensor | None, delta_V: Tensor | None, L: Tensor, V: Tensor) -> Tensor:
         if delta_V is None:
+            assert delta_L is not None
             return (V * delta_L.unsqueeze(-2)) @ V.mH
         inner = V.mH @ delta_V
         if V.is_complex():
@@ -119,6 +121,7 @@ class Eig(Rule):
         if delta_eigenvalues is not None:
             values = delta_eigenvalues.diag_embed()
             inner = values if inner is None else inner + values
+        assert inner is not None
         delta_input = torch.linalg.solve(V.mH, inner @ V.mH)
         return delta_input if input_dtype.is_complex else delta_input.real
 
@@ -157,6 +160,7 @@ class SVD(Rule):
         k = S.shape[-1]
         U, Vh = U[..., :k], Vh[..., :k, :]
         if delta_U is None and delta_Vh is None:
+            assert delta_S is not None
             return (U * delta_S.unsqueeze(-2)) @ Vh
         delta_U = torch.zeros_like(U) if delta_U is None else delta_U[..., :k]
         delta_V = torch.zeros_like(Vh).mH if delta_Vh is None else delta_Vh[..., :k, :].mH
