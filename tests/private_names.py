@@ -1,7 +1,8 @@
 """Private names of torch in a program, found in its source.
 
 A private name begins with one underscore. It is torch's where it, or what it is looked up in, was imported from torch,
-or where torch's tensors, modules, storages, Functions or nodes have an attribute of that name.
+or where torch's tensors, modules, storages, Functions or nodes have an attribute of that name. An operator that a
+function `@stands_for` is none: its name is compared with those that torch calls, and looked up nowhere.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def private_names(program: str) -> Iterator[tuple[int, str]]:
     """(line, name) of each private name of torch that a program uses."""
     tree = ast.parse(program)
     roots = set()  # names in the program that stand for something of torch's
-    documentation = set()
+    documentation: set[ast.expr] = set()  # and names of operators
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -66,6 +67,8 @@ def private_names(program: str) -> Iterator[tuple[int, str]]:
                     yield member.lineno, member.name
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             documentation.add(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "stands_for":
+            documentation.update(node.args)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             root = node.value
