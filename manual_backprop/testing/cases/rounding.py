@@ -38,5 +38,6 @@ CASES = [
     function("copysign", (normal(3, 1), normal(2, 1, 4)), tag="broadcast"),
     function("copysign", (normal(3, 4), constant(-2.0)), tag="number"),
     function("nextafter", (normal(3, 4), normal(3, 4))),
+    function("nextafter", (normal(3, 4, kinks=(0.5,)), constant(torch.full((3, 4), 0.5))), tag="ties"),
     function("nextafter", (normal(3, 1), normal(2, 1, 4)), tag="broadcast"),
 ]
