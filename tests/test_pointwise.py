@@ -3,6 +3,7 @@ the suite compares with torch."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import pytest
@@ -101,6 +102,9 @@ def test_operators_and_numbers_on_either_side(function: Function) -> None:
         lambda z, y: z.xlogy_(y).atan2_(y).hypot_(y),
         lambda z, y: z.copysign_(-y),
         lambda z, y: z.nan_to_num_(0.0).ldexp_(y),
+        lambda z, y: operator.ipow(operator.imul(z, 2), 3),
+        lambda z, y: operator.imod(operator.iadd(z, y), 0.3),
+        lambda z, y: operator.itruediv(operator.isub(z, 1), y),
     ],
 )
 def test_in_place(write: Function) -> None:

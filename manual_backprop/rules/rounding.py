@@ -12,10 +12,10 @@ Sign = elemental("sign", "-1, 0 or 1, as x is", "0", lambda delta: torch.zeros_l
 Floor = elemental("floor", "the next integer below x", "0", lambda delta: torch.zeros_like(delta))
 Ceil = elemental("ceil", "the next integer above x", "0", lambda delta: torch.zeros_like(delta))
 Trunc = elemental("trunc", "the next integer towards 0", "0", lambda delta: torch.zeros_like(delta))
-Round = elemental("round", "the nearest integer, of two the even one", "0", lambda delta: torch.zeros_like(delta))
-RoundDecimals = elemental(
-    "round.decimals", "x rounded to that many decimals", "0", lambda delta: torch.zeros_like(delta),
-    name="RoundDecimals", takes="input, *, decimals: int", shapes="input, output, delta (*)   decimals number",
+Round = elemental(
+    "round.decimals", "x rounded to that many decimals, of two numbers to the even one", "0",
+    lambda delta: torch.zeros_like(delta),
+    takes="input, *, decimals: int", shapes="input, output, delta (*)   decimals number",
 )  # fmt: skip
 Frac = elemental("frac", "x - trunc(x)", "delta", lambda delta: delta)
 Neg = elemental("neg", "-x", "-delta", lambda delta: -delta)

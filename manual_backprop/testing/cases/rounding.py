@@ -1,5 +1,7 @@
 """Rows of signs, rounding and remainders."""
 
+from functools import partial
+
 import torch
 
 from ..case import INFINITE, constant, normal, uniform
@@ -31,6 +33,7 @@ CASES = [
     function(
         "remainder", (constant(2.0), divisor), lambda a, b: torch.remainder(b.new_full((), a), b), tag="number-first"
     ),
+    function("floor_divide", (dividend, divisor), partial(torch.div, rounding_mode="floor")),
     *(function("div", (dividend, divisor), rounding_mode=mode) for mode in ("floor", "trunc")),
     function("div", (normal(3, 1), normal(2, 1, 4)), rounding_mode="floor", tag="broadcast"),
     function("div", (normal(3, 4), constant(0.3)), rounding_mode="trunc", tag="number"),
@@ -38,5 +41,6 @@ CASES = [
     function("copysign", (normal(3, 1), normal(2, 1, 4)), tag="broadcast"),
     function("copysign", (normal(3, 4), constant(-2.0)), tag="number"),
     function("nextafter", (normal(3, 4), normal(3, 4))),
+    function("nextafter", (normal(3, 4, kinks=(0.5,)), constant(torch.full((3, 4), 0.5))), tag="ties"),
     function("nextafter", (normal(3, 1), normal(2, 1, 4)), tag="broadcast"),
 ]
