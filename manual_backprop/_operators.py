@@ -137,8 +137,13 @@ def _called(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
 def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
     """The rule in place. torch says what it refuses: another shape or kind of number than the tensor has."""
     values = _by_place(func, args, kwargs)
-    shapes = [value.shape for value in values if isinstance(value, Tensor)] if rule.broadcasts else [values[0].shape]
-    if torch.broadcast_shapes(*shapes) != values[0].shape or torch.result_type(values[0], values[0]) != values[0].dtype:
+    first, *others = [value for value in values if isinstance(value, Tensor)]
+    if rule.broadcasts:
+        if torch.broadcast_shapes(*[value.shape for value in (first, *others)]) != first.shape:
+            return NotImplemented
+        if any([not torch.can_cast(value.dtype, first.dtype) for value in others]):
+            return NotImplemented
+    if any([isinstance(value, complex) for value in values]) and not first.is_complex():
         return NotImplemented
     return call_in_place(rule, *values)
 
