@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
-from ._operators import composed
+from ._operators import composed, recorded
 from .engine.operators import torch_name
 from .engine.torch_private import autograd_off, in_forward_mode, transforms_active
 from .memory.checkpoint import recompute_within, running
@@ -149,15 +149,7 @@ def _is_basic(index: Any) -> bool:
 
 def _recorded(values: Sequence[Any]) -> bool:
     """Whether anyone may ask for derivatives by one of the values."""
-    if transforms_active() or in_forward_mode():
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    for value in values:
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, Tensor) and item.requires_grad:
-                return True
-    return False
+    return transforms_active() or in_forward_mode() or recorded(values)
 
 
 def _table() -> dict[Function, Function]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -50,12 +51,18 @@ class Found:
         return f"{self.name:45} {self.samples:4} samples  {'; '.join(said) or 'ok'}"
 
 
+@functools.cache
 def database() -> dict[str, Any]:
     """Name -> entry, of those that autograd differentiates in float64 on the CPU."""
     from torch.testing._internal.common_methods_invocations import op_db  # takes seconds, and is torch's own for tests
 
     entries = [op for op in op_db if op.supports_autograd and torch.float64 in op.supported_backward_dtypes("cpu")]
     return {f"{op.name}.{op.variant_test_name}".rstrip("."): op for op in entries}
+
+
+def takes_complex(name: str) -> bool:
+    """Whether torch differentiates the operator for complex numbers."""
+    return torch.complex128 in database()[name].supported_backward_dtypes("cpu")
 
 
 def samples(op: Any, dtype: torch.dtype) -> Iterator[Any]:
@@ -78,9 +85,10 @@ def run(op: Any, sample: Any, explicit: bool) -> tuple[list[Tensor], list[Tensor
             outputs = op(first, *args, **kwargs)
     else:
         outputs = op(first, *args, **kwargs)
+    returned = [t for t in tree_flatten(outputs)[0] if isinstance(t, Tensor) and t.requires_grad]
+    nodes = graph(returned)  # what is made of the outputs below is the test's own
     made = [t for t in tree_flatten(sample.output_process_fn_grad(outputs))[0] if isinstance(t, Tensor)]
     differentiable = [t for t in made if t.requires_grad]
-    nodes = graph(differentiable)
     gradients: list[Tensor | None] = []
     if differentiable and leaves:
         generator = torch.Generator().manual_seed(1)

@@ -206,6 +206,36 @@ def test_a_result_with_a_delta_of_its_own() -> None:
     assert torch.autograd.gradcheck(lambda x: both(x, y.detach()), (x,))
 
 
+class Halves(Rule):
+    """y = x^2, z = w x, and how many they are"""
+
+    results = "square", "product", "count"
+
+    def forward(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return input * input, input * weight, torch.tensor(input.numel())
+
+    def joined(delta_square: Tensor | None, delta_product: Tensor | None, input: Tensor, weight: Tensor) -> Tensor:
+        terms = 0 * input
+        terms = terms if delta_square is None else terms + 2 * input * delta_square
+        return terms if delta_product is None else terms + weight * delta_product
+
+    def delta_input(joined: Tensor) -> Tensor:
+        return joined
+
+    def grad_weight(delta_product: Tensor | None, input: Tensor) -> Tensor:
+        return torch.zeros_like(input) if delta_product is None else input * delta_product
+
+
+def test_formulas_that_need_the_deltas_of_several_results_together() -> None:
+    x = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    assert not call(Halves, x, w)[2].requires_grad
+    for chosen in (slice(0, 2), slice(0, 1), slice(1, 2)):
+        assert torch.autograd.gradcheck(lambda x, w, c=chosen: call(Halves, x, w)[c], (x, w))
+        assert torch.autograd.gradgradcheck(lambda x, w, c=chosen: call(Halves, x, w)[c], (x, w))
+    assert "def backward(ctx, delta_square, delta_product, _count):" in Halves.source
+
+
 def test_the_tangent_of_a_loss_is_that_of_its_single_losses_reduced() -> None:
     assert mb.rules.MSELoss.source.endswith(
         """

@@ -58,7 +58,7 @@ PLANTED = (
     "import torch.nn.functional as F\nF._verify_batch_size([1])",
     "from torch.autograd import forward_ad\nif forward_ad._current_level >= 0: pass",
     "from torch import autograd as a\na.Variable._execution_engine",
-    "import torch\nx = torch.ops.aten._unsafe_view.default",
+    "import torch\nx = torch.ops.mkldnn._linear_pointwise.default",
     "def f(node):\n    return node._sequence_nr()",
     "def f(tensors):\n    return tensors[0]._cdata",
     "def f(module):\n    return [m._modules for m in module]",
@@ -82,6 +82,8 @@ def test_a_private_name_is_found(program: str) -> None:
         '"""See torch._C._functorch."""',
         "from ._call import _explain\nimport _thread",
         "row._asdict()",
+        "import torch\nx = torch.ops.aten._fft_r2c(torch.ones(2), [0], 0, True)",
+        "@stands_for('_convolution')\ndef f(): pass",
         "import torch\nfor _ in torch.ones(2): pass",
     ],
 )

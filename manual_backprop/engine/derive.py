@@ -12,7 +12,8 @@ parameters say what it needs (as in PyTorch's derivatives.yaml):
 
 A result that is also a method is a statistic: saved, and recomputed by the method where the backward is itself
 differentiated. Or the result has a delta of its own: `<formula>_from_<result>` reads `delta_<result>`, arguments and
-results, and says what that delta adds to the one of the argument.
+results, and says what that delta adds to the one of the argument. Where formulas need the deltas of several results
+together they name them all, `delta_<result>` (None for one that did not come); results they do not name have none.
 
 A loss that is elementwise up to a sum or mean has an argument `reduction`: its tangent is that of the single losses,
 reduced. What is written is plain Python; `print(rule.source)` shows it.
@@ -56,7 +57,8 @@ class Declaration:
 
     formulas: argument -> the name of its formula. needed_by: every name that is read -> the arguments for whose
     formulas. order: the methods to call, in order; formulas are among them. leaves: what is saved or kept; given: the
-    part of it that `derivatives` takes. through: result -> argument -> the formula for the result's delta.
+    part of it that `derivatives` takes. through: result -> argument -> the formula for the result's delta. incoming:
+    the deltas that the formulas read.
     """
 
     def __init__(self, rule: Any) -> None:
@@ -70,7 +72,8 @@ class Declaration:
         self.order: list[str] = []
         self.reads: dict[str, list[str]] = {}
         self.through = self._through()
-        self.deltas = ["delta", *[f"delta_{result}" for result in self.through]]
+        self.incoming = self._together() or ["delta"]
+        self.deltas = [*self.incoming, *[f"delta_{result}" for result in self.through]]
         for argument, formula in self.formulas.items():
             self._need(formula, argument, ())
         passed_on = [(argument, f) for formulas in self.through.values() for argument, f in formulas.items()]
@@ -91,6 +94,16 @@ class Declaration:
                 if hasattr(self.rule, name := f"{formula}_from_{result}"):
                     found.setdefault(result, {})[argument] = name
         return found
+
+    def _together(self) -> list[str]:
+        """The deltas of several results, where the formulas read those in place of `delta`."""
+        read: set[str] = set()
+        methods = list(self.formulas.values())
+        while methods:
+            names = set(parameters_of(getattr(self.rule, methods.pop()), self.name)) - read
+            read |= names
+            methods += [n for n in names if n not in self.arguments and callable(getattr(self.rule, n, None))]
+        return [f"delta_{result}" for result in self.results if f"delta_{result}" in read]
 
     def _need(self, name: str, argument: str, path: tuple[str, ...]) -> None:
         """Note that `argument`'s derivative needs `name`, and all that this one needs in turn."""
@@ -190,9 +203,10 @@ def setup_context(d: Declaration) -> list[str]:
     lines = ["def setup_context(ctx, inputs, output):", f"    {listed(d.arguments)} = inputs"]
     if len(d.results) > 1:
         lines.append(f"    {', '.join(d.results)} = output")
-        if aside := [result for result in d.results[1:] if result not in d.through]:
+        moving = d.results[:1] if d.incoming == ["delta"] else [name.removeprefix("delta_") for name in d.incoming]
+        if aside := [result for result in d.results if result not in (*moving, *d.through)]:
             lines.append(f"    not_differentiated(ctx, {', '.join(aside)})")
-    if d.through:
+    if d.through or d.incoming != ["delta"]:
         lines.append("    ctx.set_materialize_grads(False)")
     for result in d.through:
         if condition := d.when(f"delta_{result}"):
@@ -226,8 +240,9 @@ def _needs(d: Declaration) -> str:
 
 def backward(d: Declaration) -> list[str]:
     """The lines of `backward`."""
-    others = [f"delta_{name}" if name in d.through else f"_{name}" for name in d.results[1:]]
-    lines = [f"def backward(ctx, {', '.join(['delta', *others])}):"]
+    first = ["delta"] if d.incoming == ["delta"] else []
+    others = [f"delta_{name}" if f"delta_{name}" in d.deltas else f"_{name}" for name in d.results[len(first) :]]
+    lines = [f"def backward(ctx, {', '.join([*first, *others])}):"]
     if d.saved():
         lines.append(f"    {listed(d.saved())} = ctx.saved_tensors")
     lines += [f"    {n} = ctx.{n} if {n} is None else {n}" for n in d.saved() if d.kinds.get(n) == "either"]
@@ -246,7 +261,7 @@ def backward(d: Declaration) -> list[str]:
         lines.append(f"    needs = {', '.join(f'needs_{a}' for a in d.formulas)}")
         joint = f"choose({d.name}.derivatives)"
         before = f"{', '.join(d.formulas.values())} = "
-        arguments = ["delta", *[given[name] for name in d.given], "needs"]
+        arguments = [*d.incoming, *[given[name] for name in d.given], "needs"]
         steps = row(f"{before}widened", [joint, *arguments]) if d.rule.upcast else row(before + joint, arguments)
     else:
         steps = _steps(d, given, "    ")
@@ -286,7 +301,7 @@ def _returned(d: Declaration, argument: str, several: bool) -> str:
 
 def derivatives(d: Declaration) -> list[str]:
     """The lines of `derivatives`: all formulas in one call, which one kernel may serve."""
-    lines = [f"def derivatives({', '.join(['delta', *d.given, 'needs'])}):"]
+    lines = [f"def derivatives({', '.join([*d.incoming, *d.given, 'needs'])}):"]
     lines.append(f"    {', '.join(f'needs_{a}' for a in d.formulas)} = needs")
     lines += _steps(d, {n: n for n in d.leaves}, "    ")
     return [*lines, f"    return {', '.join(d.formulas.values())}"]

@@ -272,10 +272,13 @@ else:
     with autograd_off():
         _autograd = _excluded()
     _autograd = _autograd - _excluded()
+    # a mode is called above what resolves conjugates and signs, and sees what C++ calls in turn with those open
+    for _name in ("Conjugate", "Negative", "ZeroTensor"):
+        _autograd = _autograd | torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _name))
 
 
 def autograd_on() -> Any:
-    """Inside the mode of an `autograd_off`: autograd is on again, all else stays as it is."""
+    """Inside the mode of an `autograd_off`: autograd is on again, and what resolves conjugates; all else as it is."""
     return _force(_included(), _excluded() - _autograd)
 
 

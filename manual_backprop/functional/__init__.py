@@ -13,7 +13,7 @@ import torch
 import torch.fx
 
 from ..engine.exports import defined as _defined
-from . import _derived
+from . import _derived, _inside
 from ._call import call
 
 _written = _defined(__name__, _inspect.isfunction)

@@ -1,0 +1,12 @@
+"""Several results by their names, as torch returns them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, return_types
+
+
+def named(function: str, results: tuple[Tensor, ...]) -> Any:
+    """The results of torch's function of that name (linalg_svd): a tuple with an attribute for each."""
+    return getattr(return_types, function)(results)

@@ -1,0 +1,99 @@
+"""Discrete Fourier transforms over several axes, of real and complex numbers.
+
+A transform is a matrix F, symmetric, whose conjugate is the transform in the other direction. So the delta goes back
+through the transform in the other direction, with the same factor in front. `normalization` is torch's number for that
+factor: 0 for 1, 1 for 1 / sqrt(n), 2 for 1 / n, where n numbers are transformed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.rule import Rule
+
+FORTH = "backward", "ortho", "forward"
+"""torch.fft's name for a factor, by its number, from numbers to frequencies."""
+
+BACK = "forward", "ortho", "backward"
+"""The same in the other direction."""
+
+
+def transformed(input: Tensor, dim: list, normalization: int, forward: bool) -> Tensor:
+    """The transform of complex numbers, in either direction."""
+    if forward:
+        return torch.fft.fftn(input, dim=dim, norm=FORTH[normalization])
+    return torch.fft.ifftn(input, dim=dim, norm=BACK[normalization])
+
+
+class FFT(Rule):
+    """Y_k = c sum of x_n e^(-2 pi i n k / N) over the axes, or with + where not `forward`
+
+    input, output, delta (*, N, *), complex   dim: axes   normalization: which c
+
+    delta_input = the transform of delta in the other direction, with the same c
+
+    Source: Cooley, Tukey 1965, for the transform; it is linear, its adjoint is the conjugate transform.
+    """
+
+    operator = "_fft_c2c"
+    linear = ("input",)
+
+    def forward(input: Tensor, dim: list, normalization: int, forward: bool) -> Tensor:
+        return transformed(input, dim, normalization, forward)
+
+    def delta_input(delta: Tensor, dim: list, normalization: int, forward: bool) -> Tensor:
+        return transformed(delta, dim, normalization, not forward)
+
+
+class FFTOfReal(Rule):
+    """Y_k = c sum of x_n e^(-2 pi i n k / N) over the axes; with `onesided` k <= N / 2 alone on the last one
+
+    input (*, N, *), real   dim: axes   normalization: which c   output, delta (*, N or N // 2 + 1, *), complex
+
+    delta_input = the real part of the transform of delta in the other direction, with zeros for frequencies left out
+
+    Source: Cooley, Tukey 1965, for the transform; it is linear, its adjoint is the conjugate transform.
+    """
+
+    operator = "_fft_r2c"
+    linear = ("input",)
+
+    def forward(input: Tensor, dim: list, normalization: int, onesided: bool) -> Tensor:
+        transform: Any = torch.fft.rfftn if onesided else torch.fft.fftn
+        return transform(input, dim=dim, norm=FORTH[normalization])
+
+    def delta_input(delta: Tensor, dim: list, normalization: int, onesided: bool, input_shape: torch.Size) -> Tensor:
+        last = dim[-1]
+        if onesided:
+            left_out = input_shape[last] - delta.shape[last]
+            zeros = delta.new_zeros([left_out if a == last % delta.dim() else n for a, n in enumerate(delta.shape)])
+            delta = torch.cat([delta, zeros], last)
+        return transformed(delta, dim, normalization, forward=False).real
+
+
+class FFTToReal(Rule):
+    """y_n = c sum of X_k e^(2 pi i n k / N) over the axes, where X_(N-k) = conj(X_k) is left out on the last one
+
+    input (*, N // 2 + 1, *), complex   dim: axes   normalization: which c   size N   output, delta (*, N, *), real
+
+    delta_input = the transform of delta, twice that of frequencies that stand for two
+
+    Source: Cooley, Tukey 1965, for the transform; it is linear, its adjoint is the conjugate transform.
+    """
+
+    operator = "_fft_c2r"
+    linear = ("input",)
+
+    def forward(input: Tensor, dim: list, normalization: int, size: int) -> Tensor:
+        sizes = [input.shape[axis] for axis in dim[:-1]]
+        return torch.fft.irfftn(input, [*sizes, size], dim, BACK[normalization])
+
+    def delta_input(delta: Tensor, dim: list, normalization: int, size: int) -> Tensor:
+        delta = torch.fft.rfftn(delta, dim=dim, norm=FORTH[normalization])
+        last = dim[-1]
+        k = torch.arange(delta.shape[last], device=delta.device)
+        times = 1 + ((k > 0) & (2 * k < size)).to(delta.real.dtype)
+        return delta * times.reshape([-1 if a == last % delta.dim() else 1 for a in range(delta.dim())])

@@ -1,0 +1,22 @@
+"""Rows of random numbers."""
+
+from ..case import constant, normal, uniform
+from ._make import function
+
+DRAWN = {
+    "without": {
+        check: "torch takes draws for constants, which finite differences do not see"
+        for check in ("gradcheck", "batched_grad", "forward_mode")
+    }
+}
+
+CASES = [
+    function("normal", (normal(3, 4), uniform(3, 4)), row=DRAWN),
+    function("normal", (normal(3, 1), constant(2.0)), tag="number", row=DRAWN),
+    function("normal", (constant(2.0), uniform(3, 4)), tag="number-first", row=DRAWN),
+    function("bernoulli", (uniform(3, 4, low=0.1, high=0.9),)),
+    function("poisson", (uniform(3, 4, low=0.1, high=2.0),)),
+    function("native_dropout", (normal(3, 4), constant(0.4), constant(True))),
+    function("native_dropout", (normal(3, 4), constant(0.4), constant(False)), tag="evaluation"),
+    function("native_dropout", (normal(3, 4), constant(1.0), constant(True)), tag="all"),
+]
