@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, return_types
 
 from .. import rules
-from ..rules import RULES
 from ._call import call
 from ._overloads import stands_for
 
@@ -20,7 +19,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if dim is None:
         return call(rules.Max, input)
     if isinstance(dim, Tensor):
-        return call(RULES["Maximum"], input, dim)
+        return call(rules.Maximum, input, dim)
     return return_types.max(call(rules.MaxAlong, input, dim, keepdim))
 
 
@@ -32,7 +31,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if dim is None:
         return call(rules.Min, input)
     if isinstance(dim, Tensor):
-        return call(RULES["Minimum"], input, dim)
+        return call(rules.Minimum, input, dim)
     return return_types.min(call(rules.MinAlong, input, dim, keepdim))
 
 

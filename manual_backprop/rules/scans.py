@@ -135,6 +135,7 @@ class Cumsum(Rule):
         return torch.cumsum(input, dim, dtype=dtype)
 
     def delta_input(delta: Tensor, dim: int, input_shape: torch.Size, input_dtype: torch.dtype) -> Tensor:
+        delta = delta.to(torch.promote_types(delta.dtype, input_dtype))
         return like(from_end(delta, dim), input_shape, input_dtype)
 
 
@@ -157,6 +158,7 @@ class Cumprod(Rule):
     def delta_input(delta: Tensor, input: Tensor, dim: int, input_dtype: torch.dtype) -> Tensor:
         if not input.dim():
             return like(delta, input.shape, input_dtype)
+        delta = delta.to(torch.promote_types(delta.dtype, input_dtype))
         factors = conj(input.to(delta.dtype))
         moved = product_before(factors, dim) * recurrence(delta, later(factors, min(1, input.shape[dim]), dim), dim)
         return like(moved, input.shape, input_dtype)
