@@ -135,7 +135,7 @@ def keys(distance: Tensor, a: float) -> Tensor:
     """Keys' cubic kernel: 1 at 0, 0 at all other integers, smooth, and 0 from 2 on."""
     d = distance.abs()
     inner = ((a + 2) * d - (a + 3)) * d * d + 1
-    outer = a * (((d - 5) * d + 8) * d - 4)
+    outer = a * (d - 1) * (d - 2).square()
     return torch.where(d <= 1, inner, torch.where(d < 2, outer, 0))
 
 

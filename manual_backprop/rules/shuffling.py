@@ -101,15 +101,15 @@ class AffineGrid(Rule):
     upcast = True
     autocast = LOWER
 
-    def forward(theta: Tensor, size: list, align_corners: bool) -> Tensor:
+    def forward(theta: Tensor, size: tuple, align_corners: bool) -> Tensor:
         return torch.affine_grid_generator(theta, size, align_corners)
 
-    def delta_theta(delta: Tensor, size: list, align_corners: bool) -> Tensor:
+    def delta_theta(delta: Tensor, size: tuple, align_corners: bool) -> Tensor:
         n, count = len(size) - 2, prod(size[2:])
         positions = AffineGrid.positions(delta, size[2:], align_corners).reshape(count, n + 1)
         return delta.reshape(-1, count, n).mT @ positions
 
-    def positions(delta: Tensor, size: list, align_corners: bool) -> Tensor:
+    def positions(delta: Tensor, size: tuple, align_corners: bool) -> Tensor:
         """(p, 1) of every position."""
         kind: Any = {"dtype": delta.dtype, "device": delta.device}
         coordinates = [torch.ones(*size, **kind)]

@@ -4,7 +4,9 @@ from math import prod
 
 import torch
 
-from ..case import Spec, constant, normal, uniform
+import manual_backprop as mb
+
+from ..case import Case, Spec, constant, normal, uniform
 from ._make import function, layer
 
 D = {1: (9,), 2: (6, 5), 3: (3, 4, 5)}
@@ -58,6 +60,20 @@ UNPOOL = [
              padding=(0, 0, 1), output_size=[4, 3, 3]),
 ]  # fmt: skip
 
+# what torch calls the backward of max_pool2d is an operator of its own to mb.explicit: it may be differentiated again
+PUT_BACK = [
+    Case(
+        "PutBack",
+        lambda: lambda values, pooled, indices: mb.functional.call(mb.rules.PutBack, values, pooled, indices, 2),
+        lambda: (
+            lambda values, pooled, indices: torch.ops.aten.max_pool2d_with_indices_backward(
+                values, pooled, [2, 2], [2, 2], [0, 0], [1, 1], False, indices
+            )
+        ),
+        (normal(2, 2, 2, 3), normal(2, 2, 4, 6), distinct(24, 2, 2, 2, 3)),
+    ),
+]
+
 POOLS = {1: (7,), 2: (4, 5), 3: (2, 3, 4)}
 
 
@@ -76,4 +92,4 @@ P_NORM = [
       for norm in (float("inf"), -float("inf"))),
 ]  # fmt: skip
 
-CASES = [*ADAPTIVE, *FRACTIONAL, *UNPOOL, *P_NORM]
+CASES = [*ADAPTIVE, *FRACTIONAL, *UNPOOL, *PUT_BACK, *P_NORM]
