@@ -123,6 +123,8 @@ def test_this_torch_has(path: str) -> None:
 OBJECTS: dict[str, Any] = {
     **dict.fromkeys(("_base", "_is_view", "_is_zerotensor", "_version", "_indices", "_values"), torch.ones(2)),
     **dict.fromkeys(("_schema", "_overloadname"), torch.ops.aten.relu.default),
+    **dict.fromkeys([f"_upsample_nearest_exact{n}d" for n in (1, 2, 3)], torch.ops.aten),
+    **dict.fromkeys([f"_upsample_{kind}2d_aa" for kind in ("bilinear", "bicubic", "lanczos")], torch.ops.aten),
     "_forward_cls": mb.functional.sigmoid(torch.ones(2, requires_grad=True)).grad_fn,
     "_check_input_dim": torch.nn.BatchNorm2d(1),
     "_conv_forward": torch.nn.Conv2d(1, 1, 1),

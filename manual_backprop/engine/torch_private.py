@@ -33,6 +33,13 @@ ATTRIBUTES = {
     # of an operator in torch.ops
     "_schema": "its name and arguments",
     "_overloadname": "which overload of its name it is",
+    # of torch.ops.aten: operators that have no public name
+    "_upsample_nearest_exact1d": "interpolate with mode nearest-exact",
+    "_upsample_nearest_exact2d": "interpolate with mode nearest-exact",
+    "_upsample_nearest_exact3d": "interpolate with mode nearest-exact",
+    "_upsample_bilinear2d_aa": "interpolate with antialias",
+    "_upsample_bicubic2d_aa": "interpolate with antialias",
+    "_upsample_lanczos2d_aa": "interpolate with mode lanczos; asked for first, torch 2.14 brought it",
     # of the ctx in a backward, on each call
     "_forward_cls": "the Function that the node belongs to",
     # of torch's modules, for subclasses such as ours
