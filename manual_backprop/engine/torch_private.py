@@ -245,6 +245,9 @@ unsafe_view: Callable[[Tensor, Any], Tensor] = _named(
 flash_attention_for_cpu: Any = _named("torch:ops.aten._scaled_dot_product_flash_attention_for_cpu.default", None)
 """torch's fused attention on the CPU. Without: None, and attention is computed as its formula says."""
 
+ctc_forward: Any = _named("torch:_ctc_loss", None)
+"""torch's forward recursion of the CTC loss. Without: None, and the formula's."""
+
 attention_backend: Callable[..., int] = _named(
     "torch:_fused_sdp_choice", lambda *args, **options: torch.nn.attention.SDPBackend.MATH.value
 )

@@ -5,6 +5,7 @@ from . import (
     attention,
     batchnorm,
     bias_activation,
+    ctc,
     dropout,
     indexed,
     layout,

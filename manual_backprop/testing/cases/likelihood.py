@@ -58,10 +58,8 @@ CASES = [
     layer("PoissonNLLLoss", inputs=RATES, log_input=False, full=True, reduction="none"),
     layer("PoissonNLLLoss", inputs=RATES, log_input=False, eps=0.1),
     function("poisson_nll_loss", (normal(4, 3), uniform(3, low=0.3, high=5.0)), full=True, tag="broadcast"),
-    function("poisson_nll_loss", POISSON, size_average=False),
     *(layer("MultiLabelSoftMarginLoss", inputs=LABELS, reduction=how) for how in ("mean", "none", "sum")),
     function("multilabel_soft_margin_loss", weighted(uniform(3, low=0.5)), tag="weight"),
     function("multilabel_soft_margin_loss", weighted(uniform(4, 1, low=0.5)), reduction="none", tag="row-weight"),
     function("multilabel_soft_margin_loss", (uniform(3, low=-5.0), uniform(3)), tag="vector"),
-    function("multilabel_soft_margin_loss", (uniform(2, 4, 3, low=-5.0), uniform(3)), reduce=False, tag="three-axes"),
 ]

@@ -32,12 +32,10 @@ CASES = [
     *(layer("MarginRankingLoss", inputs=PAIRS, reduction=how) for how in ("mean", "none", "sum")),
     layer("MarginRankingLoss", inputs=PAIRS, margin=0.5),
     function("margin_ranking_loss", (normal(4, 3), normal(1, 3), normal(4, 1)), margin=0.3, tag="broadcast"),
-    function("margin_ranking_loss", PAIRS, size_average=False),
     *(layer("HingeEmbeddingLoss", inputs=DISTANCES, reduction=how) for how in ("mean", "none", "sum")),
     layer("HingeEmbeddingLoss", inputs=DISTANCES, margin=0.3),
     function("hinge_embedding_loss", (normal(3), SIGNS), tag="broadcast"),
     function("hinge_embedding_loss", (normal(3), uniform(3, low=-1.0, grad=False)), tag="neither"),
-    function("hinge_embedding_loss", DISTANCES, reduce=False),
     *(layer("TripletMarginLoss", inputs=TRIPLET, reduction=how) for how in ("mean", "none", "sum")),
     layer("TripletMarginLoss", inputs=TRIPLET, swap=True),
     layer("TripletMarginLoss", inputs=TRIPLET, margin=0.2, p=1.0, eps=0.1, swap=True, reduction="none"),
@@ -51,7 +49,15 @@ CASES = [
     function("triplet_margin_with_distance_loss", TRIPLET),
     *(layer("MultiMarginLoss", inputs=CLASSES, reduction=how, row=EMPTY) for how in ("mean", "none", "sum")),
     layer("MultiMarginLoss", p=2, margin=0.5, inputs=CLASSES, reduction="none"),
-    function("multi_margin_loss", CLASSES, weight=torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64), p=2, tag="x"),
+    *(
+        function(
+            "multi_margin_loss",
+            (*CLASSES, constant(p), constant(0.7), uniform(3, low=0.5, grad=False)),
+            tag=f"p={p}",
+            row=EMPTY,
+        )
+        for p in (1, 2)
+    ),
     function("multi_margin_loss", (normal(3), index(3)), tag="vector"),
     function("multi_margin_loss", (normal(), index(1)), tag="0d"),
     function("multilabel_margin_loss", (normal(), index(1)), tag="0d"),
