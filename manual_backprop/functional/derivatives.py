@@ -28,11 +28,6 @@ def _log_softmax_backward(grad_output: Tensor, output: Tensor, dim: int, input_d
     return call(rules.LogSoftmaxBackward, grad_output, output, dim, input_dtype)
 
 
-@stands_for("native_dropout_backward")
-def _dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:
-    return call(rules.DropoutBackward, grad_output, mask, scale)
-
-
 @stands_for("_scaled_dot_product_flash_attention_for_cpu")
 def _fused_attention(
     query: Tensor,

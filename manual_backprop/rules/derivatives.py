@@ -96,22 +96,3 @@ class LogSoftmaxBackward(Rule):
         if t_log_softmax is not None:
             moved = moved - log_softmax.exp() * t_log_softmax * input.sum(dim, keepdim=True)
         return moved.to(output.dtype)
-
-
-class DropoutBackward(Rule):
-    """r = scale m g, the delta of dropout's input
-
-    input g, mask m, output, delta (*)   scale: number
-
-    delta_input = scale m delta
-
-    Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
-    """
-
-    linear = ("input",)
-
-    def forward(input: Tensor, mask: Tensor, scale: float) -> Tensor:
-        return input * mask * scale
-
-    def delta_input(delta: Tensor, mask: Tensor, scale: float) -> Tensor:
-        return delta * mask * scale

@@ -60,5 +60,4 @@ CASES = [
         "log_softmax_backward", rules.LogSoftmaxBackward, normal(4, 3), normal(4, 3), constant(1),
         constant(torch.float64),
     ),
-    rule("dropout_backward", rules.DropoutBackward, normal(4, 3), constant(torch.ones(4, 3).tril()), constant(2.0)),
 ]  # fmt: skip
