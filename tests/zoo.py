@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib.metadata
 import logging
 import os
+import statistics
 import time
 import unittest.mock
 import warnings
@@ -25,6 +27,7 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop._files import write_atomically
 from manual_backprop._nodes import is_view, name_of, rule_of
 from manual_backprop._observe import differentiable, graph
 from manual_backprop._within import Within
@@ -34,7 +37,9 @@ from .zoo_networks import NETWORKS
 TOLERANCE = 1e-9
 """Of the largest gradient's norm, in float64: sums in another order through a hundred layers."""
 
-BYTES = "float32, saved for the backward, over torch's"
+
+COARSE = 1e-7
+"""Of a network with hardsigmoid: ATen computes its backward with 1 / 6 in float32."""
 
 
 @dataclass
@@ -48,13 +53,14 @@ class Step:
     gradients: float
     """The largest difference of a gradient, by norm, over the norm of the largest gradient."""
     nodes: int
+    tolerance: float
     autograd: Counter[str] = field(default_factory=Counter)
     bytes: float = float("nan")
     time: float = float("nan")
 
     @property
     def right(self) -> bool:
-        return self.loss <= TOLERANCE and self.gradients <= TOLERANCE and not self.autograd
+        return self.loss <= TOLERANCE and self.gradients <= self.tolerance and not self.autograd
 
     def __str__(self) -> str:
         said = ", ".join(f"{name} {count}" for name, count in self.autograd.items()) or "-"
@@ -107,6 +113,7 @@ def step(name: str, measured: bool = False) -> Step:
     expected.backward()
     nodes = graph([found])
     autograd = Counter(name_of(node) for node in nodes if rule_of(node) is None and not is_view(node))
+    hard = any(name_of(node).startswith("Hardsigmoid") for node in nodes)
     found.backward()
     grads, mine = gradients(theirs), gradients(ours)
     largest = max([g.norm().item() for g in grads.values()])
@@ -150,6 +157,32 @@ def compared(theirs: torch.nn.Module, ours: torch.nn.Module, inputs: Any) -> tup
     return saved[1] / max(saved[0], 1), medians[1] / medians[0]
 
 
+HEAD = """# A zoo of networks
+
+One training step of each, random weights: built, copied, `mb.convert(copy, whole=True)`, both run with equal numbers.
+`loss` and `gradients` are the largest differences in float64, relative (of a gradient: by norm, over the norm of the
+largest one). `autograd` are backward nodes that are no rule, nor a view or copy. `bytes` and `time` are ours over
+torch's in float32, at these small inputs. Written by `python -m tests.zoo --out docs`.
+"""
+
+
+def written(steps: list[Step], folder: Path) -> None:
+    """Write the table of all networks."""
+    libraries = {name.partition(":")[0] for name in NETWORKS}
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", *sorted(libraries)))
+    rows = [
+        f"| {s.name} | {s.parameters:,} | {s.nodes} | {sum(s.autograd.values())} | {s.loss:.0e} | {s.gradients:.0e} "
+        f"| {s.bytes:.2f} | {s.time:.2f} |"
+        for s in steps
+    ]
+    mean = statistics.geometric_mean([max(s.bytes, 1e-9) for s in steps])
+    columns = "| network | parameters | nodes | autograd | loss | gradients | bytes | time |"
+    text = "\n".join(
+        [HEAD, versions, "", columns, "|---" * 8 + "|", *rows, "", f"Geometric mean of the bytes: {mean:.2f}"]
+    )
+    write_atomically(folder / "zoo.md", f"{text}\n".encode())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
@@ -166,6 +199,8 @@ def main() -> int:
             print(steps[-1], flush=True)
         except Exception as error:
             print(f"{name:40} {type(error).__name__}: {str(error)[:300]}", flush=True)
+    if options.out is not None:
+        written(steps, options.out)
     right = sum(s.right for s in steps)
     print(f"{right} of {len(chosen)} networks run on rules alone, with torch's loss and gradients")
     return 0 if right == len(chosen) else 1
