@@ -124,6 +124,7 @@ def step(name: str, measured: bool = False) -> Step:
         (found - expected).abs().item() / max(expected.abs().item(), 1e-30),
         worst / largest,
         len(nodes),
+        COARSE if hard else TOLERANCE,
         autograd,
     )
     if measured:
