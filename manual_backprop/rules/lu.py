@@ -155,7 +155,6 @@ class LUSolve(Rule):
     """
 
     operator = "linalg_lu_solve"
-    autocast = FLOAT32
 
     def forward(LU: Tensor, pivots: Tensor, B: Tensor, left: bool = True, adjoint: bool = False) -> Tensor:
         return torch.linalg.lu_solve(LU, pivots, B, left=left, adjoint=adjoint)
