@@ -81,7 +81,7 @@ class Solve(Rule):
     def forward(A: Tensor, B: Tensor, left: bool, check_errors: bool) -> tuple[Tensor, ...]:
         LU, pivots, info = torch.linalg.lu_factor_ex(A, check_errors=check_errors)
         X = torch.linalg.lu_solve(LU, pivots, columns(B, A), left=left)
-        return X.squeeze(-1) if is_vector(B.shape, A.shape) else X, LU, pivots, info
+        return as_vectors(X) if is_vector(B.shape, A.shape) else X, LU, pivots, info
 
     def LU(A: Tensor) -> Tensor:
         return torch.linalg.lu_factor_ex(A)[0]
@@ -117,6 +117,12 @@ class Solve(Rule):
 def is_vector(B_shape: torch.Size, A_shape: torch.Size) -> bool:
     """Whether B is a vector, or a batch of as many vectors as there are matrices A."""
     return len(B_shape) == 1 or (len(B_shape) == len(A_shape) - 1 and B_shape == A_shape[:-1])
+
+
+def as_vectors(X: Tensor) -> Tensor:
+    """Columns as a batch of vectors, which lies in memory as torch has it: a batch of numbers is contiguous."""
+    X = X.squeeze(-1)
+    return X.mT.contiguous().mT if X.dim() > 1 else X
 
 
 def columns(B: Tensor, A: Tensor) -> Tensor:

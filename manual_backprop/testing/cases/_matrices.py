@@ -13,7 +13,7 @@ import manual_backprop as mb
 from manual_backprop.engine.operators import torch_function
 
 from ..case import Case, Spec, complex_normal, normal
-from ._make import COMPLEX, _label
+from ._make import _label
 
 ROUNDED = (1e-5, "sums in another order")
 
@@ -87,6 +87,17 @@ def upper_last(F: Any, B: Tensor, X: Tensor, *others: Any) -> tuple:
     return B, *upper(F, X), *others
 
 
+def cholesky_lower(F: Any, X: Tensor, *others: Any) -> tuple:
+    """The lower triangle of X + 3 I with the real part of its diagonal."""
+    L = F.mul(X, torch.ones_like(X).tril(-1))
+    return F.add(L, F.mul(F.add(F.add(X, X.conj()), eye(X, 3.0)), eye(X))), *others
+
+
+def cholesky_upper(F: Any, X: Tensor, *others: Any) -> tuple:
+    """The transpose of the same."""
+    return cholesky_lower(F, X)[0].mT, *others
+
+
 def first(F: Any, found: tuple) -> Tensor:
     """The first result."""
     return found[0]
@@ -94,7 +105,7 @@ def first(F: Any, found: tuple) -> Tensor:
 
 def squares(F: Any, found: tuple) -> tuple:
     """|z|^2 of the complex results, which no phase turns."""
-    return tuple([F.mul(z, z.conj()).real if z.is_complex() else z for z in found])
+    return tuple([F.mul(z, z.conj()) if z.is_complex() else z for z in found])
 
 
 def matrices(*shape: int, of: bool = False, scale: float = 1.0) -> Spec:
@@ -102,11 +113,11 @@ def matrices(*shape: int, of: bool = False, scale: float = 1.0) -> Spec:
     return complex_normal(*shape) if of else Spec(normal(*shape, scale=scale).make)
 
 
-def without(reason: str, *checks: str, **fields: Any) -> dict:
+def without(reason: str, *checks: str) -> dict:
     """Fields of a row that some checks do not meet."""
-    return {"without": dict.fromkeys(checks, reason), **fields}
+    return {"without": dict.fromkeys(checks, reason)}
 
 
-def complex_row(**fields: Any) -> dict:
-    """Fields of a row with complex numbers."""
-    return {**fields, "without": {**COMPLEX["without"], **fields.get("without", {})}}
+def both(*rows: dict) -> dict:
+    """The fields of several."""
+    return {"without": {check: reason for row in rows for check, reason in row.get("without", {}).items()}}
