@@ -62,8 +62,11 @@ class FFTOfReal(Rule):
     linear = ("input",)
 
     def forward(input: Tensor, dim: list, normalization: int, onesided: bool) -> Tensor:
-        transform: Any = torch.fft.rfftn if onesided else torch.fft.fftn
-        return transform(input, dim=dim, norm=FORTH[normalization])
+        if len(dim) == 1:
+            transform: Any = torch.fft.rfft if onesided else torch.fft.fft
+            return transform(input, dim=dim[0], norm=FORTH[normalization])
+        several: Any = torch.fft.rfftn if onesided else torch.fft.fftn
+        return several(input, dim=dim, norm=FORTH[normalization])
 
     def delta_input(delta: Tensor, dim: list, normalization: int, onesided: bool, input_shape: torch.Size) -> Tensor:
         last = dim[-1]
@@ -77,7 +80,8 @@ class FFTOfReal(Rule):
 class FFTToReal(Rule):
     """y_n = c sum of X_k e^(2 pi i n k / N) over the axes, where X_(N-k) = conj(X_k) is left out on the last one
 
-    input (*, N // 2 + 1, *), complex   dim: axes   normalization: which c   last_dim_size N   output, delta (*, N, *), real
+    input (*, N // 2 + 1, *), complex   dim: axes   normalization: which c   last_dim_size N
+    output, delta (*, N, *), real
 
     delta_input = the transform of delta, twice that of frequencies that stand for two
 

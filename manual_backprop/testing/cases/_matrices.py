@@ -88,9 +88,9 @@ def upper_last(F: Any, B: Tensor, X: Tensor, *others: Any) -> tuple:
 
 
 def cholesky_lower(F: Any, X: Tensor, *others: Any) -> tuple:
-    """The lower triangle of X + 3 I with the real part of its diagonal."""
+    """The lower triangle of X, 6 + twice the real part of X on its diagonal."""
     L = F.mul(X, torch.ones_like(X).tril(-1))
-    return F.add(L, F.mul(F.add(F.add(X, X.conj()), eye(X, 3.0)), eye(X))), *others
+    return F.add(L, F.mul(F.add(F.add(X, X.conj()), eye(X, 6.0)), eye(X))), *others
 
 
 def cholesky_upper(F: Any, X: Tensor, *others: Any) -> tuple:
