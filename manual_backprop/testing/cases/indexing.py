@@ -134,6 +134,7 @@ CASES = [
         tag="broadcast",
         row={"without": {"transforms": "torch has no jacrev of a mask that is broadcast"}},
     ),
+    function("masked_select", (normal(), constant(torch.tensor(True))), tag="0d"),
     function("masked_select", (complex_matrix, mask), tag="complex", row=COMPLEX),
     indexed(matrix, some, tag="rows"),
     indexed(cube, None, some, tag="columns"),
