@@ -28,6 +28,9 @@ READS: dict[str, Callable[[Tensor], Tensor]] = {
     "new axis": lambda x: x[None, ROWS],
     "last": lambda x: x[..., torch.tensor([-1])],
     "number as a tensor": lambda x: x[torch.tensor(1)],
+    "two numbers as tensors": lambda x: x[torch.tensor(1), torch.tensor(2)],
+    "truth": lambda x: x[torch.tensor(True)],
+    "truth, of a number": lambda x: x[0, 0][torch.tensor(True)],
 }
 
 

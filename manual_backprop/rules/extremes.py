@@ -39,31 +39,54 @@ def attaining(input: Tensor, output: Tensor) -> Tensor:
     return (input == output) | (input.isnan() & output.isnan())
 
 
-def extreme(operator: str, text: str) -> type[Rule]:
-    return rule(
-        operator, f"the {text} x along some axes", "delta / (how many are equal to y) where x = y, else 0",
-        lambda delta, input, output, dim, keepdim: shared(delta, input, output, dim, keepdim),
-        tangent=lambda inputs, tangents, output: averaged(tangents[0], inputs[0], output, inputs[1], inputs[2]),
-        takes="input, dim: Any = (), keepdim: bool = False",
-        shapes="input (*)   output, delta (*, without the axes, or with size 1 there)",
-    )  # fmt: skip
+def shared_by_all(delta: Tensor, input: Tensor, output: Tensor) -> Tensor:
+    """The delta in equal parts to all elements that are the value."""
+    attained = attaining(input, output)
+    return torch.where(attained, delta / attained.sum(), 0)
 
 
-def of_all(operator: str, text: str) -> type[Rule]:
-    return rule(
-        operator, f"the {text} of x", "delta / (how many are equal to y) where x = y, else 0",
-        lambda delta, input, output: torch.where(at := attaining(input, output), delta / at.sum(), 0),
-        tangent=lambda inputs, tangents, output: (tangents[0] * (at := attaining(inputs[0], output))).sum() / at.sum(),
-        shapes="input (*)   output, delta ()",
-    )  # fmt: skip
+def averaged_over_all(tangent: Tensor, input: Tensor, output: Tensor) -> Tensor:
+    """The mean of a tangent over all elements that are the value."""
+    attained = attaining(input, output)
+    return tangent.masked_fill(~attained, 0).sum() / attained.sum()
 
 
-Amax = extreme("amax", "largest")
-Amin = extreme("amin", "smallest")
-Max = of_all("max", "largest element")
-Min = of_all("min", "smallest element")
-Median = of_all("median", "median, the lower of two,")
-Nanmedian = of_all("nanmedian", "median of what is a number")
+EVENLY = "delta / (how many are equal to y) where x = y, else 0"
+REDUCED = "input (*)   output, delta (*, without the axes, or with size 1 there)"
+TO_ONE = "input (*)   output, delta ()"
+
+Amax = rule(
+    "amax", "the largest x along some axes", EVENLY,
+    lambda delta, input, output, dim, keepdim: shared(delta, input, output, dim, keepdim),
+    tangent=lambda inputs, tangents, output: averaged(tangents[0], inputs[0], output, inputs[1], inputs[2]),
+    takes="input, dim: Any = (), keepdim: bool = False", shapes=REDUCED,
+)  # fmt: skip
+Amin = rule(
+    "amin", "the smallest x along some axes", EVENLY,
+    lambda delta, input, output, dim, keepdim: shared(delta, input, output, dim, keepdim),
+    tangent=lambda inputs, tangents, output: averaged(tangents[0], inputs[0], output, inputs[1], inputs[2]),
+    takes="input, dim: Any = (), keepdim: bool = False", shapes=REDUCED,
+)  # fmt: skip
+Max = rule(
+    "max", "the largest x", EVENLY,
+    lambda delta, input, output: shared_by_all(delta, input, output),
+    tangent=lambda inputs, tangents, output: averaged_over_all(tangents[0], inputs[0], output), shapes=TO_ONE,
+)  # fmt: skip
+Min = rule(
+    "min", "the smallest x", EVENLY,
+    lambda delta, input, output: shared_by_all(delta, input, output),
+    tangent=lambda inputs, tangents, output: averaged_over_all(tangents[0], inputs[0], output), shapes=TO_ONE,
+)  # fmt: skip
+Median = rule(
+    "median", "the median of x, the lower of two", EVENLY,
+    lambda delta, input, output: shared_by_all(delta, input, output),
+    tangent=lambda inputs, tangents, output: averaged_over_all(tangents[0], inputs[0], output), shapes=TO_ONE,
+)  # fmt: skip
+Nanmedian = rule(
+    "nanmedian", "the median of the x that are numbers", EVENLY,
+    lambda delta, input, output: shared_by_all(delta, input, output),
+    tangent=lambda inputs, tangents, output: averaged_over_all(tangents[0], inputs[0], output), shapes=TO_ONE,
+)  # fmt: skip
 
 
 class Aminmax(Rule):

@@ -215,13 +215,12 @@ class SegmentReduce(Rule):
         delta: Tensor, data: Tensor, segments: Tensor, reduce: str, axis: int, initial: Any, output: Tensor
     ) -> Tensor:
         delta, output = F.pad(delta, behind(data, axis)), F.pad(output, behind(data, axis))
-        # the number is a factor of a product; it is none of those that a maximum is shared among
-        number = torch.full_like(output, (1 if initial is None else initial) if reduce == "prod" else torch.nan)
-        found = source_delta(delta, number, axis, segments, data, reduce, reduce == "prod", output)
-        if reduce not in ("max", "min"):
-            return found
-        value = output.gather(axis, segments)
-        return found.masked_fill((data != value) & ~value.isnan(), 0)  # all of a segment, if the number is its extreme
+        if reduce == "prod":
+            number = torch.full_like(output, 1 if initial is None else initial)
+        else:  # where no element is the extreme, the number is
+            nothing = torch.full_like(output, torch.nan)
+            number = torch.where(ties(nothing, axis, segments, data, output) == 0, output, nothing)
+        return source_delta(delta, number, axis, segments, data, reduce, reduce == "prod", output)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         data, reduce, lengths, _, offsets, axis, _, initial = inputs

@@ -60,8 +60,9 @@ class MaskedSelect(Rule):
     linear = ("input",)
 
     def forward(input: Tensor, mask: Tensor) -> Tensor:
-        return torch.masked_select(input, mask)
+        shape = torch.broadcast_shapes(input.shape, mask.shape)
+        return torch.masked_select(input.expand(shape), mask)  # torch.compile takes K to be at most input's size
 
     def delta_input(delta: Tensor, mask: Tensor, input_shape: torch.Size) -> Tensor:
-        shape = torch.broadcast_shapes(input_shape, mask.shape)
-        return sum_to(delta.new_zeros(shape).masked_scatter(mask.expand(shape), delta), input_shape)
+        shape = torch.broadcast_shapes(input_shape, mask.shape, (1,))
+        return sum_to(delta.new_zeros(shape).index_put((mask.expand(shape),), delta), input_shape)

@@ -22,6 +22,8 @@ FLOAT32_ON_GPU = {"cuda": "float32"}
 
 def from_end(input: Tensor, dim: int) -> Tensor:
     """The sum of each element and all after it."""
+    if not input.dim():
+        return input.clone()
     return input.flip(dim).cumsum(dim).flip(dim)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,6 @@ SOURCE = 'Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copyi
 RESULTS = ("values", "indices")
 
 SHAPES = "input (*, L, *)   values, indices, delta (*, K, *), or without the axis where keepdim is false"
-
-ALONG = "input, dim: int, keepdim: bool = False"
-
-LAST = "input, dim: int = -1, keepdim: bool = False"
 
 
 def put_back(delta: Tensor, indices: Tensor, dim: int, keepdim: bool, input_shape: torch.Size) -> Tensor:
@@ -40,58 +37,67 @@ def taken(input: Tensor, indices: Tensor, dim: int, keepdim: bool) -> Tensor:
     return input.gather(dim, indices.unsqueeze(dim)).squeeze(dim)
 
 
-def picked(operator: str, text: str, takes: str, name: str | None = None) -> type[Rule]:
-    """The rule of one value out of each line along an axis; of equal ones, the one that torch's index names."""
-    return rule(
-        operator, f"{text} along an axis, and its index", "delta at the index of each value, else 0",
-        lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
-        tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[-2], inputs[-1]), None),
-        takes=takes, name=name, results=RESULTS, shapes=SHAPES, tangent_reads=(1,),
-    )  # fmt: skip
+picked = partial(rule, results=RESULTS, shapes=SHAPES, tangent_reads=(1,))
+"""A rule of values out of each line along an axis; of equal ones, those that torch's indices name."""
 
+BACK = "delta at the index of each value, else 0"
 
-def running(operator: str, text: str) -> type[Rule]:
-    """The rule of the largest or smallest value so far."""
-    return rule(
-        operator, f"y_i = {text} of x_1 ... x_i, and its index", "sum of the deltas of all places whose index it is",
-        lambda delta, indices, dim, input_shape: added_back(delta, indices, dim, input_shape),
-        tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], True), None),
-        takes="input, dim: int", results=RESULTS, shapes="input, values, indices, delta (*)", tangent_reads=(1,),
-    )  # fmt: skip
-
-
-MaxAlong = picked("max.dim", "the largest x", ALONG, "MaxAlong")
-MinAlong = picked("min.dim", "the smallest x", ALONG, "MinAlong")
-MedianAlong = picked("median.dim", "the median (the lower of two)", ALONG, "MedianAlong")
-NanmedianAlong = picked("nanmedian.dim", "the median of what is a number", ALONG, "NanmedianAlong")
-Mode = picked("mode", "the most frequent x", LAST)
-Kthvalue = picked("kthvalue", "the k-th smallest x", "input, k: int, dim: int = -1, keepdim: bool = False")
-Cummax = running("cummax", "the largest")
-Cummin = running("cummin", "the smallest")
-
-
-class Topk(Rule):
-    """y = the k largest (or smallest) of x along an axis, and their indices
-
-    input (*, L, *)   values, indices, delta (*, k, *)
-
-    delta_input = delta at the index of each value, else 0
-
-    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying is adding to what was copied.
-    """
-
-    operator = "topk"
-    results = RESULTS
-    tangent_reads = (1,)
-
-    def forward(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple:
-        return tuple(torch.topk(input, k, dim, largest, sorted))
-
-    def delta_input(delta: Tensor, indices: Tensor, dim: int, input_shape: torch.Size) -> Tensor:
-        return put_back(delta, indices, dim, True, input_shape)
-
-    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
-        return taken(tangents[0], output[1], inputs[2], True), None
+MaxAlong = picked(
+    "max.dim", "the largest x along an axis, and its index", BACK,
+    lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], inputs[2]), None),
+    takes="input, dim: int, keepdim: bool = False", name="MaxAlong",
+)  # fmt: skip
+MinAlong = picked(
+    "min.dim", "the smallest x along an axis, and its index", BACK,
+    lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], inputs[2]), None),
+    takes="input, dim: int, keepdim: bool = False", name="MinAlong",
+)  # fmt: skip
+MedianAlong = picked(
+    "median.dim", "the median along an axis (the lower of two), and its index", BACK,
+    lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], inputs[2]), None),
+    takes="input, dim: int, keepdim: bool = False", name="MedianAlong",
+)  # fmt: skip
+NanmedianAlong = picked(
+    "nanmedian.dim", "the median along an axis of what is a number, and its index", BACK,
+    lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], inputs[2]), None),
+    takes="input, dim: int, keepdim: bool = False", name="NanmedianAlong",
+)  # fmt: skip
+Mode = picked(
+    "mode", "the most frequent x along an axis, and its index", BACK,
+    lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], inputs[2]), None),
+    takes="input, dim: int = -1, keepdim: bool = False",
+)  # fmt: skip
+Kthvalue = picked(
+    "kthvalue", "the k-th smallest x along an axis, and its index", BACK,
+    lambda delta, indices, dim, keepdim, input_shape: put_back(delta, indices, dim, keepdim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[2], inputs[3]), None),
+    takes="input, k: int, dim: int = -1, keepdim: bool = False",
+)  # fmt: skip
+Cummax = picked(
+    "cummax", "y_i = the largest of x_1 ... x_i along an axis, and its index",
+    "sum of the deltas of all places whose index it is",
+    lambda delta, indices, dim, input_shape: added_back(delta, indices, dim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], True), None),
+    takes="input, dim: int", shapes="input, values, indices, delta (*)",
+)  # fmt: skip
+Cummin = picked(
+    "cummin", "y_i = the smallest of x_1 ... x_i along an axis, and its index",
+    "sum of the deltas of all places whose index it is",
+    lambda delta, indices, dim, input_shape: added_back(delta, indices, dim, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[1], True), None),
+    takes="input, dim: int", shapes="input, values, indices, delta (*)",
+)  # fmt: skip
+Topk = picked(
+    "topk", "the k largest (or smallest) x along an axis, and their indices", BACK,
+    lambda delta, indices, dim, input_shape: put_back(delta, indices, dim, True, input_shape),
+    tangent=lambda inputs, tangents, output: (taken(tangents[0], output[1], inputs[2], True), None),
+    takes="input, k: int, dim: int = -1, largest: bool = True, sorted: bool = True",
+)  # fmt: skip
 
 
 class Sort(Rule):

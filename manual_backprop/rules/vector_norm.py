@@ -88,7 +88,6 @@ class Dist(Rule):
 
     operator = "dist"
     broadcasts = True
-    upcast = True
     autocast = {"cuda": "float32"}  # noqa: RUF012
 
     def forward(input: Tensor, other: Tensor, p: float = 2) -> Tensor:

@@ -186,9 +186,12 @@ class AsStridedScatter(Rule):
             )
         return torch.as_strided_scatter(input, src, size, stride, storage_offset)
 
-    def delta_input(delta: Tensor, src_shape: torch.Size, size: list, stride: list, storage_offset: Any) -> Tensor:
-        zeros = delta.new_zeros(src_shape)
-        return torch.as_strided_scatter(delta.contiguous(), zeros, size, stride, storage_offset)
+    def places(input_shape: torch.Size, size: list, stride: list, storage_offset: Any) -> Tensor:
+        """Where src is written, in the input as one row."""
+        return torch.arange(input_shape.numel()).as_strided(size, stride, storage_offset or 0).reshape(-1)
 
-    def delta_src(delta: Tensor, size: list, stride: list, storage_offset: Any) -> Tensor:
-        return delta.contiguous().as_strided(size, stride, storage_offset or 0).clone()
+    def delta_input(delta: Tensor, places: Tensor) -> Tensor:
+        return delta.reshape(-1).index_fill(0, places.to(delta.device), 0).reshape(delta.shape)
+
+    def delta_src(delta: Tensor, places: Tensor, src_shape: torch.Size) -> Tensor:
+        return delta.reshape(-1)[places.to(delta.device)].reshape(src_shape)

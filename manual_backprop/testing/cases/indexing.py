@@ -28,6 +28,9 @@ mask: Spec = where("x.x", ".x.", "...", "xx.")
 column: Spec = where("x", ".", "x", "x")
 nonzero: Spec = uniform(4, 3, low=0.5, high=2.0)
 parts: Spec = uniform(5, 3, low=0.5, high=2.0)
+apart: Spec = Spec(
+    lambda generator, dtype: (torch.randperm(15, generator=generator).reshape(5, 3) / 4 - 1.625).to(dtype)
+)
 groups: Spec = constant(torch.tensor([[0, 1, 2], [0, 1, 0], [3, 1, 0], [3, 0, 1], [0, 0, 0]]))
 permuted: Spec = constant(torch.tensor([[2, 0, 3], [0, 1, 1]]))
 short: Spec = constant(torch.tensor([[2, 0], [0, 1]]))
@@ -62,25 +65,42 @@ def with_used(function: Callable[..., Any]) -> Callable[..., Any]:
 KINK = {
     check: "finite differences at a tie" for check in ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad")
 }
+PRODUCT = {
+    "forward_mode": "torch's derivative of scatter_reduce in forward mode, which our formula calls, is wrong for prod",
+    "transforms": "torch looks for zeros, which vmap does not let it",
+}
 ZEROS = {
-    "without": {
-        check: "torch has no second derivative of a product with zeros"
-        for check in ("gradgradcheck", "transforms: hessian")
-    }
-    | {"specials": "torch's derivative by a NaN is NaN, also where a zero among the others makes it 0"}
+    **PRODUCT,
+    "gradgradcheck": "torch has no second derivative of a product with zeros",
+    "specials": "torch's derivative by a NaN is NaN, also where a zero among the others makes it 0",
+}
+CONJUGATE = {
+    "without": {**COMPLEX["without"], "autocast": "torch's own derivative by source lacks the conjugate of alpha"}
 }
 
 
 def grouped(name: str, at: Spec, *reductions: str) -> list[Case]:
     return [
-        function(name, (nonzero, constant(0), at, parts), reduce=reduce, include_self=include_self)
+        function(
+            name,
+            (nonzero, constant(0), at, parts),
+            reduce=reduce,
+            include_self=include_self,
+            row={"without": PRODUCT if reduce == "prod" else {}},
+        )  # fmt: skip
         for reduce in reductions
         for include_self in (True, False)
     ]
 
 
 def segments(data: Spec, reduce: str, tag: str = "", **options: Any) -> Case:
-    return function("segment_reduce", (data,), twin=torch.segment_reduce, reduce=reduce, tag=tag, **options)
+    row = {
+        "without": {
+            "empty": "torch reads behind the data for offsets or lengths that are too large",
+            **((ZEROS if data is zeros else PRODUCT) if reduce == "prod" else {}),
+        }
+    }
+    return function("segment_reduce", (data,), twin=torch.segment_reduce, reduce=reduce, tag=tag, row=row, **options)
 
 
 def indexed(input: Spec, *indices: Spec | None, tag: str, row: dict | None = None) -> Case:
@@ -108,7 +128,13 @@ CASES = [
     function("take", (matrix, constant(torch.tensor([[0, 5, -1], [5, 2, 11]])))),
     function("take", (complex_matrix, some), tag="complex", row=COMPLEX),
     function("masked_select", (matrix, mask)),
-    function("masked_select", (normal(3), column), tag="broadcast"),
+    function(
+        "masked_select",
+        (normal(3), column),
+        tag="broadcast",
+        row={"without": {"transforms": "torch has no jacrev of a mask that is broadcast"}},
+    ),
+    function("masked_select", (normal(), constant(torch.tensor(True))), tag="0d"),
     function("masked_select", (complex_matrix, mask), tag="complex", row=COMPLEX),
     indexed(matrix, some, tag="rows"),
     indexed(cube, None, some, tag="columns"),
@@ -136,7 +162,7 @@ CASES = [
     function("scatter_add", (complex_matrix, constant(0), places, complex_normal(5, 3)), tag="complex", row=COMPLEX),
     function("index_add", (matrix, constant(0), some, normal(3, 3))),
     function("index_add", (cube, constant(-2), some, normal(2, 3, 3)), alpha=2.5),
-    function("index_add", (complex_matrix, constant(1), some, complex_normal(4, 3)), alpha=2 - 1j, row=COMPLEX),
+    function("index_add", (complex_matrix, constant(1), some, complex_normal(4, 3)), alpha=2 - 1j, row=CONJUGATE),
     function("index_copy", (matrix, constant(0), distinct, normal(2, 3))),
     function("index_copy", (cube, constant(-2), distinct, normal(2, 2, 3)), tag="middle-axis"),
     function("index_copy", (complex_matrix, constant(1), distinct, complex_normal(4, 2)), tag="complex", row=COMPLEX),
@@ -162,7 +188,12 @@ CASES = [
         size=(2, 2),
         stride=(1, 4),
         storage_offset=1,
-        row={"without": {"layouts": "torch, too, wants a contiguous input"}},
+        row={
+            "without": {
+                "layouts": "torch, too, wants a contiguous input",
+                "transforms": "torch has no batching rule for it",
+            }
+        },
     ),
     *grouped("scatter_reduce", groups, "sum", "mean", "prod", "amax", "amin"),
     *grouped("index_reduce", chosen(0, 3, 0, 3, 0), "mean", "prod", "amax", "amin"),
@@ -174,7 +205,9 @@ CASES = [
         tag="ties",
         row={"without": KINK},
     ),
-    function("scatter_reduce", (matrix, constant(0), groups, zeros), reduce="prod", tag="zeros", row=ZEROS),
+    function(
+        "scatter_reduce", (matrix, constant(0), groups, zeros), reduce="prod", tag="zeros", row={"without": ZEROS}
+    ),
     function(
         "scatter_reduce",
         (matrix, constant(0), short, normal(3, 4)),
@@ -182,10 +215,10 @@ CASES = [
         reduce="mean",
         tag="larger-source",
     ),
-    *(segments(parts, reduce, lengths=torch.tensor([2, 1, 2])) for reduce in ("sum", "mean", "max", "min", "prod")),
-    *(segments(parts, reduce, lengths=torch.tensor([2, 0, 3]), tag="none") for reduce in ("sum", "prod")),
-    segments(parts, "max", lengths=torch.tensor([1, 4]), initial=1.0, tag="initial"),
+    *(segments(apart, reduce, lengths=torch.tensor([2, 1, 2])) for reduce in ("sum", "mean", "max", "min", "prod")),
+    *(segments(apart, reduce, lengths=torch.tensor([2, 0, 3]), tag="none") for reduce in ("sum", "prod")),
+    segments(apart, "max", lengths=torch.tensor([1, 4]), initial=1.0, tag="initial"),
     segments(zeros, "prod", offsets=torch.tensor([0, 2, 5]), initial=2.0, tag="offsets"),
-    segments(parts, "sum", offsets=torch.tensor([0, 2, 3]), unsafe=True, tag="part"),
+    segments(apart, "sum", offsets=torch.tensor([0, 2, 3]), unsafe=True, tag="part"),
     segments(cube, "mean", lengths=torch.tensor([[1, 3], [2, 2]]), axis=1, tag="axis"),
 ]

@@ -1,12 +1,30 @@
 """Rows of what picks values out by their order; the indices, and who gets the delta of ties, are as torch has them."""
 
+import torch
+
 from ..case import Spec, normal, uniform
 from ._make import function
 
 mixed: Spec = uniform(3, 5, low=-2.0, high=2.0, specials=(0.0, 1.0, -1.0, float("inf"), float("nan")))
 cube: Spec = uniform(2, 3, 4, low=-2.0, high=2.0)
 
+ties: Spec = Spec(lambda generator, dtype: torch.tensor([[2.0, -1.0, 2.0], [3.0, 3.0, 3.0], [1.0, 2.0, 1.0]]).to(dtype))
+
+KINK = {
+    "without": {
+        check: "finite differences at ties" for check in ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad")
+    }
+}
+
 CASES = [
+    *(
+        function(name, (ties,), tag="ties", row=KINK)
+        for name in ("max", "min", "median", "nanmedian", "amax", "amin", "aminmax")
+    ),
+    *(
+        function(name, (ties,), dim=1, tag="ties", row=KINK)
+        for name in ("max", "min", "median", "mode", "amax", "amin", "aminmax", "cummax", "cummin")
+    ),
     *(
         row
         for name in ("max", "min", "median", "nanmedian")
