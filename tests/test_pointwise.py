@@ -204,6 +204,16 @@ def test_no_derivative_is_said_and_not_taken_for_zero(name: str) -> None:
         output.sum().backward()
 
 
+def test_a_step_has_gradients() -> None:
+    x = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    values = torch.tensor([3.0, 4.0, 5.0], requires_grad=True)
+    with mb.explicit():
+        output = torch.heaviside(x, values) + x // 2
+    output.sum().backward()
+    assert torch.equal(x.grad, torch.zeros(3))
+    assert torch.equal(values.grad, torch.tensor([0.0, 1.0, 0.0]))
+
+
 def test_large_exponents_of_frexp() -> None:
     """2^e in float32, where torch takes it, is infinite from 128 on."""
     x = torch.tensor([2.0**200, 2.0**-200], dtype=torch.float64, requires_grad=True)
