@@ -172,6 +172,9 @@ def test_complex_numbers_in_place(write: Function) -> None:
         (lambda z: z.mul_(torch.ones(2, 3, 4)), "output with shape"),
         (lambda z: z.mul_(1j), "can't be cast"),
         (lambda z: z.pow_(torch.ones(4, dtype=torch.complex128)), "can't be cast"),
+        (lambda z: z.clamp_(torch.ones(4, dtype=torch.complex128)), "can't be cast"),
+        (lambda z: torch.ones(3, 4, dtype=torch.int64).clamp_(z), "can't be cast"),
+        (lambda z: z.clamp_(torch.ones(2, 3, 4)), "output with shape"),
         (lambda z: torch.complex(z, z).abs_(), "In-place abs is not supported"),
     ],
 )
