@@ -68,6 +68,7 @@ class Polygamma(Rule):
     Source: Abramowitz, Stegun 1964, "Handbook of Mathematical Functions", 6.4.1.
     """
 
+    operator = "polygamma"
     elementwise = True
     upcast = True
 
