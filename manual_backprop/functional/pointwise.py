@@ -60,8 +60,16 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 @stands_for("clamp_.Tensor")
-def _clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def _clamp_(input: Tensor, min: Any = None, max: Any = None) -> Any:
+    for bound in (min, max):
+        if bound is not None and not _fits(bound, input):
+            return NotImplemented
     return call_in_place(*_bounded(input, min, max))
+
+
+def _fits(value: Tensor, input: Tensor) -> bool:
+    """Whether torch writes what comes of both over the input."""
+    return torch.can_cast(value.dtype, input.dtype) and torch.broadcast_shapes(value.shape, input.shape) == input.shape
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:

@@ -56,3 +56,9 @@ Nextafter = pairwise(
     lambda delta: torch.zeros_like(delta),
     takes="input, other",
 )  # fmt: skip
+Heaviside = pairwise(
+    "heaviside", "0 where a < 0, 1 where a > 0, b where a = 0", "delta_input = 0     delta_other = delta where a = 0",
+    lambda delta: torch.zeros_like(delta),
+    lambda delta, input: torch.where(input == 0, delta, 0.0),
+    takes="input, other",
+)  # fmt: skip

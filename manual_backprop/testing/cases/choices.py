@@ -36,6 +36,8 @@ CASES = [
     function("clamp", (normal(3, 4, kinks=bounds), ones, halves), tag="bounds-in-reverse"),
     function("clamp", (halves, normal(3, 4, kinks=bounds), ones), tag="ties-of-min"),
     function("clamp", (halves, ones, normal(3, 4, kinks=bounds)), tag="ties-of-max"),
+    function("clamp", (halves, normal(3, 4, kinks=bounds), halves), tag="min-on-max"),
+    function("clamp", (halves, halves, normal(3, 4, kinks=bounds)), tag="max-on-min"),
     function("clamp", (halves, constant(torch.zeros(3, 4)), normal(3, 4, kinks=bounds)), tag="ties-with-max"),
     function("where", (mask, normal(3, 4), normal(3, 4))),
     function("where", (mask, normal(3, 1), normal(2, 1, 4)), tag="broadcast"),

@@ -3,14 +3,22 @@
 from functools import partial
 
 import torch
+from torch import Tensor
 
-from ..case import INFINITE, constant, normal, uniform
+from ..case import INFINITE, Spec, constant, normal, uniform
 from ._make import function
 
 EDGES = (0.0, -0.0, 1.0, -1.0, 0.5, 1000.0, 1e-30, *INFINITE)
 
 divisor = uniform(3, 4, low=0.4, high=0.9, specials=EDGES)
 dividend = uniform(3, 4, low=1.9, high=2.1, specials=EDGES)
+zeros = Spec(lambda generator, dtype: torch.zeros(3, 1, dtype=dtype), differentiable=False)
+
+
+def step(input: Tensor, values: Tensor) -> Tensor:
+    """torch.heaviside, which has no derivative."""
+    return torch.where(input == 0, values, (input > 0).to(values.dtype))
+
 
 CASES = [
     *(
@@ -43,4 +51,6 @@ CASES = [
     function("nextafter", (normal(3, 4), normal(3, 4))),
     function("nextafter", (normal(3, 4, kinks=(0.5,)), constant(torch.full((3, 4), 0.5))), tag="ties"),
     function("nextafter", (normal(3, 1), normal(2, 1, 4)), tag="broadcast"),
+    function("heaviside", (normal(3, 4, grad=False), normal(3, 4)), step),
+    function("heaviside", (zeros, normal(2, 1, 4)), step, tag="broadcast"),
 ]
