@@ -121,6 +121,17 @@ def test_the_loss_of_a_count_of_zero_has_a_derivative() -> None:
     torch.testing.assert_close(counts.grad[:2], -x.detach()[:2])
 
 
+def test_a_variance_below_eps_has_second_derivatives() -> None:
+    """As torch's, whose clamping of var counts as the identity."""
+    x, y, var = leaf(4), leaf(4).detach() / 2, torch.tensor([0.1, 0.3, 0.5, 0.9], dtype=torch.float64)
+    found = []
+    for function in (F.gaussian_nll_loss, theirs.gaussian_nll_loss):
+        v = var.clone().requires_grad_()
+        first = torch.autograd.grad(function(x, y, v, eps=0.4), (x, v), create_graph=True)
+        found.append(torch.autograd.grad([g.square().sum() for g in first], (x, v)))
+    torch.testing.assert_close(*found)
+
+
 def test_a_sparse_gradient_of_bags() -> None:
     bags = torch.tensor([[1, 2, 2], [0, 1, 4]])
     for mode in ("sum", "mean"):

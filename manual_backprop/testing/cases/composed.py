@@ -50,6 +50,7 @@ CASES = [
     function("weight_norm", (V, ALONG), twin=norm_of, row=FUSED),
     function("weight_norm", (uniform(4, 3, 2, low=-2.0), uniform(1, 3, 1, low=0.5)), twin=norm_of, dim=1,
              row=CRASH),
+    function("weight_norm", (uniform(4, low=-2.0), uniform(4, low=0.5)), twin=norm_of, tag="vector", row=FUSED),
     function("weight_norm", (V, uniform(low=0.5)), twin=norm_of, dim=-1, row=CRASH),
     grouped("rows", normal(5, 8), normal(2, 8, 8), TWO_GROUPS),
     grouped("rows-and-a-rest", normal(6, 8), normal(2, 8, 8), TWO_GROUPS),
