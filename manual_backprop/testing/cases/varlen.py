@@ -1,6 +1,8 @@
 """Rows of attention over sequences of various lengths. The twin runs on GPUs alone; ours by itself here, and against
 torch's attention of each sequence in tests/test_varlen.py."""
 
+from typing import Any
+
 import torch
 
 import manual_backprop as mb
@@ -16,8 +18,8 @@ TRACED = {
 }
 
 
-def row(name: str, *inputs: Spec, **options: object) -> Case:
-    def run(*args: object) -> torch.Tensor:
+def row(name: str, *inputs: Spec, **options: Any) -> Case:
+    def run(*args: Any) -> torch.Tensor:
         return mb.functional.varlen_attn(*args, 3, 3, **options)
 
     return Case(name, lambda: run, None, inputs, without=TRACED)
