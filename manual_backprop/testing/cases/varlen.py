@@ -20,7 +20,8 @@ TRACED = {
 
 def row(name: str, *inputs: Spec, **options: Any) -> Case:
     def run(*args: Any) -> torch.Tensor:
-        return mb.functional.varlen_attn(*args, 3, 3, **options)
+        query, key, value, *ends = args
+        return mb.functional.varlen_attn(query, key, value, ends[0], ends[1], 3, 3, **options)
 
     return Case(name, lambda: run, None, inputs, without=TRACED)
 
