@@ -248,6 +248,11 @@ flash_attention_for_cpu: Any = _named("torch:ops.aten._scaled_dot_product_flash_
 ctc_forward: Any = _named("torch:_ctc_loss", None)
 """torch's forward recursion of the CTC loss. Without: None, and the formula's."""
 
+weight_norm_parametrization: Any = _named("torch.nn.utils.parametrizations:_WeightNorm", None)
+spectral_norm_parametrization: Any = _named("torch.nn.utils.parametrizations:_SpectralNorm", None)
+orthogonal_parametrization: Any = _named("torch.nn.utils.parametrizations:_Orthogonal", None)
+"""The modules that compute a parametrized weight. Without: None, and what computes it stays with autograd."""
+
 attention_backend: Callable[..., int] = _named(
     "torch:_fused_sdp_choice", lambda *args, **options: torch.nn.attention.SDPBackend.MATH.value
 )

@@ -18,6 +18,8 @@ class WeightNorm(Rule):
     Source: Salimans, Kingma 2016, "Weight normalization", equation 3.
     """
 
+    upcast = True
+
     def forward(input: Tensor, g: Tensor, dim: int) -> Tensor:
         return input * (g / torch.norm_except_dim(input, 2, dim))
 

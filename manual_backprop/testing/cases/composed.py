@@ -7,6 +7,7 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop import rules
+from manual_backprop.engine.torch_private import weight_norm_parametrization
 
 from ..case import Case, Spec, constant, normal, uniform
 from ._make import function
@@ -19,14 +20,16 @@ THROUGH = {
         "by definition the derivative is that of the softmax, not of the one-hot output",
     )
 }
-NO_LENGTH = {"without": {"empty": "a g of size zero fits no length"}}
+CRASH = {"without": {"empty": "torch divides by an integer of zero there, which ends the process"}}
 V = uniform(4, 3, low=-2.0)
 ALONG = uniform(4, 1, low=0.5)
+FUSED = {**CRASH, "forward": (2.0**-50, "torch's is one pass, which multiplies in another order")}
 
 
 def norm_of(v: torch.Tensor, g: torch.Tensor, dim: int = 0) -> torch.Tensor:
-    """As torch computes it where it does not fuse."""
-    return v * (g / torch.norm_except_dim(v, 2, dim))
+    """What torch's parametrization computes."""
+    result: torch.Tensor = weight_norm_parametrization(dim)(g, v)
+    return result
 
 
 def rule(name: str, rule: Any, *inputs: Spec, **more: Any) -> Case:
@@ -44,10 +47,11 @@ CASES = [
     function("gumbel_softmax", (normal(4, 3),)),
     function("gumbel_softmax", (normal(4, 3),), tau=0.5, dim=0),
     function("gumbel_softmax", (normal(4, 3),), hard=True, row=THROUGH),
-    function("weight_norm", (V, ALONG), twin=norm_of),
+    function("weight_norm", (V, ALONG), twin=norm_of, row=FUSED),
     function("weight_norm", (uniform(4, 3, 2, low=-2.0), uniform(1, 3, 1, low=0.5)), twin=norm_of, dim=1,
-             row=NO_LENGTH),
-    function("weight_norm", (V, uniform(low=0.5)), twin=norm_of, dim=-1),
+             row=CRASH),
+    function("weight_norm", (uniform(4, low=-2.0), uniform(4, low=0.5)), twin=norm_of, tag="vector", row=FUSED),
+    function("weight_norm", (V, uniform(low=0.5)), twin=norm_of, dim=-1, row=CRASH),
     grouped("rows", normal(5, 8), normal(2, 8, 8), TWO_GROUPS),
     grouped("rows-and-a-rest", normal(6, 8), normal(2, 8, 8), TWO_GROUPS),
     grouped("columns", normal(2, 4, 8), normal(8, 8), LAST),
