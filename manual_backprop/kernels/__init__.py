@@ -13,6 +13,7 @@ from . import (
     maxpool,
     pointwise,
     pools,
+    recurrent,
     residual,
     rows,
     softmax,
