@@ -16,6 +16,7 @@ from manual_backprop.engine.torch_private import tree_flatten
 from manual_backprop.rules import GRU, LSTM, RNN
 from manual_backprop.testing.nodes import graph, is_rule
 
+NAMESPACES = {"ours": mb.nn, "twin": torch.nn}
 LAYERS = ("RNN", "LSTM", "GRU")
 LENGTHS = [5, 2, 5, 1, 3]
 OPTIONS: list[dict[str, Any]] = [
@@ -221,6 +222,26 @@ def test_autocast_gives_torchs_dtypes_and_no_larger_errors(name: str, options: d
         true = true.detach()
         errors = [float((t.detach().double() - true).abs().max()) for t in (mine, other)]
         assert errors[0] <= 1.5 * errors[1] + 2.0**-9 * float(true.abs().max())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_in_bfloat16_are_on_average_no_worse_than_torchs(name: str) -> None:
+    errors: dict[str, float] = {"ours": 0.0, "twin": 0.0}
+    for seed in range(20):
+        torch.manual_seed(seed)
+        exact = getattr(torch.nn, name)(3, 4, 2, bidirectional=True).bfloat16()
+        x, delta = torch.randn(4, 2, 3).bfloat16(), torch.randn(4, 2, 8).bfloat16()
+        found = {}
+        for key, module in (("exact", exact.double()), *((k, getattr(n, name)) for k, n in NAMESPACES.items())):
+            if key != "exact":
+                module = module(3, 4, 2, bidirectional=True).bfloat16()
+                module.load_state_dict(exact.state_dict())
+            input = x.to(module.weight_ih_l0.dtype).requires_grad_()
+            found[key] = torch.autograd.grad(module(input)[0], [input, *module.parameters()], delta.to(input.dtype))
+        for key in errors:
+            pairs = zip(found[key], found["exact"], strict=True)
+            errors[key] += sum(float((a.double() - b).abs().max() / b.abs().max()) for a, b in pairs)
+    assert errors["ours"] <= errors["twin"]
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -11,12 +11,14 @@ import ctypes
 import torch
 from torch import Tensor
 
+from ..engine.rule import choose
 from ..engine.torch_private import linear_pointwise
-from ..rules import GRU, LSTM, RNN
-from ..rules._through_time import Sizes, products
+from ..rules import GRU, LSTM, RNN, Linear
 from . import matmul, native
 from .native import REAL
 from .registry import serves
+
+Sizes = tuple[int, ...]
 
 KINDS = {"lstm": 0, "gru": 1, "tanh": 2, "relu": 3}
 """As in recurrent.c."""
@@ -41,6 +43,11 @@ def _takes(units: int, blocks: int, weight: Tensor, sizes: Sizes, rows: Tensor, 
     )
 
 
+def _products(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What the input and the biases contribute to the gates: memory that is written over."""
+    return choose(Linear.output)(input, weight, bias)
+
+
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return other if one is None else one if other is None else one + other
 
@@ -56,7 +63,7 @@ def lstm_run(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     if weight_hr is not None or not _takes(hx.shape[-1], 4, weight_hh, sizes, input, hx, cx):
         return NotImplemented
-    gates = products(input, weight_ih, _sum(bias_ih, bias_hh))
+    gates = _products(input, weight_ih, _sum(bias_ih, bias_hh))
     output, cells = gates.new_empty(len(input), hx.shape[1]), gates.new_empty(len(input), hx.shape[1])
     hx, cx, weight_hh = hx.contiguous(), cx.contiguous(), weight_hh.contiguous()
     hy, cy = torch.empty_like(hx), torch.empty_like(cx)
@@ -79,7 +86,7 @@ def gru_run(
     if bias_hh is not None:
         inner = bias_hh[2 * units :].contiguous()
         outer = _sum(bias_ih, torch.cat([bias_hh[: 2 * units], torch.zeros_like(inner)]))
-    given = products(input, weight_ih, outer)
+    given = _products(input, weight_ih, outer)
     hx, weight_hh = hx.contiguous(), weight_hh.contiguous()
     gates, output, hy = given.new_empty(len(input), 4 * units), given.new_empty(len(input), units), torch.empty_like(hx)
     native.call(
@@ -96,7 +103,7 @@ def rnn_run(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     if not _takes(hx.shape[-1], 1, weight_hh, sizes, input, hx):
         return NotImplemented
-    output = products(input, weight_ih, _sum(bias_ih, bias_hh))
+    output = _products(input, weight_ih, _sum(bias_ih, bias_hh))
     hx, weight_hh = hx.contiguous(), weight_hh.contiguous()
     hy = torch.empty_like(hx)
     native.call(

@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import choose
 from ..engine.terms import flat, total, widen
 from ..engine.torch_private import unsafe_view
-from .linear import Linear
 
 Sizes = tuple[int, ...]
 """How many rows each step has."""
@@ -83,6 +81,12 @@ def shifted(states: Tensor, initial: Tensor, sizes: Sizes, reverse: bool) -> Ten
     return joined(found)
 
 
+def first_state(before: Tensor, initial: Tensor, part: Part, reverse: bool) -> Tensor:
+    """The states of all rows before a part; `before` has those of its own rows before each step."""
+    rows = part.sizes[-1] if reverse else part.sizes[0]
+    return renewed(initial, before[len(before) - rows :] if reverse else before[:rows])
+
+
 def in_order(rows: Tensor | None, sizes: Sizes, reverse: bool) -> Iterator[tuple[int, Tensor | None]]:
     """Each step as they are computed, and its rows."""
     listed = [None] * len(sizes) if rows is None else rows.split(sizes)
@@ -94,15 +98,10 @@ def backwards(rows: Tensor | None, sizes: Sizes, reverse: bool) -> Iterator[tupl
     return in_order(rows, sizes, not reverse)
 
 
-def products(factors: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What a weight and a bias contribute to the gates of every row."""
-    return choose(Linear.output)(factors, weight, bias)
-
-
 def moved_products(
     t_factors: Tensor | None, t_weight: Tensor | None, t_bias: Tensor | None, factors: Tensor, weight: Tensor
 ) -> Tensor | None:
-    """The tangent of `products`."""
+    """The tangent of a weight's and a bias's contribution to the gates of every row."""
     return total(
         None if t_factors is None else F.linear(flat(t_factors), weight),
         None if t_weight is None else F.linear(factors, t_weight),

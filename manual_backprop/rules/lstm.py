@@ -15,12 +15,12 @@ from ._through_time import (
     added,
     backwards,
     finished,
+    first_state,
     in_order,
     joined,
     moved_products,
     order,
     parts,
-    products,
     renewed,
     shaped,
     shifted,
@@ -46,8 +46,8 @@ class LSTM(Rule):
     grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
     grad_b    = grad_b' = sum over t of delta_a_t         grad_R = sum over t of delta_h_t m_t^T
 
-    With a `segment` only the c before every so many steps are kept: the backward computes the gates of so many steps at
-    a time again, from the outputs, which are kept anyway. That takes products of matrices, but no recursion.
+    With a `segment` only the c before every so many steps are kept, and the outputs, as ever: the backward runs the
+    forward of so many steps at a time again.
     Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000; R: Sak et al. 2014;
     Werbos 1990, "Backpropagation through time"; segments: Chen et al. 2016, "Training deep nets with sublinear memory".
     """
@@ -106,17 +106,20 @@ class LSTM(Rule):
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None, delta_cy: Tensor | None, *_: Any) -> tuple:
         dtypes, needs = [None if t is None else t.dtype for t in ctx.saved_tensors[:8]], ctx.needs_input_grad
         delta, delta_h, delta_c, *saved = widen(delta, delta_hy, delta_cy, *ctx.saved_tensors)
-        input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, output, gates, cells = saved
+        input, hx, cx, *weights, output, gates, cells = saved
+        weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
         delta_h = torch.zeros_like(hx) if delta_h is None else delta_h
         delta_c = torch.zeros_like(cx) if delta_c is None else delta_c
         before, again, found = shifted(flat(output), hx, ctx.sizes, ctx.reverse), differentiated_again(), None
         entries, c = cells, cx
         for k, part in reversed(list(enumerate(parts(ctx.sizes, ctx.reverse, 0 if again else ctx.segment)))):
             x, h = part.of(flat(input)), part.of(before)
-            if again or ctx.segment:
-                c = cx if again else entries[k]
-                gates = LSTM.gates(products(x, weight_ih, bias_ih) + products(h, weight_hh, bias_hh))
+            if again:
+                gates = LSTM.gates(F.linear(x, weight_ih, bias_ih) + F.linear(h, weight_hh, bias_hh))
                 cells = LSTM.cells(gates, c, part.sizes, ctx.reverse)
+            elif ctx.segment:
+                first, c = first_state(h, hx, part, ctx.reverse), entries[k]
+                *_, gates, cells = choose(LSTM.run)(x, first, c, *weights, part.sizes, ctx.reverse)
             deltas, delta_r, delta_h, delta_c = choose(LSTM.recursion)(
                 None if delta is None else part.of(flat(delta)),
                 delta_h,

@@ -23,12 +23,12 @@ from ._through_time import (
     added,
     backwards,
     finished,
+    first_state,
     in_order,
     joined,
     moved_products,
     order,
     parts,
-    products,
     renewed,
     shaped,
     shifted,
@@ -142,7 +142,7 @@ class GRU(Rule):
     grad_W    = sum over t of delta_p_t x_t^T    grad_U    = sum over t of delta_q_t h_{t-1}^T
     grad_b    = sum over t of delta_p_t          grad_b'   = sum over t of delta_q_t
 
-    With a `segment` no gates are kept: the backward computes those of so many steps at a time again.
+    With a `segment` no gates are kept: the backward runs the forward of so many steps at a time again.
     Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", r applied behind U as in
     cuDNN; Werbos 1990, "Backpropagation through time: what it does and how to do it".
     """
@@ -194,8 +194,10 @@ class GRU(Rule):
         before, again, found = shifted(flat(output), hx, ctx.sizes, ctx.reverse), differentiated_again(), None
         for part in reversed(parts(ctx.sizes, ctx.reverse, 0 if again else ctx.segment)):
             x, h = part.of(flat(input)), part.of(before)
-            if again or ctx.segment:
-                gates = GRU.gates(products(x, weight_ih, bias_ih), products(h, weight_hh, bias_hh))
+            if again:
+                gates = GRU.gates(F.linear(x, weight_ih, bias_ih), F.linear(h, weight_hh, bias_hh))
+            elif ctx.segment:
+                gates = choose(GRU.run)(x, first_state(h, hx, part, ctx.reverse), *weights, part.sizes, ctx.reverse)[2]
             delta_p, delta_q, delta_h = choose(GRU.recursion)(
                 None if delta is None else part.of(flat(delta)), delta_h, gates, h, weight_hh, part.sizes, ctx.reverse
             )
