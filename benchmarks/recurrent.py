@@ -86,12 +86,11 @@ def main() -> None:
                 + [f"segment {segment}"] * bool(segment)
             )
             step, forward, kept_bytes = found["step"], found["forward"], found["bytes"]
-            ratios = [str(ratio(times["ours"], times["torch"])) for times in (step, forward)]
+            ratios = [str(ratio(seconds["ours"], seconds["torch"])) for seconds in (step, forward)]
             share = kept_bytes["ours"] / kept_bytes["torch"]
-            rows.append(
-                (label, *ratios, *(duration(statistics.median(step[key])) for key in ("ours", "torch")), f"{share:.2f}")
-                + tuple(size(kept_bytes[key]) for key in ("ours", "torch"))
-            )
+            times = [duration(statistics.median(step[key])) for key in ("ours", "torch")]
+            sizes = [size(kept_bytes[key]) for key in ("ours", "torch")]
+            rows.append((label, *ratios, *times, f"{share:.2f}", *sizes))
             results.append({"case": label, **found})
             print(*rows[-1], flush=True)
     head = ("layer", "step, ours / torch", "forward, ours / torch", "step, ours", "step, torch", "bytes, ours / torch",

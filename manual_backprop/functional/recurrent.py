@@ -106,7 +106,7 @@ def _rnn(activation: str, input: Tensor, states: list, params: list, sizes: tupl
 @stands_for("lstm.input")
 def _lstm_padded(
     input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int, dropout: float,
-    train: bool, bidirectional: bool, batch_first: bool, segment: int = 0,
+    train: bool, bidirectional: bool, batch_first: bool, *, segment: int = 0,
 ) -> tuple:  # fmt: skip
     options = has_biases, num_layers, dropout, train, bidirectional
     return _padded(partial(_lstm, segment), input, hx, params, *options, batch_first, projected=_projected(hx))
@@ -115,7 +115,7 @@ def _lstm_padded(
 @stands_for("lstm.data")
 def _lstm_packed(
     data: Tensor, batch_sizes: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: bool,
-    num_layers: int, dropout: float, train: bool, bidirectional: bool, segment: int = 0,
+    num_layers: int, dropout: float, train: bool, bidirectional: bool, *, segment: int = 0,
 ) -> tuple:  # fmt: skip
     options = has_biases, num_layers, dropout, train, bidirectional
     return _packed(partial(_lstm, segment), data, batch_sizes, hx, params, *options, projected=_projected(hx))
@@ -155,7 +155,7 @@ def _rnn_relu_packed(data: Tensor, batch_sizes: Tensor, hx: Tensor, *args: Any) 
 def pack_padded(input: Tensor, lengths: Tensor, batch_first: bool = False) -> tuple[Tensor, Tensor]:
     """torch.ops.aten._pack_padded_sequence: the data and batch_sizes of torch.nn.utils.rnn.pack_padded_sequence, for
     lengths that never grow. Rule: `mb.rules.PackPaddedSequence`."""
-    return call(rules.PackPaddedSequence, input, lengths, batch_first)  # type: ignore[return-value]
+    return call(rules.PackPaddedSequence, input, lengths, batch_first)
 
 
 def _padded(
@@ -193,7 +193,7 @@ def _layers(
         outputs = []
         for direction in range(directions):
             place = layer * directions + direction
-            weights = list(params[place * each : (place + 1) * each])
+            weights: list[Tensor | None] = list(params[place * each : (place + 1) * each])
             if not has_biases:
                 weights[2:2] = [None, None]
             output, *end = run(input, list(before[place]), weights, sizes, direction == 1)

@@ -121,7 +121,7 @@ def lstm_recursion(
     states = (cells, delta_h, delta_c, cx)
     if weight_hr is not None or not _backward_takes(4, delta, gates, weight_hh, sizes, *states):
         return NotImplemented
-    delta, delta_h, delta_c = _own(delta, delta_h, delta_c)
+    delta_h, delta_c = _own(delta_h), _own(delta_c)
     deltas = torch.empty_like(gates, memory_format=torch.contiguous_format)
     _call_backward("lstm", deltas, None, delta_h, delta_c, delta, gates, cells, cx, weight_hh, sizes, reverse)
     return deltas, None, delta_h, delta_c
@@ -134,7 +134,7 @@ def gru_recursion(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     if not _backward_takes(3, delta, gates, weight_hh, sizes, before, delta_h):
         return NotImplemented
-    delta, delta_h, _ = _own(delta, delta_h)
+    delta_h = _own(delta_h)
     deltas = gates.new_empty(len(gates), 3 * delta_h.shape[1])
     others = torch.empty_like(deltas)
     _call_backward("gru", deltas, others, delta_h, None, delta, gates, before, None, weight_hh, sizes, reverse)
@@ -148,7 +148,7 @@ def rnn_recursion(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     if not _backward_takes(1, delta, output, weight_hh, sizes, output, delta_h):
         return NotImplemented
-    delta, delta_h, _ = _own(delta, delta_h)
+    delta_h = _own(delta_h)
     deltas = torch.empty_like(output, memory_format=torch.contiguous_format)
     _call_backward(activation, deltas, None, delta_h, None, delta, output, output, None, weight_hh, sizes, reverse)
     return deltas, delta_h
@@ -168,18 +168,16 @@ def _backward_takes(
     )
 
 
-def _own(delta: Tensor | None, *states: Tensor) -> list[Tensor | None]:
-    """The delta as the C reads it, and copies of the deltas of states, which it writes over."""
-    found = [None if delta is None else delta.contiguous()]
-    found += [state.clone(memory_format=torch.contiguous_format) for state in states]
-    return [*found, *[None] * (3 - len(found))]
+def _own(delta: Tensor) -> Tensor:
+    """A copy of the delta of a state, which the C writes over."""
+    return delta.clone(memory_format=torch.contiguous_format)
 
 
 def _call_backward(
     kind: str, deltas: Tensor, others: Tensor | None, delta_h: Tensor, delta_c: Tensor | None, delta: Tensor | None,
     gates: Tensor, states: Tensor, cx: Tensor | None, weight: Tensor, sizes: Sizes, reverse: bool,
 ) -> None:  # fmt: skip
-    cx = None if cx is None else cx.contiguous()
+    cx, delta = (None if tensor is None else tensor.contiguous() for tensor in (cx, delta))
     native.call(
         f"recurrent_backward_{REAL[deltas.dtype]}", deltas, others, delta_h, delta_c, delta, gates.contiguous(),
         states.contiguous(), cx, weight.contiguous(), *_steps(sizes), *delta_h.shape, KINDS[kind], reverse,

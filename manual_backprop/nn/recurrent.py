@@ -72,7 +72,8 @@ def _forward(module: torch.nn.RNNBase, run: Callable[..., Any], input: Any, hx: 
         output, *states = run(input, hx, weights, *layers, module.batch_first, **options)
     if single:
         output, states = output.squeeze(axis), [state.squeeze(1) for state in states]
-    end = module.permute_hidden(tuple(states) if len(states) > 1 else states[0], unsorted_indices)
+    hidden: Any = tuple(states) if len(states) > 1 else states[0]
+    end = module.permute_hidden(hidden, unsorted_indices)
     return PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices) if packed else output, end
 
 
@@ -125,7 +126,7 @@ class GRUCell(torch.nn.GRUCell):
 def _cell(module: torch.nn.RNNCellBase, run: Callable[..., Any], input: Tensor, hx: Any) -> Any:
     """The twin's forward: a batch or a single row, missing states."""
     name, several = type(module).__name__, isinstance(module, torch.nn.LSTMCell)
-    states = () if hx is None else hx if several else (hx,)
+    states: tuple[Tensor, ...] = () if hx is None else hx if several else (hx,)
     for what, tensor in (("input", input), *((f"hx[{i}]" if several else "hidden", s) for i, s in enumerate(states))):
         if tensor.dim() not in (1, 2):
             raise ValueError(f"{name}: Expected {what} to be 1D or 2D, got {tensor.dim()}D instead")

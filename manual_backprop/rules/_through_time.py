@@ -62,6 +62,11 @@ def shaped(rows: Tensor, like: Tensor) -> Tensor:
     return rows if like.dim() == 2 else unsafe_view(rows, (*like.shape[:-1], rows.shape[-1]))
 
 
+def plus(one: Tensor, other: Tensor | None) -> Tensor:
+    """The sum, where there is another."""
+    return one if other is None else one + other
+
+
 def renewed(states: Tensor, new: Tensor) -> Tensor:
     """The states behind a step: the first ones are new, the others stay."""
     rows = new.shape[0]
@@ -109,15 +114,15 @@ def moved_products(
     )
 
 
-def added(found: list | None, new: list, begin: int) -> list:
-    """The gradients of one more part: delta_input is joined, all others are summed."""
-    pieces = {} if found is None else found[0]
+def added(found: list, new: list, begin: int) -> list:
+    """The gradients of one more part, the first with an empty list: delta_input is joined, all others are summed."""
+    pieces, *others = found or [{}]
     pieces[begin] = new[0]
-    return [pieces, *(new[1:] if found is None else map(total, found[1:], new[1:]))]
+    return [pieces, *(map(total, others, new[1:]) if others else new[1:])]
 
 
 def finished(found: list, dtypes: Sequence[torch.dtype | None], shape: Sequence[int]) -> tuple:
     """What the backward returns."""
     pieces, *others = found
-    delta_input = None if None in pieces.values() else joined(pieces).reshape(shape)
+    delta_input = None if any(p is None for p in pieces.values()) else joined(pieces).reshape(shape)
     return tuple([g if g is None else g.to(dtype) for g, dtype in zip([delta_input, *others], dtypes, strict=True)])

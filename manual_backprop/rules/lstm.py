@@ -21,6 +21,7 @@ from ._through_time import (
     moved_products,
     order,
     parts,
+    plus,
     renewed,
     shaped,
     shifted,
@@ -110,7 +111,8 @@ class LSTM(Rule):
         weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
         delta_h = torch.zeros_like(hx) if delta_h is None else delta_h
         delta_c = torch.zeros_like(cx) if delta_c is None else delta_c
-        before, again, found = shifted(flat(output), hx, ctx.sizes, ctx.reverse), differentiated_again(), None
+        before, again = shifted(flat(output), hx, ctx.sizes, ctx.reverse), differentiated_again()
+        found: list = []
         entries, c = cells, cx
         for k, part in reversed(list(enumerate(parts(ctx.sizes, ctx.reverse, 0 if again else ctx.segment)))):
             x, h = part.of(flat(input)), part.of(before)
@@ -120,17 +122,9 @@ class LSTM(Rule):
             elif ctx.segment:
                 first, c = first_state(h, hx, part, ctx.reverse), entries[k]
                 *_, gates, cells = choose(LSTM.run)(x, first, c, *weights, part.sizes, ctx.reverse)
+            states = delta_h, delta_c, gates, cells, c, weight_hh, weight_hr
             deltas, delta_r, delta_h, delta_c = choose(LSTM.recursion)(
-                None if delta is None else part.of(flat(delta)),
-                delta_h,
-                delta_c,
-                gates,
-                cells,
-                c,
-                weight_hh,
-                weight_hr,
-                part.sizes,
-                ctx.reverse,
+                None if delta is None else part.of(flat(delta)), *states, part.sizes, ctx.reverse
             )
             new = gradients(needs, deltas, deltas, x, h, weight_ih, 3)
             new.append(choose(RNN.grad_weight)(delta_r, gates.chunk(4, -1)[3] * cells.tanh()) if needs[7] else None)
@@ -143,16 +137,13 @@ class LSTM(Rule):
         weight_hh: Tensor, weight_hr: Tensor | None, sizes: Sizes, reverse: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:  # fmt: skip
         """delta_a (S, 4 H), of a projection delta_h (S, P), delta_hx, delta_cx"""
-        before, gates_of, cells_of = (
-            shifted(cells, cx, sizes, reverse).split(sizes),
-            gates.split(sizes),
-            cells.split(sizes),
-        )
+        before = shifted(cells, cx, sizes, reverse).split(sizes)
+        gates_of, cells_of = gates.split(sizes), cells.split(sizes)
         found, projected = {}, {}
         for t, delta_t in backwards(delta, sizes, reverse):
             n, y = sizes[t], cells_of[t].tanh()
             i, f, g, o = gates_of[t].chunk(4, -1)
-            projected[t] = delta_h[:n] if delta_t is None else delta_h[:n] + delta_t
+            projected[t] = plus(delta_h[:n], delta_t)
             dm = projected[t] if weight_hr is None else projected[t] @ weight_hr
             dc = delta_c[:n] + dm * o * (1 - y * y)
             found[t] = torch.cat(
@@ -167,11 +158,8 @@ class LSTM(Rule):
         before = shifted(flat(output[0]), hx, sizes, reverse)
         gates = LSTM.gates(F.linear(flat(input), weight_ih, bias_ih) + F.linear(before, weight_hh, bias_hh))
         cells = LSTM.cells(gates, cx, sizes, reverse)
-        c_before, gates_of, cells_of = (
-            shifted(cells, cx, sizes, reverse).split(sizes),
-            gates.split(sizes),
-            cells.split(sizes),
-        )
+        c_before = shifted(cells, cx, sizes, reverse).split(sizes)
+        gates_of, cells_of = gates.split(sizes), cells.split(sizes)
         t_a = moved_products(tangents[0], tangents[3], tangents[5], flat(input), weight_ih)
         t_a = total(t_a, moved_products(None, tangents[4], tangents[6], before, weight_hh))
         t_h = torch.zeros_like(hx) if t_h is None else t_h
@@ -179,12 +167,12 @@ class LSTM(Rule):
         for t, t_a_t in in_order(t_a, sizes, reverse):
             n, y = sizes[t], cells_of[t].tanh()
             i, f, g, o = gates_of[t].chunk(4, -1)
-            a_i, a_f, a_g, a_o = total(t_a_t, t_h[:n] @ weight_hh.T).chunk(4, -1)
+            a_i, a_f, a_g, a_o = plus(t_h[:n] @ weight_hh.T, t_a_t).chunk(4, -1)
             t_f, t_g = f * (1 - f) * a_f * c_before[t], (1 - g * g) * a_g * i
             t_cell = f * t_c[:n] + t_f + t_g + i * (1 - i) * a_i * g
             t_m = o * (1 - o) * a_o * y + o * (1 - y * y) * t_cell
             if weight_hr is not None:
-                t_m = total(t_m @ weight_hr.T, None if t_r is None else (o * y) @ t_r.T)
+                t_m = plus(t_m @ weight_hr.T, None if t_r is None else (o * y) @ t_r.T)
             moved[t] = t_m
             t_h, t_c = renewed(t_h, moved[t]), renewed(t_c, t_cell)
         return shaped(joined(moved), output[0]), t_h.clone(), t_c.clone(), None, None

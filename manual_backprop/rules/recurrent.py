@@ -29,6 +29,7 @@ from ._through_time import (
     moved_products,
     order,
     parts,
+    plus,
     renewed,
     shaped,
     shifted,
@@ -88,7 +89,7 @@ class RNN(Rule):
         options = ctx.activation, ctx.sizes, ctx.reverse
         deltas, delta_h = recursion(None if delta is None else flat(delta), delta_h, flat(output), weight_hh, *options)
         before = shifted(flat(output), hx, ctx.sizes, ctx.reverse)
-        found = added(None, gradients(ctx.needs_input_grad, deltas, deltas, flat(input), before, weight_ih, 2), 0)
+        found = added([], gradients(ctx.needs_input_grad, deltas, deltas, flat(input), before, weight_ih, 2), 0)
         found[1] = delta_h if ctx.needs_input_grad[1] else None
         return *finished(found, dtypes, input.shape), None, None, None
 
@@ -99,9 +100,7 @@ class RNN(Rule):
         """delta_a (S, H), delta_hx"""
         states, found = output.split(sizes), {}
         for t, delta_t in backwards(delta, sizes, reverse):
-            n, h = sizes[t], states[t]
-            dh = delta_h[:n] if delta_t is None else delta_h[:n] + delta_t
-            found[t] = dh * RNN.slope(h, activation)
+            found[t] = plus(delta_h[: sizes[t]], delta_t) * RNN.slope(states[t], activation)
             delta_h = renewed(delta_h, found[t] @ weight_hh)
         return joined(found), delta_h
 
@@ -121,8 +120,7 @@ class RNN(Rule):
         t_h = torch.zeros_like(hx) if t_h is None else t_h
         for t, t_a_t in in_order(t_a, sizes, reverse):
             h = states.split(sizes)[t]
-            t_p = total(t_a_t, t_h[: sizes[t]] @ weight_hh.T)
-            moved[t] = t_p * RNN.slope(h, activation)
+            moved[t] = plus(t_h[: sizes[t]] @ weight_hh.T, t_a_t) * RNN.slope(h, activation)
             t_h = renewed(t_h, moved[t])
         return shaped(joined(moved), output[0]), t_h.clone()
 
@@ -191,7 +189,8 @@ class GRU(Rule):
         delta, delta_h, input, hx, *weights, output, gates = widen(delta, delta_hy, *ctx.saved_tensors)
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         delta_h = torch.zeros_like(hx) if delta_h is None else delta_h
-        before, again, found = shifted(flat(output), hx, ctx.sizes, ctx.reverse), differentiated_again(), None
+        before, again = shifted(flat(output), hx, ctx.sizes, ctx.reverse), differentiated_again()
+        found: list = []
         for part in reversed(parts(ctx.sizes, ctx.reverse, 0 if again else ctx.segment)):
             x, h = part.of(flat(input)), part.of(before)
             if again:
@@ -213,7 +212,7 @@ class GRU(Rule):
         states, gates_of, outer, inner = before.split(sizes), gates.split(sizes), {}, {}
         for t, delta_t in backwards(delta, sizes, reverse):
             r, z, n, q = gates_of[t].chunk(4, -1)
-            dh = delta_h[: sizes[t]] if delta_t is None else delta_h[: sizes[t]] + delta_t
+            dh = plus(delta_h[: sizes[t]], delta_t)
             delta_n = dh * (1 - z) * (1 - n * n)
             delta_r = delta_n * q * r * (1 - r)
             delta_z = dh * (states[t] - n) * z * (1 - z)
@@ -234,7 +233,7 @@ class GRU(Rule):
         for t, t_p_t in in_order(t_p, sizes, reverse):
             t_before, h = t_h[: sizes[t]], before.split(sizes)[t]
             r, z, n, q = gates[t].chunk(4, -1)
-            q_r, q_z, q_n = total(t_q_of[t], t_before @ weight_hh.T).chunk(3, -1)
+            q_r, q_z, q_n = plus(t_before @ weight_hh.T, t_q_of[t]).chunk(3, -1)
             p_r, p_z, p_n = (0.0, 0.0, 0.0) if t_p_t is None else t_p_t.chunk(3, -1)
             t_r, t_z = (p_r + q_r) * r * (1 - r), (p_z + q_z) * z * (1 - z)
             t_n = (p_n + t_r * q + r * q_n) * (1 - n * n)

@@ -28,7 +28,7 @@ PACKED: dict[str, Any] = {
     "without": {
         "autocast": ROUNDED,
         "layouts": "torch reads batch_sizes as if it were contiguous, whatever its strides; other rows have the others",
-        "transforms: vmap(grad)": "torch reads batch_sizes by its address, which it does not have under vmap",
+        "transforms": "torch reads batch_sizes by its address, which it does not have under vmap",
         **dict.fromkeys(("compiled", "compiled_inductor"), "sizes are numbers in a tensor, unknown to torch.compile"),
     },
 }
