@@ -130,6 +130,8 @@ OBJECTS: dict[str, Any] = {
     "_conv_forward": torch.nn.Conv2d(1, 1, 1),
     "_output_padding": torch.nn.ConvTranspose2d(1, 1, 1),
     "_reversed_padding_repeated_twice": torch.nn.Conv2d(1, 1, 1),
+    "_update_flat_weights": torch.nn.LSTM(1, 1),
+    "_pack_padded_sequence": torch.ops.aten,
     **dict.fromkeys(("_sa_block", "_mha_block", "_ff_block"), torch.nn.TransformerDecoderLayer(2, 1, 2)),
 }
 """Attribute -> a thing of torch's that has it."""

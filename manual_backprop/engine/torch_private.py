@@ -40,6 +40,8 @@ ATTRIBUTES = {
     "_upsample_bilinear2d_aa": "interpolate with antialias",
     "_upsample_bicubic2d_aa": "interpolate with antialias",
     "_upsample_lanczos2d_aa": "interpolate with mode lanczos; asked for first, torch 2.14 brought it",
+    # of torch.ops.aten
+    "_pack_padded_sequence": "the operator of torch.nn.utils.rnn.pack_padded_sequence",
     # of the ctx in a backward, on each call
     "_forward_cls": "the Function that the node belongs to",
     # of torch's modules, for subclasses such as ours
@@ -50,6 +52,7 @@ ATTRIBUTES = {
     "_sa_block": "Transformer layers: self-attention and its dropout",
     "_mha_block": "TransformerDecoderLayer: attention to the memory, and its dropout",
     "_ff_block": "Transformer layers: the network for each token, which is ours",
+    "_update_flat_weights": "RNN, LSTM, GRU: for weights that were replaced, before dtypes are compared",
 }
 """Private attributes that other files may read, and what each is. Without one Python says which is missing: they have
 no fallback."""

@@ -14,6 +14,7 @@ from . import (
     maxpool,
     pointwise,
     pools,
+    recurrent,
     residual,
     rows,
     softmax,
