@@ -45,6 +45,8 @@ from manual_backprop.functional.indexing import gather as gather
 from manual_backprop.functional.indexing import index as index
 from manual_backprop.functional.indexing import index_put as index_put
 from manual_backprop.functional.indexing import scatter as scatter
+from manual_backprop.functional.instance_norm import instance_norm as instance_norm
+from manual_backprop.functional.instance_norm import local_response_norm as local_response_norm
 from manual_backprop.functional.interpolation import interpolate as interpolate
 from manual_backprop.functional.interpolation import upsample as upsample
 from manual_backprop.functional.interpolation import upsample_bilinear as upsample_bilinear
@@ -116,6 +118,15 @@ from manual_backprop.functional.pooling import max_pool3d_with_indices as max_po
 from manual_backprop.functional.rearranging import block_diag as block_diag
 from manual_backprop.functional.rectifiers import rrelu as rrelu
 from manual_backprop.functional.rectifiers import rrelu_ as rrelu_
+from manual_backprop.functional.recurrent import gru as gru
+from manual_backprop.functional.recurrent import gru_cell as gru_cell
+from manual_backprop.functional.recurrent import lstm as lstm
+from manual_backprop.functional.recurrent import lstm_cell as lstm_cell
+from manual_backprop.functional.recurrent import pack_padded as pack_padded
+from manual_backprop.functional.recurrent import rnn_relu as rnn_relu
+from manual_backprop.functional.recurrent import rnn_relu_cell as rnn_relu_cell
+from manual_backprop.functional.recurrent import rnn_tanh as rnn_tanh
+from manual_backprop.functional.recurrent import rnn_tanh_cell as rnn_tanh_cell
 from manual_backprop.functional.reduction import prod as prod
 from manual_backprop.functional.residual import add_layer_norm as add_layer_norm
 from manual_backprop.functional.residual import add_rms_norm as add_rms_norm
@@ -141,6 +152,7 @@ from manual_backprop.functional.spectral import linalg_eigh as linalg_eigh
 from manual_backprop.functional.spectral import linalg_eigvalsh as linalg_eigvalsh
 from manual_backprop.functional.spectral import linalg_svd as linalg_svd
 from manual_backprop.functional.spectral import linalg_svdvals as linalg_svdvals
+from manual_backprop.functional.varlen import varlen_attn as varlen_attn
 from torch import Tensor
 from typing import Any
 
@@ -152,7 +164,7 @@ def _fft_c2c(input: Tensor, dim: list, normalization: int, forward: bool) -> Ten
     As torch._fft_c2c; rule: `mb.rules.FFT`.
     """
 
-def _fft_c2r(input: Tensor, dim: list, normalization: int, size: int) -> Tensor:
+def _fft_c2r(input: Tensor, dim: list, normalization: int, last_dim_size: int) -> Tensor:
     """y_n = c sum of X_k e^(2 pi i n k / N) over the axes, where X_(N-k) = conj(X_k) is left out on the last one
 
     As torch._fft_c2r; rule: `mb.rules.FFTToReal`.
@@ -357,13 +369,13 @@ def cosh(input: Tensor) -> Tensor:
     """
 
 def cummax(input: Tensor, dim: int) -> Tensor:
-    """y = y_i = the largest of x_1 ... x_i, and its index
+    """y = y_i = the largest of x_1 ... x_i along an axis, and its index
 
     As torch.cummax; rule: `mb.rules.Cummax`.
     """
 
 def cummin(input: Tensor, dim: int) -> Tensor:
-    """y = y_i = the smallest of x_1 ... x_i, and its index
+    """y = y_i = the smallest of x_1 ... x_i along an axis, and its index
 
     As torch.cummin; rule: `mb.rules.Cummin`.
     """
@@ -540,6 +552,12 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """y = x min(max(x + 3, 0), 6) / 6
 
     As torch.nn.functional.hardswish; rule: `mb.rules.Hardswish`.
+    """
+
+def heaviside(input: Tensor, other: Tensor) -> Tensor:
+    """y = 0 where a < 0, 1 where a > 0, b where a = 0
+
+    As torch.heaviside; rule: `mb.rules.Heaviside`.
     """
 
 def hypot(input: Tensor, other: Tensor) -> Tensor:
@@ -868,9 +886,15 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, dtype: Any = N
     """
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> Tensor:
-    """y = x mask / (1 - p),   the mask is set with probability 1 - p; x itself where `train` is False
+    """y = x mask / (1 - p),   the mask is set with probability 1 - p; x itself where train is False
 
     As torch.native_dropout; rule: `mb.rules.NativeDropout`.
+    """
+
+def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, batch: int, channels: int, positions: int, num_groups: int, eps: float) -> Tensor:
+    """y = w x̂ + b,   x̂ = (x - mean) invstd,   mean and var over a group of channels and their positions
+
+    As torch.native_group_norm; rule: `mb.rules.NativeGroupNorm`.
     """
 
 def neg(input: Tensor) -> Tensor:
@@ -1102,6 +1126,30 @@ def softsign(input: Tensor) -> Tensor:
     As torch.nn.functional.softsign; rule: `mb.rules.Softsign`.
     """
 
+def special_bessel_j0(input: Tensor) -> Tensor:
+    """y = J0(x)
+
+    As torch.special.bessel_j0; rule: `mb.rules.BesselJ0`.
+    """
+
+def special_bessel_j1(input: Tensor) -> Tensor:
+    """y = J1(x)
+
+    As torch.special.bessel_j1; rule: `mb.rules.BesselJ1`.
+    """
+
+def special_bessel_y0(input: Tensor) -> Tensor:
+    """y = Y0(x)
+
+    As torch.special.bessel_y0; rule: `mb.rules.BesselY0`.
+    """
+
+def special_bessel_y1(input: Tensor) -> Tensor:
+    """y = Y1(x)
+
+    As torch.special.bessel_y1; rule: `mb.rules.BesselY1`.
+    """
+
 def special_entr(input: Tensor) -> Tensor:
     """y = -x ln x
 
@@ -1138,10 +1186,52 @@ def special_log_ndtr(input: Tensor) -> Tensor:
     As torch.special.log_ndtr; rule: `mb.rules.LogNdtr`.
     """
 
+def special_modified_bessel_i0(input: Tensor) -> Tensor:
+    """y = I0(x)
+
+    As torch.special.modified_bessel_i0; rule: `mb.rules.ModifiedBesselI0`.
+    """
+
+def special_modified_bessel_i1(input: Tensor) -> Tensor:
+    """y = I1(x)
+
+    As torch.special.modified_bessel_i1; rule: `mb.rules.ModifiedBesselI1`.
+    """
+
+def special_modified_bessel_k0(input: Tensor) -> Tensor:
+    """y = K0(x)
+
+    As torch.special.modified_bessel_k0; rule: `mb.rules.ModifiedBesselK0`.
+    """
+
+def special_modified_bessel_k1(input: Tensor) -> Tensor:
+    """y = K1(x)
+
+    As torch.special.modified_bessel_k1; rule: `mb.rules.ModifiedBesselK1`.
+    """
+
 def special_ndtri(input: Tensor) -> Tensor:
     """y = the number below which a normal variable stays with probability x
 
     As torch.special.ndtri; rule: `mb.rules.Ndtri`.
+    """
+
+def special_scaled_modified_bessel_k0(input: Tensor) -> Tensor:
+    """y = e^x K0(x)
+
+    As torch.special.scaled_modified_bessel_k0; rule: `mb.rules.ScaledModifiedBesselK0`.
+    """
+
+def special_scaled_modified_bessel_k1(input: Tensor) -> Tensor:
+    """y = e^x K1(x)
+
+    As torch.special.scaled_modified_bessel_k1; rule: `mb.rules.ScaledModifiedBesselK1`.
+    """
+
+def special_spherical_bessel_j0(input: Tensor) -> Tensor:
+    """y = sin(x) / x, and 1 at 0
+
+    As torch.special.spherical_bessel_j0; rule: `mb.rules.SphericalBesselJ0`.
     """
 
 def special_xlog1py(input: Any, other: Any) -> Tensor:
@@ -1211,7 +1301,7 @@ def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Tensor:
-    """y = the k largest (or smallest) of x along an axis, and their indices
+    """y = the k largest (or smallest) x along an axis, and their indices
 
     As torch.topk; rule: `mb.rules.Topk`.
     """

@@ -1,6 +1,7 @@
 # what manual_backprop.nn exports: written by make docs
 
 from .. import functional as functional
+from manual_backprop.nn.adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from manual_backprop.nn.attention import MultiheadAttention as MultiheadAttention
 from manual_backprop.nn.batchnorm import BatchNorm1d as BatchNorm1d
 from manual_backprop.nn.batchnorm import BatchNorm2d as BatchNorm2d
@@ -37,6 +38,14 @@ from manual_backprop.nn.exponential import ELU as ELU
 from manual_backprop.nn.exponential import SELU as SELU
 from manual_backprop.nn.gated import GELU as GELU
 from manual_backprop.nn.gated import GLU as GLU
+from manual_backprop.nn.instance_norm import CrossMapLRN2d as CrossMapLRN2d
+from manual_backprop.nn.instance_norm import InstanceNorm1d as InstanceNorm1d
+from manual_backprop.nn.instance_norm import InstanceNorm2d as InstanceNorm2d
+from manual_backprop.nn.instance_norm import InstanceNorm3d as InstanceNorm3d
+from manual_backprop.nn.instance_norm import LazyInstanceNorm1d as LazyInstanceNorm1d
+from manual_backprop.nn.instance_norm import LazyInstanceNorm2d as LazyInstanceNorm2d
+from manual_backprop.nn.instance_norm import LazyInstanceNorm3d as LazyInstanceNorm3d
+from manual_backprop.nn.instance_norm import LocalResponseNorm as LocalResponseNorm
 from manual_backprop.nn.likelihood import GaussianNLLLoss as GaussianNLLLoss
 from manual_backprop.nn.likelihood import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
 from manual_backprop.nn.likelihood import NLLLoss2d as NLLLoss2d
@@ -110,6 +119,12 @@ from manual_backprop.nn.rectifiers import PReLU as PReLU
 from manual_backprop.nn.rectifiers import RReLU as RReLU
 from manual_backprop.nn.rectifiers import ReLU as ReLU
 from manual_backprop.nn.rectifiers import Threshold as Threshold
+from manual_backprop.nn.recurrent import GRU as GRU
+from manual_backprop.nn.recurrent import GRUCell as GRUCell
+from manual_backprop.nn.recurrent import LSTM as LSTM
+from manual_backprop.nn.recurrent import LSTMCell as LSTMCell
+from manual_backprop.nn.recurrent import RNN as RNN
+from manual_backprop.nn.recurrent import RNNCell as RNNCell
 from manual_backprop.nn.resampling import ChannelShuffle as ChannelShuffle
 from manual_backprop.nn.resampling import Fold as Fold
 from manual_backprop.nn.resampling import PixelShuffle as PixelShuffle
@@ -134,12 +149,16 @@ from manual_backprop.nn.softmax import LogSoftmax as LogSoftmax
 from manual_backprop.nn.softmax import Softmax as Softmax
 from manual_backprop.nn.softmax import Softmax2d as Softmax2d
 from manual_backprop.nn.softmax import Softmin as Softmin
+from manual_backprop.nn.sync_batchnorm import SyncBatchNorm as SyncBatchNorm
 from manual_backprop.nn.transformer import Transformer as Transformer
 from manual_backprop.nn.transformer import TransformerDecoder as TransformerDecoder
 from manual_backprop.nn.transformer import TransformerDecoderLayer as TransformerDecoderLayer
 from manual_backprop.nn.transformer import TransformerEncoder as TransformerEncoder
 from manual_backprop.nn.transformer import TransformerEncoderLayer as TransformerEncoderLayer
 from torch.nn import Buffer as Buffer
+from torch.nn import Container as Container
+from torch.nn import DataParallel as DataParallel
+from torch.nn import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from torch.nn import Module as Module
 from torch.nn import ModuleDict as ModuleDict
 from torch.nn import ModuleList as ModuleList

@@ -11,6 +11,21 @@ from manual_backprop.rules.arithmetic import Sub as Sub
 from manual_backprop.rules.attention import ScaledDotProductAttention as ScaledDotProductAttention
 from manual_backprop.rules.batchnorm import BatchNorm as BatchNorm
 from manual_backprop.rules.batchnorm import BatchNormEval as BatchNormEval
+from manual_backprop.rules.bessel import BesselJ0 as BesselJ0
+from manual_backprop.rules.bessel import BesselJ1 as BesselJ1
+from manual_backprop.rules.bessel import BesselY0 as BesselY0
+from manual_backprop.rules.bessel import BesselY1 as BesselY1
+from manual_backprop.rules.bessel import I0 as I0
+from manual_backprop.rules.bessel import I0e as I0e
+from manual_backprop.rules.bessel import I1 as I1
+from manual_backprop.rules.bessel import I1e as I1e
+from manual_backprop.rules.bessel import ModifiedBesselI0 as ModifiedBesselI0
+from manual_backprop.rules.bessel import ModifiedBesselI1 as ModifiedBesselI1
+from manual_backprop.rules.bessel import ModifiedBesselK0 as ModifiedBesselK0
+from manual_backprop.rules.bessel import ModifiedBesselK1 as ModifiedBesselK1
+from manual_backprop.rules.bessel import ScaledModifiedBesselK0 as ScaledModifiedBesselK0
+from manual_backprop.rules.bessel import ScaledModifiedBesselK1 as ScaledModifiedBesselK1
+from manual_backprop.rules.bessel import SphericalBesselJ0 as SphericalBesselJ0
 from manual_backprop.rules.bias_activation import BiasActivation as BiasActivation
 from manual_backprop.rules.binary_cross_entropy import BCELoss as BCELoss
 from manual_backprop.rules.binary_cross_entropy import BCEWithLogitsLoss as BCEWithLogitsLoss
@@ -88,6 +103,7 @@ from manual_backprop.rules.indexing import Gather as Gather
 from manual_backprop.rules.indexing import IndexSelect as IndexSelect
 from manual_backprop.rules.indexing import MaskedSelect as MaskedSelect
 from manual_backprop.rules.indexing import Take as Take
+from manual_backprop.rules.instance_norm import InstanceNorm as InstanceNorm
 from manual_backprop.rules.interpolation import Interpolate as Interpolate
 from manual_backprop.rules.inverses import Det as Det
 from manual_backprop.rules.inverses import Inverse as Inverse
@@ -106,6 +122,7 @@ from manual_backprop.rules.loss import L1Loss as L1Loss
 from manual_backprop.rules.loss import MSELoss as MSELoss
 from manual_backprop.rules.loss import SmoothL1Loss as SmoothL1Loss
 from manual_backprop.rules.lp_pool import LPPool as LPPool
+from manual_backprop.rules.lstm import LSTM as LSTM
 from manual_backprop.rules.lu import LU as LU
 from manual_backprop.rules.lu import LUFactor as LUFactor
 from manual_backprop.rules.lu import LUSolve as LUSolve
@@ -129,9 +146,11 @@ from manual_backprop.rules.moments import Std as Std
 from manual_backprop.rules.moments import StdMean as StdMean
 from manual_backprop.rules.moments import Var as Var
 from manual_backprop.rules.moments import VarMean as VarMean
+from manual_backprop.rules.native_norms import NativeGroupNorm as NativeGroupNorm
 from manual_backprop.rules.normalization import GroupNorm as GroupNorm
 from manual_backprop.rules.normalization import LayerNorm as LayerNorm
 from manual_backprop.rules.normalization import RMSNorm as RMSNorm
+from manual_backprop.rules.packing import PackPaddedSequence as PackPaddedSequence
 from manual_backprop.rules.padding import Pad as Pad
 from manual_backprop.rules.piecewise import Hardshrink as Hardshrink
 from manual_backprop.rules.piecewise import Hardsigmoid as Hardsigmoid
@@ -181,6 +200,8 @@ from manual_backprop.rules.rectifiers import PReLU as PReLU
 from manual_backprop.rules.rectifiers import RReLU as RReLU
 from manual_backprop.rules.rectifiers import ReLU as ReLU
 from manual_backprop.rules.rectifiers import Threshold as Threshold
+from manual_backprop.rules.recurrent import GRU as GRU
+from manual_backprop.rules.recurrent import RNN as RNN
 from manual_backprop.rules.reduction import Cat as Cat
 from manual_backprop.rules.reduction import Mean as Mean
 from manual_backprop.rules.reduction import Sum as Sum
@@ -188,6 +209,8 @@ from manual_backprop.rules.reflections import HouseholderProduct as HouseholderP
 from manual_backprop.rules.reflections import Ormqr as Ormqr
 from manual_backprop.rules.residual import AddLayerNorm as AddLayerNorm
 from manual_backprop.rules.residual import AddRMSNorm as AddRMSNorm
+from manual_backprop.rules.response_norm import CrossMapLRN as CrossMapLRN
+from manual_backprop.rules.response_norm import LocalResponseNorm as LocalResponseNorm
 from manual_backprop.rules.rounding import Ceil as Ceil
 from manual_backprop.rules.rounding import Copysign as Copysign
 from manual_backprop.rules.rounding import DivRounded as DivRounded
@@ -195,6 +218,7 @@ from manual_backprop.rules.rounding import Floor as Floor
 from manual_backprop.rules.rounding import Fmod as Fmod
 from manual_backprop.rules.rounding import Frac as Frac
 from manual_backprop.rules.rounding import Frexp as Frexp
+from manual_backprop.rules.rounding import Heaviside as Heaviside
 from manual_backprop.rules.rounding import NanToNum as NanToNum
 from manual_backprop.rules.rounding import Neg as Neg
 from manual_backprop.rules.rounding import Nextafter as Nextafter
@@ -246,10 +270,6 @@ from manual_backprop.rules.special import Erf as Erf
 from manual_backprop.rules.special import Erfc as Erfc
 from manual_backprop.rules.special import Erfcx as Erfcx
 from manual_backprop.rules.special import Erfinv as Erfinv
-from manual_backprop.rules.special import I0 as I0
-from manual_backprop.rules.special import I0e as I0e
-from manual_backprop.rules.special import I1 as I1
-from manual_backprop.rules.special import I1e as I1e
 from manual_backprop.rules.special import IGamma as IGamma
 from manual_backprop.rules.special import IGammaC as IGammaC
 from manual_backprop.rules.special import Lgamma as Lgamma
@@ -264,6 +284,7 @@ from manual_backprop.rules.spectral import SVD as SVD
 from manual_backprop.rules.sums import Logsumexp as Logsumexp
 from manual_backprop.rules.sums import Nansum as Nansum
 from manual_backprop.rules.sums import Trace as Trace
+from manual_backprop.rules.sync_batchnorm import SyncBatchNorm as SyncBatchNorm
 from manual_backprop.rules.tensor_indices import Index as Index
 from manual_backprop.rules.tensor_indices import IndexPut as IndexPut
 from manual_backprop.rules.tensor_indices import MaskedIndex as MaskedIndex
