@@ -34,6 +34,8 @@ class AdaptiveMaxPool3d(torch.nn.AdaptiveMaxPool3d):
 class FractionalMaxPool2d(torch.nn.FractionalMaxPool2d):
     """torch.nn.FractionalMaxPool2d with the explicit backward of `mb.rules.FractionalMaxPool`."""
 
+    _random_samples: Tensor | None
+
     def forward(self, input: Tensor) -> Any:
         return F.fractional_max_pool2d(
             input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._random_samples
@@ -42,6 +44,8 @@ class FractionalMaxPool2d(torch.nn.FractionalMaxPool2d):
 
 class FractionalMaxPool3d(torch.nn.FractionalMaxPool3d):
     """torch.nn.FractionalMaxPool3d with the explicit backward of `mb.rules.FractionalMaxPool`."""
+
+    _random_samples: Tensor | None
 
     def forward(self, input: Tensor) -> Any:
         return F.fractional_max_pool3d(
