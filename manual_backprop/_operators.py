@@ -29,9 +29,17 @@ from torch import Tensor
 from . import functional
 from ._nodes import is_view, name_of, rule_of
 from .engine.rule import RULES, Rule
-from .engine.torch_private import TorchDispatchMode, autograd_off, autograd_on, has_kernel, run_composed
-from .functional._call import call, call_in_place
+from .engine.torch_private import (
+    TorchDispatchMode,
+    autograd_off,
+    autograd_on,
+    has_kernel,
+    run_composed,
+    share_storage,
+)
+from .functional._call import call, call_in_place, refuse_leaf
 from .functional._overloads import STAND_INS
+from .rules.copying import Copy, Write
 
 Function = Callable[..., Any]
 
@@ -169,6 +177,11 @@ def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
             return NotImplemented
     if any([isinstance(value, complex) for value in values]) and not first.is_complex():
         return NotImplemented
+    if not rule.keeps_input and any([share_storage(first, value) for value in others]):
+        # x.addcmul_(x, x): what is saved of an operand is what it was before, and torch's error says so in the backward
+        refuse_leaf(first)
+        call(Write, first, call(rule, call(Copy, first, None), *values[1:]))
+        return first
     return call_in_place(rule, *values)
 
 

@@ -184,6 +184,35 @@ def test_what_torch_refuses_in_place_is_refused(write: Callable[[Tensor], Tensor
         write(z)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda z: z.addcmul_(z, z),
+        lambda z: z.addcdiv_(z.view(-1).view(3, 4), z + 1),
+        lambda z: z.ldexp_(z),
+        lambda z: z.mul_(z),
+        lambda z: z[0].addcmul_(z[0], z[1]),
+    ],
+)
+def test_an_operand_that_is_written_over_is_noticed(write: Callable[[Tensor], Tensor]) -> None:
+    for context in (mb.explicit, torch.enable_grad):
+        with context():
+            z = numbers()[0] * 1
+            write(z)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            z.sum().backward()
+
+
+def test_an_operand_that_is_written_over_and_not_needed() -> None:
+    on_rules(lambda x: (x * 1).add_(x), numbers()[0])
+
+    def doubled(x: Tensor) -> Tensor:
+        z = x * 1
+        return torch.ops.aten.add_.Tensor(z, z, alpha=2)
+
+    on_rules(doubled, numbers()[0])
+
+
 def test_a_write_over_a_leaf_is_refused() -> None:
     x, y = numbers()
     for write in (lambda: x.normal_(), lambda: x.clamp_(0.3), lambda: x.addcmul_(y, y), lambda: x.zero_()):
