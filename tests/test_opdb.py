@@ -9,8 +9,17 @@ from . import opdb
 
 pytest.importorskip("expecttest", reason="torch's database of operators needs it")
 
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = {
+    "sparse.sampled_addmm": "its tensors are sparse",
+    "sparse.mm.reduce": "its tensors are sparse",
+    "to_sparse": "its result is sparse",
+}
 """Operator -> why autograd computes its derivative."""
+
+OTHERWISE = {
+    "as_strided_scatter": "torch gives the input the deltas of other elements than those that were not written",
+}
+"""Operator -> why its gradient is not torch's: the row of ours passes gradcheck."""
 
 NAMES = tuple(opdb.database())
 
@@ -19,7 +28,7 @@ NAMES = tuple(opdb.database())
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_sample_of_each_operator(name: str) -> None:
     found = opdb.check(name, first=True)
-    assert not found.wrong
+    assert bool(found.wrong) == (name in OTHERWISE), found.wrong
     assert name in EXCEPTIONS or not found.autograd
 
 
@@ -29,7 +38,7 @@ def test_the_first_sample_of_each_operator(name: str) -> None:
 def test_every_sample_of_each_operator(name: str) -> None:
     found = opdb.check(name)
     assert found.samples
-    assert not found.wrong
+    assert bool(found.wrong) == (name in OTHERWISE), found.wrong
     assert name in EXCEPTIONS or not found.autograd
 
 
@@ -38,7 +47,7 @@ def test_every_sample_of_each_operator(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if opdb.takes_complex(n)])
 def test_every_sample_of_each_operator_of_complex_numbers(name: str) -> None:
     found = opdb.check(name, dtype=torch.complex128)
-    assert not found.wrong
+    assert bool(found.wrong) == (name in OTHERWISE), found.wrong
     assert name in EXCEPTIONS or not found.autograd
 
 

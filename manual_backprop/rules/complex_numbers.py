@@ -135,7 +135,7 @@ class Polar(Rule):
 
     abs r, angle w (*, broadcast)   output, delta (*), complex
 
-    delta_abs = Re(conj(e^(i w)) delta)     delta_angle = Re(conj(i y) delta)
+    delta_abs = Re(conj(e^(i w)) delta)     delta_angle = Re(conj(i r e^(i w)) delta)
 
     Source: Kreutz-Delgado 2009, "The Complex Gradient Operator and the CR-Calculus".
     """
@@ -154,8 +154,8 @@ class Polar(Rule):
     def delta_abs(delta: Tensor, turn: Tensor) -> Tensor:
         return along(turn, delta)
 
-    def delta_angle(delta: Tensor, output: Tensor) -> Tensor:
-        return along(1j * output, delta)
+    def delta_angle(delta: Tensor, abs: Tensor, turn: Tensor) -> Tensor:
+        return along(1j * abs * turn, delta)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         t_abs, t_angle = tangents
