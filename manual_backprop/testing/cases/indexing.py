@@ -46,7 +46,9 @@ zeros: Spec = Spec(
 )
 
 
-def written(input: torch.Tensor, src: torch.Tensor, size: tuple, stride: tuple, storage_offset: int) -> torch.Tensor:
+def written(
+    input: torch.Tensor, src: torch.Tensor, size: tuple, stride: tuple, storage_offset: int = 0
+) -> torch.Tensor:
     """as_strided_scatter with the derivative that torch's own has not: its gradient by input is of the other elements."""
     output = input.clone()
     output.as_strided(size, stride, storage_offset).copy_(src)
@@ -64,6 +66,9 @@ def with_used(function: Callable[..., Any]) -> Callable[..., Any]:
 
 KINK = {
     check: "finite differences at a tie" for check in ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad")
+}
+CONTIGUOUS = {
+    "without": {"layouts": "torch, too, wants a contiguous input", "transforms": "torch has no batching rule for it"}
 }
 PRODUCT = {
     "forward_mode": "torch's derivative of scatter_reduce in forward mode, which our formula calls, is wrong for prod",
@@ -188,12 +193,7 @@ CASES = [
         size=(2, 2),
         stride=(1, 4),
         storage_offset=1,
-        row={
-            "without": {
-                "layouts": "torch, too, wants a contiguous input",
-                "transforms": "torch has no batching rule for it",
-            }
-        },
+        row=CONTIGUOUS,
     ),
     *grouped("scatter_reduce", groups, "sum", "mean", "prod", "amax", "amin"),
     *grouped("index_reduce", chosen(0, 3, 0, 3, 0), "mean", "prod", "amax", "amin"),
@@ -220,5 +220,16 @@ CASES = [
     segments(apart, "max", lengths=torch.tensor([1, 4]), initial=1.0, tag="initial"),
     segments(zeros, "prod", offsets=torch.tensor([0, 2, 5]), initial=2.0, tag="offsets"),
     segments(apart, "sum", offsets=torch.tensor([0, 2, 3]), unsafe=True, tag="part"),
+    segments(normal(5, 2, 3), "sum", lengths=torch.tensor([2, 3]), tag="axes-behind"),
+    function("index_reduce", (normal(), constant(0), constant(torch.tensor([0])), normal()), reduce="mean", tag="0d"),
+    function(
+        "as_strided_scatter",
+        (matrix, normal(2, 2)),
+        twin=written,
+        size=(2, 2),
+        stride=(3, 1),
+        tag="from-the-start",
+        row=CONTIGUOUS,
+    ),
     segments(cube, "mean", lengths=torch.tensor([[1, 3], [2, 2]]), axis=1, tag="axis"),
 ]
