@@ -3,6 +3,7 @@ the suite compares with torch."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import pytest
@@ -101,6 +102,9 @@ def test_operators_and_numbers_on_either_side(function: Function) -> None:
         lambda z, y: z.xlogy_(y).atan2_(y).hypot_(y),
         lambda z, y: z.copysign_(-y),
         lambda z, y: z.nan_to_num_(0.0).ldexp_(y),
+        lambda z, y: operator.ipow(operator.imul(z, 2), 3),
+        lambda z, y: operator.imod(operator.iadd(z, y), 0.3),
+        lambda z, y: operator.itruediv(operator.isub(z, 1), y),
     ],
 )
 def test_in_place(write: Function) -> None:
@@ -168,6 +172,9 @@ def test_complex_numbers_in_place(write: Function) -> None:
         (lambda z: z.mul_(torch.ones(2, 3, 4)), "output with shape"),
         (lambda z: z.mul_(1j), "can't be cast"),
         (lambda z: z.pow_(torch.ones(4, dtype=torch.complex128)), "can't be cast"),
+        (lambda z: z.clamp_(torch.ones(4, dtype=torch.complex128)), "can't be cast"),
+        (lambda z: torch.ones(3, 4, dtype=torch.int64).clamp_(z), "can't be cast"),
+        (lambda z: z.clamp_(torch.ones(2, 3, 4)), "output with shape"),
         (lambda z: torch.complex(z, z).abs_(), "In-place abs is not supported"),
     ],
 )
@@ -198,6 +205,16 @@ def test_no_derivative_is_said_and_not_taken_for_zero(name: str) -> None:
     output = getattr(mb.functional, name)(x + 1, y)
     with pytest.raises(NotImplementedError, match="no closed form"):
         output.sum().backward()
+
+
+def test_a_step_has_gradients() -> None:
+    x = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    values = torch.tensor([3.0, 4.0, 5.0], requires_grad=True)
+    with mb.explicit():
+        output = torch.heaviside(x, values) + x // 2
+    output.sum().backward()
+    assert torch.equal(x.grad, torch.zeros(3))
+    assert torch.equal(values.grad, torch.tensor([0.0, 1.0, 0.0]))
 
 
 def test_large_exponents_of_frexp() -> None:

@@ -45,7 +45,7 @@ def _torchvision() -> None:
         "wide_resnet50_2": 64,
         "densenet121": 64,
         "googlenet": 96,
-        "inception_v3": 96,
+        "inception_v3": 128,
         "mobilenet_v2": 64,
         "mobilenet_v3_small": 64,
         "mnasnet0_5": 64,
@@ -81,7 +81,7 @@ def _torchvision() -> None:
         "r3d_18": (4, 32),
         "mc3_18": (4, 32),
         "r2plus1d_18": (4, 32),
-        "s3d": (16, 64),
+        "s3d": (16, 192),
         "mvit_v2_s": (16, 224),
         "swin3d_t": (4, 64),
     }.items():
@@ -130,7 +130,7 @@ def _timm() -> None:
     }.items():
         NETWORKS[f"timm:{name}"] = (
             partial(timm.create_model, name, pretrained=False),
-            images(size, batch=1 if size > 96 else 2),
+            images(size),
         )
 
 

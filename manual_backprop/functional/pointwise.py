@@ -25,11 +25,22 @@ def _subtracted_from(input: Tensor, other: Any, alpha: Any = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
+@stands_for("floor_divide")
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """floor(input / other), as torch.floor_divide; rule: `mb.rules.DivRounded`. Here the gradients are zeros; torch has
+    none."""
+    return div(input, other, rounding_mode="floor")
+
+
 @stands_for("round")
-def round(input: Tensor, *, decimals: int | None = None) -> Tensor:
-    """The nearest integer, or number with so many decimals, as torch.round; rules: `mb.rules.Round`,
-    `RoundDecimals`."""
-    return call(rules.Round, input) if decimals is None else call(rules.RoundDecimals, input, decimals)
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest number with so many decimals, as torch.round; rule: `mb.rules.Round`."""
+    return call(rules.Round, input, decimals)
+
+
+@stands_for("round_")
+def _round_(input: Tensor, *, decimals: int = 0) -> Tensor:
+    return call_in_place(rules.Round, input, decimals)
 
 
 def _bounded(input: Tensor, min: Any, max: Any) -> tuple[Any, ...]:
@@ -38,19 +49,27 @@ def _bounded(input: Tensor, min: Any, max: Any) -> tuple[Any, ...]:
         return rules.Clamp, input, min, max
     if max is None:
         return rules.ClampMin, input, min
-    return (rules.ClampMax, input, max) if min is None else (rules.ClampBetween, input, min, max)
+    return (rules.ClampMax, input, max) if min is None else (rules.Clamp, input, min, max)
 
 
 @stands_for("clamp.Tensor")
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """The input between bounds, as torch.clamp; rules: `mb.rules.Clamp`, with tensors as bounds `ClampBetween`,
-    `ClampMin` and `ClampMax`."""
+    """The input between bounds, as torch.clamp; rules: `mb.rules.Clamp`, with a tensor as the only bound `ClampMin` or
+    `ClampMax`."""
     return call(*_bounded(input, min, max))
 
 
 @stands_for("clamp_.Tensor")
-def _clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def _clamp_(input: Tensor, min: Any = None, max: Any = None) -> Any:
+    for bound in (min, max):
+        if bound is not None and not _fits(bound, input):
+            return NotImplemented
     return call_in_place(*_bounded(input, min, max))
+
+
+def _fits(value: Tensor, input: Tensor) -> bool:
+    """Whether torch writes what comes of both over the input."""
+    return torch.can_cast(value.dtype, input.dtype) and torch.broadcast_shapes(value.shape, input.shape) == input.shape
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
@@ -108,19 +127,19 @@ def normal(mean: Any, std: Any = 1.0, *, generator: torch.Generator | None = Non
     return call(rules.Normal, mean, std, generator)
 
 
-def _overwriting(name: str) -> Callable[..., Tensor]:
-    """A method of tensors that draws numbers over a tensor."""
-    draw = getattr(Tensor, name)
-
-    def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return call_in_place(rules.Overwritten, input, partial(_drawn, draw, args, kwargs))
-
-    return run
+def _drawn_over(draw: Callable[..., Tensor], input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return call_in_place(rules.Overwritten, input, partial(_draw, draw, args, kwargs))
 
 
-def _drawn(draw: Callable[..., Tensor], args: tuple, kwargs: dict[str, Any], input: Tensor) -> Tensor:
+def _draw(draw: Callable[..., Tensor], args: tuple, kwargs: dict[str, Any], input: Tensor) -> Tensor:
     return draw(input, *args, **kwargs)
 
 
-for _name in ("bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_", "uniform_"):
-    stands_for(_name)(_overwriting(_name))
+@stands_for("uniform_")
+def uniform_(input: Tensor, low: float = 0.0, high: float = 1.0, *, generator: torch.Generator | None = None) -> Tensor:
+    """Uniform numbers in place of the tensor's, as torch.Tensor.uniform_; rule: `mb.rules.Overwritten`."""
+    return _drawn_over(Tensor.uniform_, input, low, high, generator=generator)
+
+
+for _name in ("bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_"):
+    stands_for(_name)(partial(_drawn_over, getattr(Tensor, _name)))

@@ -67,11 +67,6 @@ Fill = pairwise(
 Zero = elemental(
     "zero", "0", "0", lambda delta: torch.zeros_like(delta), forward_=lambda input: input.zero_(),
 )  # fmt: skip
-Clamp = elemental(
-    "clamp", "x between bounds: min where x < min, then max where that is > max", "delta where min < x < max, else 0",
-    lambda delta, input, min, max: between(delta, input, min, max),
-    takes="input, min: Any = None, max: Any = None", shapes="input, output, delta (*)   min, max numbers or None",
-)  # fmt: skip
 
 
 class Where(Rule):
@@ -103,38 +98,38 @@ class Where(Rule):
         return moved.expand_as(output).to(output.dtype)
 
 
-class ClampBetween(Rule):
+class Clamp(Rule):
     """y = x between bounds: min where x < min, then max where that is > max
 
-    input, min, max (*, broadcast)   output, delta (*)
+    input, min, max (*, broadcast), or min, max numbers or None   output, delta (*)
 
     delta_input = delta where min < x < max     delta_min = delta where x < min <= max
-    delta_max = delta where x > max >= min, and where min > max     half of it to each where x meets one of two bounds
+    delta_max = delta where x > max >= min, and where min > max
+    where x meets one of two bounds that are tensors, half to each; x itself where both bounds are one
 
     Source: the derivative of what is taken.
     """
 
+    operator = "clamp"
     elementwise = True
     broadcasts = True
 
-    def forward(input: Tensor, min: Tensor, max: Tensor) -> Tensor:
+    def forward(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return torch.clamp(input, min, max)
 
-    def half(delta: Tensor, min: Tensor, max: Tensor) -> Tensor:
-        """The delta at a bound; where both bounds are one, it is all x's."""
-        return torch.where(min < max, delta / 2, 0.0)
+    def delta_input(delta: Tensor, input: Tensor, min: Any, max: Any) -> Tensor:
+        if not isinstance(min, Tensor):
+            return between(delta, input, min, max)
+        met = ((input == min) | (input == max)) & (min < max)
+        return torch.where((input < min) | (input > max), 0.0, torch.where(met, delta / 2, delta))
 
-    def delta_input(delta: Tensor, half: Tensor, input: Tensor, min: Tensor, max: Tensor) -> Tensor:
-        outside = (input < min) | (input > max)
-        return torch.where(outside, 0.0, torch.where((input == min) | (input == max), delta - half, delta))
+    def delta_min(delta: Tensor, input: Tensor, min: Tensor, max: Tensor) -> Tensor:
+        below, met = (input < min) & (min <= max), (input == min) & (min < max)
+        return torch.where(below, delta, torch.where(met, delta / 2, 0.0))
 
-    def delta_min(delta: Tensor, half: Tensor, input: Tensor, min: Tensor, max: Tensor) -> Tensor:
-        below = (input < min) & (min <= max)
-        return torch.where(below, delta, torch.where(input == min, half, 0.0))
-
-    def delta_max(delta: Tensor, half: Tensor, input: Tensor, min: Tensor, max: Tensor) -> Tensor:
-        above = (input > max) & (min <= max) | (min > max)
-        return torch.where(above, delta, torch.where(input == max, half, 0.0))
+    def delta_max(delta: Tensor, input: Tensor, min: Tensor, max: Tensor) -> Tensor:
+        above, met = (input > max) & (min <= max) | (min > max), (input == max) & (min < max)
+        return torch.where(above, delta, torch.where(met, delta / 2, 0.0))
 
 
 class ClampMin(Rule):

@@ -39,6 +39,7 @@ class Abs(Rule):
     """
 
     operator = "abs"
+    elementwise = True
     tangent_reads = ()
 
     def forward(input: Tensor) -> Tensor:
@@ -62,6 +63,7 @@ class Sgn(Rule):
     """
 
     operator = "sgn"
+    elementwise = True
 
     def forward(input: Tensor) -> Tensor:
         return torch.sgn(input)
@@ -86,6 +88,7 @@ class Angle(Rule):
     """
 
     operator = "angle"
+    elementwise = True
     tangent_reads = ()
 
     def forward(input: Tensor) -> Tensor:

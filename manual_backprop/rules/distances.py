@@ -23,15 +23,20 @@ def slope(difference: Tensor, distance: Tensor, p: float) -> Tensor:
     if p == 0:
         return torch.zeros_like(difference)
     if p == 1:
-        return difference.sign()
+        return sign(difference)
     if p == float("inf"):
-        return difference.sign() * (difference.abs() == distance)
+        return sign(difference) * (difference.abs() == distance)
     apart, off = distance != 0, difference != 0
     distance = torch.where(apart, distance, 1)
     if p == 2:
         return torch.where(apart, difference / distance, 0)
     size = torch.where(off, difference.abs(), 1)
     return torch.where(apart & off, difference.sign() * (size ** (p - 1) / distance ** (p - 1)), 0)
+
+
+def sign(difference: Tensor) -> Tensor:
+    """-1, 0 or 1; NaN stays."""
+    return torch.where(difference.isnan(), difference, difference.sign())
 
 
 ENOUGH = 2**22

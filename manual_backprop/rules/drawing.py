@@ -49,7 +49,7 @@ Poisson = elemental(
 
 
 class Overwritten(Rule):
-    """y = numbers drawn over x: uniform_, normal_, exponential_ ...
+    """y = numbers drawn over x
 
     input, output, delta (*)   draw a function that overwrites a tensor
 
@@ -58,6 +58,7 @@ class Overwritten(Rule):
     Source: the derivative of a constant.
     """
 
+    operator = "uniform_ normal_ bernoulli_ exponential_ log_normal_ cauchy_ geometric_ random_"
     elementwise = True
 
     def forward(input: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
@@ -71,7 +72,7 @@ class Overwritten(Rule):
 
 
 class NativeDropout(Rule):
-    """y = x mask / (1 - p),   the mask is set with probability 1 - p; x itself where `train` is False
+    """y = x mask / (1 - p),   the mask is set with probability 1 - p; x itself where train is False
 
     input, output, mask, delta (*)   p, train numbers
 

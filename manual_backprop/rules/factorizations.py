@@ -11,7 +11,7 @@ from torch import Tensor
 from ..engine.rule import Rule
 from ..engine.terms import sum_to, total
 from .inverses import FLOAT32
-from .triangles import from_left, from_right
+from .triangles import from_left, from_right, parted
 
 
 class Cholesky(Rule):
@@ -129,6 +129,7 @@ class QR(Rule):
 
     operator = "linalg_qr"
     results = "Q", "R"
+    autocast = FLOAT32
 
     def forward(A: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
         Q, R = torch.linalg.qr(A, mode)
@@ -139,7 +140,7 @@ class QR(Rule):
         k = R.shape[-2]
         delta_Q = torch.zeros_like(Q) if delta_Q is None else delta_Q
         delta_R = torch.zeros_like(R) if delta_R is None else delta_R
-        R1, R2, delta_R1, delta_R2 = R[..., :k], R[..., k:], delta_R[..., :k], delta_R[..., k:]
+        (R1, R2), (delta_R1, delta_R2) = parted(R, k), parted(delta_R, k)
         delta_Q = delta_Q + Q @ (R2 @ delta_R2.mH)
         M = delta_R1 @ R1.mH - Q.mH @ delta_Q
         left = from_right(delta_Q + Q @ hermitian(M), R1.mH, upper=False)
@@ -149,7 +150,7 @@ class QR(Rule):
         (Q, R), moved = output, tangents[0]
         refuse_mode(inputs[1], Q, R)
         k = R.shape[-2]
-        t_Q = from_right(moved[..., :k], R[..., :k], upper=True)
+        t_Q = from_right(parted(moved, k)[0], parted(R, k)[0], upper=True)
         inner = Q.mH @ t_Q
         t_Q = t_Q - Q @ upper_half(inner)
         return t_Q, (Q.mH @ (moved - t_Q @ R)).triu()

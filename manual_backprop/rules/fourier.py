@@ -62,8 +62,11 @@ class FFTOfReal(Rule):
     linear = ("input",)
 
     def forward(input: Tensor, dim: list, normalization: int, onesided: bool) -> Tensor:
-        transform: Any = torch.fft.rfftn if onesided else torch.fft.fftn
-        return transform(input, dim=dim, norm=FORTH[normalization])
+        if len(dim) == 1:
+            transform: Any = torch.fft.rfft if onesided else torch.fft.fft
+            return transform(input, dim=dim[0], norm=FORTH[normalization])
+        several: Any = torch.fft.rfftn if onesided else torch.fft.fftn
+        return several(input, dim=dim, norm=FORTH[normalization])
 
     def delta_input(delta: Tensor, dim: list, normalization: int, onesided: bool, input_shape: torch.Size) -> Tensor:
         last = dim[-1]
@@ -77,7 +80,8 @@ class FFTOfReal(Rule):
 class FFTToReal(Rule):
     """y_n = c sum of X_k e^(2 pi i n k / N) over the axes, where X_(N-k) = conj(X_k) is left out on the last one
 
-    input (*, N // 2 + 1, *), complex   dim: axes   normalization: which c   size N   output, delta (*, N, *), real
+    input (*, N // 2 + 1, *), complex   dim: axes   normalization: which c   last_dim_size N
+    output, delta (*, N, *), real
 
     delta_input = the transform of delta, twice that of frequencies that stand for two
 
@@ -87,13 +91,13 @@ class FFTToReal(Rule):
     operator = "_fft_c2r"
     linear = ("input",)
 
-    def forward(input: Tensor, dim: list, normalization: int, size: int) -> Tensor:
+    def forward(input: Tensor, dim: list, normalization: int, last_dim_size: int) -> Tensor:
         sizes = [input.shape[axis] for axis in dim[:-1]]
-        return torch.fft.irfftn(input, [*sizes, size], dim, BACK[normalization])
+        return torch.fft.irfftn(input, [*sizes, last_dim_size], dim, BACK[normalization])
 
-    def delta_input(delta: Tensor, dim: list, normalization: int, size: int) -> Tensor:
+    def delta_input(delta: Tensor, dim: list, normalization: int, last_dim_size: int) -> Tensor:
         delta = torch.fft.rfftn(delta, dim=dim, norm=FORTH[normalization])
         last = dim[-1]
         k = torch.arange(delta.shape[last], device=delta.device)
-        times = 1 + ((k > 0) & (2 * k < size)).to(delta.real.dtype)
+        times = 1 + ((k > 0) & (2 * k < last_dim_size)).to(delta.real.dtype)
         return delta * times.reshape([-1 if a == last % delta.dim() else 1 for a in range(delta.dim())])

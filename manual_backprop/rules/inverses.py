@@ -21,14 +21,15 @@ def upside_down(A: Tensor) -> bool:
 
 
 def factors(A: Tensor) -> tuple[Tensor, Tensor]:
-    """LU and pivots of A, or of its transpose where that needs no copy."""
+    """LU and pivots of A, or of its transpose where that needs no copy and the determinant alone is wanted."""
     LU, pivots, _ = torch.linalg.lu_factor_ex(A.mT if upside_down(A) else A)
     return LU, pivots
 
 
-def solved(LU: Tensor, pivots: Tensor, B: Tensor, A: Tensor, left: bool = True, adjoint: bool = False) -> Tensor:
-    """A^-1 B, or B A^-1, by the factors of A; with `adjoint` A^H in place of A."""
-    return torch.linalg.lu_solve(LU, pivots, B, left=left, adjoint=adjoint != upside_down(A))
+def times_inverse(number: Tensor, LU: Tensor, pivots: Tensor, A: Tensor) -> Tensor:
+    """A number for each matrix, times A^-H, by these factors."""
+    scaled_identity = number.unsqueeze(-1).expand(A.shape[:-1]).diag_embed()
+    return torch.linalg.lu_solve(LU, pivots, scaled_identity, adjoint=not upside_down(A))
 
 
 def parity(pivots: Tensor) -> Tensor:
@@ -78,20 +79,20 @@ class Solve(Rule):
     autocast = FLOAT32
 
     def forward(A: Tensor, B: Tensor, left: bool, check_errors: bool) -> tuple[Tensor, ...]:
-        LU, pivots, info = torch.linalg.lu_factor_ex(A.mT if upside_down(A) else A, check_errors=check_errors)
-        X = solved(LU, pivots, columns(B, A), A, left)
-        return X.squeeze(-1) if is_vector(B.shape, A.shape) else X, LU, pivots, info
+        LU, pivots, info = torch.linalg.lu_factor_ex(A, check_errors=check_errors)
+        X = torch.linalg.lu_solve(LU, pivots, columns(B, A), left=left)
+        return as_vectors(X) if is_vector(B.shape, A.shape) else X, LU, pivots, info
 
     def LU(A: Tensor) -> Tensor:
-        return factors(A)[0]
+        return torch.linalg.lu_factor_ex(A)[0]
 
     def pivots(A: Tensor) -> Tensor:
-        return factors(A)[1]
+        return torch.linalg.lu_factor_ex(A)[1]
 
     def delta_columns(delta: Tensor, A: Tensor, LU: Tensor, pivots: Tensor, left: bool, B_shape: torch.Size) -> Tensor:
         """The delta of B as a matrix, before it is summed over a batch that was broadcast."""
         delta = delta.unsqueeze(-1) if is_vector(B_shape, A.shape) else delta
-        return solved(LU, pivots, delta, A, left, adjoint=True)
+        return torch.linalg.lu_solve(LU, pivots, delta, left=left, adjoint=True)
 
     def delta_A(delta_columns: Tensor, output: Tensor, left: bool, A_shape: torch.Size, B_shape: torch.Size) -> Tensor:
         X = output.unsqueeze(-1) if is_vector(B_shape, A_shape) else output
@@ -118,6 +119,12 @@ def is_vector(B_shape: torch.Size, A_shape: torch.Size) -> bool:
     return len(B_shape) == 1 or (len(B_shape) == len(A_shape) - 1 and B_shape == A_shape[:-1])
 
 
+def as_vectors(X: Tensor) -> Tensor:
+    """Columns as a batch of vectors, which lies in memory as torch has it: a batch of numbers is contiguous."""
+    X = X.squeeze(-1)
+    return X.mT.contiguous().mT if X.dim() > 1 else X
+
+
 def columns(B: Tensor, A: Tensor) -> Tensor:
     """B as a matrix: of a vector, the only column."""
     return B.unsqueeze(-1) if is_vector(B.shape, A.shape) else B
@@ -134,7 +141,6 @@ class Det(Rule):
     """
 
     results = "output", "LU", "pivots"
-    autocast = FLOAT32
 
     def forward(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         LU, pivots = factors(A)
@@ -149,7 +155,7 @@ class Det(Rule):
     def delta_A(delta: Tensor, A: Tensor, LU: Tensor, pivots: Tensor) -> Tensor:
         LU = LU + without_zeros(LU).diag_embed()
         det = LU.diagonal(0, -2, -1).prod(-1) * parity(pivots)
-        return solved(LU, pivots, on_diagonal(delta * det.conj(), A), A, adjoint=True)
+        return times_inverse(delta * det.conj(), LU, pivots, A)
 
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         A, t_A = inputs[0], tangents[0]
@@ -157,14 +163,11 @@ class Det(Rule):
 
 
 def without_zeros(LU: Tensor) -> Tensor:
-    """What to add to the diagonal of U so that no number of it is zero: one that rounding does not tell from zero."""
-    diagonal = LU.diagonal(0, -2, -1)
-    return torch.where(diagonal == 0, torch.finfo(LU.dtype).eps, 0.0).to(LU.dtype)
-
-
-def on_diagonal(number: Tensor, A: Tensor) -> Tensor:
-    """A number for each matrix of a batch -> that times the identity."""
-    return number.unsqueeze(-1).expand(A.shape[:-1]).diag_embed()
+    """What to add to the diagonal of U so that no number of it is zero: one that rounding does not tell from zero,
+    beside the others."""
+    size = LU.detach().abs().sum((-2, -1))
+    little = torch.finfo(LU.dtype).eps * torch.where(size == 0, 1, size)
+    return torch.where(LU.diagonal(0, -2, -1) == 0, little.unsqueeze(-1), 0).to(LU.dtype)
 
 
 class Slogdet(Rule):
@@ -180,7 +183,6 @@ class Slogdet(Rule):
     """
 
     results = "sign", "logabsdet", "LU", "pivots"
-    autocast = FLOAT32
 
     def forward(A: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         LU, pivots = factors(A)
@@ -201,7 +203,7 @@ class Slogdet(Rule):
             turn = -1j * (delta_sign.conj() * sign).imag
         delta = total(delta_logabsdet, turn)
         delta = torch.zeros_like(sign) if delta is None else delta.to(A.dtype)
-        return solved(LU, pivots, on_diagonal(delta, A), A, adjoint=True)
+        return times_inverse(delta, LU, pivots, A)
 
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         trace = torch.linalg.solve(inputs[0], tangents[0]).diagonal(0, -2, -1).sum(-1)

@@ -64,6 +64,7 @@ class LeastSquares(Rule):
 
     operator = "linalg_lstsq"
     results = "solution", "residuals", "rank", "singular_values"
+    autocast = FLOAT32
 
     def forward(A: Tensor, B: Tensor, rcond: float | None = None, driver: str | None = None) -> tuple[Tensor, ...]:
         return tuple(torch.linalg.lstsq(A, B, rcond, driver=driver))

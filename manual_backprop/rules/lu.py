@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ..engine.rule import Rule
 from ..engine.terms import sum_to, total
-from .inverses import FLOAT32
-from .triangles import from_left, from_right
+from .triangles import from_left, from_right, parted
 
 
 class LU(Rule):
@@ -37,15 +36,10 @@ class LU(Rule):
 
     def delta_A(delta_L: Tensor | None, delta_U: Tensor | None, P: Tensor, L: Tensor, U: Tensor, pivot: bool) -> Tensor:
         k = min(L.shape[-2], U.shape[-1])
-        L1, L2, U1, U2 = L[..., :k, :], L[..., k:, :], U[..., :k], U[..., k:]
         delta_L = torch.zeros_like(L) if delta_L is None else delta_L
         delta_U = torch.zeros_like(U) if delta_U is None else delta_U
-        delta_L1, delta_L2, delta_U1, delta_U2 = (
-            delta_L[..., :k, :],
-            delta_L[..., k:, :],
-            delta_U[..., :k],
-            delta_U[..., k:],
-        )
+        (L1, L2), (delta_L1, delta_L2) = parted(L, k, -2), parted(delta_L, k, -2)
+        (U1, U2), (delta_U1, delta_U2) = parted(U, k), parted(delta_U, k)
         below = L1.mH @ delta_L1 - delta_U2 @ U2.mH
         above = delta_U1 @ U1.mH - L2.mH @ delta_L2
         inner = from_right(below.tril(-1) + above.triu(), U1.mH, upper=False)
@@ -59,12 +53,12 @@ class LU(Rule):
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         P, L, U = output
         k, moved = L.shape[-1], P.mT @ tangents[0] if inputs[1] else tangents[0]
-        L1, U1 = L[..., :k, :], U[..., :k]
-        inner = from_left(L1, moved[..., :k, :k], upper=False, unitriangular=True)
-        inner = from_right(inner, U1, upper=True)
+        (L1, L2), (U1, U2) = parted(L, k, -2), parted(U, k)
+        (corner, right), (down, _) = parted(parted(moved, k, -2)[0], k), parted(parted(moved, k, -2)[1], k)
+        inner = from_right(from_left(L1, corner, upper=False, unitriangular=True), U1, upper=True)
         t_L1, t_U1 = L1 @ inner.tril(-1), inner.triu() @ U1
-        t_L2 = from_right(moved[..., k:, :k] - L[..., k:, :] @ t_U1, U1, upper=True)
-        t_U2 = from_left(L1, moved[..., :k, k:] - t_L1 @ U[..., k:], upper=False, unitriangular=True)
+        t_L2 = from_right(down - L2 @ t_U1, U1, upper=True)
+        t_U2 = from_left(L1, right - t_L1 @ U2, upper=False, unitriangular=True)
         return None, torch.cat([t_L1, t_L2], -2), torch.cat([t_U1, t_U2], -1)
 
 
@@ -80,7 +74,6 @@ class LUFactor(Rule):
 
     operator = "linalg_lu_factor_ex"
     results = "packed", "pivots", "info"
-    autocast = FLOAT32
 
     def forward(A: Tensor, pivot: bool = True, check_errors: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         packed, pivots, info = torch.linalg.lu_factor_ex(A, pivot=pivot, check_errors=check_errors)
@@ -89,7 +82,7 @@ class LUFactor(Rule):
     def delta_A(delta: Tensor, packed: Tensor, pivots: Tensor, pivot: bool) -> Tensor:
         P, L, U = torch.lu_unpack(packed, pivots, unpack_pivots=pivot)
         k = L.shape[-1]
-        return LU.delta_A(delta[..., :k].tril(-1), delta[..., :k, :].triu(), P, L, U, pivot)
+        return LU.delta_A(parted(delta, k)[0].tril(-1), parted(delta, k, -2)[0].triu(), P, L, U, pivot)
 
     def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
         A, pivot, _ = inputs
@@ -139,7 +132,8 @@ class LUUnpack(Rule):
         moved, (_, L, U) = tangents[0], output
         if not inputs[2]:
             return None, torch.zeros_like(L), torch.zeros_like(U)
-        return None, moved[..., : L.shape[-1]].tril(-1), moved[..., : L.shape[-1], :].triu()
+        k = L.shape[-1]
+        return None, parted(moved, k)[0].tril(-1), parted(moved, k, -2)[0].triu()
 
 
 class LUSolve(Rule):
@@ -155,7 +149,6 @@ class LUSolve(Rule):
     """
 
     operator = "linalg_lu_solve"
-    autocast = FLOAT32
 
     def forward(LU: Tensor, pivots: Tensor, B: Tensor, left: bool = True, adjoint: bool = False) -> Tensor:
         return torch.linalg.lu_solve(LU, pivots, B, left=left, adjoint=adjoint)

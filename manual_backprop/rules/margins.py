@@ -152,7 +152,7 @@ class MultiMarginLoss(Rule):
         if weight is not None:
             slopes = slopes * weight[index]
         others = slopes.scatter(1, index, 0.0)
-        return others - torch.zeros_like(others).scatter(1, index, others.sum(1, keepdim=True))
+        return others.scatter(1, index, -others.sum(1, keepdim=True))
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, target, p, margin, weight, reduction = inputs

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule
+from .inverses import FLOAT32
 
 
 def moved_exponential(A: Tensor, along: Tensor) -> Tensor:
@@ -54,6 +55,7 @@ class MatrixSqrth(Rule):
     """
 
     operator = "linalg_matrix_sqrth"
+    autocast = FLOAT32
 
     def forward(input: Tensor) -> Tensor:
         return torch.linalg.matrix_sqrth(input)

@@ -114,7 +114,8 @@ class Pow(Rule):
     def delta_exponent(delta: Tensor, input: Any, exponent: Tensor, output: Tensor) -> Tensor:
         real = (exponent.imag == 0) & (exponent.real >= 0) if exponent.is_complex() else exponent >= 0
         base = input.to(output.dtype) if isinstance(input, Tensor) else output.new_full((), input)
-        return delta * conj(output * torch.where((base == 0) & real, 1.0, base).log())
+        flat = (base == 0) & real  # there 1 for 0, so that no infinity comes back when this is differentiated again
+        return delta * torch.where(flat, 0.0, conj(output * torch.where(flat, 1.0, base).log()))
 
 
 class Logit(Rule):

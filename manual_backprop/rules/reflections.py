@@ -19,7 +19,7 @@ from .inverses import FLOAT32
 
 def vectors(input: Tensor, tau: Tensor) -> Tensor:
     """V: below the diagonal of `input`, with ones on it."""
-    V = input[..., : tau.shape[-1]].tril(-1)
+    V = input.narrow(-1, 0, tau.shape[-1]).tril(-1)
     return V + torch.eye(V.shape[-2], V.shape[-1], dtype=V.dtype, device=V.device)
 
 
@@ -82,7 +82,7 @@ class HouseholderProduct(Rule):
     def deltas(delta: Tensor, input: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
         V, N = vectors(input, tau), input.shape[-1]
         back = torch.nn.functional.pad(delta.mH @ V, (0, 0, 0, V.shape[-2] - N))
-        return through(V, tau, delta @ V[..., :N, :], back)
+        return through(V, tau, delta @ V.narrow(-2, 0, N), back)
 
     def delta_input(deltas: tuple, input_shape: torch.Size) -> Tensor:
         return below(deltas[0], input_shape)
@@ -93,13 +93,20 @@ class HouseholderProduct(Rule):
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         (input, tau), (moved, t_tau) = inputs, tangents
         V, N = vectors(input, tau), input.shape[-1]
-        t_V = None if moved is None else moved[..., : tau.shape[-1]].tril(-1)
+        t_V = None if moved is None else moved.narrow(-1, 0, tau.shape[-1]).tril(-1)
         T, t_T = moved_triangle(V, tau, t_V, t_tau)
-        head = V[..., :N, :]
+        head = V.narrow(-2, 0, N)
         return total(
             -V @ t_T @ head.mH,
-            None if t_V is None else -t_V @ T @ head.mH - V @ T @ t_V[..., :N, :].mH,
+            None if t_V is None else -t_V @ T @ head.mH - V @ T @ t_V.narrow(-2, 0, N).mH,
         )
+
+
+def applied(V: Tensor, tau: Tensor, C: Tensor, left: bool, transpose: bool) -> Tensor:
+    """Q C, Q^H C, C Q or C Q^H"""
+    T, _, _ = triangles(V, tau)
+    T = T.mH if transpose else T
+    return C - V @ (T @ (V.mH @ C)) if left else C - (C @ V) @ T @ V.mH
 
 
 class Ormqr(Rule):
@@ -136,19 +143,19 @@ class Ormqr(Rule):
         return deltas[1]
 
     def delta_input3(delta: Tensor, input: Tensor, input2: Tensor, left: bool, transpose: bool) -> Tensor:
-        return torch.ormqr(input, input2, delta, left, not transpose)
+        return applied(vectors(input, input2), input2, delta, left, not transpose)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, tau, C, left, transpose = inputs
         moved, t_tau, t_C, _, _ = tangents
         V = vectors(input, tau)
-        t_V = None if moved is None else moved[..., : tau.shape[-1]].tril(-1)
+        t_V = None if moved is None else moved.narrow(-1, 0, tau.shape[-1]).tril(-1)
         T, t_T = moved_triangle(V, tau, t_V, t_tau)
         t_Q = -V @ t_T @ V.mH
         if t_V is not None:
             t_Q = t_Q - t_V @ T @ V.mH - V @ T @ t_V.mH
         t_Q = t_Q.mH if transpose else t_Q
         return total(
-            None if t_C is None else torch.ormqr(input, tau, t_C, left, transpose),
+            None if t_C is None else applied(V, tau, t_C, left, transpose),
             t_Q @ C if left else C @ t_Q,
         )

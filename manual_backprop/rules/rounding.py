@@ -12,10 +12,10 @@ Sign = elemental("sign", "-1, 0 or 1, as x is", "0", lambda delta: torch.zeros_l
 Floor = elemental("floor", "the next integer below x", "0", lambda delta: torch.zeros_like(delta))
 Ceil = elemental("ceil", "the next integer above x", "0", lambda delta: torch.zeros_like(delta))
 Trunc = elemental("trunc", "the next integer towards 0", "0", lambda delta: torch.zeros_like(delta))
-Round = elemental("round", "the nearest integer, of two the even one", "0", lambda delta: torch.zeros_like(delta))
-RoundDecimals = elemental(
-    "round.decimals", "x rounded to that many decimals", "0", lambda delta: torch.zeros_like(delta),
-    name="RoundDecimals", takes="input, *, decimals: int", shapes="input, output, delta (*)   decimals number",
+Round = elemental(
+    "round.decimals", "x rounded to that many decimals, of two numbers to the even one", "0",
+    lambda delta: torch.zeros_like(delta),
+    takes="input, *, decimals: int", shapes="input, output, delta (*)   decimals number",
 )  # fmt: skip
 Frac = elemental("frac", "x - trunc(x)", "delta", lambda delta: delta)
 Neg = elemental("neg", "-x", "-delta", lambda delta: -delta)
@@ -54,5 +54,11 @@ Nextafter = pairwise(
     "nextafter", "the number next to a on the way to b", "delta_input = delta where a is not b     delta_other = 0",
     lambda delta, input, other: torch.where(input != other, delta, 0.0),
     lambda delta: torch.zeros_like(delta),
+    takes="input, other",
+)  # fmt: skip
+Heaviside = pairwise(
+    "heaviside", "0 where a < 0, 1 where a > 0, b where a = 0", "delta_input = 0     delta_other = delta where a = 0",
+    lambda delta: torch.zeros_like(delta),
+    lambda delta, input: torch.where(input == 0, delta, 0.0),
     takes="input, other",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Special functions: error function, gamma, zeta and Bessel functions, number by number."""
+"""Special functions: error, gamma and zeta functions, number by number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..engine.operators import elemental, pairwise
 from ..engine.rule import Rule
 
-SOURCE = "Abramowitz, Stegun 1964, chapters 6, 7 and 9: gamma function, error function, Bessel functions."
+SOURCE = "Abramowitz, Stegun 1964, chapters 6, 7 and 26: gamma function, error function, normal distribution."
 
 ERF_SLOPE = 2 / math.sqrt(math.pi)
 """The derivative of erf at 0."""
@@ -56,26 +56,6 @@ Mvlgamma = elemental(
     lambda delta, input, p: delta * sum([(input - j / 2).digamma() for j in range(p)]),
     takes="input, p: int", shapes="input, output, delta (*)   p number",
 )  # fmt: skip
-I0 = elemental(
-    "i0", "I0(x), a modified Bessel function", "I1(x) delta", lambda delta, input: delta * torch.special.i1(input),
-)  # fmt: skip
-I0e = elemental(
-    "special_i0e", "e^-|x| I0(x)", "(e^-|x| I1(x) - sgn(x) y) delta",
-    lambda delta, input, output: delta * (torch.special.i1e(input) - input.sgn() * output),
-)  # fmt: skip
-I1 = elemental(
-    "special_i1", "I1(x), a modified Bessel function", "(I0(x) - y / x) delta, and delta / 2 at 0",
-    lambda delta, input, output: delta
-    * torch.where(tiny(input), 0.5, torch.i0(apart(input)) - output / apart(input)),
-)  # fmt: skip
-I1e = elemental(
-    "special_i1e", "e^-|x| I1(x)", "(e^-|x| I0(x) - (sgn(x) + 1 / x) y) delta, and delta / 2 at 0",
-    lambda delta, input, output: delta
-    * torch.where(
-        tiny(input), 0.5,
-        torch.special.i0e(apart(input)) - output * (apart(input).sgn() + 1 / apart(input)),
-    ),
-)  # fmt: skip
 
 
 class Polygamma(Rule):
@@ -88,6 +68,7 @@ class Polygamma(Rule):
     Source: Abramowitz, Stegun 1964, "Handbook of Mathematical Functions", 6.4.1.
     """
 
+    operator = "polygamma"
     elementwise = True
     upcast = True
 
@@ -126,13 +107,3 @@ Zeta = pairwise(
 
 def gamma_density(shape: Any, value: Any) -> Tensor:
     return ((shape - 1) * value.log() - value - shape.lgamma()).exp()
-
-
-def tiny(input: Tensor) -> Tensor:
-    """Where x is so near to 0 that I1(x) / x is 1 / 2 to the last bit; NaN, too, as torch has it."""
-    return ~(input.abs() > torch.finfo(input.dtype).eps)
-
-
-def apart(input: Tensor) -> Tensor:
-    """x, moved away from 0, so that dividing by it gives no NaN beside what is selected."""
-    return torch.where(tiny(input), torch.finfo(input.dtype).eps, input)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule
-from ..engine.torch_private import transforms_active
+from ..engine.torch_private import batched_by_autograd, transforms_active
 from .inverses import FLOAT32
 
 PHASE = (
@@ -34,7 +34,7 @@ def differences(values: Tensor) -> Tensor:
 def refuse_phase(vectors: str, turned: Tensor) -> None:
     """Raise where the loss changes when a vector is multiplied by e^{i phi}: torch's error, and its tolerance of 1e-2.
     What it would have to read cannot be read while transforms of torch.func or torch.compile run."""
-    if torch.compiler.is_compiling() or transforms_active():
+    if torch.compiler.is_compiling() or transforms_active() or batched_by_autograd(turned):
         return
     change = turned.detach().abs().max().item() if turned.numel() else 0.0
     if not change <= 1e-2:
@@ -158,12 +158,12 @@ class SVD(Rule):
         delta_U: Tensor | None, delta_S: Tensor | None, delta_Vh: Tensor | None, U: Tensor, S: Tensor, Vh: Tensor
     ) -> Tensor:
         k = S.shape[-1]
-        U, Vh = U[..., :k], Vh[..., :k, :]
+        U, Vh = U.narrow(-1, 0, k), Vh.narrow(-2, 0, k)
         if delta_U is None and delta_Vh is None:
             assert delta_S is not None
             return (U * delta_S.unsqueeze(-2)) @ Vh
-        delta_U = torch.zeros_like(U) if delta_U is None else delta_U[..., :k]
-        delta_V = torch.zeros_like(Vh).mH if delta_Vh is None else delta_Vh[..., :k, :].mH
+        delta_U = torch.zeros_like(U) if delta_U is None else delta_U.narrow(-1, 0, k)
+        delta_V = torch.zeros_like(Vh).mH if delta_Vh is None else delta_Vh.narrow(-2, 0, k).mH
         column, row = S.unsqueeze(-1), S.unsqueeze(-2)
         left, right = U.mH @ delta_U, Vh @ delta_V
         inner = ((left - left.mH) * row + column * (right - right.mH)) / differences(S * S)

@@ -62,3 +62,8 @@ def from_left(L: Tensor, B: Tensor, upper: bool, unitriangular: bool = False) ->
 def from_right(B: Tensor, U: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
     """B U^-1 of a triangular U."""
     return torch.linalg.solve_triangular(U, B, upper=upper, left=False, unitriangular=unitriangular)
+
+
+def parted(X: Tensor, k: int, dim: int = -1) -> tuple[Tensor, Tensor]:
+    """The first k columns, or rows with dim=-2, and the others."""
+    return X.narrow(dim, 0, k), X.narrow(dim, k, X.shape[dim] - k)

@@ -53,8 +53,8 @@ Atanh = elemental(
 )  # fmt: skip
 Sinc = elemental(
     "sinc", "sin(pi x) / (pi x), and 1 at 0", "delta (cos(pi x) - y) / x, and 0 at 0",
-    lambda delta, input, output: torch.where(
-        input == 0, 0.0, delta * conj(((math.pi * input).cos() - output) / input)
+    lambda delta, input: torch.where(
+        input == 0, 0.0, delta * conj(((math.pi * input).cos() - input.sinc()) / input)
     ),
 )  # fmt: skip
 Atan2 = pairwise(

@@ -1,6 +1,12 @@
 """Rows of negative logarithms of probabilities."""
 
-from ..case import INFINITE, Spec, constant, normal, uniform
+from functools import partial
+
+import torch
+
+import manual_backprop as mb
+
+from ..case import INFINITE, Case, Spec, constant, index, normal, simplex, uniform
 from ._make import function, layer
 
 POSITIVE = uniform(4, 3, low=0.2, high=2.0, specials=(0.0, 1e-7, 1.0, 1000.0))
@@ -31,7 +37,16 @@ def weighted(weight: Spec) -> tuple[Spec, ...]:
     return (*LABELS, weight)
 
 
+NLL_LOSS_2D = Case(
+    "NLLLoss2d",
+    partial(mb.nn.NLLLoss2d, reduction="sum"),
+    partial(torch.nn.NLLLoss, reduction="sum"),  # of which torch's NLLLoss2d is a name that warns
+    (simplex(2, 3, 2, 2, log=True), index(3, 2, 2, 2)),
+    without={"module": "its name is not the twin's"},
+)
+
 CASES = [
+    NLL_LOSS_2D,
     *(layer("GaussianNLLLoss", inputs=GAUSSIAN, reduction=how, row=CHECKED) for how in ("mean", "none", "sum")),
     layer("GaussianNLLLoss", inputs=GAUSSIAN, full=True, row=CHECKED),
     layer(
@@ -58,10 +73,8 @@ CASES = [
     layer("PoissonNLLLoss", inputs=RATES, log_input=False, full=True, reduction="none"),
     layer("PoissonNLLLoss", inputs=RATES, log_input=False, eps=0.1),
     function("poisson_nll_loss", (normal(4, 3), uniform(3, low=0.3, high=5.0)), full=True, tag="broadcast"),
-    function("poisson_nll_loss", POISSON, size_average=False),
     *(layer("MultiLabelSoftMarginLoss", inputs=LABELS, reduction=how) for how in ("mean", "none", "sum")),
     function("multilabel_soft_margin_loss", weighted(uniform(3, low=0.5)), tag="weight"),
     function("multilabel_soft_margin_loss", weighted(uniform(4, 1, low=0.5)), reduction="none", tag="row-weight"),
     function("multilabel_soft_margin_loss", (uniform(3, low=-5.0), uniform(3)), tag="vector"),
-    function("multilabel_soft_margin_loss", (uniform(2, 4, 3, low=-5.0), uniform(3)), reduce=False, tag="three-axes"),
 ]

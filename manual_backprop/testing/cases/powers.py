@@ -5,12 +5,15 @@ import torch
 from ..case import INFINITE, Spec, complex_normal, constant, normal, uniform
 from ._make import COMPLEX, function
 
-EDGES = (0.0, -0.0, 1.0, -1.0, 1e-30, 1000.0, -1000.0, *INFINITE)
+EDGES = (0.0, -0.0, 1.0, -1.0, -1.5, 1e-30, 1000.0, -1000.0, *INFINITE)
 
 positive = uniform(3, 4, low=0.5, high=2.0, specials=EDGES)
 # no -0: of which side it is, torch's formula and its kernel do not agree
 inside = uniform(3, 4, low=0.1, high=0.9, specials=(0.0, 1.0, -1.0, 1e-30, 0.2, 0.8, *INFINITE))
-real_as_complex = Spec(lambda generator, dtype: torch.rand(3, 4, generator=generator).to(torch.complex128))
+zeros = Spec(lambda generator, dtype: torch.zeros(3, 4, dtype=dtype))
+real_as_complex = Spec(
+    lambda generator, dtype: torch.rand(3, 4, generator=generator).to(torch.complex128), specials=(0.0, 1.0, -1.0)
+)
 ZERO = {
     "without": {
         **COMPLEX["without"],
@@ -29,7 +32,7 @@ CASES = [
         for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal")
     ),
     function("pow", (positive, normal(3, 4))),
-    function("pow", (uniform(3, 4, low=-2.0, high=2.0, specials=EDGES), constant(2))),
+    function("pow", (uniform(3, 4, low=-2.0, high=2.0, specials=EDGES), constant(2)), tag="number"),
     function("pow", (uniform(3, 4, low=-2.0, high=2.0, specials=EDGES), constant(0)), tag="zero"),
     function("pow", (positive, constant(-1.5)), tag="negative"),
     function("pow", (uniform(3, 1, low=0.5, high=2.0), normal(2, 1, 4)), tag="broadcast"),
@@ -63,7 +66,7 @@ CASES = [
             ("number", (normal(3, 4), constant(2.0))),
             ("one", (normal(3, 4), constant(1.0))),
             ("number-first", (constant(2.0), positive)),
-            ("zeros", (constant(torch.zeros(3, 4)), positive)),
+            ("zeros", (zeros, positive)),
         )
     ),
     function("logit", (inside,)),
