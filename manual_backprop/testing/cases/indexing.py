@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from manual_backprop.functional.indexing import _masked_index, _masked_index_put
+
 from ..case import Case, Spec, complex_normal, constant, index, normal, tensors, uniform
 from ._make import COMPLEX, function
 
@@ -121,6 +123,24 @@ def put(
     return function("index_put", (input, tensors(*given), values), twin=twin, tag=tag, accumulate=accumulate, row=row)
 
 
+def clamped(input: torch.Tensor, indices: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return tuple([i.clamp(-size, size - 1) for i, size in zip(indices, input.shape, strict=True)])
+
+
+def read_where(input: torch.Tensor, mask: torch.Tensor, indices: list[torch.Tensor], fill: float) -> torch.Tensor:
+    """What torch's operator without a public name does, whose indices may be any where the mask is false."""
+    return torch.where(mask, input[clamped(input, indices)], fill)
+
+
+def added_where(
+    input: torch.Tensor, mask: torch.Tensor, indices: list[torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    return input.index_put(clamped(input, indices), torch.where(mask, values, 0), accumulate=True)
+
+
+beyond: Spec = tensors(index(9, 2, 2), index(3, 2, 2))
+known: Spec = where("x.", "xx")
+
 CASES = [
     function("gather", (matrix, constant(0), places)),
     function("gather", (cube, constant(-1), index(3, 2, 2, 5)), tag="last-axis"),
@@ -147,6 +167,8 @@ CASES = [
     indexed(matrix, index(4, 2, 1), some, tag="broadcast"),
     indexed(matrix, mask, tag="mask"),
     indexed(complex_matrix, chosen(-1, 0, -1), tag="complex", row=COMPLEX),
+    Case("index-masked", lambda: _masked_index, lambda: read_where, (matrix, known, beyond, constant(1.5))),
+    Case("index_put-masked", lambda: _masked_index_put, lambda: added_where, (matrix, known, beyond, normal(2, 2))),
     put(matrix, normal(2, 3), distinct, tag="rows"),
     put(matrix, normal(3), distinct, tag="broadcast"),
     put(matrix, normal(), mask, tag="mask-one-number"),
@@ -185,7 +207,7 @@ CASES = [
     function("slice_scatter", (cube, normal(2, 2, 3)), dim=1, start=1, end=4, step=2),
     function("slice_scatter", (matrix, normal(4, 3)), tag="whole"),
     function("diagonal_scatter", (matrix, normal(3))),
-    function("diagonal_scatter", (cube, normal(3, 2)), offset=1, dim1=-1, dim2=0, tag="axes"),
+    function("diagonal_scatter", (cube, normal(4, 1)), offset=1, dim1=-1, dim2=0, tag="axes"),
     function(
         "as_strided_scatter",
         (matrix, normal(2, 2)),
