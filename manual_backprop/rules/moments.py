@@ -42,7 +42,7 @@ def mean_delta(delta: Tensor, dim: Dim, keepdim: bool, shape: torch.Size) -> Ten
 
 def of_root(delta: Tensor, std: Tensor) -> Tensor:
     """The delta of the variance from that of its root; 0 where all elements are equal."""
-    return (delta / (2 * std)).masked_fill(std == 0, 0)
+    return delta / (2 * std.masked_fill(std == 0, inf))
 
 
 class Var(Rule):

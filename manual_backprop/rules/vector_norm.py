@@ -18,18 +18,18 @@ def norm_delta(delta: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dim) -
     The quotient is taken before the power: |x| / norm is at most 1, where |x|^(p-1) alone may overflow.
     """
     if p == 0:
-        return torch.zeros_like(input) * delta
+        return torch.zeros_like(input)
     if p == 1:
         return input.sgn() * delta
     if p == 2:
-        return delta * (input / norm).masked_fill(norm == 0, 0)
+        return delta * (input / norm.masked_fill(norm == 0, inf))
     size = input.abs()
     if abs(p) == inf:
         attained = (size == norm) | size.isnan()
         return input.sgn() * (delta / attained.sum(axes(dim, input.dim()), keepdim=True) * attained)
     if p < 1:
         return input.sgn() * size.pow(p - 1).masked_fill(size == 0, 0) * delta * norm.pow(1 - p)
-    return input.sgn() * size.pow(p - 1) * (delta / norm.pow(p - 1)).masked_fill(norm == 0, 0)
+    return input.sgn() * size.pow(p - 1) * (delta / norm.masked_fill(norm == 0, inf).pow(p - 1))
 
 
 def norm_tangent(tangent: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dim, keepdim: bool) -> Tensor:

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from manual_backprop.functional.indexing import _masked_index, _masked_index_put
+
 from ..case import Case, Spec, complex_normal, constant, index, normal, tensors, uniform
 from ._make import COMPLEX, function
 
@@ -46,7 +48,9 @@ zeros: Spec = Spec(
 )
 
 
-def written(input: torch.Tensor, src: torch.Tensor, size: tuple, stride: tuple, storage_offset: int) -> torch.Tensor:
+def written(
+    input: torch.Tensor, src: torch.Tensor, size: tuple, stride: tuple, storage_offset: int = 0
+) -> torch.Tensor:
     """as_strided_scatter with the derivative that torch's own has not: its gradient by input is of the other elements."""
     output = input.clone()
     output.as_strided(size, stride, storage_offset).copy_(src)
@@ -64,6 +68,9 @@ def with_used(function: Callable[..., Any]) -> Callable[..., Any]:
 
 KINK = {
     check: "finite differences at a tie" for check in ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad")
+}
+CONTIGUOUS = {
+    "without": {"layouts": "torch, too, wants a contiguous input", "transforms": "torch has no batching rule for it"}
 }
 PRODUCT = {
     "forward_mode": "torch's derivative of scatter_reduce in forward mode, which our formula calls, is wrong for prod",
@@ -116,6 +123,24 @@ def put(
     return function("index_put", (input, tensors(*given), values), twin=twin, tag=tag, accumulate=accumulate, row=row)
 
 
+def clamped(input: torch.Tensor, indices: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return tuple([i.clamp(-size, size - 1) for i, size in zip(indices, input.shape, strict=True)])
+
+
+def read_where(input: torch.Tensor, mask: torch.Tensor, indices: list[torch.Tensor], fill: float) -> torch.Tensor:
+    """What torch's operator without a public name does, whose indices may be any where the mask is false."""
+    return torch.where(mask, input[clamped(input, indices)], fill)
+
+
+def added_where(
+    input: torch.Tensor, mask: torch.Tensor, indices: list[torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    return input.index_put(clamped(input, indices), torch.where(mask, values, 0), accumulate=True)
+
+
+beyond: Spec = tensors(index(9, 2, 2), index(3, 2, 2))
+known: Spec = where("x.", "xx")
+
 CASES = [
     function("gather", (matrix, constant(0), places)),
     function("gather", (cube, constant(-1), index(3, 2, 2, 5)), tag="last-axis"),
@@ -142,6 +167,8 @@ CASES = [
     indexed(matrix, index(4, 2, 1), some, tag="broadcast"),
     indexed(matrix, mask, tag="mask"),
     indexed(complex_matrix, chosen(-1, 0, -1), tag="complex", row=COMPLEX),
+    Case("index-masked", lambda: _masked_index, lambda: read_where, (matrix, known, beyond, constant(1.5))),
+    Case("index_put-masked", lambda: _masked_index_put, lambda: added_where, (matrix, known, beyond, normal(2, 2))),
     put(matrix, normal(2, 3), distinct, tag="rows"),
     put(matrix, normal(3), distinct, tag="broadcast"),
     put(matrix, normal(), mask, tag="mask-one-number"),
@@ -180,7 +207,7 @@ CASES = [
     function("slice_scatter", (cube, normal(2, 2, 3)), dim=1, start=1, end=4, step=2),
     function("slice_scatter", (matrix, normal(4, 3)), tag="whole"),
     function("diagonal_scatter", (matrix, normal(3))),
-    function("diagonal_scatter", (cube, normal(3, 2)), offset=1, dim1=-1, dim2=0, tag="axes"),
+    function("diagonal_scatter", (cube, normal(4, 1)), offset=1, dim1=-1, dim2=0, tag="axes"),
     function(
         "as_strided_scatter",
         (matrix, normal(2, 2)),
@@ -188,12 +215,7 @@ CASES = [
         size=(2, 2),
         stride=(1, 4),
         storage_offset=1,
-        row={
-            "without": {
-                "layouts": "torch, too, wants a contiguous input",
-                "transforms": "torch has no batching rule for it",
-            }
-        },
+        row=CONTIGUOUS,
     ),
     *grouped("scatter_reduce", groups, "sum", "mean", "prod", "amax", "amin"),
     *grouped("index_reduce", chosen(0, 3, 0, 3, 0), "mean", "prod", "amax", "amin"),
@@ -220,5 +242,16 @@ CASES = [
     segments(apart, "max", lengths=torch.tensor([1, 4]), initial=1.0, tag="initial"),
     segments(zeros, "prod", offsets=torch.tensor([0, 2, 5]), initial=2.0, tag="offsets"),
     segments(apart, "sum", offsets=torch.tensor([0, 2, 3]), unsafe=True, tag="part"),
+    segments(normal(5, 2, 3), "sum", lengths=torch.tensor([2, 3]), tag="axes-behind"),
+    function("index_reduce", (normal(), constant(0), constant(torch.tensor([0])), normal()), reduce="mean", tag="0d"),
+    function(
+        "as_strided_scatter",
+        (matrix, normal(2, 2)),
+        twin=written,
+        size=(2, 2),
+        stride=(3, 1),
+        tag="from-the-start",
+        row=CONTIGUOUS,
+    ),
     segments(cube, "mean", lengths=torch.tensor([[1, 3], [2, 2]]), axis=1, tag="axis"),
 ]

@@ -31,6 +31,7 @@ CASES = [
     function("repeat", (normal(3, 4),), repeats=[2, 1, 3]),
     function("repeat", (normal(3, 4),), repeats=[2, 0], tag="none"),
     function("repeat", (normal(),), repeats=[2], tag="0d"),
+    function("repeat", (normal(),), repeats=[], tag="once"),
     function("repeat", (complex_normal(2, 3),), repeats=[1, 2], tag="complex", row=COMPLEX),
     function("block_diag", (normal(2, 3), normal(3, 1))),
     function("block_diag", (normal(2, 3), normal(4), normal(), complex_normal(1, 2)), tag="mixed", row=MIXED),

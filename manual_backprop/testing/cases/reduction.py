@@ -24,9 +24,11 @@ NO_GRADIENT = {
     }
 }
 
+of_norm_five: Spec = Spec(lambda generator, dtype: torch.tensor([[3.0, 4.0], [6.0, 8.0], [0.3, 0.4]]).to(dtype))
 KINK = {
     "without": {
-        check: "finite differences at ties" for check in ("gradgradcheck", "forward_mode", "transforms: hessian")
+        check: "finite differences at a kink"
+        for check in ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad", "transforms: hessian")
     }
 }
 
@@ -40,6 +42,10 @@ CASES = [
             function(name, (cube,), dim=[1], correction=2.5, keepdim=True),
             function(name, (complex_matrix,), dim=[1], tag="complex", row=COMPLEX),
         )
+    ),
+    *(
+        function(name, (normal(3, 1),), dim=[1], correction=0, tag="one")
+        for name in ("var", "std", "var_mean", "std_mean")
     ),
     function("logsumexp", (matrix,), dim=1),
     function("logsumexp", (cube,), dim=[0, 2], keepdim=True),
@@ -65,6 +71,7 @@ CASES = [
     function("dist", (complex_matrix, complex_matrix), tag="complex", row=COMPLEX),
     *(function("renorm", (cube,), p=p, dim=dim, maxnorm=1.5) for p, dim in ((2, 1), (1, -1), (3, 0))),
     function("renorm", (complex_normal(2, 3, 4),), p=2, dim=1, maxnorm=2.0, tag="complex", row=COMPLEX),
+    function("renorm", (of_norm_five,), p=2, dim=0, maxnorm=5.0, tag="at-the-norm", row=KINK),
     function("prod", (factors,)),
     function("prod", (factors,), dim=1),
     function("prod", (uniform(2, 3, 4, low=-2.0, high=2.0),), dim=-2, keepdim=True),
