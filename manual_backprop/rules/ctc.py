@@ -115,7 +115,7 @@ class CTCLoss(Rule):
             index = (target_lengths.cumsum(0) - target_lengths).unsqueeze(1) + label
             labels = target[index.clamp(max=len(target) - 1)]
         else:
-            labels = target[:, label.clamp(max=target.shape[1] - 1)]
+            labels = target[:, label]
         return torch.where((place % 2 == 1) & in_target, labels, blank).long(), in_target
 
     def log_beta(

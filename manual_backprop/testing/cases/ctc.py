@@ -11,7 +11,7 @@ from ._make import function, layer
 FRAMES = simplex(6, 3, 5, dim=2, log=True)
 TARGETS = constant(torch.tensor([[1, 2, 2], [3, 1, 0], [4, 4, 1]]))
 LENGTHS = (constant(torch.tensor([6, 4, 5])), constant(torch.tensor([3, 1, 3])))
-JOINED = (constant(torch.tensor([1, 2, 2, 3, 4, 4, 1])), *LENGTHS)
+JOINED = (constant(torch.tensor([1, 2, 3, 3, 4])), constant(torch.tensor([6, 4, 5])), constant(torch.tensor([3, 1, 1])))
 SHORT = (TARGETS, constant(torch.tensor([6, 1, 5])), constant(torch.tensor([3, 1, 0])))
 NOTHING = (constant(torch.empty(0, dtype=torch.long)), constant([6, 4, 5]), constant([0, 0, 0]))
 PADDED = (TARGETS, *LENGTHS)
