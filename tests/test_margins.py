@@ -132,6 +132,17 @@ def test_a_variance_below_eps_has_second_derivatives() -> None:
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (4, 0)])
+def test_distances_of_no_pairs_and_of_no_numbers(shape: tuple[int, int]) -> None:
+    """Of which torch's backward ends the process."""
+    x = leaf(*shape)
+    distances = F.pdist(x)
+    assert distances.shape == (shape[0] * (shape[0] - 1) // 2,)
+    distances.sum().backward()
+    assert x.grad is not None
+    assert not x.grad.any()
+
+
 def test_a_sparse_gradient_of_bags() -> None:
     bags = torch.tensor([[1, 2, 2], [0, 1, 4]])
     for mode in ("sum", "mean"):

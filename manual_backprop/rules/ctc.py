@@ -69,7 +69,7 @@ class CTCLoss(Rule):
         around."""
         states, _ = CTCLoss.states(target, target_lengths, blank, 2 * longest(target, target_lengths) + 1)
         emitted = input.gather(2, states.expand(len(input), *states.shape)).clamp(min=NEVER)
-        skips = torch.nn.functional.pad(states[:, 2:] != states[:, :-2], (2, 0))
+        skips = states != torch.nn.functional.pad(states, (2, 0), value=-1)[:, :-2]
         begins = torch.arange(states.shape[1], device=input.device) < 2
         row = torch.where(begins, emitted[0], NEVER)
         rows: list[Tensor] = []
@@ -87,7 +87,7 @@ class CTCLoss(Rule):
             input, target, input_lengths, target_lengths, log_alpha, log_likelihood, blank, zero_infinity
         )
         if reduction == "mean":
-            delta = delta / at_least_one(target_lengths, delta) / max(input.shape[1], 1)
+            delta = delta / at_least_one(target_lengths, delta) / input.shape[1]
         return slopes * delta.reshape(-1, 1)
 
     def slopes(
@@ -110,16 +110,12 @@ class CTCLoss(Rule):
         """(N, K): the label of each state, and whether the target is so long that it has that state."""
         place = torch.arange(count, device=target.device)
         label, in_target = place.div(2, rounding_mode="floor"), place <= 2 * target_lengths.unsqueeze(1)
+        target = torch.nn.functional.pad(target, (0, 1))  # what is behind the last label
         if target.dim() == 1:
-            ends = target_lengths.cumsum(0)
-            index = (ends - target_lengths).unsqueeze(1) + label
-            labels = target[index.clamp(max=max(len(target) - 1, 0))] if len(target) else index * 0
+            index = (target_lengths.cumsum(0) - target_lengths).unsqueeze(1) + label
+            labels = target[index.clamp(max=len(target) - 1)]
         else:
-            labels = (
-                target[:, label.clamp(max=max(target.shape[1] - 1, 0))]
-                if target.shape[1]
-                else target.new_zeros(len(target), count)
-            )
+            labels = target[:, label]
         return torch.where((place % 2 == 1) & in_target, labels, blank).long(), in_target
 
     def log_beta(
@@ -128,9 +124,9 @@ class CTCLoss(Rule):
         """(T, N, K), frame by frame from the last one."""
         place = torch.arange(states.shape[1], device=input.device)
         ends = in_target & (place >= 2 * target_lengths.unsqueeze(1) - 1)
-        skips = torch.nn.functional.pad(states[:, 2:] != states[:, :-2], (0, 2))
+        skips = states != torch.nn.functional.pad(states, (0, 2), value=-1)[:, 2:]
         emitted = input.gather(2, states.expand(len(input), *states.shape)).clamp(min=NEVER)
-        row, rows = torch.full_like(emitted[0], NEVER), []
+        row, rows = torch.full_like(states, NEVER, dtype=input.dtype), []
         for t in reversed(range(len(input))):
             last = (input_lengths == t + 1).unsqueeze(1)
             row = emitted[t] + torch.where(last, torch.where(ends, 0.0, NEVER), followed(row, skips))
@@ -152,9 +148,8 @@ class CTCLoss(Rule):
 def followed(row: Tensor, skips: Tensor) -> Tensor:
     """The logarithm of the sum over the states that follow each: itself, the next, and the one behind that where
     `skips`."""
-    pad = torch.nn.functional.pad
-    after, behind = pad(row[:, 1:], (0, 1), value=NEVER), pad(row[:, 2:], (0, 2), value=NEVER)
-    behind = torch.where(skips, behind, NEVER)
+    longer = torch.nn.functional.pad(row, (0, 2), value=NEVER)
+    after, behind = longer[:, 1:-1], torch.where(skips, longer[:, 2:], NEVER)
     return torch.logsumexp(torch.stack((row, after, behind)), 0).clamp(min=NEVER)
 
 

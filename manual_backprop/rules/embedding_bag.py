@@ -49,17 +49,14 @@ class EmbeddingBag(Rule):
         )
 
     def bags(input: Tensor, offsets: Tensor, include_last_offset: bool) -> Tensor:
-        """(n): the bag of each entry; of one that is behind the last offset, the last."""
+        """(n): the bag of each entry; of one behind the last offset, the last."""
         place = torch.arange(len(input), dtype=offsets.dtype, device=offsets.device)
         found = torch.searchsorted(offsets.contiguous(), place, right=True) - 1
         return found.clamp(max=len(offsets) - include_last_offset - 1)
 
-    def counted(input: Tensor, offsets: Tensor, include_last_offset: bool, padding_idx: int) -> Tensor:
+    def counted(input: Tensor, padding_idx: int) -> Tensor:
         """(n): whether an entry is one."""
-        counted = input != padding_idx
-        if include_last_offset:
-            counted = counted & (torch.arange(len(input), device=input.device) < offsets[-1])
-        return counted
+        return input != padding_idx
 
     def filled(bags: Tensor, counted: Tensor, offsets: Tensor, include_last_offset: bool) -> Tensor:
         """(B): how many entries each bag has."""
@@ -67,7 +64,7 @@ class EmbeddingBag(Rule):
         return zeros.index_add(0, bags, counted.to(bags.dtype))
 
     def grad_weight(
-        delta: Tensor, input: Tensor, bags: Tensor, counted: Tensor, filled: Tensor, largest: Tensor,
+        delta: Tensor, input: Tensor, bags: Tensor, filled: Tensor, largest: Tensor,
         per_sample_weights: Tensor | None, weight_shape: torch.Size, scale_grad_by_freq: bool, mode: int, sparse: bool,
         padding_idx: int,
     ) -> Tensor:  # fmt: skip
@@ -78,7 +75,7 @@ class EmbeddingBag(Rule):
             )
         if mode == MEAN:
             delta = delta / filled.clamp(min=1).unsqueeze(1)
-        entries = torch.where(counted.unsqueeze(1), delta[bags], 0)
+        entries = delta[bags]
         if per_sample_weights is not None:
             entries = entries * per_sample_weights.unsqueeze(1)
         if sparse:
@@ -94,7 +91,7 @@ class EmbeddingBag(Rule):
         rest = input, offsets, False, mode, False
         if mode == MAX:
             bags = EmbeddingBag.bags(input, offsets, include_last_offset)
-            counted = EmbeddingBag.counted(input, offsets, include_last_offset, padding_idx)
+            counted = EmbeddingBag.counted(input, padding_idx)
             filled = EmbeddingBag.filled(bags, counted, offsets, include_last_offset)
             moved = t_weight.gather(0, output[3].clamp(min=0).long()) * (filled > 0).unsqueeze(1)
         else:

@@ -15,7 +15,7 @@ class SoftMarginLoss(Rule):
     input (*)   target y (*), each -1 or 1   reduction: "none", "mean" or "sum"
     output, delta (*), or () when reduced
 
-    delta_input = -y sigma(-y x) delta      with delta / n in place of delta for a mean
+    delta_input = -y sigma(-y x) delta     delta_target = -x sigma(-y x) delta     with delta / n for a mean
 
     Source: Friedman, Hastie, Tibshirani 2000, "Additive logistic regression: a statistical view of boosting".
     """
@@ -29,3 +29,6 @@ class SoftMarginLoss(Rule):
 
     def delta_input(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
         return -target * (-target * input).sigmoid() * per_loss(delta, reduction, input.numel())
+
+    def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+        return SoftMarginLoss.delta_input(delta, target, input, reduction)

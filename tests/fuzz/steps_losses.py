@@ -10,6 +10,8 @@ PAIRS = {
     "l1_loss": ("L1Loss", ("",)),
     "smooth_l1_loss": ("SmoothL1Loss", ("", "beta=0.3", "beta=0.0")),
     "huber_loss": ("HuberLoss", ("", "delta=0.4")),
+    "hinge_embedding_loss": ("HingeEmbeddingLoss", ("", "margin=0.3")),
+    "poisson_nll_loss": ("PoissonNLLLoss", ("", "log_input=True")),
     "kl_div": ("KLDivLoss", ("", "log_target=True")),
 }
 

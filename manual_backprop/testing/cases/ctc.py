@@ -10,8 +10,10 @@ from ._make import function, layer
 
 FRAMES = simplex(6, 3, 5, dim=2, log=True)
 TARGETS = constant(torch.tensor([[1, 2, 2], [3, 1, 0], [4, 4, 1]]))
-LENGTHS = (constant(torch.tensor([6, 4, 5])), constant(torch.tensor([3, 1, 2])))
-JOINED = (constant(torch.tensor([1, 2, 2, 3, 4, 4])), *LENGTHS)
+LENGTHS = (constant(torch.tensor([6, 4, 5])), constant(torch.tensor([3, 1, 3])))
+JOINED = (constant(torch.tensor([1, 2, 3, 3, 4])), constant(torch.tensor([6, 4, 5])), constant(torch.tensor([3, 1, 1])))
+SHORT = (TARGETS, constant(torch.tensor([6, 1, 5])), constant(torch.tensor([3, 1, 0])))
+NOTHING = (constant(torch.empty(0, dtype=torch.long)), constant([6, 4, 5]), constant([0, 0, 0]))
 PADDED = (TARGETS, *LENGTHS)
 TOO_LONG = (TARGETS, constant((6, 2, 3)), constant((3, 1, 3)))
 ONE = (constant(torch.tensor([1, 3])), constant(torch.tensor(5)), constant(torch.tensor(2)))
@@ -31,9 +33,9 @@ def of_logits(space: object) -> object:
     return run
 
 
-def composed(*rest: Spec) -> Case:
+def composed(tag: str, *rest: Spec) -> Case:
     return Case(
-        "ctc_loss-of-logits",
+        f"ctc_loss-of-logits{tag}",
         lambda: of_logits(mb.functional),
         lambda: of_logits(theirs),
         (uniform(6, 3, 5, low=-3.0, high=3.0), *rest),
@@ -53,5 +55,8 @@ CASES = [
     layer("CTCLoss", inputs=(FRAMES, *TOO_LONG), zero_infinity=True, row=IMPOSSIBLE),
     function("ctc_loss", (FRAMES, *NONE), reduction="none", tag="no-labels", row=CONVENTION),
     function("ctc_loss", (simplex(6, 5, log=True), *ONE), reduction="none", tag="unbatched", row=CONVENTION),
-    composed(*PADDED),
+    function("ctc_loss", (FRAMES, *NOTHING), reduction="none", tag="nothing", row=CONVENTION),
+    function("ctc_loss", (simplex(6, 5, log=True), *ONE), tag="unbatched-mean", row=CONVENTION),
+    composed("", *PADDED),
+    composed("-short", *SHORT),
 ]
