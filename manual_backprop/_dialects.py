@@ -22,6 +22,7 @@ ALIASES = {
     "add": ("__add__", "__radd__"),
     "sub": ("subtract", "__sub__"),
     "mul": ("multiply", "__mul__", "__rmul__"),
+    "div": ("divide", "true_divide", "__truediv__"),
     "matmul": ("linalg.matmul", "__matmul__"),
     "cat": ("concat", "concatenate"),
     "sigmoid": ("special.expit",),
@@ -37,12 +38,6 @@ def lost_arguments(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict
         frame = frame.f_back
     weight = None if frame is None else frame.f_locals.get("weight")
     return kwargs if weight is None else {**kwargs, "weight": weight}
-
-
-def divide(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    if rounding_mode is not None:  # derivative zero, which autograd hands on
-        return torch.div(input, other, rounding_mode=rounding_mode)
-    return F.div(input, other)
 
 
 def subtracted_from(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
@@ -197,7 +192,6 @@ def tanh_(input: Tensor) -> Tensor:
 
 
 SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
-    **dict.fromkeys(("div", "divide", "true_divide", "__truediv__"), divide),
     **dict.fromkeys(("__rsub__", "rsub"), subtracted_from),
     **dict.fromkeys(("__rdiv__", "__rtruediv__"), divided_by),
     **dict.fromkeys(("neg", "negative", "__neg__"), negative),

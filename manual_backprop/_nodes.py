@@ -12,10 +12,11 @@ from .rules import Rule
 
 VIEWS = frozenset(
     (
-        "Alias", "AsStrided", "Clone", "Conj", "CopySlices", "Diagonal", "Expand", "LiftFresh", "NarrowCopy", "Permute",
+        "Alias", "AsStrided", "Clone", "Conj", "Diagonal", "Expand", "LiftFresh", "NarrowCopy", "Permute",
         "ReshapeAlias", "ReshapeCopy", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "T", "ToCopy",
         "Transpose", "Unbind", "Unfold", "UnsafeSplit", "UnsafeSplitWithSizes", "UnsafeView", "Unsqueeze", "View",
         "ViewAsComplex", "ViewAsReal", "torch::autograd::CopyBackwards",
+        "torch::autograd::CopySlices",
     )
 )  # fmt: skip
 """torch's nodes of views, and of copies to another place or dtype, without "Backward" and a number."""

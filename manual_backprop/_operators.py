@@ -19,12 +19,14 @@ do not see it: there, what has no place in that table is autograd's.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import functional
 from ._nodes import is_view, name_of, rule_of
 from .engine.rule import RULES, Rule
 from .engine.torch_private import TorchDispatchMode, autograd_off, autograd_on, has_kernel, run_composed
@@ -86,7 +88,7 @@ def served(func: Any) -> Function | None:
     """What runs in place of an operator (one overload): a function with the arguments of its schema, or None."""
     schema = func._schema
     name = schema.name.removeprefix("aten::")
-    if func.namespace != "aten" or any([argument.is_out for argument in schema.arguments]):
+    if func.namespace != "aten" or func.is_view or any([argument.is_out for argument in schema.arguments]):
         return None
     stand_in = STAND_INS.get(f"{name}.{func._overloadname}") or STAND_INS.get(name)
     if stand_in is not None:
@@ -98,19 +100,41 @@ def served(func: Any) -> Function | None:
         rule = _rule(func, name[:-1])
         if rule is not None:
             return functools.partial(_written, rule, func)
-    return _by_name(name)
+    return _by_name(func, name)
 
 
-def _by_name(name: str) -> Function | None:
-    """The function of ours that has the arguments of the operator, by torch's name for it."""
+REDUCTIONS = "none", "mean", "sum"
+"""What aten counts from 0, by torch's names."""
+
+
+def _by_name(func: Any, name: str) -> Function | None:
+    """The function of ours that torch's name for the operator leads to."""
     from .explicit import TABLE, _takes
 
     ours = TABLE.get(getattr(torch, name, _by_name))
     if ours is None:
-        return None
+        return _by_arguments(func, name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         return ours(*args, **kwargs) if _takes(ours, args, kwargs) else NotImplemented
+
+    return run
+
+
+def _by_arguments(func: Any, name: str) -> Function | None:
+    """The function of `mb.functional` of the operator's own name, if it knows all arguments of the operator by name."""
+    ours = getattr(functional, name, None)
+    if ours is None:
+        return None
+    names = ["input" if argument.name == "self" else argument.name for argument in func._schema.arguments]
+    if not set(names) <= set(inspect.signature(ours).parameters):
+        return None
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        named = dict(zip(names, _by_place(func, args, kwargs), strict=True))
+        if "reduction" in named:
+            named["reduction"] = REDUCTIONS[named["reduction"]]
+        return ours(**named)
 
     return run
 
@@ -137,8 +161,13 @@ def _called(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
 def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
     """The rule in place. torch says what it refuses: another shape or kind of number than the tensor has."""
     values = _by_place(func, args, kwargs)
-    shapes = [value.shape for value in values if isinstance(value, Tensor)] if rule.broadcasts else [values[0].shape]
-    if torch.broadcast_shapes(*shapes) != values[0].shape or torch.result_type(values[0], values[0]) != values[0].dtype:
+    first, *others = [value for value in values if isinstance(value, Tensor)]
+    if rule.broadcasts:
+        if torch.broadcast_shapes(*[value.shape for value in (first, *others)]) != first.shape:
+            return NotImplemented
+        if any([not torch.can_cast(value.dtype, first.dtype) for value in others]):
+            return NotImplemented
+    if any([isinstance(value, complex) for value in values]) and not first.is_complex():
         return NotImplemented
     return call_in_place(rule, *values)
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": ("manual_backprop.training.cli", "classify image files with a checkpoint"),
     "check": ("manual_backprop.testing.cli", "prove the backward formulas: layers x checks"),
     "audit": ("manual_backprop.audit", "which backward nodes of a model are explicit"),
+    "coverage": ("manual_backprop.coverage", "what of torch's layers, functions and operators has a rule"),
     "bench": ("manual_backprop.bench.cli", "time a layer or a training step against torch.nn"),
     "plan": ("manual_backprop.plan", "whether a training step fits into a device's memory, without running it"),
     "trace": ("manual_backprop.trace", "one backward pass, layer by layer"),

@@ -1,15 +1,16 @@
 """From torch.nn to manual_backprop.nn and back, in place: a module changes its class and nothing else.
 
 Parameters, buffers, hooks, tied weights, parametrizations, the training flag and every attribute keep their identity,
-so optimizers, checkpoints and references made before stay valid. Only exact types change: a subclass may compute
-anything in its forward.
+so optimizers, checkpoints and references made before stay valid. A layer of torch.nn becomes ours when it is of exactly
+that class. What computes by itself (a subclass with a forward of its own, a module of one's own without children)
+keeps its forward, which then runs inside `mb.explicit()`: _within.py.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -18,7 +19,9 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from . import nn
+from ._within import Within, within
 from .engine.operators import torch_function
+from .engine.torch_private import COMPILED, members
 from .explicit import suspended
 
 _log = logging.getLogger("manual_backprop")
@@ -27,6 +30,10 @@ _Model = TypeVar("_Model", bound=torch.nn.Module)
 # Where torch keeps its layers; a class from elsewhere is the user's own, made of layers or of functions.
 _QUANTIZED = ("torch.ao.", "torch.nn.quantized.", "torch.nn.intrinsic.", "torch.nn.qat.")
 _TORCH_LAYERS = ("torch.nn.modules.", "torch.nn.utils.", *_QUANTIZED)
+
+
+_WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+"""Modules that run the model they hold, and compute nothing."""
 
 
 class Left(NamedTuple):
@@ -66,19 +73,32 @@ def _containers() -> frozenset[type]:
     return frozenset(value for value in through if isinstance(value, type) and value is not torch.nn.Module)
 
 
-def convert(model: _Model) -> _Model:
+def convert(model: _Model, whole: bool = False) -> _Model:
     """Give every layer of the model that has a rule its explicit backward, in place; returns the model.
 
-    A module is converted when its type is exactly a class of torch.nn that `mb.nn` has, too (also when parametrized,
-    weight-normed, spectral-normed, pruned, lazy, tied or the model itself). What is left alone is logged as a warning
-    of the logger "manual_backprop" and listed by `mb.conversion_report(model)`. Raises TypeError for what is no module.
+    A module of exactly a class of torch.nn that `mb.nn` has, too, gets that class (also when parametrized,
+    weight-normed, spectral-normed, pruned, lazy, tied or the model itself). The forward of a subclass of a layer, and
+    of a module without children that has parameters or buffers of its own, runs inside `mb.explicit()` from now on;
+    with `whole=True` the forward of the model does, and with it every operation of every module in it.
+
+    What is left alone is logged as a warning of the logger "manual_backprop" and listed by
+    `mb.conversion_report(model)`. Raises TypeError for what is no module, and with `whole=True` for a model whose
+    forward is not that of its class (a script module, a forward replaced on the instance).
 
     Under torch.compile an in-place edit of a tensor that a layer's backward needs is not noticed: see `mb.explicit`.
     """
+    if whole:
+        _refuse_whole(_checked(model, "convert"))
     for _, module in _walk(_checked(model, "convert")):
-        ours = table().get(type_before_parametrizations(module))
+        cls = type_before_parametrizations(module)
+        ours = table().get(cls)
         if ours is not None and _reason(module) is None:
             _change_class(module, ours)
+        elif _computes_by_itself(module):
+            _change_class(module, within(cls))
+    inside = _inside(model)
+    if whole and not isinstance(inside, Within):
+        _change_class(inside, within(type_before_parametrizations(inside)))
     report = conversion_report(model)
     if report.left:
         _log.warning("convert: %s", report)
@@ -101,6 +121,9 @@ def _revert(model: torch.nn.Module) -> list[str]:
     twins, stay = {ours: twin for twin, ours in table().items()}, []
     for name, module in _walk(model):
         cls = type_before_parametrizations(module)
+        if issubclass(cls, Within):
+            cls = cls.computed_by
+            _change_class(module, cls)
         if cls in twins:
             _change_class(module, twins[cls])
         elif issubclass(cls, tuple(twins)):
@@ -116,7 +139,7 @@ def conversion_report(model: torch.nn.Module) -> Conversion:
     """
     converted, left = 0, []
     for name, module in _walk(_checked(model, "conversion_report")):
-        converted += isinstance(module, tuple(table().values()))
+        converted += isinstance(module, (*table().values(), Within))
         reason = _reason(module)
         if reason is not None:
             left.append(Left(name or "(the model)", _spelled(type_before_parametrizations(module)), reason))
@@ -170,7 +193,7 @@ def _reason(module: torch.nn.Module) -> str | None:
     if cls in table():
         replaced = "its forward was replaced on the instance, so the class does not decide what it computes"
         return replaced if "forward" in vars(module) else None
-    if issubclass(cls, (*table().values(), *_containers())):
+    if issubclass(cls, (*table().values(), *_containers(), Within)) or _computes_by_itself(module):
         return None
     for base in cls.__mro__:
         if base is not torch.nn.Module and f"{base.__module__}.".startswith(_TORCH_LAYERS):
@@ -178,11 +201,45 @@ def _reason(module: torch.nn.Module) -> str | None:
     return None
 
 
+def _computes_by_itself(module: torch.nn.Module) -> bool:
+    """Whether a module is no layer that `mb.nn` has, and its forward is to run inside `mb.explicit()`: a subclass of a
+    layer, or one's own module with tensors of its own and no children."""
+    cls = type_before_parametrizations(module)
+    if isinstance(module, (torch.jit.ScriptModule, Within, *table().values())) or "forward" in vars(module):
+        return False
+    if f"{cls.__module__}.".startswith(_TORCH_LAYERS) or type(module).forward is torch.nn.Module.forward:
+        return False
+    if issubclass(cls, tuple(table())):
+        return True
+    tensors, buffers, children = members(module)
+    return bool(tensors or buffers) and not children
+
+
+def _inside(model: torch.nn.Module) -> torch.nn.Module:
+    """The model in what torch.compile, DataParallel or DistributedDataParallel have made of it."""
+    while (inner := getattr(model, "module" if isinstance(model, _WRAPPERS) else COMPILED, None)) is not None:
+        model = inner
+    return model
+
+
+def _refuse_whole(model: torch.nn.Module) -> None:
+    inside = _inside(model)
+    if isinstance(inside, torch.jit.ScriptModule):
+        raise TypeError(
+            "convert(whole=True) got a script module, which runs compiled code: convert before scripting it"
+        )
+    if "forward" in vars(inside):
+        raise TypeError(
+            "convert(whole=True) got a model whose forward was replaced on the instance, so that its class does not "
+            "decide what it computes: put it into the class, or call the model inside mb.explicit()"
+        )
+
+
 def _no_rule(cls: type, base: type) -> str:
     if cls.__module__.startswith(_QUANTIZED):
         return "quantized: it computes with integers or simulates them"
     if base is not cls:
-        return f"a subclass of {_spelled(base)}, whose forward may be its own"
+        return f"a subclass of {_spelled(base)} in torch, whose forward may be its own"
     return "no rule yet; what it computes itself stays with autograd"
 
 
@@ -198,7 +255,11 @@ def _change_class(module: torch.nn.Module, target: type) -> None:
 def _checked(model: Any, caller: str) -> torch.nn.Module:
     if isinstance(model, torch.nn.Module):
         return model
-    got = f"the class {model.__name__}: make an instance of it" if isinstance(model, type) else type(model).__name__
+    got = type(model).__name__
+    if isinstance(model, type):
+        got = f"the class {model.__name__}: make an instance of it"
+    elif isinstance(getattr(type(model), "module", None), Callable):  # type: ignore[arg-type]
+        got = f"{got}: take its module()"
     raise TypeError(f"{caller} takes a torch.nn.Module, got {got}")
 
 

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional as F
 from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
-from ._operators import composed
+from ._operators import composed, recorded
 from .engine.operators import torch_name
 from .engine.torch_private import autograd_off, in_forward_mode, transforms_active
 from .memory.checkpoint import recompute_within, running
@@ -33,13 +33,21 @@ VIEWS = ("flatten", "permute", "reshape", "transpose", "unflatten")
 
 ALONE = frozenset(
     (
-        "__get__", "__set__", "__delete__", "__repr__", "__len__", "__deepcopy__", "__reduce_ex__", "backward", "grad",
-        "view", "reshape", "permute", "transpose", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "t",
-        "size", "dim", "numel", "stride", "detach", "item", "requires_grad_", "register_hook", "retain_grad",
-        "is_floating_point", "is_complex", "register_post_accumulate_grad_hook",
+        # starts a backward, or asks and sets what autograd knows
+        "backward", "grad", "detach", "detach_", "requires_grad_", "register_hook", "retain_grad",
+        "register_post_accumulate_grad_hook",
+        # attributes and questions
+        "__get__", "__set__", "__delete__", "__repr__", "__format__", "__len__", "__hash__", "__deepcopy__", "__bool__",
+        "__reduce_ex__", "size", "dim", "numel", "stride", "item", "tolist", "is_floating_point", "is_complex",
+        "is_contiguous", "data_ptr", "element_size", "storage_offset", "get_device", "untyped_storage",
+        # views, and copies to another place, layout or dtype
+        "view", "view_as", "reshape", "reshape_as", "permute", "transpose", "swapaxes", "movedim", "flatten",
+        "unflatten", "squeeze", "unsqueeze", "expand", "expand_as", "broadcast_to", "t", "chunk", "split", "unbind",
+        "select", "narrow", "diagonal", "contiguous", "clone", "to", "float", "double", "half", "bfloat16", "type_as",
+        "cpu", "cuda",
     )
 )  # fmt: skip
-"""Names of what computes nothing, or starts a backward: never taken apart."""
+"""Names of what is never taken apart: it computes nothing, or starts a backward."""
 
 _INDEXED = Tensor.__getitem__
 _FROM, _INTO = Tensor.__rsub__, Tensor.__rdiv__
@@ -149,15 +157,7 @@ def _is_basic(index: Any) -> bool:
 
 def _recorded(values: Sequence[Any]) -> bool:
     """Whether anyone may ask for derivatives by one of the values."""
-    if transforms_active() or in_forward_mode():
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    for value in values:
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, Tensor) and item.requires_grad:
-                return True
-    return False
+    return transforms_active() or in_forward_mode() or recorded(values)
 
 
 def _table() -> dict[Function, Function]:

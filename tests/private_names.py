@@ -1,7 +1,8 @@
 """Private names of torch in a program, found in its source.
 
 A private name begins with one underscore. It is torch's where it, or what it is looked up in, was imported from torch,
-or where torch's tensors, modules, storages, Functions or nodes have an attribute of that name.
+or where torch's tensors, modules, storages, Functions or nodes have an attribute of that name. The operators that rules
+stand in for are named as torch.ops.aten has them, with or without an underscore: without one its rule is not called.
 """
 
 from __future__ import annotations
@@ -43,11 +44,22 @@ OF_TORCH = frozenset(name for thing in _objects() for name in dir(thing) if is_p
 """The private attributes of torch's own objects."""
 
 
+def _operators(tree: ast.Module) -> Iterator[ast.AST]:
+    """What names an operator that a rule or function stands in for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("stands_for", "elemental", "linear", "rule"):
+            yield from node.args
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "operator":
+            yield node.value
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "torch.ops.aten":
+            yield node
+
+
 def private_names(program: str) -> Iterator[tuple[int, str]]:
     """(line, name) of each private name of torch that a program uses."""
     tree = ast.parse(program)
     roots = set()  # names in the program that stand for something of torch's
-    documentation = set()
+    passed: set[ast.AST] = set(_operators(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -65,15 +77,15 @@ def private_names(program: str) -> Iterator[tuple[int, str]]:
                 if isinstance(member, ast.FunctionDef) and member.name in OF_TORCH:
                     yield member.lineno, member.name
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            documentation.add(node.value)
+            passed.add(node.value)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and is_private(node.attr):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node not in passed:
             root = node.value
             while isinstance(root, ast.Attribute):
                 root = root.value
             if node.attr in OF_TORCH or (isinstance(root, ast.Name) and root.id in roots):
                 yield node.lineno, node.attr
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documentation:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in passed:
             text = node.value
             if text in OF_TORCH or any(part in text for part in IN_TEXT):
                 yield node.lineno, text

@@ -256,7 +256,7 @@ def test_the_command_for_a_network_by_import_path(capsys: pytest.CaptureFixture[
     ("options", "message"),
     [
         (["--layer", "Gelu"], "Unknown layer 'Gelu'. Did you mean 'GELU'? Known: ReLU, LeakyReLU, "),
-        (["--layer", "LSTM"], "Unknown layer 'LSTM'"),
+        (["--layer", "Sigmoids"], "Unknown layer 'Sigmoids'"),
         (["--layer", "ReLU", "--rounds", "0"], "bench.rounds=0: give 1 or more."),
         (["--layer", "ReLU", "--threads", "0"], "bench.threads=0: give 1 or more."),
         (["--layer", "ReLU", "--compile"], "--compile and --input go with --model"),

@@ -58,7 +58,7 @@ PLANTED = (
     "import torch.nn.functional as F\nF._verify_batch_size([1])",
     "from torch.autograd import forward_ad\nif forward_ad._current_level >= 0: pass",
     "from torch import autograd as a\na.Variable._execution_engine",
-    "import torch\nx = torch.ops.aten._unsafe_view.default",
+    "import torch\nx = torch.ops.mkldnn._linear_pointwise.default",
     "def f(node):\n    return node._sequence_nr()",
     "def f(tensors):\n    return tensors[0]._cdata",
     "def f(module):\n    return [m._modules for m in module]",
@@ -82,6 +82,8 @@ def test_a_private_name_is_found(program: str) -> None:
         '"""See torch._C._functorch."""',
         "from ._call import _explain\nimport _thread",
         "row._asdict()",
+        "import torch\nx = torch.ops.aten._fft_r2c(torch.ones(2), [0], 0, True)",
+        "@stands_for('_convolution')\ndef f(): pass",
         "import torch\nfor _ in torch.ones(2): pass",
     ],
 )
@@ -121,11 +123,15 @@ def test_this_torch_has(path: str) -> None:
 OBJECTS: dict[str, Any] = {
     **dict.fromkeys(("_base", "_is_view", "_is_zerotensor", "_version", "_indices", "_values"), torch.ones(2)),
     **dict.fromkeys(("_schema", "_overloadname"), torch.ops.aten.relu.default),
+    **dict.fromkeys([f"_upsample_nearest_exact{n}d" for n in (1, 2, 3)], torch.ops.aten),
+    **dict.fromkeys([f"_upsample_{kind}2d_aa" for kind in ("bilinear", "bicubic", "lanczos")], torch.ops.aten),
     "_forward_cls": mb.functional.sigmoid(torch.ones(2, requires_grad=True)).grad_fn,
     "_check_input_dim": torch.nn.BatchNorm2d(1),
     "_conv_forward": torch.nn.Conv2d(1, 1, 1),
     "_output_padding": torch.nn.ConvTranspose2d(1, 1, 1),
     "_reversed_padding_repeated_twice": torch.nn.Conv2d(1, 1, 1),
+    "_update_flat_weights": torch.nn.LSTM(1, 1),
+    "_pack_padded_sequence": torch.ops.aten,
     **dict.fromkeys(("_sa_block", "_mha_block", "_ff_block"), torch.nn.TransformerDecoderLayer(2, 1, 2)),
 }
 """Attribute -> a thing of torch's that has it."""

@@ -41,6 +41,7 @@ ROWS = {
     "_unsafe_view": ("Linear-4-3-4d",),
     "_scaled_dot_product_flash_attention_for_cpu": ATTENTION,
     "_fused_sdp_choice": ATTENTION,
+    "_ctc_loss": ("CTCLoss-reduction=mean", "CTCLoss-joined", "CTCLoss-zero_infinity=True"),
     "_batch_norm_impl_index": ("BatchNorm2d-2", "batch_norm-weight-only"),
 }  # fmt: skip
 """A private name -> rows of the check suite that use what stands in for it."""
@@ -49,6 +50,9 @@ UNFUSED = ("forward", "specials", "autocast")
 EXCUSED = {
     ("_fused_sdp_choice", *ATTENTION): UNFUSED,
     ("_scaled_dot_product_flash_attention_for_cpu", *ATTENTION): UNFUSED,
+    ("_ctc_loss", "CTCLoss-reduction=mean"): ("forward",),
+    ("_ctc_loss", "CTCLoss-joined"): ("forward",),
+    ("_ctc_loss", "CTCLoss-zero_infinity=True"): ("forward",),
     ("_are_functorch_transforms_active", *ATTENTION): UNFUSED,
     ("_are_functorch_transforms_active", "ReLU-inplace=True"): ("explicit",),
 }

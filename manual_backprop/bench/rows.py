@@ -227,6 +227,7 @@ ROWS = [
 
 LEFT_OUT = {
     "Flatten", "Identity", "Unflatten",  # compute nothing
+    "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell",  # benchmarks/recurrent.py
     "LinearCrossEntropyLoss",  # benchmarks/vocabulary.py
     "Transformer", "TransformerDecoder", "TransformerEncoder",  # stacks of layers that have rows
 }  # fmt: skip

@@ -63,7 +63,8 @@ def rule(
     **members: Any,
 ) -> type[Rule]:
     """The rule of one operator. `formulas` belong to the arguments named in `takes`, in their order; `members` are
-    class attributes, other formulas among them. An argument in `takes` without an annotation is a tensor.
+    class attributes, other formulas among them. An argument in `takes` without an annotation is a tensor; those behind
+    a `*` are given to torch's function by their names.
 
     Raises TypeError where the page says no source, in `SOURCE`, and `source` does not either.
     """
@@ -73,15 +74,15 @@ def rule(
         raise TypeError(
             f"the rule of {operator} has no source. expected: source=..., or SOURCE = ... in {page.__name__}"
         )
-    name = name or class_name(operator)
+    name = name or class_name(operator.split(" ")[0].partition(".")[0])
     arguments = [part.strip() for part in takes.split(",")]
     names = [argument.partition(":")[0] for argument in arguments]
-    for argument, formula in zip(names, formulas, strict=False):
+    for argument, formula in zip([name for name in names if name != "*"], formulas, strict=False):
         members[f"delta_{argument}"] = formula
     for attribute, member in members.items():
         if inspect.isfunction(member):
             member.__name__, member.__qualname__ = attribute, f"{name}.{attribute}"
-    members["forward"] = _forward(operator, name, arguments, names)
+    members["forward"] = _forward(operator, name, arguments, len(members.get("results", ())) > 1)
     members["operator"] = operator
     members["__module__"] = page.__name__
     single = "delta_input = " if len(formulas) == 1 and "=" not in backward else ""
@@ -89,17 +90,30 @@ def rule(
     return type(name, (Rule,), members)
 
 
-elemental = partial(rule, elementwise=True, takes_complex=True)
-"""A rule each of whose outputs depends on one number of each input."""
+elemental = partial(rule, elementwise=True, takes_complex=True, upcast=True)
+"""A rule each of whose outputs depends on one number of its input."""
+
+pairwise = partial(
+    rule, elementwise=True, broadcasts=True, upcast=True, takes="input: Any, other: Any",
+    shapes="input, other (*, broadcast) or number   output, delta (*)",
+)  # fmt: skip
+"""A rule each of whose outputs depends on one number of each input; they are broadcast, and may be numbers."""
 
 linear = partial(rule, linear=("input",))
 """A rule whose output is a linear function of its input: forward mode sends the tangent the way of the input."""
 
 
-def _forward(operator: str, rule: str, arguments: list[str], names: list[str]) -> Callable[..., Any]:
-    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile."""
-    typed = [argument if ":" in argument else f"{argument}: Tensor" for argument in arguments]
-    text = f"def forward({', '.join(typed)}) -> Tensor:\n    return {torch_name(operator)}({', '.join(names)})\n"
+def _forward(operator: str, rule: str, arguments: list[str], several: bool) -> Callable[..., Any]:
+    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile.
+    `several` results come as a plain tuple: under vmap torch takes no named one from a Function."""
+    placed = arguments[: arguments.index("*")] if "*" in arguments else arguments
+    named = arguments[len(placed) + 1 :]
+    typed = [argument if ":" in argument else f"{argument}: Tensor" for argument in (*placed, *named)]
+    names = [argument.partition(":")[0] for argument in (*placed, *named)]
+    given = [*names[: len(placed)], *(f"{name}={name}" for name in names[len(placed) :])]
+    function = torch_name(operator.split(" ")[0].partition(".")[0])
+    called = f"{function}({', '.join(given)})"
+    text = f"def forward({', '.join(typed)}) -> Any:\n    return {f'tuple({called})' if several else called}\n"
     file = f"<{__name__}.{rule}.forward>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     scope: dict[str, Any] = {"torch": torch, "Tensor": Tensor, "Any": Any, "__name__": __name__}

@@ -33,6 +33,15 @@ ATTRIBUTES = {
     # of an operator in torch.ops
     "_schema": "its name and arguments",
     "_overloadname": "which overload of its name it is",
+    # of torch.ops.aten: operators that have no public name
+    "_upsample_nearest_exact1d": "interpolate with mode nearest-exact",
+    "_upsample_nearest_exact2d": "interpolate with mode nearest-exact",
+    "_upsample_nearest_exact3d": "interpolate with mode nearest-exact",
+    "_upsample_bilinear2d_aa": "interpolate with antialias",
+    "_upsample_bicubic2d_aa": "interpolate with antialias",
+    "_upsample_lanczos2d_aa": "interpolate with mode lanczos; asked for first, torch 2.14 brought it",
+    # of torch.ops.aten
+    "_pack_padded_sequence": "the operator of torch.nn.utils.rnn.pack_padded_sequence",
     # of the ctx in a backward, on each call
     "_forward_cls": "the Function that the node belongs to",
     # of torch's modules, for subclasses such as ours
@@ -43,6 +52,7 @@ ATTRIBUTES = {
     "_sa_block": "Transformer layers: self-attention and its dropout",
     "_mha_block": "TransformerDecoderLayer: attention to the memory, and its dropout",
     "_ff_block": "Transformer layers: the network for each token, which is ours",
+    "_update_flat_weights": "RNN, LSTM, GRU: for weights that were replaced, before dtypes are compared",
 }
 """Private attributes that other files may read, and what each is. Without one Python says which is missing: they have
 no fallback."""
@@ -237,6 +247,14 @@ unsafe_view: Callable[[Tensor, Any], Tensor] = _named(
 
 flash_attention_for_cpu: Any = _named("torch:ops.aten._scaled_dot_product_flash_attention_for_cpu.default", None)
 """torch's fused attention on the CPU. Without: None, and attention is computed as its formula says."""
+
+ctc_forward: Any = _named("torch:_ctc_loss", None)
+"""torch's forward recursion of the CTC loss. Without: None, and the formula's."""
+
+weight_norm_parametrization: Any = _named("torch.nn.utils.parametrizations:_WeightNorm", None)
+spectral_norm_parametrization: Any = _named("torch.nn.utils.parametrizations:_SpectralNorm", None)
+orthogonal_parametrization: Any = _named("torch.nn.utils.parametrizations:_Orthogonal", None)
+"""The modules that compute a parametrized weight. Without: None, and what computes it stays with autograd."""
 
 attention_backend: Callable[..., int] = _named(
     "torch:_fused_sdp_choice", lambda *args, **options: torch.nn.attention.SDPBackend.MATH.value

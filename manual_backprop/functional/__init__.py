@@ -13,7 +13,7 @@ import torch
 import torch.fx
 
 from ..engine.exports import defined as _defined
-from . import _derived
+from . import _derived, _inside
 from ._call import call
 
 _written = _defined(__name__, _inspect.isfunction)
@@ -25,8 +25,13 @@ __all__ = sorted(_found)  # type checkers and editors read __init__.pyi
 for _name in __all__:
     torch.fx.wrap(_name)  # a leaf of a graph that torch.fx traces; costs nothing outside of tracing
 
+CONSTANT = frozenset(("one_hot", "scaled_mm", "scaled_grouped_mm"))
+"""Of integers and of numbers of 8 bits and fewer, without a derivative: torch's own."""
+
 
 def __getattr__(name: str) -> object:
+    if name in CONSTANT and hasattr(torch.nn.functional, name):
+        return getattr(torch.nn.functional, name)
     if hasattr(torch.nn.functional, name):
         raise AttributeError(
             f"manual_backprop.functional has no rule for {name!r} yet; "

@@ -88,7 +88,7 @@ def _made(rule: type[Rule], name: str, parameters: Parameters) -> Callable[..., 
         "",
         f"    As {home}; rule: `mb.rules.{rule.__name__}`.",
         '    """',
-        *["    reduction = reduction_of(reduction, size_average, reduce)"] * ("reduce" in parameters),
+        *["    reduction = reduction_of(reduction, size_average, reduce)"] * ("size_average" in parameters),
         f"    return {_returned(rule, name, f'{run}({arguments})')}",
     ]
     file, source = f"<{__name__}.{name}>", "\n".join(lines) + "\n"

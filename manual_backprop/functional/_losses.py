@@ -62,6 +62,12 @@ def broadcast(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Ten
     )
 
 
+def common_shape(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All in their common shape; RuntimeError where there is none."""
+    shape = torch.broadcast_shapes(*[tensor.shape for tensor in tensors])
+    return tuple([tensor if tensor.shape == shape else expand(tensor, shape) for tensor in tensors])
+
+
 def one_size(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Both in their common shape, with the twin's warning where they differ."""
     if target.size() != input.size() and not torch.compiler.is_compiling():

@@ -30,19 +30,10 @@ def mul(input: Operand, other: Operand) -> Tensor:
 
 
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """input / other, as torch.div; rule: `mb.rules.Div`.
-
-    With a rounding mode the result is piecewise constant, its derivative zero everywhere: refused with ValueError when
-    a gradient is asked for, since none would ever flow.
-    """
+    """input / other, as torch.div; rule: `mb.rules.Div`, with a rounding mode `mb.rules.DivRounded`: 0 everywhere."""
     if rounding_mode is None:
         return call(rules.Div, input, other)
-    if torch.is_grad_enabled() and any(isinstance(v, Tensor) and v.requires_grad for v in (input, other)):
-        raise ValueError(
-            f"div with rounding_mode={rounding_mode!r} has derivative zero everywhere and no rule: "
-            "detach the operands, or divide without rounding"
-        )
-    return torch.div(input, other, rounding_mode=rounding_mode)
+    return call(rules.DivRounded, input, other, rounding_mode)
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:

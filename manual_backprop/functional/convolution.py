@@ -9,6 +9,7 @@ from torch import Tensor
 from .. import rules
 from ._axes import axes
 from ._call import call
+from ._overloads import stands_for
 from .padding import pad
 
 Size = int | tuple[int, ...]
@@ -155,3 +156,15 @@ def _per_axis(name: str, value: Any, n: int) -> tuple:
         f"expected {name} to be a single integer value or a list of {n} values to match the convolution dimensions, "
         f"but got {name}={value}",
     )
+
+
+@stands_for("convolution", "_convolution", "convolution_overrideable")
+def _convolution(
+    input: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int], dilation: list[int],
+    transposed: bool, output_padding: list[int], groups: int, *flags: bool,
+) -> Tensor:  # fmt: skip
+    """Any convolution, as torch calls it inside of its functions."""
+    if not transposed:
+        return call(rules.Conv, input, weight, bias, tuple(stride), tuple(padding), tuple(dilation), groups)
+    sizes = tuple(stride), tuple(padding), tuple(output_padding)
+    return call(rules.ConvTranspose, input, weight, bias, *sizes, groups, tuple(dilation))

@@ -31,8 +31,3 @@ def _cdist(x1: Tensor, x2: Tensor, p: float, compute_mode: int | None) -> Tensor
 @stands_for("_euclidean_dist")
 def _euclidean(x1: Tensor, x2: Tensor) -> Tensor:
     return call(rules.EuclideanDistances, x1, x2)
-
-
-@stands_for("_pdist_forward")
-def _pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    return call(rules.Pdist, input, p)

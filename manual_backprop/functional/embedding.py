@@ -36,10 +36,15 @@ def embedding(
             "embedding: scale_grad_by_freq is not supported with sparse gradients: leave one of them away"
         )
     if max_norm is not None:
-        with torch.no_grad():
-            table = weight.detach()
-            packed = table.contiguous()  # torch's kernel for CUDA takes any other memory for packed rows
-            torch.embedding_renorm_(packed, input.contiguous(), max_norm, norm_type)
-            if packed is not table:
-                table.copy_(packed)
+        _shortened(weight, input, max_norm, norm_type)
     return call(rules.Embedding, input, weight, padding_idx, scale_grad_by_freq, sparse)
+
+
+def _shortened(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
+    """Make the rows that are looked up no longer than max_norm, in place."""
+    with torch.no_grad():
+        table = weight.detach()
+        packed = table.contiguous()  # torch's kernel for CUDA takes any other memory for packed rows
+        torch.embedding_renorm_(packed, input.contiguous(), max_norm, norm_type)
+        if packed is not table:
+            table.copy_(packed)

@@ -192,7 +192,7 @@ def _seen(mask: Tensor | None) -> Tensor | None:
 
 def _repeated(bias: Tensor, heads: Tensor) -> Tensor:
     """One more key or value, (1, 1, H E), for each sample and head: (N, H, 1, E)."""
-    (row,) = call(rules.Heads, bias, 1, heads.shape[1])
+    (row,) = call(rules.Heads, bias if bias.dim() == 3 else reshape(bias, (1, 1, -1)), 1, heads.shape[1])
     return expand(row, (*heads.shape[:2], 1, heads.shape[3]))
 
 

@@ -12,6 +12,7 @@ from ..engine.torch_private import in_forward_mode, transforms_active
 from ._autocast import float32_on_cpu
 from ._axes import Axes, axes
 from ._call import call
+from ._overloads import stands_for
 
 Size = int | tuple[int, ...]
 
@@ -29,6 +30,7 @@ def max_pool1d_with_indices(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
+@stands_for("max_pool2d_with_indices")
 def max_pool2d_with_indices(
     input: Tensor,
     kernel_size: Size,
@@ -42,6 +44,7 @@ def max_pool2d_with_indices(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
+@stands_for("max_pool3d_with_indices")
 def max_pool3d_with_indices(
     input: Tensor,
     kernel_size: Size,
@@ -108,6 +111,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@stands_for("avg_pool2d")
 def avg_pool2d(
     input: Tensor,
     kernel_size: Size,
@@ -121,6 +125,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@stands_for("avg_pool3d")
 def avg_pool3d(
     input: Tensor,
     kernel_size: Size,
@@ -143,12 +148,14 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Size) -> Tensor:
     return _adaptive_avg_pool(1, input, output_size)
 
 
+@stands_for("_adaptive_avg_pool2d.default")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of `output_size` windows over (N, C, H, W), None keeping an axis, as
     torch.nn.functional.adaptive_avg_pool2d; rule: `mb.rules.AdaptiveAvgPool`."""
     return _adaptive_avg_pool(2, input, output_size)
 
 
+@stands_for("_adaptive_avg_pool3d.default")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of `output_size` windows over (N, C, D, H, W), None keeping an axis, as
     torch.nn.functional.adaptive_avg_pool3d; rule: `mb.rules.AdaptiveAvgPool`."""

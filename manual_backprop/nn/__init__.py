@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch.nn as _torch_nn
 from torch.nn import (
     Buffer,
+    Container,
+    DataParallel,
     Module,
     ModuleDict,
     ModuleList,
@@ -26,9 +28,12 @@ from torch.nn import (
 
 from .. import functional
 from ..engine.exports import defined as _defined
+from ._parametrizations import PARAMETRIZATIONS as _PARAMETRIZATIONS
 
 _found = _defined(__name__, lambda value: isinstance(value, type) and issubclass(value, Module))
-globals().update(_found)
+globals().update({**_found, **_PARAMETRIZATIONS})
+if hasattr(_torch_nn, "LinearCrossEntropyOptions"):  # from torch 2.13 on
+    LinearCrossEntropyOptions = _torch_nn.LinearCrossEntropyOptions
 
 # type checkers and editors read __init__.pyi
 __all__ = sorted(_found.keys() - {"NonDynamicallyQuantizableLinear"})  # which torch.nn does not export either

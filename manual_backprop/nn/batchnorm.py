@@ -13,16 +13,21 @@ from .. import functional as F
 def _batch_norm(layer: Any, input: Tensor) -> Tensor:
     """What torch.nn's forward does: count the batch, choose the statistics, normalize."""
     layer._check_input_dim(input)
+    running, factor = _running(layer)
+    of_the_batch = layer.training or (layer.running_mean is None and layer.running_var is None)
+    return F.batch_norm(input, *running, layer.weight, layer.bias, of_the_batch, factor, layer.eps)
+
+
+def _running(layer: Any) -> tuple[tuple[Tensor | None, Tensor | None], float]:
+    """The running statistics that are looked at, and by what part they move, after this batch has been counted."""
     factor = 0.0 if layer.momentum is None else layer.momentum
     if layer.training and layer.track_running_stats and layer.num_batches_tracked is not None:
         layer.num_batches_tracked.add_(1)
         if layer.momentum is None:  # the average over all batches so far
             factor = 1.0 / float(layer.num_batches_tracked)
-    running = (layer.running_mean, layer.running_var)
     if layer.training and not layer.track_running_stats:
-        running = (None, None)
-    of_the_batch = layer.training or (layer.running_mean is None and layer.running_var is None)
-    return F.batch_norm(input, *running, layer.weight, layer.bias, of_the_batch, factor, layer.eps)
+        return (None, None), factor
+    return (layer.running_mean, layer.running_var), factor
 
 
 class BatchNorm1d(torch.nn.BatchNorm1d):

@@ -30,6 +30,7 @@ class Add(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    operator = "add.Tensor add.Scalar"
     elementwise = True
     broadcasts = True
     cheap = True
@@ -54,6 +55,7 @@ class Sub(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    operator = "sub.Tensor sub.Scalar"
     elementwise = True
     broadcasts = True
     cheap = True
@@ -78,6 +80,7 @@ class Mul(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    operator = "mul.Tensor mul.Scalar"
     elementwise = True
     broadcasts = True
 
@@ -101,6 +104,7 @@ class Div(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
     """
 
+    operator = "div.Tensor div.Scalar"
     elementwise = True
     broadcasts = True
 

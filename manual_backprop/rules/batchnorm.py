@@ -37,7 +37,7 @@ class BatchNorm(Rule):
         normalized = choose(BatchNorm.normalized)
         output, mean, invstd = normalized(input, weight, bias, running_mean, running_var, momentum, eps)
         if not input.numel():  # torch returns no statistics of an empty batch
-            mean, invstd = input.new_zeros(input.shape[1]), input.new_zeros(input.shape[1])
+            mean, invstd = input.new_zeros(input.shape[1:2]), input.new_zeros(input.shape[1:2])  # (0,) has no channels
         return output, mean, invstd
 
     def normalized(

@@ -123,39 +123,3 @@ class EuclideanDistances(Rule):
             moved = moved + (t_x2 * x2).sum(-1).unsqueeze(-2) - x1 @ t_x2.mT
         assert isinstance(moved, Tensor)
         return EuclideanDistances.weights(moved, output)
-
-
-class Pdist(Rule):
-    """y = |a_i - a_j|_p of each pair i < j, row by row
-
-    input (N, M)   p: the norm   output, delta (N (N - 1) / 2,)
-
-    delta_input_i = sum over j of delta_ij s_ij, where delta_ij = delta_ji is that of the pair
-    s_ij = the slope of |d|_p at d = a_i - a_j
-
-    Source: Griewank, Walther 2008, "Evaluating Derivatives": the chain rule through the p-norm.
-    """
-
-    autocast = FLOAT32
-
-    def forward(input: Tensor, p: float = 2.0) -> Tensor:
-        return torch.nn.functional.pdist(input, p)
-
-    def delta_input(delta: Tensor, input: Tensor, output: Tensor, p: float) -> Tensor:
-        (i, j), delta, output = pairs(input), delta.unsqueeze(-1), output.unsqueeze(-1)
-        deltas = []
-        for part in some(input, output):
-            pulls = delta * slope(part[i] - part[j], output, p)
-            deltas.append(torch.zeros_like(part).index_add(0, i, pulls).index_add(0, j, -pulls))
-        return torch.cat(deltas, -1)
-
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        (input, p), moved = inputs, tangents[0]
-        i, j = pairs(input)
-        return ((moved[i] - moved[j]) * slope(input[i] - input[j], output.unsqueeze(-1), p)).sum(-1)
-
-
-def pairs(input: Tensor) -> tuple[Tensor, Tensor]:
-    """The places of the first and the second point of each pair."""
-    i, j = torch.triu_indices(len(input), len(input), 1, device=input.device)
-    return i, j

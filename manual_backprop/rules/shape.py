@@ -20,13 +20,10 @@ class Expand(Rule):
     """
 
     returns_views = True
-    tangent_reads = ()
+    linear = ("input",)
 
     def forward(input: Tensor, shape: tuple[int, ...]) -> Tensor:
         return input.expand(shape)
 
     def delta_input(delta: Tensor, input_shape: torch.Size) -> Tensor:
         return sum_to(delta, input_shape)
-
-    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
-        return tangents[0].expand(output.shape)

@@ -1,6 +1,12 @@
 """Rows of the batch normalization."""
 
-from ..case import constant, normal, uniform
+from typing import Any
+
+import torch
+
+import manual_backprop as mb
+
+from ..case import Case, constant, normal, uniform
 from ._make import function, layer
 
 FLAT = (normal(5, 3),)
@@ -25,7 +31,36 @@ READS = {
 }
 EMPTIED = {"without": {"empty": "empties the running statistics too, at which the twin does not look then"}}
 
+
+def in_one_process(*arguments: Any) -> Any:
+    """`SyncBatchNorm` without other processes; they are in tests/test_sync_batchnorm.py."""
+    return mb.functional.call(mb.rules.SyncBatchNorm, *arguments, 0.3, 1e-5, None)[0]
+
+
+def batch_norm(input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any) -> Any:
+    return torch.nn.functional.batch_norm(input, running_mean, running_var, weight, bias, True, 0.3)
+
+
+ONCE = dict.fromkeys(("gradgradcheck", "transforms"), "a sum over processes is not differentiated")
+FORWARD = dict.fromkeys(
+    ("forward_mode", "autocast"), "no tangent is written: processes would have to exchange them, too"
+)
+SYNC: dict[str, Any] = {
+    "forward": (1e-6, "another order of operations"),
+    "without": {
+        **ONCE,
+        **FORWARD,
+        "specials": "a channel of one value is rounded otherwise",
+        "empty": "empties the weights, too",
+    },
+}
+
 CASES = [
+    layer("SyncBatchNorm", 2, inputs=IMAGE, row=WRONG),
+    layer("SyncBatchNorm", 3, momentum=None, inputs=LINE, row={"without": READS}),
+    layer("SyncBatchNorm", 2, inputs=IMAGE, train=False),
+    *(Case(f"SyncBatchNorm-rule{tag}", lambda: in_one_process, lambda: batch_norm, (*LINE, *affine, NONE, NONE), **SYNC)
+      for tag, affine in (("", (normal(3), normal(3))), ("-plain", (NONE, NONE)))),
     layer("BatchNorm1d", 3, inputs=FLAT, tag="flat", row={"larger": (normal(64, 3),), **WRONG}),
     layer("BatchNorm1d", 3, inputs=LINE, row=WRONG),
     layer("BatchNorm1d", 3, inputs=LINE, train=False),
@@ -47,4 +82,4 @@ CASES = [
     function("batch_norm", (*LINE, *RUNNING, WEIGHT, normal(3)), training=True, momentum=0.2, row=WRONG),
     function("batch_norm", (*LINE, NONE, NONE, WEIGHT), training=True, tag="weight-only", row=WRONG),
     function("batch_norm", (*LINE, NONE, NONE, NONE, normal(3)), training=True, tag="bias-only"),
-]
+]  # fmt: skip

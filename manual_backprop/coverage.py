@@ -1,0 +1,158 @@
+"""What of torch has a rule: its layers, its functions, and its differentiable operators, from torch's own lists.
+
+The operators are those that this torch has a derivative for, by its derivatives.yaml, a file that it installs with its
+code generator. So a new torch shows its new operators here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import functional, nn
+from ._nodes import VIEWS
+from ._operators import composite, served
+from .errors import BadInput
+
+REASONS = {
+    r"_backward(_.*)?$": "a backward of torch's own, which no rule calls: ours are differentiated again by themselves",
+    r"sparse|^_to_dense|^_?coalesce|^values|^smm|^sspaddmm": "sparse",
+    r"_?nested_|_jagged|_padded": "nested tensors",
+    r"mkldnn|mps|miopen|cudnn|cufft|_hip|xnn|_thnn_fused|_fused_sdp|overrideable|_cslt|_transform_bias|_triton|cutlass":
+        "of one backend, which torch chooses inside of an operator that has a rule",
+    r"quantize|_fake_quant|_choose_qparams": "quantized",
+    r"^_foreach_|^_fused_": "lists of tensors, as optimizers use them, which record no gradient",
+    r"^_test_|^_make_dual|^_fw_primal|^_reshape_from_tensor|^_lazy|^_unsafe_view$|^_nnpack": "inside of torch alone",
+}  # fmt: skip
+"""Pattern of names -> why they have no rule."""
+
+
+HELPERS = {
+    "assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function",
+    "has_torch_function_unary", "has_torch_function_variadic",
+}  # fmt: skip
+"""What torch.nn.functional's file has besides its functions."""
+
+NOTHING = {
+    "Container", "DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "RNNBase",
+    "RNNCellBase", "Sequential",
+}  # fmt: skip
+"""Classes of torch.nn that compute nothing themselves."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing of torch's: `kind` is "layer", "function" or "operator"; `state` is "rule", "view", "composed" (of
+    others), "left out" (with a reason) or "missing"."""
+
+    kind: str
+    name: str
+    state: str
+    reason: str = ""
+
+
+def layers() -> Iterator[Entry]:
+    """Every class of torch.nn that computes something."""
+    ours = set(nn.__all__)
+    for name, cls in sorted(vars(torch.nn).items()):
+        if isinstance(cls, type) and issubclass(cls, torch.nn.Module) and name not in NOTHING:
+            yield Entry("layer", name, "rule" if name in ours else "missing")
+
+
+def functions() -> Iterator[Entry]:
+    """Every function of torch.nn.functional, but for those in place, which come with their other form."""
+    ours = set(functional.__all__)
+    for name, function in sorted(vars(torch.nn.functional).items()):
+        home = getattr(function, "__module__", None) or "torch"
+        if (
+            inspect.isroutine(function)
+            and home.startswith("torch")
+            and not name.startswith("_")
+            and name not in HELPERS
+        ):
+            if name.endswith("_") and hasattr(torch.nn.functional, name[:-1]):
+                continue
+            yield Entry("function", name, "rule" if name in ours else "missing")
+
+
+def differentiable() -> list[str]:
+    """The operators in torch's derivatives.yaml that have a derivative. Raises BadInput where the file is not there."""
+    spec = importlib.util.find_spec("torchgen")
+    path = Path(str(spec and spec.origin)).parent / "packaged" / "autograd" / "derivatives.yaml"
+    if not path.exists():
+        raise BadInput(f"torch {torch.__version__} has no list of its derivatives. expected: {path}")
+    found = []
+    for entry in re.split(r"^- name: ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+        lines = [line.strip().partition(":") for line in entry.splitlines()[1:] if re.match(r"^  \w", line)]
+        said = {key: value.strip() for key, _, value in lines}
+        constant = "True" not in said.pop("output_differentiability", "True")
+        formulas = [value for key, value in said.items() if key not in ("result", "dispatch")]
+        if not constant and (not formulas or any(value != "non_differentiable" for value in formulas)):
+            found.append(entry.partition("(")[0].strip())
+    return found
+
+
+def operators() -> Iterator[Entry]:
+    """Every differentiable operator of aten, each overload; those in place come with their base."""
+    for full in sorted(differentiable()):
+        name, _, overload = full.partition(".")
+        func = getattr(getattr(torch.ops.aten, name, None), overload or "default", None)
+        if func is not None and not name.endswith(("_", "_copy")):
+            yield Entry("operator", full, *_state(func, name))
+
+
+def _state(func: Any, name: str) -> tuple[str, str]:
+    if served(func) is not None:
+        return "rule", ""
+    if func.is_view or "".join(part.capitalize() for part in name.split("_")) in VIEWS:
+        return "view", ""
+    if composite(func):
+        return "composed", ""
+    if not any("Tensor" in str(r.type) for r in func._schema.returns):
+        return "composed", ""
+    for pattern, reason in REASONS.items():
+        if re.search(pattern, name):
+            return "left out", reason
+    return "missing", ""
+
+
+def report(entries: Sequence[Entry], every: bool) -> str:
+    """How many of each kind have a rule, and what is missing; with `every`, each thing on a line."""
+    lines = []
+    for kind in ("layer", "function", "operator"):
+        chosen = [entry for entry in entries if entry.kind == kind]
+        counts = {state: sum(e.state == state for e in chosen) for state in ("rule", "view", "composed", "left out")}
+        missing = [entry.name for entry in chosen if entry.state == "missing"]
+        said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        if not chosen:
+            continue
+        lines.append(f"{len(chosen)} {kind}s: {said}, {len(missing)} missing" + ":" * bool(missing))
+        if every:
+            lines += [f"  {e.name:50} {e.state:9} {e.reason}".rstrip() for e in chosen]
+        else:
+            lines += [f"  {name}" for name in missing]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`manual-backprop coverage`."""
+    parser = argparse.ArgumentParser("manual-backprop coverage", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="each one, and why what is left out is")
+    parser.add_argument("--kind", choices=("layer", "function", "operator"))
+    options = parser.parse_args(argv)
+    entries = [*layers(), *functions(), *operators()]
+    print(report([e for e in entries if options.kind in (None, e.kind)], options.all))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Softmax over very many classes, the rare ones in clusters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import functional as F
+from .attention import of_our_parts
+
+
+class AdaptiveLogSoftmax(NamedTuple):
+    """The logarithms of the targets' probabilities, and the mean of their negatives."""
+
+    output: Tensor
+    loss: Tensor
+
+
+@of_our_parts
+class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
+    """torch.nn.AdaptiveLogSoftmaxWithLoss: the head, and each cluster for the samples whose targets are in it, with the
+    explicit backward of `mb.rules.CrossEntropyLoss`; rows are picked and put back by `mb.rules.Embedding`."""
+
+    def forward(self, input_: Tensor, target_: Tensor) -> AdaptiveLogSoftmax:  # type: ignore[override]
+        """Raises RuntimeError, as torch does, for targets that are no classes and for shapes that do not fit."""
+        if target_.dim() > 1:
+            raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+        if input_.dim() != target_.dim() + 1 or input_.shape[:-1] != target_.shape:
+            raise RuntimeError(
+                f"{target_.dim()}D target tensor expects {target_.dim() + 1}D input tensors of the same batch size, "
+                f"but found inputs with size {input_.size()} and targets with size {target_.size()}"
+            )
+        input, target = F.reshape(input_, (-1, input_.shape[-1])), target_.reshape(-1)
+        if len(target) and not 0 <= int(target.min()) <= int(target.max()) < self.n_classes:
+            raise RuntimeError(
+                f"Target values should be in [0, {self.n_classes - 1}], but values in range "
+                f"[{target.min().item()}, {target.max().item()}] were found. "
+            )
+        chosen, place = target.clone(), torch.zeros_like(target)
+        losses, found = [input.new_zeros(1)], 1
+        for i, cluster in enumerate(self.tail):
+            low, high = self.cutoffs[i], self.cutoffs[i + 1]
+            rows = ((target >= low) & (target < high)).nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            chosen[rows] = self.shortlist_size + i
+            place[rows] = torch.arange(found, found + len(rows), device=rows.device)
+            found += len(rows)
+            losses.append(F.cross_entropy(cluster(F.embedding(rows, input)), target[rows] - low, reduction="none"))
+        inside = F.embedding(place, F.reshape(F.cat(losses), (-1, 1)))  # zero for what the head tells by itself
+        loss = F.add(F.cross_entropy(self.head(input), chosen, reduction="none"), F.reshape(inside, (-1,)))
+        return AdaptiveLogSoftmax(F.reshape(F.mul(loss, -1), target_.shape), F.mean(loss))
+
+    def log_prob(self, input: Tensor) -> Tensor:
+        """The logarithms of all probabilities, (N, n_classes)."""
+        head = F.log_softmax(self.head(input), 1)
+        parts = [head[:, : self.shortlist_size]]
+        for i, cluster in enumerate(self.tail):
+            first = self.shortlist_size + i
+            parts.append(F.add(F.log_softmax(cluster(input), 1), head[:, first : first + 1]))
+        return F.cat(parts, 1)

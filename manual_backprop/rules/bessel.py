@@ -1,0 +1,88 @@
+"""Bessel functions, number by number.
+
+torch has derivatives of I0 and I1 alone. The formulas of the others are made of functions that it does not
+differentiate, so their second derivatives are refused.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, special
+
+from ..engine.operators import elemental
+
+SOURCE = "Abramowitz, Stegun 1964, 9.1.27 to 9.1.30, 9.6.26 to 9.6.28, 10.1.21: derivatives of Bessel functions."
+
+
+def tiny(input: Tensor) -> Tensor:
+    """Where x is so near to 0 that I1(x) / x is 1 / 2 to the last bit; NaN, too, as torch has it."""
+    return ~(input.abs() > torch.finfo(input.dtype).eps)
+
+
+def apart(input: Tensor) -> Tensor:
+    """x, moved away from 0, so that dividing by it gives no NaN beside what is selected."""
+    return torch.where(tiny(input), torch.finfo(input.dtype).eps, input)
+
+
+I0 = elemental(
+    "i0", "I0(x), a modified Bessel function", "I1(x) delta", lambda delta, input: delta * special.i1(input),
+)  # fmt: skip
+I0e = elemental(
+    "special_i0e", "e^-|x| I0(x)", "(e^-|x| I1(x) - sgn(x) y) delta",
+    lambda delta, input, output: delta * (special.i1e(input) - input.sgn() * output),
+)  # fmt: skip
+I1 = elemental(
+    "special_i1", "I1(x), a modified Bessel function", "(I0(x) - y / x) delta, and delta / 2 at 0",
+    lambda delta, input, output: delta
+    * torch.where(tiny(input), 0.5, torch.i0(apart(input)) - output / apart(input)),
+)  # fmt: skip
+I1e = elemental(
+    "special_i1e", "e^-|x| I1(x)", "(e^-|x| I0(x) - (sgn(x) + 1 / x) y) delta, and delta / 2 at 0",
+    lambda delta, input, output: delta
+    * torch.where(
+        tiny(input), 0.5,
+        special.i0e(apart(input)) - output * (apart(input).sgn() + 1 / apart(input)),
+    ),
+)  # fmt: skip
+BesselJ0 = elemental(
+    "special_bessel_j0", "J0(x)", "-J1(x) delta", lambda delta, input: -delta * special.bessel_j1(input),
+)  # fmt: skip
+BesselJ1 = elemental(
+    "special_bessel_j1", "J1(x)", "(J0(x) - y / x) delta, and delta / 2 at 0",
+    lambda delta, input, output: delta
+    * torch.where(tiny(input), 0.5, special.bessel_j0(input) - output / apart(input)),
+)  # fmt: skip
+BesselY0 = elemental(
+    "special_bessel_y0", "Y0(x)", "-Y1(x) delta", lambda delta, input: -delta * special.bessel_y1(input),
+)  # fmt: skip
+BesselY1 = elemental(
+    "special_bessel_y1", "Y1(x)", "(Y0(x) - y / x) delta",
+    lambda delta, input, output: delta * (special.bessel_y0(input) - output / input),
+)  # fmt: skip
+ModifiedBesselI0 = elemental(
+    "special_modified_bessel_i0", "I0(x)", "I1(x) delta", lambda delta, input: delta * special.i1(input),
+)  # fmt: skip
+ModifiedBesselI1 = elemental(
+    "special_modified_bessel_i1", "I1(x)", "(I0(x) - y / x) delta, and delta / 2 at 0",
+    lambda delta, input, output: delta * torch.where(tiny(input), 0.5, torch.i0(input) - output / apart(input)),
+)  # fmt: skip
+ModifiedBesselK0 = elemental(
+    "special_modified_bessel_k0", "K0(x)", "-K1(x) delta",
+    lambda delta, input: -delta * special.modified_bessel_k1(input),
+)  # fmt: skip
+ModifiedBesselK1 = elemental(
+    "special_modified_bessel_k1", "K1(x)", "-(K0(x) + y / x) delta",
+    lambda delta, input, output: -delta * (special.modified_bessel_k0(input) + output / input),
+)  # fmt: skip
+ScaledModifiedBesselK0 = elemental(
+    "special_scaled_modified_bessel_k0", "e^x K0(x)", "(y - e^x K1(x)) delta",
+    lambda delta, input, output: delta * (output - special.scaled_modified_bessel_k1(input)),
+)  # fmt: skip
+ScaledModifiedBesselK1 = elemental(
+    "special_scaled_modified_bessel_k1", "e^x K1(x)", "(y - e^x K0(x) - y / x) delta",
+    lambda delta, input, output: delta * (output - special.scaled_modified_bessel_k0(input) - output / input),
+)  # fmt: skip
+SphericalBesselJ0 = elemental(
+    "special_spherical_bessel_j0", "sin(x) / x, and 1 at 0", "(cos(x) - y) / x delta, and 0 at 0",
+    lambda delta, input, output: torch.where(input == 0, 0.0, delta * (input.cos() - output) / input),
+)  # fmt: skip

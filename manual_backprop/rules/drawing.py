@@ -1,0 +1,94 @@
+"""Random numbers: torch differentiates none of them by the numbers of their distribution, but dropout by its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.operators import elemental
+from ..engine.rule import Rule
+
+SOURCE = "torch takes random numbers for constants; with a derivative they are in torch.distributions, as rsample."
+
+
+class Normal(Rule):
+    """y = a draw of the normal distribution with this mean and standard deviation
+
+    mean, std (*, broadcast) or number   output, delta (*)
+
+    delta_mean = 0     delta_std = 0: the draws are taken for constants
+
+    Source: torch takes random numbers for constants; with a derivative they are in torch.distributions, as rsample.
+    """
+
+    operator = "normal"
+    elementwise = True
+    broadcasts = True
+
+    def forward(mean: Any, std: Any = 1.0, generator: Any = None) -> Tensor:
+        return torch.normal(mean, std, generator=generator)
+
+    def delta_mean(delta: Tensor) -> Tensor:
+        return torch.zeros_like(delta)
+
+    def delta_std(delta: Tensor) -> Tensor:
+        return torch.zeros_like(delta)
+
+
+Bernoulli = elemental(
+    "bernoulli", "1 with probability x, else 0", "0", lambda delta: torch.zeros_like(delta),
+    takes="input, *, generator: Any",
+)  # fmt: skip
+Poisson = elemental(
+    "poisson", "a draw of the Poisson distribution with mean x", "0", lambda delta: torch.zeros_like(delta),
+    takes="input, generator: Any = None",
+)  # fmt: skip
+
+
+class Overwritten(Rule):
+    """y = numbers drawn over x
+
+    input, output, delta (*)   draw a function that overwrites a tensor
+
+    delta_input = 0: of x nothing is left
+
+    Source: the derivative of a constant.
+    """
+
+    operator = "uniform_ normal_ bernoulli_ exponential_ log_normal_ cauchy_ geometric_ random_"
+    elementwise = True
+
+    def forward(input: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        return draw(input.clone())
+
+    def forward_(input: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        return draw(input)
+
+    def delta_input(delta: Tensor) -> Tensor:
+        return torch.zeros_like(delta)
+
+
+class NativeDropout(Rule):
+    """y = x mask / (1 - p),   the mask is set with probability 1 - p; x itself where train is False
+
+    input, output, mask, delta (*)   p, train numbers
+
+    delta_input = delta mask / (1 - p)
+
+    Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
+    """
+
+    operator = "native_dropout"
+    results = "output", "mask"
+    elementwise = True
+    upcast = True
+
+    def forward(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
+        return torch.native_dropout(input, p, train)
+
+    def delta_input(delta: Tensor, mask: Tensor, p: float, train: bool | None) -> Tensor:
+        kept = 1 - p if train is not False else 1
+        return delta * mask / kept if kept else torch.zeros_like(delta)

@@ -1,0 +1,96 @@
+"""Division by the activity of neighbouring channels: LocalResponseNorm, and CrossMapLRN, its older form."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..engine.rule import Rule
+
+
+class LocalResponseNorm(Rule):
+    """y = x / s^beta,   s[c] = k + alpha / n sum of x[j]² over the n channels j from c - n // 2 to c + (n - 1) // 2
+
+    input, output, delta, s (N, C, *)   n: size, counting channels that are not there
+
+    delta_input[c] = delta[c] / s[c]^beta - 2 alpha beta / n x[c] sum of delta[j] x[j] / s[j]^(beta + 1)
+                     over the channels j from c - (n - 1) // 2 to c + n // 2
+
+    Source: Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks",
+    section 3.3.
+    """
+
+    upcast = True
+    tangent_reads = ()
+
+    def forward(input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+        return F.local_response_norm(input, size, alpha, beta, k)
+
+    def s(input: Tensor, size: int, alpha: float, k: float) -> Tensor:
+        return k + alpha * neighbours(input * input, size, size // 2)
+
+    def delta_input(delta: Tensor, input: Tensor, s: Tensor, size: int, alpha: float, beta: float) -> Tensor:
+        along = neighbours(delta * input * s.pow(-beta - 1), size, (size - 1) // 2)
+        return delta * s.pow(-beta) - 2 * alpha * beta * input * along
+
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, size, alpha, beta, k = inputs
+        s = LocalResponseNorm.s(input, size, alpha, k)
+        t_s = 2 * alpha * neighbours(input * tangents[0], size, size // 2)
+        return tangents[0] * s.pow(-beta) - beta * input * s.pow(-beta - 1) * t_s
+
+
+def neighbours(values: Tensor, size: int, before: int) -> Tensor:
+    """The mean over `size` channels, of which `before` lie before each channel; those that are not there are 0."""
+    batch, channels, *positions = values.shape
+    plane = values.reshape(batch, 1, channels, torch.Size(positions).numel())
+    plane = F.pad(plane, (0, 0, before, size - 1 - before))
+    return F.avg_pool2d(plane, (size, 1), stride=1).reshape(values.shape)
+
+
+class CrossMapLRN(Rule):
+    """y = x / s^beta,   s[c] = k + alpha / n sum over j of W[c, j] x[j]²
+
+    input, output, delta, s (N, C, H, W)   n: size   W (C, C): W[c, j] is 1 for |c - j| <= (n - 1) // 2, else 0
+
+    delta_input[c] = delta[c] / s[c]^beta - 2 alpha beta / n x[c] sum over j of W[j, c] delta[j] x[j] / s[j]^(beta + 1)
+
+    As torch.nn.CrossMapLRN2d has it, the first channel once met is never left: W[c, 0] is 1 for all larger c, too.
+
+    Source: Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks",
+    section 3.3.
+    """
+
+    upcast = True
+    tangent_reads = ()
+
+    def forward(input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+        return input * CrossMapLRN.s(input, size, alpha, k).pow(-beta)
+
+    def s(input: Tensor, size: int, alpha: float, k: float) -> Tensor:
+        return k + alpha / size * over_channels(CrossMapLRN.window(input, size), input * input)
+
+    def window(input: Tensor, size: int) -> Tensor:
+        """W."""
+        channel = torch.arange(input.shape[1], device=input.device)
+        reach = (size - 1) // 2
+        near = (channel.unsqueeze(1) - channel).abs() <= reach
+        stays = (channel == 0) & (channel.unsqueeze(1) > reach)
+        return (near | stays).to(input.dtype)
+
+    def delta_input(delta: Tensor, input: Tensor, s: Tensor, size: int, alpha: float, beta: float) -> Tensor:
+        along = over_channels(CrossMapLRN.window(input, size).mT, delta * input * s.pow(-beta - 1))
+        return delta * s.pow(-beta) - 2 * alpha * beta / size * input * along
+
+    def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
+        input, size, alpha, beta, k = inputs
+        s = CrossMapLRN.s(input, size, alpha, k)
+        t_s = 2 * alpha / size * over_channels(CrossMapLRN.window(input, size), input * tangents[0])
+        return tangents[0] * s.pow(-beta) - beta * input * s.pow(-beta - 1) * t_s
+
+
+def over_channels(matrix: Tensor, values: Tensor) -> Tensor:
+    """A matrix (C, C) times the channels of (N, C, H, W)."""
+    batch, channels, *positions = values.shape
+    return (matrix @ values.reshape(batch, channels, torch.Size(positions).numel())).reshape(values.shape)

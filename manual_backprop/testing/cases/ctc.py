@@ -1,0 +1,57 @@
+"""Rows of connectionist temporal classification."""
+
+import torch
+import torch.nn.functional as theirs
+
+import manual_backprop as mb
+
+from ..case import Case, Spec, constant, simplex, uniform
+from ._make import function, layer
+
+FRAMES = simplex(6, 3, 5, dim=2, log=True)
+TARGETS = constant(torch.tensor([[1, 2, 2], [3, 1, 0], [4, 4, 1]]))
+LENGTHS = (constant(torch.tensor([6, 4, 5])), constant(torch.tensor([3, 1, 2])))
+JOINED = (constant(torch.tensor([1, 2, 2, 3, 4, 4])), *LENGTHS)
+PADDED = (TARGETS, *LENGTHS)
+TOO_LONG = (TARGETS, constant((6, 2, 3)), constant((3, 1, 3)))
+ONE = (constant(torch.tensor([1, 3])), constant(torch.tensor(5)), constant(torch.tensor(2)))
+NONE = (TARGETS, constant([6, 4, 5]), constant([0, 2, 0]))
+E_X = "torch's convention has a term e^x that only the delta of a log_softmax makes the derivative: row of-logits"
+CONVENTION = {"without": dict.fromkeys(("gradcheck", "batched_grad", "forward_mode"), E_X)}
+IMPOSSIBLE = {"without": {**CONVENTION["without"], "transforms": "the twin raises an internal error"}}
+
+
+def of_logits(space: object) -> object:
+    """The loss of frames that log_softmax has made: its delta is the derivative."""
+
+    def run(logits: torch.Tensor, *rest: object, reduction: str = "none") -> torch.Tensor:
+        log_probs = space.log_softmax(logits, 2)  # type: ignore[attr-defined]
+        return space.ctc_loss(log_probs, *rest, reduction=reduction)  # type: ignore[attr-defined]
+
+    return run
+
+
+def composed(*rest: Spec) -> Case:
+    return Case(
+        "ctc_loss-of-logits",
+        lambda: of_logits(mb.functional),
+        lambda: of_logits(theirs),
+        (uniform(6, 3, 5, low=-3.0, high=3.0), *rest),
+    )
+
+
+CASES = [
+    *(layer("CTCLoss", inputs=(FRAMES, *PADDED), reduction=how, row=CONVENTION) for how in ("mean", "none", "sum")),
+    layer("CTCLoss", inputs=(FRAMES, *JOINED), tag="joined", row=CONVENTION),
+    layer(
+        "CTCLoss",
+        inputs=(FRAMES, constant(torch.tensor([[1, 3, 3], [3, 1, 0], [4, 4, 1]])), *LENGTHS),
+        blank=2,
+        reduction="none",
+        row=CONVENTION,
+    ),
+    layer("CTCLoss", inputs=(FRAMES, *TOO_LONG), zero_infinity=True, row=IMPOSSIBLE),
+    function("ctc_loss", (FRAMES, *NONE), reduction="none", tag="no-labels", row=CONVENTION),
+    function("ctc_loss", (simplex(6, 5, log=True), *ONE), reduction="none", tag="unbatched", row=CONVENTION),
+    composed(*PADDED),
+]

@@ -1,0 +1,28 @@
+"""Rows of sampling at the places of a grid."""
+
+from itertools import product
+
+from ..case import INFINITE, normal, uniform
+from ._make import function
+
+# of special images none where neighbours are equal: there the derivative is the rounding of a difference
+SPECIAL = (0.0, *INFINITE)
+IMAGE = uniform(2, 2, 4, 3, low=-1.0, specials=SPECIAL)
+VOLUME = uniform(1, 2, 2, 3, 2, low=-1.0, specials=SPECIAL)
+# some beyond the borders, and there reflected once and twice
+PLACES, IN_VOLUME = uniform(2, 2, 3, 2, low=-2.9, high=2.9), uniform(1, 2, 1, 2, 3, low=-2.9, high=2.9)
+PADDINGS = ("zeros", "border", "reflection")
+OPTIONS = [*product(PADDINGS, (False, True))]
+
+CANCEL = {"without": {"specials": "sixteen terms cancel, so that ours and the twin differ by more than its tolerance"}}
+
+CASES = [
+    *(function("grid_sample", (IMAGE, PLACES), mode=mode, padding_mode=padding, align_corners=corners,
+               row=CANCEL if mode == "bicubic" else None)
+      for mode in ("bilinear", "nearest", "bicubic") for padding, corners in OPTIONS),
+    *(function("grid_sample", (VOLUME, IN_VOLUME), mode=mode, padding_mode=padding, align_corners=corners, tag="3d")
+      for mode in ("bilinear", "nearest") for padding, corners in OPTIONS),
+    *(function("grid_sample", (normal(2, 1, 1, 3), PLACES), padding_mode=padding, align_corners=True, tag="one")
+      for padding in PADDINGS),
+    function("grid_sampler_2d", (IMAGE, PLACES), interpolation_mode=0, padding_mode=1, align_corners=False),
+]  # fmt: skip

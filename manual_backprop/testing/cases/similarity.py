@@ -1,0 +1,46 @@
+"""Rows of lengths and angles of vectors."""
+
+import math
+
+import torch
+
+from ..case import Spec, complex_normal, constant, normal
+from ._make import COMPLEX, function, layer
+
+TWO = (normal(4, 3), normal(4, 3))
+SIGNS = constant(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+ZEROS = Spec(lambda generator, dtype: torch.tensor([[0.0, 0.0], [0.5, -1.0], [-2.0, 2.0]], dtype=dtype))
+NONE = Spec(lambda generator, dtype: torch.zeros(3, 2, dtype=dtype))
+KINK = {"without": dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode", "batched_grad"),
+                                 "a zero vector or equal maxima: a kink, where torch takes a subgradient")}  # fmt: skip
+SHORT = {"without": dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode"),
+                                  "as in torch, the derivative of max(length, eps) counts as 1 below eps, too")}  # fmt: skip
+POWERS = (0.0, 0.5, 1.0, 1.5, 3.0, math.inf)
+EMBEDDED = (*TWO, SIGNS)
+COUNTED = {"without": dict.fromkeys(("float32", "bfloat16", "specials", "empty", "autocast"),
+                                    "for p = 0 torch says that there is no gradient, ours is one of zeros")}  # fmt: skip
+
+CASES = [
+    layer("PairwiseDistance", inputs=TWO),
+    *(layer("PairwiseDistance", p, inputs=TWO) for p in POWERS[1:]),
+    layer("PairwiseDistance", 0.0, inputs=TWO, row=COUNTED),
+    layer("PairwiseDistance", inputs=(normal(3), normal(4, 3)), p=2.0, eps=0.1, keepdim=True),
+    layer("PairwiseDistance", inputs=(normal(3), normal(3)), tag="vectors"),
+    *(function("pairwise_distance", (ZEROS, NONE), p=p, eps=0.0, tag="kinks", row=KINK) for p in (*POWERS[1:], 2.0)),
+    function("pairwise_distance", TWO),
+    function("pdist", (normal(4, 3),)),
+    *(function("pdist", (normal(4, 3),), p=p) for p in POWERS),
+    layer("CosineSimilarity", inputs=TWO),
+    layer("CosineSimilarity", inputs=(normal(2, 3, 4), normal(3, 1)), dim=-2, tag="broadcast"),
+    layer("CosineSimilarity", inputs=TWO, eps=5.0, row=SHORT),
+    function("cosine_similarity", (normal(3), normal(3)), dim=0),
+    *(layer("CosineEmbeddingLoss", inputs=EMBEDDED, reduction=how) for how in ("mean", "none", "sum")),
+    layer("CosineEmbeddingLoss", inputs=EMBEDDED, margin=0.3),
+    function("cosine_embedding_loss", (normal(3), normal(3), constant(torch.tensor(-1.0))), margin=-1.0, tag="vectors"),
+    function("normalize", (normal(4, 3),)),
+    *(function("normalize", (normal(4, 3),), p=p) for p in POWERS[1:]),
+    function("normalize", (normal(4, 3),), dim=0, eps=1.5),
+    function("normalize", (normal(2, 4, 3),), dim=(0, 2)),
+    function("normalize", (ZEROS,), tag="zero", row=KINK),
+    function("normalize", (complex_normal(4, 3),), tag="complex", row=COMPLEX),
+]

@@ -1,0 +1,211 @@
+"""Networks of torchvision, timm and transformers, converted whole: one step in float64 against torch's own.
+
+python -m tests.zoo                       every network (half an hour), what differs last
+python -m tests.zoo resnet18 timm:        some: by name, or all of a library
+python -m tests.zoo --out docs            also writes the table in docs/zoo.md, with bytes and times
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.metadata
+import logging
+import os
+import statistics
+import time
+import unittest.mock
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import manual_backprop as mb
+from manual_backprop._files import write_atomically
+from manual_backprop._nodes import is_view, name_of, rule_of
+from manual_backprop._observe import differentiable, graph
+from manual_backprop._within import Within
+
+from .zoo_networks import NETWORKS
+
+TOLERANCE = 1e-9
+"""Of the largest gradient's norm, in float64: sums in another order through a hundred layers."""
+
+
+COARSE = 1e-7
+"""Of a network with hardsigmoid: ATen computes its backward with 1 / 6 in float32."""
+
+
+@dataclass
+class Step:
+    """One network: how ours differs from torch's, and what is left to autograd."""
+
+    name: str
+    parameters: int
+    loss: float
+    """The relative difference of the losses."""
+    gradients: float
+    """The largest difference of a gradient, by norm, over the norm of the largest gradient."""
+    nodes: int
+    tolerance: float
+    autograd: Counter[str] = field(default_factory=Counter)
+    bytes: float = float("nan")
+    time: float = float("nan")
+
+    @property
+    def right(self) -> bool:
+        return self.loss <= TOLERANCE and self.gradients <= self.tolerance and not self.autograd
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{name} {count}" for name, count in self.autograd.items()) or "-"
+        return (
+            f"{self.name:40} {self.nodes:5} nodes  loss {self.loss:.0e}  gradients {self.gradients:.0e}  "
+            f"bytes {self.bytes:.2f}  time {self.time:.2f}  autograd: {said}"
+        )
+
+
+def loss_of(output: Any) -> Tensor:
+    """A loss of whatever a network returns: the mean squared distance of all that is differentiable from 1."""
+    found = differentiable(output if not hasattr(output, "to_tuple") else output.to_tuple())
+    return sum(((t.double() - 1).square().mean() for t in found), torch.zeros((), dtype=torch.float64))
+
+
+def run(model: torch.nn.Module, inputs: Callable[[torch.dtype], tuple[tuple, dict]], dtype: torch.dtype) -> Tensor:
+    """The loss of one forward, with the same random numbers each time."""
+    torch.manual_seed(1)
+    args, named = inputs(dtype)
+    torch.manual_seed(2)
+    output = model(*args, **named)
+    with mb.explicit() if isinstance(model, Within) else nullcontext():
+        return loss_of(output)
+
+
+@contextmanager
+def no_float32() -> Iterator[None]:
+    """What transformers compute in float32 on purpose (norms, softmax, positions) is in float64, too."""
+    with (
+        unittest.mock.patch.object(torch, "float32", torch.float64),
+        unittest.mock.patch.object(torch, "float", torch.float64),
+        unittest.mock.patch.object(Tensor, "float", Tensor.double),
+    ):
+        yield
+
+
+def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def step(name: str, measured: bool = False) -> Step:
+    """Build a network, convert a copy of it, run one step of each."""
+    build, inputs = NETWORKS[name]
+    torch.manual_seed(0)
+    theirs = build().double().train()
+    ours = mb.convert(copy.deepcopy(theirs), whole=True)
+    with no_float32() if name.startswith("transformers:") else nullcontext():
+        expected = run(theirs, inputs, torch.float64)
+        found = run(ours, inputs, torch.float64)
+    expected.backward()
+    nodes = graph([found])
+    autograd = Counter(name_of(node) for node in nodes if rule_of(node) is None and not is_view(node))
+    hard = any(name_of(node).startswith("Hardsigmoid") for node in nodes)
+    found.backward()
+    grads, mine = gradients(theirs), gradients(ours)
+    largest = max([g.norm().item() for g in grads.values()])
+    worst = max([(grads[n] - mine[n]).norm().item() if n in mine else float("inf") for n in grads])
+    result = Step(
+        name,
+        sum(p.numel() for p in theirs.parameters()),
+        (found - expected).abs().item() / max(expected.abs().item(), 1e-30),
+        worst / largest,
+        len(nodes),
+        COARSE if hard else TOLERANCE,
+        autograd,
+    )
+    if measured:
+        result.bytes, result.time = compared(theirs.float(), ours.float(), inputs)
+    return result
+
+
+def compared(theirs: torch.nn.Module, ours: torch.nn.Module, inputs: Any) -> tuple[float, float]:
+    """Saved bytes and the time of a step in float32, ours over torch's."""
+    saved = []
+    for model in (theirs, ours):
+        held: dict[int, int] = {}
+
+        def pack(t: Tensor, held: dict[int, int] = held) -> Tensor:
+            held[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            loss = run(model, inputs, torch.float32)
+        saved.append(sum(size for place, size in held.items() if place not in own))
+        del loss
+    times: list[list[float]] = [[], []]
+    for _ in range(5):
+        for i, model in enumerate((theirs, ours)):
+            model.zero_grad()
+            begin = time.perf_counter()
+            run(model, inputs, torch.float32).backward()
+            times[i].append(time.perf_counter() - begin)
+    medians = [sorted(t)[len(t) // 2] for t in times]
+    return saved[1] / max(saved[0], 1), medians[1] / medians[0]
+
+
+HEAD = """# A zoo of networks
+
+One training step of each, random weights: built, copied, `mb.convert(copy, whole=True)`, both run with equal numbers.
+`loss` and `gradients` are the largest differences in float64, relative (of a gradient: by norm, over the norm of the
+largest one). `autograd` are backward nodes that are no rule, nor a view or copy. `bytes` and `time` are ours over
+torch's in float32, at these small inputs. Written by `python -m tests.zoo --out docs`.
+"""
+
+
+def written(steps: list[Step], folder: Path) -> None:
+    """Write the table of all networks."""
+    libraries = {name.partition(":")[0] for name in NETWORKS}
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", *sorted(libraries)))
+    rows = [
+        f"| {s.name} | {s.parameters:,} | {s.nodes} | {sum(s.autograd.values())} | {s.loss:.0e} | {s.gradients:.0e} "
+        f"| {s.bytes:.2f} | {s.time:.2f} |"
+        for s in steps
+    ]
+    mean = statistics.geometric_mean([max(s.bytes, 1e-9) for s in steps])
+    columns = "| network | parameters | nodes | autograd | loss | gradients | bytes | time |"
+    text = "\n".join(
+        [HEAD, versions, "", columns, "|---" * 8 + "|", *rows, "", f"Geometric mean of the bytes: {mean:.2f}"]
+    )
+    write_atomically(folder / "zoo.md", f"{text}\n".encode())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--measure", action="store_true", help="bytes and times, too")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable()
+    chosen = [n for n in NETWORKS if not options.names or any(n == p or n.startswith(p) for p in options.names)]
+    steps = []
+    for name in chosen:
+        try:
+            steps.append(step(name, options.measure or options.out is not None))
+            print(steps[-1], flush=True)
+        except Exception as error:
+            print(f"{name:40} {type(error).__name__}: {str(error)[:300]}", flush=True)
+    if options.out is not None:
+        written(steps, options.out)
+    right = sum(s.right for s in steps)
+    print(f"{right} of {len(chosen)} networks run on rules alone, with torch's loss and gradients")
+    return 0 if right == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    os._exit(main())
