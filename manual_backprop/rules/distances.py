@@ -25,7 +25,8 @@ def slope(difference: Tensor, distance: Tensor, p: float) -> Tensor:
     if p == 1:
         return sign(difference)
     if p == float("inf"):
-        return sign(difference) * (difference.abs() == distance)
+        gap = difference.abs() - distance
+        return sign(difference) * torch.where(gap.isnan(), gap, (gap == 0).to(gap.dtype))
     apart, off = distance != 0, difference != 0
     distance = torch.where(apart, distance, 1)
     if p == 2:

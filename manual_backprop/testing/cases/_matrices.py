@@ -53,7 +53,7 @@ def eye(X: Tensor, times: float = 1.0) -> Tensor:
 
 def hermitian(F: Any, X: Tensor, *others: Any) -> tuple:
     """X + X^H, with eigenvalues apart from each other."""
-    apart = torch.arange(X.shape[-1], dtype=X.dtype).mul(4).diag_embed()
+    apart = torch.arange(X.shape[-1]).to(X.dtype).mul(4).diag_embed()
     return F.add(F.add(X, X.mH), apart), *others
 
 

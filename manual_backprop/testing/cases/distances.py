@@ -13,6 +13,4 @@ CASES = [
     function("cdist", (normal(4, 3), normal(2, 5, 3)), compute_mode="use_mm_for_euclid_dist"),
     function("cdist", (normal(30, 3), normal(2, 3)), tag="many"),
     function("cdist", (normal(4, 3), normal(2, 3)), compute_mode="donot_use_mm_for_euclid_dist", row=JACREV),
-    function("pdist", (normal(4, 3),)),
-    *(function("pdist", (normal(4, 3),), p=p) for p in (0.0, 0.5, 1.0, 1.5, 3.0, INF)),
 ]
