@@ -265,6 +265,8 @@ from manual_backprop.rules.soft_margin import SoftMarginLoss as SoftMarginLoss
 from manual_backprop.rules.softmax import LogSoftmax as LogSoftmax
 from manual_backprop.rules.softmax import Softmax as Softmax
 from manual_backprop.rules.softmax import Softmin as Softmin
+from manual_backprop.rules.sparse import ToDense as ToDense
+from manual_backprop.rules.sparse import ToSparse as ToSparse
 from manual_backprop.rules.special import Digamma as Digamma
 from manual_backprop.rules.special import Erf as Erf
 from manual_backprop.rules.special import Erfc as Erfc
