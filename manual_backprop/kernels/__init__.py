@@ -3,6 +3,7 @@ engine/rule.py asks."""
 
 from . import (
     attention,
+    axes,
     batchnorm,
     bias_activation,
     dropout,
