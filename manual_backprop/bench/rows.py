@@ -27,6 +27,9 @@ IMAGE: Shapes = {"tiny": (2, 8, 2, 2), "64k": (16, 16, 16, 16), "4M": (64, 64, 3
 VOLUME: Shapes = {"tiny": (1, 8, 2, 2, 2), "64k": (4, 8, 8, 16, 16), "4M": (16, 16, 16, 32, 32)}
 TOKENS: Shapes = {"tiny": (2, 2, 16), "64k": (4, 64, 256), "4M": (64, 256, 256)}
 
+HALF: Shapes = {"tiny": (1, 4, 2, 2), "64k": (16, 16, 8, 8), "4M": (64, 64, 16, 16)}
+"""Images that are doubled, so that the deltas have the sizes that are meant."""
+
 TINY = 0.95
 """A call on a tiny tensor may cost at most 1.05 times torch.nn's."""
 
@@ -37,6 +40,8 @@ TARGETS = {
     "max-pool": 1.2,
     "linear and convolution": 1.0,
     "two as one": 1.0,
+    "border": 0.9,
+    "resampling": 0.9,
     "other": 1.0,
 }
 """By group: times as fast as torch.nn, forward and backward, from 64k on."""
@@ -184,6 +189,8 @@ ROWS = [
     Row("BatchNorm1d", "norm", MATRIX, _channels),
     Row("BatchNorm2d", "norm", IMAGE, _channels),
     Row("BatchNorm3d", "norm", VOLUME, _channels),
+    *(Row(f"InstanceNorm{n}d", "norm", shapes, _channels, {"affine": True})
+      for n, shapes in ((1, SIGNAL), (2, IMAGE), (3, VOLUME))),
     Row("MaxPool1d", "max-pool", SIGNAL, lambda shape: (2,)),
     Row("MaxPool2d", "max-pool", IMAGE, lambda shape: (2,)),
     Row("MaxPool2d", "max-pool", IMAGE, lambda shape: (3, 2, 1), label="MaxPool2d(3, 2, 1)"),
@@ -195,6 +202,11 @@ ROWS = [
     Row("AdaptiveAvgPool1d", "other", SIGNAL, lambda shape: (1,)),
     Row("AdaptiveAvgPool2d", "other", IMAGE, lambda shape: (1,)),
     Row("AdaptiveAvgPool3d", "other", VOLUME, lambda shape: (1,)),
+    *(Row(f"{kind}Pad{n}d", "border", shapes, lambda shape: (1,))
+      for kind in ("Zero", "Reflection", "Replication", "Circular")
+      for n, shapes in ((1, SIGNAL), (2, IMAGE), (3, VOLUME))),
+    *(Row("Upsample", "resampling", HALF, options={"scale_factor": 2, "mode": mode}, label=f"Upsample({mode})")
+      for mode in ("nearest", "bilinear", "bicubic")),
     Row("Dropout", "other", MATRIX),
     Row("Dropout1d", "other", SIGNAL),
     Row("Dropout2d", "other", IMAGE),

@@ -7,6 +7,7 @@ from . import (
     batchnorm,
     bias_activation,
     dropout,
+    grids,
     indexed,
     layout,
     losses,

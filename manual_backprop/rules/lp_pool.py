@@ -18,7 +18,7 @@ class LPPool(Rule):
 
     input (N, C, *) or (C, *)   output, delta, s (N, C, *) or (C, *)   p: norm_type, not zero
 
-    delta_input[n, c, i] = x[n, c, i]^(p-1) sum of delta[n, c, q] y[n, c, q]^(1-p) K / m[q] over k, q with stride q + k = i
+    delta_input[n, c, i] = x[n, c, i]^(p-1) sum of K / m[q] delta[n, c, q] / y[n, c, q]^(p-1) over windows q with i in q
 
     m[q] counts the elements of window q, less than K where ceil_mode lets it reach beyond x. Where s is 0 there is no
     derivative, and delta_input is 0.
