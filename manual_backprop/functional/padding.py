@@ -24,7 +24,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 
 @stands_for("constant_pad_nd")
-def _constant(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+def _constant(input: Tensor, pad: Sequence[int], value: complex = 0) -> Tensor:
     return call(rules.Pad, input, tuple(pad), "constant", value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +27,9 @@ class Pad(Rule):
     upcast = True
     tangent_reads = ()
 
-    def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: float | None) -> Tensor:
+    def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: complex | None) -> Tensor:
+        if isinstance(value, complex):  # which torch.nn.functional.pad does not take
+            return torch.constant_pad_nd(input, pad, value)
         return F.pad(input, pad, mode, value)
 
     def delta_input(delta: Tensor, pad: tuple[int, ...], mode: str) -> Tensor:
