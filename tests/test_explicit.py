@@ -12,7 +12,7 @@ from torch import Tensor
 import manual_backprop as mb
 from manual_backprop._nodes import is_view, rule_of
 from manual_backprop._observe import graph
-from manual_backprop.explicit import TABLE
+from manual_backprop.explicit import TABLE, _named_alike
 from manual_backprop.testing import Case, Subject
 from manual_backprop.testing.cases import CASES
 from manual_backprop.testing.subject import differentiable, gradients
@@ -78,7 +78,7 @@ def test_many_operations_in_one_function() -> None:
 def twin_cases() -> list[Case]:
     first: dict[tuple[str, str], Case] = {}
     for case in CASES:
-        if case.twin is not None:
+        if case.twin is not None and case.covers != "CrossMapLRN2d":  # a Function of torch's, with its own backward
             first.setdefault((case.covers, case.name.split("-")[-1]), case)
     return list(first.values())
 
@@ -377,5 +377,5 @@ def test_the_table_follows_from_the_names() -> None:
     for function in (tF.relu, torch.relu, Tensor.relu):
         assert TABLE[function] is mb.functional.relu
     for name in mb.functional.__all__:
-        if hasattr(tF, name):
+        if hasattr(tF, name) and _named_alike(getattr(mb.functional, name)):  # else met one level lower
             assert TABLE[getattr(tF, name)] is getattr(mb.functional, name), name

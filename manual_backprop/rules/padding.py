@@ -48,9 +48,7 @@ class Pad(Rule):
         return middle
 
     def origin(i: int, size: int, left: int, right: int, mode: str) -> int:
-        """Where element i of the output is from, both counted from the first element of x."""
-        if 0 <= i < size:
-            return i
+        """Where element i of the border is from, both counted from the first element of x."""
         if mode == "reflect":
             return -i if i < 0 else 2 * (size - 1) - i
         if mode == "replicate":
