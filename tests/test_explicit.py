@@ -78,7 +78,7 @@ def test_many_operations_in_one_function() -> None:
 def twin_cases() -> list[Case]:
     first: dict[tuple[str, str], Case] = {}
     for case in CASES:
-        if case.twin is not None:
+        if case.twin is not None and case.covers != "CrossMapLRN2d":  # a Function of torch's, with its own backward
             first.setdefault((case.covers, case.name.split("-")[-1]), case)
     return list(first.values())
 

@@ -37,6 +37,8 @@ TARGETS = {
     "max-pool": 1.2,
     "linear and convolution": 1.0,
     "two as one": 1.0,
+    "border": 0.9,
+    "resampling": 0.9,
     "other": 1.0,
 }
 """By group: times as fast as torch.nn, forward and backward, from 64k on."""
@@ -184,6 +186,8 @@ ROWS = [
     Row("BatchNorm1d", "norm", MATRIX, _channels),
     Row("BatchNorm2d", "norm", IMAGE, _channels),
     Row("BatchNorm3d", "norm", VOLUME, _channels),
+    *(Row(f"InstanceNorm{n}d", "norm", shapes, _channels, {"affine": True})
+      for n, shapes in ((1, SIGNAL), (2, IMAGE), (3, VOLUME))),
     Row("MaxPool1d", "max-pool", SIGNAL, lambda shape: (2,)),
     Row("MaxPool2d", "max-pool", IMAGE, lambda shape: (2,)),
     Row("MaxPool2d", "max-pool", IMAGE, lambda shape: (3, 2, 1), label="MaxPool2d(3, 2, 1)"),
@@ -195,6 +199,11 @@ ROWS = [
     Row("AdaptiveAvgPool1d", "other", SIGNAL, lambda shape: (1,)),
     Row("AdaptiveAvgPool2d", "other", IMAGE, lambda shape: (1,)),
     Row("AdaptiveAvgPool3d", "other", VOLUME, lambda shape: (1,)),
+    *(Row(f"{kind}Pad{n}d", "border", shapes, lambda shape: (1,))
+      for kind in ("Zero", "Reflection", "Replication", "Circular")
+      for n, shapes in ((1, SIGNAL), (2, IMAGE), (3, VOLUME))),
+    *(Row("Upsample", "resampling", IMAGE, options={"scale_factor": 2, "mode": mode}, label=f"Upsample({mode})")
+      for mode in ("nearest", "bilinear", "bicubic")),
     Row("Dropout", "other", MATRIX),
     Row("Dropout1d", "other", SIGNAL),
     Row("Dropout2d", "other", IMAGE),

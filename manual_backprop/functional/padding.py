@@ -23,6 +23,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return call(rules.Pad, input, tuple(pad), mode, value)
 
 
+@stands_for("constant_pad_nd")
+def _constant(input: Tensor, pad: Sequence[int], value: complex = 0) -> Tensor:
+    return call(rules.Pad, input, tuple(pad), "constant", value)
+
+
 @stands_for("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 def _reflection(input: Tensor, padding: Sequence[int]) -> Tensor:
     return call(rules.Pad, input, tuple(padding), "reflect", None)

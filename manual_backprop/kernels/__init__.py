@@ -3,10 +3,12 @@ engine/rule.py asks."""
 
 from . import (
     attention,
+    axes,
     batchnorm,
     bias_activation,
     ctc,
     dropout,
+    grids,
     indexed,
     layout,
     losses,

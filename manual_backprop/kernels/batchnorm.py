@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engine.terms import widen
-from ..rules import BatchNorm, ReLU
+from ..rules import BatchNorm, InstanceNorm, ReLU
 from . import memory, native
 from .native import REAL, REALS
 from .registry import serves, serves_both
@@ -81,6 +81,26 @@ def batch_norm_derivatives(
     results = torch.empty_like(input), torch.empty_like(mean), torch.empty_like(mean)
     native.call(f"batch_norm_derivatives_{real}", *results, delta, input, weight, mean, invstd, *shape)
     return tuple([result if needed else None for result, needed in zip(results, needs, strict=True)])
+
+
+@serves(InstanceNorm.derivatives, on="cpu", upcasts=True, when=f"{REALS}; delta_input is wanted")
+def instance_norm_derivatives(
+    delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
+) -> tuple:
+    """A batch of one sample, whose channels are those of all samples."""
+    batch, channels = input.shape[:2]
+    if not native.plain(delta, input, mean, invstd):
+        return NotImplemented
+    one = 1, batch * channels, *input.shape[2:]
+    found = batch_norm_derivatives(
+        delta.contiguous().view(one), input.contiguous().view(one), None if weight is None else weight.repeat(batch),
+        mean.flatten(), invstd.flatten(), needs,
+    )  # fmt: skip
+    if found is NotImplemented:
+        return NotImplemented
+    delta_input, *sums = found
+    grads = [None if v is None else v.view(batch, channels).sum(0) for v in sums]
+    return delta_input.view(input.shape), *grads
 
 
 def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int, int, int, int] | None:

@@ -128,7 +128,8 @@ def antialiased(size: int, ratio: float, place: Tensor, mode: str) -> Taps:
     indices = (place - reach * wide).floor().long().unsqueeze(1) + offsets
     weights = kernel((indices - place.unsqueeze(1)) / wide)
     weights = torch.where((indices >= 0) & (indices < size), weights, 0)
-    return indices.clamp(0, size - 1), weights / weights.sum(1, keepdim=True)
+    sums = weights.sum(1, keepdim=True)
+    return indices.clamp(0, size - 1), weights / torch.where(sums == 0, 1, sums)
 
 
 def keys(distance: Tensor, a: float) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..engine.rule import Rule
+from ..engine.rule import Rule, choose
 from .pooling import AVERAGE, AvgPool
 
 Axes = tuple[int, ...]
@@ -18,7 +18,7 @@ class LPPool(Rule):
 
     input (N, C, *) or (C, *)   output, delta, s (N, C, *) or (C, *)   p: norm_type, not zero
 
-    delta_input[n, c, i] = x[n, c, i]^(p-1) sum of delta[n, c, q] s^(1/p - 1) K / m[q] over k, q with stride q + k = i
+    delta_input[n, c, i] = x[n, c, i]^(p-1) sum of K / m[q] delta[n, c, q] / y[n, c, q]^(p-1) over windows q with i in q
 
     m[q] counts the elements of window q, less than K where ceil_mode lets it reach beyond x. Where s is 0 there is no
     derivative, and delta_input is 0.
@@ -27,27 +27,26 @@ class LPPool(Rule):
     """
 
     upcast = True
-    tangent_reads = ()
 
     def forward(input: Tensor, norm_type: float, kernel_size: Axes, stride: Axes, ceil_mode: bool) -> Tensor:
         mean = AVERAGE[len(stride)](input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
         return (mean.sign() * mean.abs().relu()).mul(math.prod(kernel_size)).pow(1 / norm_type)
 
-    def root(input: Tensor, norm_type: float, kernel_size: Axes, stride: Axes, ceil_mode: bool) -> Tensor:
-        """K dy / ds = K s^(1/p - 1) / p, and 0 at s = 0; the sign of NaN is 0, as in torch."""
-        n, mean = math.prod(kernel_size), AVERAGE[len(stride)](input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
-        slope = n * (n * mean).pow(1 / norm_type - 1) / norm_type
-        return torch.where(mean == 0, 0, slope * mean.sign().square())
+    def slope(output: Tensor, norm_type: float, kernel_size: Axes) -> Tensor:
+        """K dy / ds = K / p s^(1/p - 1) = K / p y^(1 - p), and 0 at s = 0; the sign of NaN is 0, as in torch."""
+        nothing = output == 0 if norm_type > 0 else output.isinf()
+        slope = math.prod(kernel_size) / norm_type * output.pow(1 - norm_type)
+        return torch.where(nothing, 0, slope * output.sign().square())
 
     def delta_input(
-        delta: Tensor, input: Tensor, root: Tensor, norm_type: float, kernel_size: Axes, stride: Axes
+        delta: Tensor, input: Tensor, slope: Tensor, norm_type: float, kernel_size: Axes, stride: Axes
     ) -> Tensor:
         none = (0,) * len(stride)
-        share = AvgPool.delta_input(delta * root, input.shape, kernel_size, stride, none, True, None)
+        share = choose(AvgPool.delta_input)(delta * slope, input.shape, kernel_size, stride, none, True, None)
         return share * norm_type * input.pow(norm_type - 1)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, norm_type, kernel_size, stride, ceil_mode = inputs
         moved = norm_type * input.pow(norm_type - 1) * tangents[0]
-        root = LPPool.root(input, norm_type, kernel_size, stride, ceil_mode)
-        return root * AVERAGE[len(stride)](moved, kernel_size, stride, 0, ceil_mode)
+        slope = LPPool.slope(output, norm_type, kernel_size)
+        return slope * AVERAGE[len(stride)](moved, kernel_size, stride, 0, ceil_mode)

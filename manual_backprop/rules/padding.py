@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.rule import Rule
+from ..engine.rule import Rule, choose
 
 
 class Pad(Rule):
@@ -26,30 +27,34 @@ class Pad(Rule):
     upcast = True
     tangent_reads = ()
 
-    def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: float | None) -> Tensor:
+    def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: complex | None) -> Tensor:
+        if isinstance(value, complex):  # which torch.nn.functional.pad does not take
+            return torch.constant_pad_nd(input, pad, value)
         return F.pad(input, pad, mode, value)
 
     def delta_input(delta: Tensor, pad: tuple[int, ...], mode: str) -> Tensor:
         if mode == "constant":
             return F.pad(delta, [-width for width in pad])
         for axis in range(len(pad) // 2):
-            delta = Pad.fold(delta, -1 - axis, pad[2 * axis], pad[2 * axis + 1], mode)
+            delta = choose(Pad.fold)(delta, -1 - axis, pad[2 * axis], pad[2 * axis + 1], mode)
         return delta
 
     def fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
         """The border of one (negative) axis added to what it was copied from."""
         middle = F.pad(delta, [0, 0] * (-1 - axis) + [-left, -right])
         size = middle.shape[axis]
-        begin, end = max(0, -left), size - max(0, -right)  # what is not cut off
         for i in (*range(-left, 0), *range(size, size + right)):
-            if mode == "reflect":
-                source = -i if i < 0 else 2 * (size - 1) - i
-            elif mode == "replicate":
-                source = 0 if i < 0 else size - 1
-            else:
-                source = begin + (i - begin) % (end - begin)
-            middle.select(axis, source).add_(delta.select(axis, i + left))
+            middle.select(axis, Pad.origin(i, size, left, right, mode)).add_(delta.select(axis, i + left))
         return middle
+
+    def origin(i: int, size: int, left: int, right: int, mode: str) -> int:
+        """Where element i of the border is from, both counted from the first element of x."""
+        if mode == "reflect":
+            return -i if i < 0 else 2 * (size - 1) - i
+        if mode == "replicate":
+            return 0 if i < 0 else size - 1
+        begin, end = max(0, -left), size - max(0, -right)  # what is not cut off
+        return begin + (i - begin) % (end - begin)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         _, pad, mode, _ = inputs

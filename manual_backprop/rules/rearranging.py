@@ -41,14 +41,6 @@ DiagEmbed = linear(
     lambda delta, offset, dim1, dim2: delta.diagonal(offset, dim1, dim2),
     takes="input, offset: int = 0, dim1: int = -2, dim2: int = -1", shapes="input (*, K)   output, delta (*, M, M)",
 )  # fmt: skip
-ConstantPadNd = linear(
-    "constant_pad_nd", "x with a border of one number; cut off where it is negative", "delta without its border",
-    lambda delta, pad: torch.constant_pad_nd(delta, [-width for width in pad]),
-    tangent=lambda inputs, tangents, output: torch.constant_pad_nd(tangents[0], inputs[1]),
-    takes="input, pad: list, value: float = 0",
-    shapes="input (*, L)   output, delta (*, left + L + right)   pad: left, right of the last axis, ...",
-    source='Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying is copying back.',
-)  # fmt: skip
 Repeat = linear(
     "repeat", "x, so many times along each axis, and along new ones in front", "sum of the deltas of all copies",
     lambda delta, repeats, input_shape: sum_of_copies(delta, repeats, input_shape),

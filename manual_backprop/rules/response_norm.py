@@ -31,8 +31,8 @@ class LocalResponseNorm(Rule):
         return k + alpha * neighbours(input * input, size, size // 2)
 
     def delta_input(delta: Tensor, input: Tensor, s: Tensor, size: int, alpha: float, beta: float) -> Tensor:
-        along = neighbours(delta * input * s.pow(-beta - 1), size, (size - 1) // 2)
-        return delta * s.pow(-beta) - 2 * alpha * beta * input * along
+        share = delta * s.pow(-beta)
+        return share - 2 * alpha * beta * input * neighbours(share * input / s, size, (size - 1) // 2)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, size, alpha, beta, k = inputs
@@ -80,8 +80,9 @@ class CrossMapLRN(Rule):
         return (near | stays).to(input.dtype)
 
     def delta_input(delta: Tensor, input: Tensor, s: Tensor, size: int, alpha: float, beta: float) -> Tensor:
-        along = over_channels(CrossMapLRN.window(input, size).mT, delta * input * s.pow(-beta - 1))
-        return delta * s.pow(-beta) - 2 * alpha * beta / size * input * along
+        share = delta * s.pow(-beta)
+        along = over_channels(CrossMapLRN.window(input, size).mT, share * input / s)
+        return share - 2 * alpha * beta / size * input * along
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:
         input, size, alpha, beta, k = inputs

@@ -56,11 +56,11 @@ SYNC: dict[str, Any] = {
 }
 
 CASES = [
+    *(Case(f"SyncBatchNorm-rule{tag}", lambda: in_one_process, lambda: batch_norm, (*LINE, *affine, NONE, NONE), **SYNC)
+      for tag, affine in (("", (normal(3), normal(3))), ("-plain", (NONE, NONE)))),
     layer("SyncBatchNorm", 2, inputs=IMAGE, row=WRONG),
     layer("SyncBatchNorm", 3, momentum=None, inputs=LINE, row={"without": READS}),
     layer("SyncBatchNorm", 2, inputs=IMAGE, train=False),
-    *(Case(f"SyncBatchNorm-rule{tag}", lambda: in_one_process, lambda: batch_norm, (*LINE, *affine, NONE, NONE), **SYNC)
-      for tag, affine in (("", (normal(3), normal(3))), ("-plain", (NONE, NONE)))),
     layer("BatchNorm1d", 3, inputs=FLAT, tag="flat", row={"larger": (normal(64, 3),), **WRONG}),
     layer("BatchNorm1d", 3, inputs=LINE, row=WRONG),
     layer("BatchNorm1d", 3, inputs=LINE, train=False),

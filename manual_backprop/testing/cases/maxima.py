@@ -37,16 +37,18 @@ ADAPTIVE = [
     *(function(f"adaptive_max_pool{n}d_with_indices", (images(n),), output_size=(2,) * n) for n in D),
 ]
 
+# torch wants more positions than the windows have side by side
+WIDE = {2: normal(2, 2, 6, 5), 3: normal(2, 1, 4, 5, 4)}
 SAMPLES = {n: uniform(2, 2 if n < 3 else 1, n, grad=False) for n in (2, 3)}
 NONE, NO = constant(None), constant(False)
 
 FRACTIONAL = [
-    *(layer(f"FractionalMaxPool{n}d", 2, output_size=3, inputs=(images(n),)) for n in (2, 3)),
+    *(layer(f"FractionalMaxPool{n}d", 2, output_size=2, inputs=(WIDE[n],)) for n in WIDE),
     layer("FractionalMaxPool2d", (3, 2), output_ratio=(0.5, 0.7), return_indices=True, inputs=(normal(2, 2, 6, 5),)),
-    layer("FractionalMaxPool3d", (1, 2, 3), output_ratio=0.6, inputs=(normal(2, 3, 4, 5),), tag="unbatched"),
-    *(function(f"fractional_max_pool{n}d", (images(n), constant(2), constant((2, 3, 2)[:n]), NONE, NO, SAMPLES[n]))
-      for n in (2, 3)),
-    *(function(f"fractional_max_pool{n}d_with_indices", (images(n),), kernel_size=2, output_size=2) for n in (2, 3)),
+    layer("FractionalMaxPool3d", (1, 2, 3), output_ratio=0.4, inputs=(normal(2, 3, 4, 5),), tag="unbatched"),
+    *(function(f"fractional_max_pool{n}d", (WIDE[n], constant(2), constant((2, 3, 2)[-n:]), NONE, NO, SAMPLES[n]))
+      for n in WIDE),
+    *(function(f"fractional_max_pool{n}d_with_indices", (WIDE[n],), kernel_size=2, output_size=2) for n in WIDE),
 ]  # fmt: skip
 
 UNPOOL = [
@@ -54,8 +56,8 @@ UNPOOL = [
     layer("MaxUnpool2d", 2, inputs=(normal(2, 2, 2, 3), distinct(24, 2, 2, 2, 3))),
     layer("MaxUnpool3d", 2, inputs=(normal(2, 1, 2, 1, 2), distinct(32, 2, 1, 2, 1, 2))),
     function("max_unpool1d", (normal(2, 2, 3), distinct(7, 2, 2, 3)), kernel_size=3, stride=2, output_size=[7]),
-    function("max_unpool2d", (normal(2, 2, 2, 3), distinct(15, 2, 2, 2, 3)), kernel_size=(3, 2), stride=(2, 1),
-             padding=(1, 0), output_size=[3, 5]),
+    function("max_unpool2d", (normal(2, 2, 2, 3), distinct(12, 2, 2, 2, 3)), kernel_size=(3, 2), stride=(2, 1),
+             padding=(1, 0), output_size=[3, 4]),
     function("max_unpool3d", (normal(2, 1, 2, 1, 2), distinct(27, 2, 1, 2, 1, 2)), kernel_size=3, stride=(1, 1, 2),
              padding=(0, 0, 1), output_size=[4, 3, 3]),
 ]  # fmt: skip
