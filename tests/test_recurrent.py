@@ -16,6 +16,8 @@ from manual_backprop.engine.torch_private import tree_flatten
 from manual_backprop.rules import GRU, LSTM, RNN
 from manual_backprop.testing.nodes import graph, is_rule
 
+from .test_native import calls
+
 NAMESPACES = {"ours": mb.nn, "twin": torch.nn}
 LAYERS = ("RNN", "LSTM", "GRU")
 LENGTHS = [5, 2, 5, 1, 3]
@@ -321,6 +323,15 @@ def test_the_loops_in_c_are_the_formulas(
             _, _, _, gates, cells = same(run, x, h, c, *weights, None, sizes, reverse, count=5)
             options = weights[1], None, sizes, reverse
             same(LSTM.recursion, delta, dh, dc, gates, cells, c, *options, count=3)
+
+
+@pytest.mark.usefixtures("c_kernels")
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_run_on_the_loops_in_c(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls(monkeypatch)
+    x = torch.randn(4, 3, 5, requires_grad=True)
+    getattr(mb.nn, name)(5, 6)(x)[0].sum().backward()
+    assert names == ["recurrent_forward_float", "recurrent_backward_float"]
 
 
 @pytest.mark.usefixtures("c_kernels")
