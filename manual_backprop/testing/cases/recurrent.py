@@ -154,6 +154,9 @@ CASES = [
     layer("RNNCell", FEATURES, UNITS, inputs=(normal(ROWS, FEATURES), state(ROWS)), nonlinearity="relu", row=ROW),
     *cells("LSTMCell", states),
     *cells("GRUCell", state),
+    # as many units as tell a gate's place among the others
+    layer("LSTMCell", 2, 5, bias=False, inputs=(normal(1, 2),), row=ROW),
+    layer("GRUCell", 2, 5, bias=False, inputs=(normal(1, 2),), row=ROW),
     padded("lstm", 4, states(1, ROWS)),
     padded("lstm", 4, states(1, ROWS), segment=3),
     padded("lstm", 4, PROJECTED, tag="projected", projected=3),
