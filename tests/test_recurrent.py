@@ -227,6 +227,19 @@ def test_autocast_gives_torchs_dtypes_and_no_larger_errors(name: str, options: d
 
 
 @pytest.mark.parametrize("name", LAYERS)
+def test_forward_mode_moves_the_states_alone(name: str) -> None:
+    twin, ours = pair(name, 3, 4)
+    x = sequence()
+    h, c = torch.randn(2, 1, 5, 4, dtype=torch.float64)
+    states = (h, c) if name == "LSTM" else (h,)
+
+    def run(module: torch.nn.Module) -> Any:
+        return torch.func.jvp(lambda *s: module(x, s if name == "LSTM" else s[0])[0], states, states)
+
+    close(list(run(ours)), list(run(twin)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_gradients_in_bfloat16_are_on_average_no_worse_than_torchs(name: str) -> None:
     errors: dict[str, float] = {"ours": 0.0, "twin": 0.0}
     for seed in range(20):

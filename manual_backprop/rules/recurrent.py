@@ -234,14 +234,15 @@ class GRU(Rule):
         before = shifted(flat(output[0]), hx, sizes, reverse)
         gates = GRU.gates(F.linear(flat(input), weight_ih, bias_ih), F.linear(before, weight_hh, bias_hh)).split(sizes)
         t_p = moved_products(tangents[0], tangents[2], tangents[4], flat(input), weight_ih)
+        t_p = plus(before.new_zeros(len(before), len(weight_ih)), t_p)
         t_q = moved_products(None, tangents[3], tangents[5], before, weight_hh)
         t_q_of = dict(in_order(t_q, sizes, reverse))
         t_h = torch.zeros_like(hx) if t_h is None else t_h
-        for t, t_p_t in in_order(t_p, sizes, reverse):
+        for t in order(sizes, reverse):
             t_before, h = t_h[: sizes[t]], before.split(sizes)[t]
             r, z, n, q = gates[t].chunk(4, -1)
             q_r, q_z, q_n = plus(t_before @ weight_hh.T, t_q_of[t]).chunk(3, -1)
-            p_r, p_z, p_n = (0.0, 0.0, 0.0) if t_p_t is None else t_p_t.chunk(3, -1)
+            p_r, p_z, p_n = t_p.split(sizes)[t].chunk(3, -1)
             t_r, t_z = (p_r + q_r) * r * (1 - r), (p_z + q_z) * z * (1 - z)
             t_n = (p_n + t_r * q + r * q_n) * (1 - n * n)
             moved[t] = t_n * (1 - z) + t_z * (h - n) + z * t_before

@@ -145,7 +145,7 @@ CASES = [
     *rows("RNN", state),
     layer("RNN", FEATURES, UNITS, inputs=(X, state(1, ROWS)), nonlinearity="relu", row=MODULE),
     *rows("LSTM", states),
-    layer("LSTM", FEATURES, 3, inputs=(X,), proj_size=2, row=MODULE),
+    layer("LSTM", 2, 5, inputs=(normal(2, 1, 2),), proj_size=2, row=MODULE),
     layer(
         "LSTM", 2, 2, inputs=(normal(2, 1, 2),), proj_size=1, num_layers=2, bidirectional=True, bias=False, row=MODULE
     ),
