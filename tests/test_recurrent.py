@@ -16,6 +16,8 @@ from manual_backprop.engine.torch_private import tree_flatten
 from manual_backprop.rules import GRU, LSTM, RNN
 from manual_backprop.testing.nodes import graph, is_rule
 
+from .test_native import calls
+
 NAMESPACES = {"ours": mb.nn, "twin": torch.nn}
 LAYERS = ("RNN", "LSTM", "GRU")
 LENGTHS = [5, 2, 5, 1, 3]
@@ -225,6 +227,19 @@ def test_autocast_gives_torchs_dtypes_and_no_larger_errors(name: str, options: d
 
 
 @pytest.mark.parametrize("name", LAYERS)
+def test_forward_mode_moves_the_states_alone(name: str) -> None:
+    twin, ours = pair(name, 3, 4)
+    x = sequence()
+    h, c = torch.randn(2, 1, 5, 4, dtype=torch.float64)
+    states = (h, c) if name == "LSTM" else (h,)
+
+    def run(module: torch.nn.Module) -> Any:
+        return torch.func.jvp(lambda *s: module(x, s if name == "LSTM" else s[0])[0], states, states)
+
+    close(list(run(ours)), list(run(twin)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_gradients_in_bfloat16_are_on_average_no_worse_than_torchs(name: str) -> None:
     errors: dict[str, float] = {"ours": 0.0, "twin": 0.0}
     for seed in range(20):
@@ -321,6 +336,15 @@ def test_the_loops_in_c_are_the_formulas(
             _, _, _, gates, cells = same(run, x, h, c, *weights, None, sizes, reverse, count=5)
             options = weights[1], None, sizes, reverse
             same(LSTM.recursion, delta, dh, dc, gates, cells, c, *options, count=3)
+
+
+@pytest.mark.usefixtures("c_kernels")
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_run_on_the_loops_in_c(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = calls(monkeypatch)
+    x = torch.randn(4, 3, 5, requires_grad=True)
+    getattr(mb.nn, name)(5, 6)(x)[0].sum().backward()
+    assert names == ["recurrent_forward_float", "recurrent_backward_float"]
 
 
 @pytest.mark.usefixtures("c_kernels")

@@ -25,6 +25,11 @@ EXCEPT = {
     "cross_entropy-soft-weight": "the gradient of the class weights alone is made of two tensors of which the twin "
     "keeps the product",
     "bias_activation": "keeps the input and the bias, a parameter that lives anyway, where the twin keeps their sum",
+    **dict.fromkeys(
+        ("LSTM", "GRU", "LSTMCell", "GRUCell", "lstm", "gru", "lstm_cell", "gru_cell"),
+        "keeps input, weights and biases, whatever is frozen: a backward that is itself differentiated makes the gates "
+        "from them again",
+    ),
 }
 """Public name, or beginning and end of it, to the reason why more may be kept."""
 

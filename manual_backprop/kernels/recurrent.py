@@ -143,10 +143,10 @@ def gru_recursion(
 
 @serves(RNN.recursion, on="cpu", when=SERVED)
 def rnn_recursion(
-    delta: Tensor | None, delta_h: Tensor, output: Tensor, weight_hh: Tensor, activation: str, sizes: Sizes,
+    delta: Tensor | None, delta_h: Tensor, output: Tensor, weight_hh: Tensor | None, activation: str, sizes: Sizes,
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    if not _backward_takes(1, delta, output, weight_hh, sizes, output, delta_h):
+    if weight_hh is None or not _backward_takes(1, delta, output, weight_hh, sizes, output, delta_h):
         return NotImplemented
     delta_h = _own(delta_h)
     deltas = torch.empty_like(output, memory_format=torch.contiguous_format)

@@ -121,8 +121,11 @@ def added(found: list, new: list, begin: int) -> list:
     return [pieces, *(map(total, others, new[1:]) if others else new[1:])]
 
 
-def finished(found: list, dtypes: Sequence[torch.dtype | None], shape: Sequence[int]) -> tuple:
-    """What the backward returns."""
+def finished(found: list, output: Tensor) -> tuple:
+    """What the backward returns: of the dtype of all that the forward took and returned."""
     pieces, *others = found
-    delta_input = None if any(p is None for p in pieces.values()) else joined(pieces).reshape(shape)
-    return tuple([g if g is None else g.to(dtype) for g, dtype in zip([delta_input, *others], dtypes, strict=True)])
+    delta_input = None
+    if all(piece is not None for piece in pieces.values()):
+        rows = joined(pieces)
+        delta_input = rows.reshape(*output.shape[:-1], rows.shape[-1])
+    return tuple([g if g is None else g.to(output.dtype) for g in (delta_input, *others)])

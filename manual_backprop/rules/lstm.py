@@ -105,7 +105,7 @@ class LSTM(Rule):
 
     # hand-written, like `setup_context`: one recursion gives the derivatives by all arguments
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None, delta_cy: Tensor | None, *_: Any) -> tuple:
-        dtypes, needs = [None if t is None else t.dtype for t in ctx.saved_tensors[:8]], ctx.needs_input_grad
+        needs = ctx.needs_input_grad
         delta, delta_h, delta_c, *saved = widen(delta, delta_hy, delta_cy, *ctx.saved_tensors)
         input, hx, cx, *weights, output, gates, cells = saved
         weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
@@ -130,7 +130,7 @@ class LSTM(Rule):
             new.append(choose(RNN.grad_weight)(delta_r, gates.chunk(4, -1)[3] * cells.tanh()) if needs[7] else None)
             found = added(found, new, part.begin)
         found[1], found[2] = delta_h if needs[1] else None, delta_c if needs[2] else None
-        return *finished(found, dtypes, input.shape), None, None, None
+        return *finished(found, ctx.saved_tensors[-3]), None, None, None
 
     def recursion(
         delta: Tensor | None, delta_h: Tensor, delta_c: Tensor, gates: Tensor, cells: Tensor, cx: Tensor,

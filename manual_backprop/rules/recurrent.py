@@ -60,7 +60,7 @@ class RNN(Rule):
         input: Tensor, hx: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor | None,
         bias_hh: Tensor | None, activation: str, sizes: Sizes, reverse: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        tensors = wide(input, hx, weight_ih, weight_hh, bias_ih, bias_hh)
+        tensors = wide(flat(input), hx, weight_ih, weight_hh, bias_ih, bias_hh)
         output, hy = choose(RNN.run)(*tensors, activation, sizes, reverse)
         return shaped(output, input), hy.to(input.dtype)
 
@@ -68,7 +68,7 @@ class RNN(Rule):
         input: Tensor, hx: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor | None,
         bias_hh: Tensor | None, activation: str, sizes: Sizes, reverse: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        products, h, outputs = F.linear(flat(input), weight_ih, bias_ih).split(sizes), hx, {}
+        products, h, outputs = F.linear(input, weight_ih, bias_ih).split(sizes), hx, {}
         for t in order(sizes, reverse):
             a = products[t] + F.linear(h[: sizes[t]], weight_hh, bias_hh)
             outputs[t] = a.tanh() if activation == "tanh" else a.relu()
@@ -76,32 +76,39 @@ class RNN(Rule):
         return joined(outputs), h.clone()
 
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        *tensors, ctx.activation, ctx.sizes, ctx.reverse = inputs
+        input, hx, weight_ih, weight_hh, _, _, ctx.activation, ctx.sizes, ctx.reverse = inputs
+        of_input, of_hx, ih, hh, *_ = ctx.needs_input_grad
+        ctx.rows, again = len(hx), weight_hh if of_hx or len(ctx.sizes) > 1 else None
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, output[0])
+        ctx.save_for_backward(
+            input if ih else None, hx if hh else None, weight_ih if of_input else None, again, output[0]
+        )
 
     # hand-written, like `setup_context`: one recursion gives the derivatives by all arguments
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None) -> tuple:
-        dtypes = [None if t is None else t.dtype for t in ctx.saved_tensors[:6]]
-        delta, delta_h, input, hx, weight_ih, weight_hh, _, _, output = widen(delta, delta_hy, *ctx.saved_tensors)
-        recursion = choose(RNN.recursion)
-        delta_h = torch.zeros_like(hx) if delta_h is None else delta_h
-        options = ctx.activation, ctx.sizes, ctx.reverse
-        deltas, delta_h = recursion(None if delta is None else flat(delta), delta_h, flat(output), weight_hh, *options)
-        before = shifted(flat(output), hx, ctx.sizes, ctx.reverse)
-        found = added([], gradients(ctx.needs_input_grad, deltas, deltas, flat(input), before, weight_ih, 2), 0)
-        found[1] = delta_h if ctx.needs_input_grad[1] else None
-        return *finished(found, dtypes, input.shape), None, None, None
+        needs, options = ctx.needs_input_grad, (ctx.activation, ctx.sizes, ctx.reverse)
+        delta, delta_h, input, hx, weight_ih, weight_hh, output = widen(delta, delta_hy, *ctx.saved_tensors)
+        states = flat(output)
+        delta_h = states.new_zeros(ctx.rows, states.shape[1]) if delta_h is None else delta_h
+        deltas, delta_h = choose(RNN.recursion)(
+            None if delta is None else flat(delta), delta_h, states, weight_hh, *options
+        )
+        x = None if input is None else flat(input)
+        before = None if hx is None else shifted(states, hx, ctx.sizes, ctx.reverse)
+        found = added([], gradients(needs, deltas, deltas, x, before, weight_ih, 2), 0)
+        found[1] = delta_h if needs[1] else None
+        return *finished(found, ctx.saved_tensors[-1]), None, None, None
 
     def recursion(
-        delta: Tensor | None, delta_h: Tensor, output: Tensor, weight_hh: Tensor, activation: str, sizes: Sizes,
+        delta: Tensor | None, delta_h: Tensor, output: Tensor, weight_hh: Tensor | None, activation: str, sizes: Sizes,
         reverse: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """delta_a (S, H), delta_hx"""
+        """delta_a (S, H), delta_hx; of a single step without the weight no delta_hx"""
         states, found = output.split(sizes), {}
         for t, delta_t in backwards(delta, sizes, reverse):
             found[t] = plus(delta_h[: sizes[t]], delta_t) * RNN.slope(states[t], activation)
-            delta_h = renewed(delta_h, found[t] @ weight_hh)
+            if weight_hh is not None:
+                delta_h = renewed(delta_h, found[t] @ weight_hh)
         return joined(found), delta_h
 
     def slope(h: Tensor, activation: str) -> Tensor:
@@ -185,7 +192,7 @@ class GRU(Rule):
 
     # hand-written, like `setup_context`: one recursion gives the derivatives by all arguments
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None, _: Any) -> tuple:
-        dtypes, needs = [None if t is None else t.dtype for t in ctx.saved_tensors[:6]], ctx.needs_input_grad
+        needs = ctx.needs_input_grad
         delta, delta_h, input, hx, *weights, output, gates = widen(delta, delta_hy, *ctx.saved_tensors)
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         delta_h = torch.zeros_like(hx) if delta_h is None else delta_h
@@ -202,7 +209,7 @@ class GRU(Rule):
             )
             found = added(found, gradients(needs, delta_p, delta_q, x, h, weight_ih, 2), part.begin)
         found[1] = delta_h if needs[1] else None
-        return *finished(found, dtypes, input.shape), None, None, None
+        return *finished(found, ctx.saved_tensors[-2]), None, None, None
 
     def recursion(
         delta: Tensor | None, delta_h: Tensor, gates: Tensor, before: Tensor, weight_hh: Tensor, sizes: Sizes,
@@ -227,14 +234,15 @@ class GRU(Rule):
         before = shifted(flat(output[0]), hx, sizes, reverse)
         gates = GRU.gates(F.linear(flat(input), weight_ih, bias_ih), F.linear(before, weight_hh, bias_hh)).split(sizes)
         t_p = moved_products(tangents[0], tangents[2], tangents[4], flat(input), weight_ih)
+        t_p = plus(before.new_zeros(len(before), len(weight_ih)), t_p)
         t_q = moved_products(None, tangents[3], tangents[5], before, weight_hh)
         t_q_of = dict(in_order(t_q, sizes, reverse))
         t_h = torch.zeros_like(hx) if t_h is None else t_h
-        for t, t_p_t in in_order(t_p, sizes, reverse):
+        for t in order(sizes, reverse):
             t_before, h = t_h[: sizes[t]], before.split(sizes)[t]
             r, z, n, q = gates[t].chunk(4, -1)
             q_r, q_z, q_n = plus(t_before @ weight_hh.T, t_q_of[t]).chunk(3, -1)
-            p_r, p_z, p_n = (0.0, 0.0, 0.0) if t_p_t is None else t_p_t.chunk(3, -1)
+            p_r, p_z, p_n = t_p.split(sizes)[t].chunk(3, -1)
             t_r, t_z = (p_r + q_r) * r * (1 - r), (p_z + q_z) * z * (1 - z)
             t_n = (p_n + t_r * q + r * q_n) * (1 - n * n)
             moved[t] = t_n * (1 - z) + t_z * (h - n) + z * t_before
@@ -243,16 +251,11 @@ class GRU(Rule):
 
 
 def gradients(
-    needs: tuple[bool, ...],
-    deltas: Tensor,
-    inner: Tensor,
-    input: Tensor,
-    before: Tensor,
-    weight_ih: Tensor,
-    weight: int,
+    needs: tuple[bool, ...], deltas: Tensor, inner: Tensor, input: Any, before: Any, weight_ih: Any, weight: int
 ) -> list[Tensor | None]:
     """Of the products with the input (`deltas`) and with the state before (`inner`): delta_input, None for each state,
-    grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh. weight: the place of weight_ih among the arguments."""
+    grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh. input, before and weight_ih may be None where nobody
+    asks for what needs them. weight: the place of weight_ih among the arguments."""
     of_input, (ih, hh, b_ih, b_hh) = needs[0], needs[weight : weight + 4]
     return [
         choose(Linear.delta_input)(deltas, weight_ih) if of_input else None,

@@ -145,7 +145,7 @@ CASES = [
     *rows("RNN", state),
     layer("RNN", FEATURES, UNITS, inputs=(X, state(1, ROWS)), nonlinearity="relu", row=MODULE),
     *rows("LSTM", states),
-    layer("LSTM", FEATURES, 3, inputs=(X,), proj_size=2, row=MODULE),
+    layer("LSTM", 2, 5, inputs=(normal(2, 1, 2),), proj_size=2, row=MODULE),
     layer(
         "LSTM", 2, 2, inputs=(normal(2, 1, 2),), proj_size=1, num_layers=2, bidirectional=True, bias=False, row=MODULE
     ),
@@ -154,6 +154,9 @@ CASES = [
     layer("RNNCell", FEATURES, UNITS, inputs=(normal(ROWS, FEATURES), state(ROWS)), nonlinearity="relu", row=ROW),
     *cells("LSTMCell", states),
     *cells("GRUCell", state),
+    # as many units as tell a gate's place among the others
+    layer("LSTMCell", 2, 5, bias=False, inputs=(normal(1, 2),), row=ROW),
+    layer("GRUCell", 2, 5, bias=False, inputs=(normal(1, 2),), row=ROW),
     padded("lstm", 4, states(1, ROWS)),
     padded("lstm", 4, states(1, ROWS), segment=3),
     padded("lstm", 4, PROJECTED, tag="projected", projected=3),
