@@ -344,12 +344,6 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     As torch.complex; rule: `mb.rules.Complex`.
     """
 
-def constant_pad_nd(input: Tensor, pad: list, value: float = 0) -> Tensor:
-    """y = x with a border of one number; cut off where it is negative
-
-    As torch.constant_pad_nd; rule: `mb.rules.ConstantPadNd`.
-    """
-
 def copysign(input: Any, other: Any) -> Tensor:
     """y = |a| with the sign of b
 

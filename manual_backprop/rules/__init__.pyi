@@ -187,7 +187,6 @@ from manual_backprop.rules.products import Cross as Cross
 from manual_backprop.rules.products import Dot as Dot
 from manual_backprop.rules.products import Vdot as Vdot
 from manual_backprop.rules.rearranging import BlockDiag as BlockDiag
-from manual_backprop.rules.rearranging import ConstantPadNd as ConstantPadNd
 from manual_backprop.rules.rearranging import DiagEmbed as DiagEmbed
 from manual_backprop.rules.rearranging import Flip as Flip
 from manual_backprop.rules.rearranging import Repeat as Repeat
