@@ -29,6 +29,10 @@ REASONS = {
     r"_?nested_|_jagged|_padded": "nested tensors",
     r"mkldnn|mps|miopen|cudnn|cufft|_hip|xnn|_thnn_fused|_fused_sdp|overrideable|_cslt|_transform_bias|_triton|cutlass":
         "of one backend, which torch chooses inside of an operator that has a rule",
+    r"^_(efficient|flash)_attention|^_scaled_dot_product_(efficient|flash)_attention$":
+        "of the GPU alone, inside of scaled_dot_product_attention, which has a rule",
+    r"^_(log_)?softmax$|_loss2?d?_forward$|^_ctc_loss|^_trilinear|^_weight_norm_interface|^rrelu_with_noise|depthwise|"
+    r"^_?slow_conv|^_masked_softmax|_cpu_fallback|^_pin_memory|^lift$": "inside of a function of torch that has a rule",
     r"quantize|_fake_quant|_choose_qparams": "quantized",
     r"^_foreach_|^_fused_": "lists of tensors, as optimizers use them, which record no gradient",
     r"^_test_|^_make_dual|^_fw_primal|^_reshape_from_tensor|^_lazy|^_unsafe_view$|^_nnpack": "inside of torch alone",
@@ -41,6 +45,9 @@ HELPERS = {
     "has_torch_function_unary", "has_torch_function_variadic",
 }  # fmt: skip
 """What torch.nn.functional's file has besides its functions."""
+
+CONSTANT = {"one_hot", "scaled_grouped_mm", "scaled_mm", "native_channel_shuffle"}
+"""Functions of torch.nn.functional without a derivative in torch, and of another layout of memory."""
 
 NOTHING = {
     "Container", "DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "RNNBase",
@@ -81,7 +88,8 @@ def functions() -> Iterator[Entry]:
         ):
             if name.endswith("_") and hasattr(torch.nn.functional, name[:-1]):
                 continue
-            yield Entry("function", name, "rule" if name in ours else "missing")
+            state = "rule" if name in ours else "left out" if name in CONSTANT else "missing"
+            yield Entry("function", name, state, "torch has no derivative of it" if state == "left out" else "")
 
 
 def differentiable() -> list[str]:
@@ -96,7 +104,8 @@ def differentiable() -> list[str]:
         said = {key: value.strip() for key, _, value in lines}
         constant = "True" not in said.pop("output_differentiability", "True")
         formulas = [value for key, value in said.items() if key not in ("result", "dispatch")]
-        if not constant and (not formulas or any(value != "non_differentiable" for value in formulas)):
+        known = [v for v in formulas if v != "non_differentiable" and not v.startswith("not_implemented")]
+        if not constant and (known or not formulas):
             found.append(entry.partition("(")[0].strip())
     return found
 
