@@ -257,11 +257,16 @@ def gradients(
     grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh. input, before and weight_ih may be None where nobody
     asks for what needs them. weight: the place of weight_ih among the arguments."""
     of_input, (ih, hh, b_ih, b_hh) = needs[0], needs[weight : weight + 4]
+    grad_bias = Linear.grad_bias(deltas) if b_ih else None
     return [
         choose(Linear.delta_input)(deltas, weight_ih) if of_input else None,
         *[None] * (weight - 1),
         choose(RNN.grad_weight)(deltas, input) if ih else None,
         choose(RNN.grad_weight)(inner, before) if hh else None,
-        Linear.grad_bias(deltas) if b_ih else None,
-        Linear.grad_bias(inner) if b_hh else None,
+        grad_bias,
+        None
+        if not b_hh
+        else grad_bias.clone()
+        if grad_bias is not None and inner is deltas
+        else Linear.grad_bias(inner),
     ]
