@@ -176,6 +176,12 @@ def _fft_r2c(input: Tensor, dim: list, normalization: int, onesided: bool) -> Te
     As torch._fft_r2c; rule: `mb.rules.FFTOfReal`.
     """
 
+def _standard_gamma(input: Tensor, generator: Any = None) -> Tensor:
+    """y = a draw of the gamma distribution with shape x and rate 1
+
+    As torch._standard_gamma; rule: `mb.rules.StandardGamma`.
+    """
+
 def abs(input: Tensor) -> Tensor:
     """y = |x|
 

@@ -69,6 +69,7 @@ from manual_backprop.rules.drawing import NativeDropout as NativeDropout
 from manual_backprop.rules.drawing import Normal as Normal
 from manual_backprop.rules.drawing import Overwritten as Overwritten
 from manual_backprop.rules.drawing import Poisson as Poisson
+from manual_backprop.rules.drawing import StandardGamma as StandardGamma
 from manual_backprop.rules.dropout import AlphaDropout as AlphaDropout
 from manual_backprop.rules.dropout import Dropout as Dropout
 from manual_backprop.rules.embedding import Embedding as Embedding

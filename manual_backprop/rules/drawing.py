@@ -48,6 +48,26 @@ Poisson = elemental(
 )  # fmt: skip
 
 
+class StandardGamma(Rule):
+    """y = a draw of the gamma distribution with shape x and rate 1
+
+    input, output, delta (*)
+
+    delta_input = delta dy/dx,   dy/dx = - (dF(y; x)/dx) / p(y; x) at a fixed value of the distribution function F
+
+    Source: Figurnov, Mohamed, Mnih 2018, "Implicit reparameterization gradients".
+    """
+
+    operator = "_standard_gamma"
+    elementwise = True
+
+    def forward(input: Tensor, generator: Any = None) -> Tensor:
+        return torch.ops.aten._standard_gamma(input, generator)
+
+    def delta_input(delta: Tensor, input: Tensor, output: Tensor) -> Tensor:
+        return delta * torch.ops.aten._standard_gamma_grad(input, output)
+
+
 class Overwritten(Rule):
     """y = numbers drawn over x
 

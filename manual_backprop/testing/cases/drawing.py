@@ -15,6 +15,15 @@ DRAWN = {
 }
 
 
+SHAPES = {
+    "without": {
+        "gradcheck": "the derivative is that at a fixed value of the distribution function, not of the random numbers",
+        "gradgradcheck": "torch has no second derivative either",
+        **dict.fromkeys(("forward_mode", "transforms", "batched_grad"), "torch has it in reverse mode alone"),
+    }
+}
+
+
 def overwritten(input: Tensor) -> Tensor:
     return mb.functional.uniform_(mb.functional.mul(input, 2.0), -1.0, 1.0)
 
@@ -26,6 +35,7 @@ CASES = [
     Case("uniform_", lambda: overwritten, lambda: lambda x: (x * 2.0).uniform_(-1.0, 1.0), (normal(3, 4),)),
     function("bernoulli", (uniform(3, 4, low=0.1, high=0.9),)),
     function("poisson", (uniform(3, 4, low=0.1, high=2.0),)),
+    function(mb.rules.StandardGamma.operator, (uniform(3, 4, low=0.5, high=3.0),), row=SHAPES),
     function("native_dropout", (normal(3, 4), constant(0.4), constant(True))),
     function("native_dropout", (normal(3, 4), constant(0.4), constant(False)), tag="evaluation"),
     function("native_dropout", (normal(3, 4), constant(1.0), constant(True)), tag="all"),
