@@ -16,6 +16,8 @@ from manual_backprop.testing.case import Case
 from manual_backprop.testing.cases import CASES
 from tests.limits import large
 
+HELD = "keeps tensors that the caller made and holds, where the twin keeps fewer bytes that it made itself"
+
 EXCEPT = {
     "scaled_dot_product_attention": "keeps query, key, value and output, and recomputes the weights (L, T); the twin, "
     "where it takes its unfused path, keeps the weights, which are few for the few tokens of the rows alone",
@@ -24,6 +26,30 @@ EXCEPT = {
     "keeps the logarithms (N, V)",
     "cross_entropy-soft-weight": "the gradient of the class weights alone is made of two tensors of which the twin "
     "keeps the product",
+    **dict.fromkeys(
+        (
+            "AdaptiveLogSoftmaxWithLoss",
+            "CTCLoss",
+            "ctc_loss",
+            "GaussianNLLLoss",
+            "gaussian_nll_loss",
+            "PoissonNLLLoss",
+            "multilabel_soft_margin_loss",
+            "MarginRankingLoss",
+            "margin_ranking_loss",
+            "HingeEmbeddingLoss",
+            "hinge_embedding_loss",
+            "TripletMarginLoss",
+            "triplet_margin_loss",
+            "TripletMarginWithDistanceLoss",
+            "triplet_margin_with_distance_loss",
+            "heaviside",
+            "PairwiseDistance",
+            "pairwise_distance",
+            "SyncBatchNorm",
+        ),
+        HELD,
+    ),
     "bias_activation": "keeps the input and the bias, a parameter that lives anyway, where the twin keeps their sum",
     **dict.fromkeys(
         ("LSTM", "GRU", "LSTMCell", "GRUCell", "lstm", "gru", "lstm_cell", "gru_cell"),

@@ -48,12 +48,12 @@ def through(name: str, inputs: tuple[Spec, ...], before: Change | None = None, a
 
 def eye(X: Tensor, times: float = 1.0) -> Tensor:
     """The identity, of the size and dtype of X."""
-    return times * torch.eye(X.shape[-1], dtype=X.dtype)
+    return times * torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
 
 
 def hermitian(F: Any, X: Tensor, *others: Any) -> tuple:
     """X + X^H, with eigenvalues apart from each other."""
-    apart = torch.arange(X.shape[-1]).to(X.dtype).mul(4).diag_embed()
+    apart = torch.arange(X.shape[-1], device=X.device).to(X.dtype).mul(4).diag_embed()
     return F.add(F.add(X, X.mH), apart), *others
 
 

@@ -15,7 +15,7 @@ VALUES = {"forward": (1e-5, "LAPACK computes values alone by another method than
 
 def turned(F, X, *others):
     """X with eigenvalues apart from each other, if it is not large."""
-    return F.add(X, torch.arange(X.shape[-1]).to(X.dtype).mul(4).diag_embed()), *others
+    return F.add(X, torch.arange(X.shape[-1], device=X.device).to(X.dtype).mul(4).diag_embed()), *others
 
 
 CASES = [
