@@ -46,7 +46,7 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
     # stable: within a family as its file has them
     for rule in sorted(mb.rules.RULES.values(), key=lambda rule: rule.__module__):
         name = rule.__name__
-        if rule.operator:
+        if rule.operator and name not in layers:
             continue
         public = layers.get(name) or [f"F.{function}" for function in functions.get(name, ())]
         forward, _, backward, *rest = paragraphs(rule)

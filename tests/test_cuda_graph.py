@@ -31,6 +31,8 @@ WAITING = {
     "CTCLoss": "the lengths are read, as by torch",
     "ctc_loss": "the lengths are read, as by torch",
     "grouped_mm": "on a GPU torch multiplies groups in 16 bits alone",
+    "linalg_eig": "whether a loss hangs on the phase of a vector is looked at, as by torch",
+    "linalg_lu_solve": "its pivots are numbers of the row",
     "linalg_lstsq": "the size of a result hangs on the numbers, as in torch",
     "lu_unpack": "made of a factorization, whose information is read, as by torch",
     "masked_select": "the size of the result hangs on the numbers, as in torch",

@@ -12,7 +12,6 @@ pytest.importorskip("expecttest", reason="torch's database of operators needs it
 EXCEPTIONS = {
     "sparse.sampled_addmm": "its tensors are sparse",
     "sparse.mm.reduce": "its tensors are sparse",
-    "to_sparse": "its result is sparse",
 }
 """Operator -> why autograd computes its derivative."""
 

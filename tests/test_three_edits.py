@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(mb.__file__).parent
 RULE, MODULE, ROW = (
     textwrap.dedent(code)
-    for code in re.findall(r" *```python\n(.*?) *```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+    for code in re.findall(r" {3}```python\n(.*?) {3}```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
 )
 
 HEADS = {

@@ -280,9 +280,9 @@ def test_what_a_vision_transformer_computes_between_its_layers_stays_autograds_u
             counts[row.node] += row.count if row.kind == "autograd" else 0
         return {node: count for node, count in counts.items() if count}
 
-    assert autograds() == {"ExpandBackward0": 1, "CatBackward0": 1, "AddBackward0": 5}
+    assert autograds() == {"CatBackward0": 1, "AddBackward0": 5}
     with mb.explicit():
-        assert autograds() == {"ExpandBackward0": 1}
+        assert autograds() == {}
 
 
 def test_constructors_make_their_parts_ours_and_leave_what_they_are_given() -> None:
@@ -322,9 +322,9 @@ def test_a_subclass_of_a_users_own_stays_and_its_parts_are_converted() -> None:
     x = tokens(2, 5, 8)
     expected, fast = gradients(model, x), model.eval()(x).detach()
     mb.convert(model.train())
-    assert type(model) is Own
+    assert isinstance(model, Own)
     assert type(model.self_attn) is mb.nn.MultiheadAttention
-    assert [left.name for left in mb.conversion_report(model).left] == ["(the model)"]
+    assert mb.conversion_report(model).left == ()
     for ours, theirs in zip(gradients(model, x), expected, strict=True):
         close(ours, theirs)
     close(model.eval()(x).detach(), fast)

@@ -17,7 +17,15 @@ EVERY_ROW = ("forward", "float32", "specials", "gradcheck", "deltas")
 HEAVY = ("gradgradcheck", "batched_grad", "forward_mode", "transforms", "compiled")
 """Tens or hundreds of milliseconds where the others take a few."""
 ALL = tuple(CHECKS)
+CHEAP = tuple(name for name in CHECKS if name not in HEAVY)
 ALSO: dict[str, tuple[str, ...]] = {
+    "cdist-many": ALL,
+    "index-masked": ALL,
+    "index_put-accumulate=False-rows": ALL,
+    # overloads of an operator that are rules of their own
+    **dict.fromkeys(
+        ("prod-dim=1", "max-dim=1", "min-dim=1", "median-dim=1", "nanmedian-dim=1", "scatter-value=1.5"), CHEAP
+    ),
     # rules without a public name of their own: statistics that are kept, soft labels, in place, broadcasting
     "batch_norm-weight-only": ALL,
     "cross_entropy-soft-weight-unbatched": ALL,

@@ -235,7 +235,9 @@ ROWS = [
 
 
 LEFT_OUT = {
+    "CTCLoss",  # its lengths do not grow with the batch
     "Flatten", "Identity", "Unflatten",  # compute nothing
+    "FractionalMaxPool3d",  # as in two dimensions
     "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell",  # benchmarks/recurrent.py
     "LinearCrossEntropyLoss",  # benchmarks/vocabulary.py
     "Transformer", "TransformerDecoder", "TransformerEncoder",  # stacks of layers that have rows

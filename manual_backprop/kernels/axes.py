@@ -47,6 +47,8 @@ def interpolate_delta_input(
 def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
     if delta.dtype not in (torch.float32, torch.float64) or delta.numel() < WORTHWHILE or not native.serves(delta):
         return NotImplemented
+    if not delta.is_contiguous():
+        return NotImplemented
     axis %= delta.dim()
     shape = delta.shape
     size = shape[axis] - left - right
@@ -54,7 +56,7 @@ def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tens
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     border = copied(size, left, right, mode)
     name = f"folded_along_{REAL[delta.dtype]}"
-    native.call(name, out, delta.contiguous(), *border, left, outer, shape[axis], size, inner)
+    native.call(name, out, delta, *border, left, outer, shape[axis], size, inner)
     return out
 
 

@@ -16,19 +16,19 @@ NEVER = -1e30
 class CTCLoss(Rule):
     """l = -log p,  p = the sum over all paths s through the states of the product over t of e^x[t, label of s_t],
     or the sum of all l, or the mean of l / length of the target
+    The K = 2 S + 1 states are blank, label 1, blank, label 2, ..., blank. A path begins in one of the first two, ends
+    in one of the last two, and from one frame to the next it stays, goes on by one state, or by two to another label.
 
     input x (T, N, V), logarithms of probabilities   target (N, S) or all in one row   lengths (N)   blank: a class
     zero_infinity: whether a loss of infinity counts as zero   reduction: "none", "mean" or "sum"
     output, delta (N), or () when reduced   log_alpha (N, T, K): of the paths that end in a state at t
-
-    The K = 2 S + 1 states are blank, label 1, blank, label 2, ..., blank. A path begins in one of the first two, ends
-    in one of the last two, and from one frame to the next it stays, goes on by one state, or by two to another label.
 
     delta_input[t, v] = (e^x - sum over states of label v of gamma[t]) delta, zero behind the end of the input
     gamma = e^(log_alpha + log_beta - x + l), the probability that the path is in that state at t
     log_beta[t, s] = x[t, label of s] + log of the sum of e^log_beta[t + 1] over the states that follow s
 
     The term e^x is torch's: it makes each frame's deltas sum to zero, and the delta of a log_softmax has no part of it.
+
     Source: Graves, Fernández, Gomez, Schmidhuber 2006, "Connectionist temporal classification", equations 6 to 16.
     """
 

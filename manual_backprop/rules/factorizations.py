@@ -114,7 +114,8 @@ class CholeskyInverse(Rule):
 class QR(Rule):
     """A = Q R
 
-    A (*, M, N), k = min(M, N)   Q (*, M, k), orthonormal columns   R (*, k, N), upper triangle
+    A (*, M, N), k = min(M, N)   Q, delta_Q (*, M, k), orthonormal columns
+    R, delta_R (*, k, N), upper triangle
 
     R = [R1, R2] side by side, R1 (*, k, k); so is its delta. With
         G = delta_Q + Q R2 delta_R2^H     M = delta_R1 R1^H - Q^H G

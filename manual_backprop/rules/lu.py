@@ -16,7 +16,7 @@ from .triangles import from_left, from_right, parted
 class LU(Rule):
     """A = P L U
 
-    A (*, M, N), k = min(M, N)   P (*, M, M)   L (*, M, k), ones on its diagonal   U (*, k, N)
+    A (*, M, N), k = min(M, N)   P (*, M, M)   L, delta_L (*, M, k), ones on its diagonal   U, delta_U (*, k, N)
 
     L = [L1, L2] one above the other, U = [U1, U2] side by side; L1, U1 (*, k, k); so are their deltas. With
         inner = what is below the diagonal of L1^H delta_L1 - delta_U2 U2^H
@@ -101,7 +101,8 @@ def joined(below: Tensor, above: Tensor, rows: int, columns: int) -> Tensor:
 class LUUnpack(Rule):
     """P, L and U of the one matrix that holds L and U
 
-    LU_data (*, M, N)   LU_pivots (*, k), k = min(M, N)   P (*, M, M)   L (*, M, k)   U (*, k, N)
+    LU_data (*, M, N)   LU_pivots (*, k), k = min(M, N)   P (*, M, M)   L, delta_L (*, M, k)
+    U, delta_U (*, k, N)
 
     delta_LU_data = what is below the diagonal of delta_L, and what is not of delta_U
 

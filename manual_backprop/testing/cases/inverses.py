@@ -53,13 +53,13 @@ CASES = [
     through(
         "linalg_lu_solve",
         (matrices(3, 3), matrices(3, 2)),
-        lambda F, X, B: (conditioned(F, X)[0], torch.tensor([2, 3, 3], dtype=torch.int32), B),
+        lambda F, X, B: (conditioned(F, X)[0], torch.tensor([2, 3, 3], dtype=torch.int32, device=X.device), B),
     ),
     *(
         through(
             "linalg_lu_solve",
             (matrices(3, 3, of=of), matrices(*((3, 2) if left else (2, 3)), of=of)),
-            lambda F, X, B: (conditioned(F, X)[0], torch.tensor([2, 3, 3], dtype=torch.int32), B),
+            lambda F, X, B: (conditioned(F, X)[0], torch.tensor([2, 3, 3], dtype=torch.int32, device=X.device), B),
             left=left,
             adjoint=adjoint,
             tag="complex" * of,

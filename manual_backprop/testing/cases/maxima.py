@@ -62,13 +62,14 @@ UNPOOL = [
              padding=(0, 0, 1), output_size=[4, 3, 3]),
 ]  # fmt: skip
 
+OPERATOR = "max_pool2d_with_indices_backward"
 # what torch calls the backward of max_pool2d is an operator of its own to mb.explicit: it may be differentiated again
 PUT_BACK = [
     Case(
         "PutBack",
         lambda: lambda values, pooled, indices: mb.functional.call(mb.rules.PutBack, values, pooled, indices, 2),
         lambda: (
-            lambda values, pooled, indices: torch.ops.aten.max_pool2d_with_indices_backward(
+            lambda values, pooled, indices: getattr(torch.ops.aten, OPERATOR)(
                 values, pooled, [2, 2], [2, 2], [0, 0], [1, 1], False, indices
             )
         ),

@@ -39,7 +39,7 @@ INTERPOLATION = [
       for mode, n in (("linear", 1), ("bilinear", 2))),
     function("interpolate", images(2), scale_factor=1.1, mode="nearest", tag="as-many", row=AS_MANY),
     function("interpolate", (normal(1, 2, 4, 5),), scale_factor=1.1, mode="nearest", tag="as-many-channels", row=AS_MANY),
-    function("interpolate", (normal(1, 2, 5),), scale_factor=1.1, mode="nearest", tag="as-many", row=COPIED),
+    function("interpolate", (normal(1, 2, 5),), scale_factor=1.1, mode="nearest", tag="as-many-along-one", row=COPIED),
     function("interpolate", images(2), scale_factor=1.1, mode="bicubic", tag="as-many", row=COPIED),
     *(function("interpolate", images(2), size=size, mode=mode, antialias=True)
       for size, mode in product(((2, 8), (3, 2)), ("bilinear", "bicubic"))),
