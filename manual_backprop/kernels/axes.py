@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.torch_private import suggested_memory_format
 from ..rules import Interpolate, Pad
 from ..rules.interpolation import taps
 from . import native
@@ -43,11 +44,11 @@ def interpolate_delta_input(
     return delta.movedim(-1, 1) if last else delta
 
 
-@serves(Pad.fold, on="cpu", when="float32, float64; contiguous; 2^10 elements or more")
+@serves(Pad.fold, on="cpu", when="float32, float64; not channels last; 2^10 elements or more")
 def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
     if delta.dtype not in (torch.float32, torch.float64) or delta.numel() < WORTHWHILE or not native.serves(delta):
         return NotImplemented
-    if not delta.is_contiguous():
+    if suggested_memory_format(delta) is not torch.contiguous_format:
         return NotImplemented
     axis %= delta.dim()
     shape = delta.shape
@@ -56,7 +57,7 @@ def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tens
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     border = copied(size, left, right, mode)
     name = f"folded_along_{REAL[delta.dtype]}"
-    native.call(name, out, delta, *border, left, outer, shape[axis], size, inner)
+    native.call(name, out, delta.contiguous(), *border, left, outer, shape[axis], size, inner)
     return out
 
 

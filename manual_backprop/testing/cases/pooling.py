@@ -57,6 +57,7 @@ AVERAGE = [
     *(layer(f"AvgPool{n}d", 2, inputs=(normal(2, *D[n]),), tag="unbatched") for n in D),
     layer("AvgPool1d", 4, stride=3, padding=2, ceil_mode=True, inputs=(normal(2, 3, 9),)),
     layer("AvgPool2d", 1, inputs=(normal(2, 3, 4, 4),)),
+    layer("AvgPool1d", 1, inputs=(normal(2, 3, 4),)),
     layer("AvgPool2d", 2, inputs=(normal(2, 3, 6, 4),), tag="tiles", row={"larger": (normal(2, 8, 16, 14),)}),
     layer("AvgPool2d", (2, 3), stride=(3, 4), inputs=(normal(2, 3, 7, 8),), tag="gaps"),
     layer("AvgPool2d", (4, 2), stride=(3, 1), padding=(2, 1), ceil_mode=True, inputs=(normal(2, 3, 7, 5),),
