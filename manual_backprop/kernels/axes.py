@@ -44,11 +44,9 @@ def interpolate_delta_input(
     return delta.movedim(-1, 1) if last else delta
 
 
-@serves(Pad.fold, on="cpu", when="float32, float64; not channels last; 2^10 elements or more")
+@serves(Pad.fold, on="cpu", when="float32, float64; 2^10 elements or more")
 def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
     if delta.dtype not in (torch.float32, torch.float64) or delta.numel() < WORTHWHILE or not native.serves(delta):
-        return NotImplemented
-    if suggested_memory_format(delta) is not torch.contiguous_format:
         return NotImplemented
     axis %= delta.dim()
     shape = delta.shape
@@ -58,7 +56,7 @@ def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tens
     border = copied(size, left, right, mode)
     name = f"folded_along_{REAL[delta.dtype]}"
     native.call(name, out, delta.contiguous(), *border, left, outer, shape[axis], size, inner)
-    return out
+    return out.contiguous(memory_format=suggested_memory_format(delta))  # in the layout that torch's has
 
 
 def summed_along(delta: Tensor, axis: int, size: int, table: Table) -> Tensor:
