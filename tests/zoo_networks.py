@@ -28,7 +28,7 @@ def detection(size: int) -> Inputs:
         box = torch.tensor([[4.0, 4.0, size - 8.0, size - 8.0]], dtype=dtype)
         masks = torch.zeros(1, size, size, dtype=torch.uint8)
         masks[:, 4 : size - 8, 4 : size - 8] = 1
-        keypoints = torch.tensor([[[8.0, 8.0, 1.0]] * 17], dtype=dtype)
+        keypoints = torch.tensor([[[8.0, 8.0, 1.0]] * 17])
         target = {"boxes": box, "labels": torch.tensor([1]), "masks": masks, "keypoints": keypoints}
         return (pictures, [dict(target) for _ in pictures]), {}
 
@@ -45,7 +45,7 @@ def _torchvision() -> None:
         "wide_resnet50_2": 64,
         "densenet121": 64,
         "googlenet": 96,
-        "inception_v3": 128,
+        "inception_v3": 299,
         "mobilenet_v2": 64,
         "mobilenet_v3_small": 64,
         "mnasnet0_5": 64,
@@ -81,7 +81,7 @@ def _torchvision() -> None:
         "r3d_18": (4, 32),
         "mc3_18": (4, 32),
         "r2plus1d_18": (4, 32),
-        "s3d": (16, 192),
+        "s3d": (16, 224),
         "mvit_v2_s": (16, 224),
         "swin3d_t": (4, 64),
     }.items():
