@@ -59,7 +59,7 @@ class _Operators(TorchDispatchMode):
                 result = ours(*args, **kwargs)
                 if result is not NotImplemented:
                     return result
-            elif composite(func):
+            if composite(func):
                 with autograd_off(), self:
                     return run_composed(func, *args, **kwargs)
             output = func(*args, **kwargs)
@@ -111,10 +111,6 @@ def served(func: Any) -> Function | None:
     return _by_name(func, name)
 
 
-REDUCTIONS = "none", "mean", "sum"
-"""What aten counts from 0, by torch's names."""
-
-
 def _by_name(func: Any, name: str) -> Function | None:
     """The function of ours that torch's name for the operator leads to."""
     from .explicit import TABLE, _takes
@@ -135,14 +131,11 @@ def _by_arguments(func: Any, name: str) -> Function | None:
     if ours is None:
         return None
     names = ["input" if argument.name == "self" else argument.name for argument in func._schema.arguments]
-    if not set(names) <= set(inspect.signature(ours).parameters):
-        return None
+    if "reduction" in names or not set(names) <= set(inspect.signature(ours).parameters):
+        return None  # a reduction is a number here: functional/numbered.py
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        named = dict(zip(names, _by_place(func, args, kwargs), strict=True))
-        if "reduction" in named:
-            named["reduction"] = REDUCTIONS[named["reduction"]]
-        return ours(**named)
+        return ours(**dict(zip(names, _by_place(func, args, kwargs), strict=True)))
 
     return run
 

@@ -1,7 +1,8 @@
 """`with mb.explicit():` every differentiable torch call in it that has a rule runs on the rule: no layer needed.
 
 The table from torch's functions to ours follows from names: torch.nn.functional.relu, torch.relu, Tensor.relu and
-Tensor.relu_ lead to `mb.functional.relu`. Only what torch spells differently is written out, in `_dialects.py`.
+Tensor.relu_ lead to `mb.functional.relu`. Only what torch spells differently is written out, in `_dialects.py`. What
+has no place in the table is taken apart into operators: `_operators.py`.
 """
 
 from __future__ import annotations
@@ -106,12 +107,15 @@ def explicit(strict: bool = False) -> TorchFunctionMode:
             loss = F.cross_entropy(model(x) + torch.relu(y) @ w, target)
         loss.backward()
 
-    Functions, methods and operators alike, in-place forms too (`x += y`, `relu_`), which stay visibly in place. Calls
-    that need no gradient pass straight through; so do differentiable calls without a rule (`torch.exp`, indexing,
-    einsum ...): they run on autograd, and `mb.audit` inside the context lists them. The backward may run anywhere.
+    Functions, methods and operators alike, in-place forms too (`x += y`, `relu_`), which stay visibly in place, and the
+    operators that torch calls inside of its own functions (einsum, interpolate ...). Calls that need no gradient pass
+    straight through. A differentiable call without a rule (sparse ones, say) runs on autograd, and `mb.audit` inside
+    the context lists it; with `strict=True` it raises NotImplementedError, which names the operator. The backward may
+    run anywhere.
 
     Views (`view`, `reshape`, `transpose`, slices ...) stay torch's own: they compute nothing. Works with torch.func,
-    and with torch.compile outside or inside of it.
+    and with torch.compile outside or inside of it; there, calls that have no place in the table of functions (TABLE)
+    are autograd's, and `strict` does not see them.
 
     Under torch.compile an in-place edit of a tensor that a rule's backward needs is not noticed, as with any
     `torch.autograd.Function`: the gradient is then wrong, where eager code raises.
