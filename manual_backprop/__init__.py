@@ -5,6 +5,7 @@ from ._nodes import rule_of
 from .audit import audit
 from .convert import conversion_report, convert, revert
 from .explicit import explicit
+from .listing.program import write_out
 from .optim import step_in_backward
 from .rules import backend
 from .saving import saved_bytes, saving
@@ -28,4 +29,5 @@ __all__ = [
     "step_in_backward",
     "testing",
     "trace",
+    "write_out",
 ]

@@ -1,0 +1,237 @@
+"""`mb.write_out`: the training step of a network as a Python file that needs torch alone."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._files import write_atomically
+from ..engine.rule import backend
+from ..engine.torch_private import tree_flatten, tree_unflatten
+from ..errors import BadInput
+from ..explicit import explicit
+from ..saving import saving
+from .constants import shortened, specialized
+from .folding import folded
+from .record import Recorder, Recording
+from .sources import used
+from .structure import structured
+from .text import laid_out, program_text
+from .trial import trial
+
+LEVELS = ("formulas", "torch")
+KEEP = ("forward", "backward", "main")
+
+
+class Program:
+    """A training step of one network, written out: `print(program)`, `program.save(path)`, `program(*inputs,
+    targets=...)`, which runs it with the network's parameters as they are and returns the loss and the gradients by
+    name.
+    """
+
+    def __init__(self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str) -> None:
+        self.text, self.level = text, level
+        self._model, self._constants, self._signature = model, constants, signature
+        self._names: dict[str, Any] = {"__name__": "written"}
+        exec(compile(text, "<written out>", "exec"), self._names)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all. Raises BadInput where it cannot be written."""
+        write_atomically(Path(path), self.text.encode())
+
+    def parameters(self) -> dict[str, Tensor]:
+        """What the program calls `p`: parameters, buffers, and further tensors that the forward reads."""
+        return {**named(self._model), **self._constants}
+
+    def __call__(self, *inputs: Any, targets: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and gradients by parameter name; of inputs that require one, by `x`.
+
+        Raises BadInput for inputs of other shapes or dtypes than those that the program was written for.
+        """
+        tensors = self._signature.tensors(inputs, targets)
+        with torch.no_grad():
+            loss, kept = self._names["forward"](self.parameters(), *tensors)
+            return loss, self._names["backward"](self.parameters(), kept)
+
+
+def named(model: Any) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    if not isinstance(model, torch.nn.Module):
+        return {}
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+class Signature:
+    """The tensors among inputs and targets: their names in the program, and what each has to be."""
+
+    def __init__(self, model: Any, inputs: tuple, targets: Any) -> None:
+        flat, self.structure = tree_flatten((inputs, targets))
+        self.places = [k for k, v in enumerate(flat) if isinstance(v, Tensor)]
+        self.others = {k: v for k, v in enumerate(flat) if not isinstance(v, Tensor)}
+        count = sum(isinstance(v, Tensor) for v in tree_flatten(inputs)[0])
+        self.names = self._named(model, inputs, count)
+        rest = len(self.places) - count
+        self.names += ["t"] if rest == 1 else [f"t{k + 1}" for k in range(rest)]
+        self.given = [flat[k] for k in self.places]
+        self.kinds = [(tuple(t.shape), t.dtype, t.device) for t in self.given]
+
+    def _named(self, model: Any, inputs: tuple, count: int) -> list[str]:
+        if count == 1:
+            return ["x"]
+        if len(inputs) == count and isinstance(model, torch.nn.Module):
+            found = [p for p in inspect.signature(model.forward).parameters if p not in ("p", "t", "kept", "grad", "at")]
+            if len(found) >= count and not any(map(keyword.iskeyword, found)) and "args" not in found[:count]:
+                return found[:count]
+        return [f"x{k + 1}" for k in range(count)]
+
+    def tensors(self, inputs: tuple, targets: Any) -> list[Tensor]:
+        """The tensors of a further call. Raises BadInput where they are others than those of the first."""
+        flat, structure = tree_flatten((inputs, targets))
+        if structure != self.structure:
+            raise BadInput("the program was written for inputs and targets of another structure: write it out anew")
+        for k, other in self.others.items():
+            if isinstance(flat[k], Tensor) or flat[k] != other:
+                raise BadInput(f"the program was written for {other!r}. got: {flat[k]!r}. Write it out anew")
+        found = [flat[k] for k in self.places]
+        for name, tensor, kind in zip(self.names, found, self.kinds, strict=True):
+            got = (tuple(tensor.shape), tensor.dtype, tensor.device) if isinstance(tensor, Tensor) else type(tensor)
+            if got != kind:
+                raise BadInput(f"{name}: the program was written for {kind}. got: {got}. Write it out anew")
+        return found
+
+    def unflatten(self, tensors: list[Tensor]) -> tuple[tuple, Any]:
+        flat: list[Any] = [None] * (len(self.places) + len(self.others))
+        for k, v in (*self.others.items(), *zip(self.places, tensors, strict=True)):
+            flat[k] = v
+        found: tuple[tuple, Any] = tree_unflatten(flat, self.structure)
+        return found
+
+
+def write_out(
+    model: torch.nn.Module, *inputs: Any, targets: Any = None, loss: Callable[[Any, Any], Tensor], level: str = "formulas"
+) -> Program:
+    """The training step of a network as a program: forward, loss, and every line of the backward.
+
+        program = mb.write_out(model, x, targets=t, loss=mb.nn.CrossEntropyLoss())
+        print(program)
+
+    `loss(model(*inputs), targets)` is run once, inside `mb.explicit()`, and recorded. `level`: "formulas" calls the
+    formulas of each rule by name, "torch" writes the calls of torch that they are made of. The file holds for inputs of
+    these shapes and dtypes; where Python branches on numbers it has the branch that was taken, and says so. Nothing of
+    the model changes.
+
+    Raises TypeError for what is no module; BadInput for nodes of autograd in the backward (`mb.audit` shows them), for
+    a loss that is no scalar or depends on no parameter, for tensors on the meta device, under autocast, and inside
+    torch.func's transforms.
+    """
+    if level not in LEVELS:
+        raise BadInput(f"level {level!r} is unknown. expected: {' or '.join(map(repr, LEVELS))}")
+    signature, recording = record(model, inputs, targets, loss, level)
+    return written(model, signature, recording, level)
+
+
+def record(
+    model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any, Any], Tensor], level: str
+) -> tuple[Signature, Recording]:
+    """Run one step and note it."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"write_out takes a torch.nn.Module. got: {type(model).__name__}")
+    signature = Signature(model, inputs, targets)
+    refuse([*named(model).values(), *signature.given])
+    recorder = Recorder(level)
+    tape = recorder.tape
+    leaves = {}
+    for name, tensor in named(model).items():
+        tape.outside(tensor, f'p["{name}"]')
+        if tensor.requires_grad:
+            leaves[tensor] = name
+    given = []
+    for name, tensor in zip(signature.names, signature.given, strict=True):
+        if tape.find(tensor) is not None:
+            tensor = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        given.append(tensor)
+        tape.outside(tensor, name)
+        if tensor.requires_grad and tensor.is_leaf:
+            leaves[tensor] = name
+    args, wanted = signature.unflatten(given)
+
+    def run() -> Tensor:
+        with explicit():
+            found = loss(model(*args), wanted)
+        if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
+            what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise BadInput(f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}")
+        return found
+
+    with backend("formula"), saving("off"), unrecorded_writes(model), torch.enable_grad():
+        value = recorder.forward(model, run)
+        count = len(tape.lines)
+        gradients = recorder.backward(value, leaves)
+    found = tape.find(value)
+    assert found is not None
+    return signature, Recording(tape, count, found, gradients, recorder.regions, recorder.operators.numbers, recorder.calls)
+
+
+def refuse(tensors: list[Tensor]) -> None:
+    """Raise where nothing can be recorded."""
+    if any(t.is_meta for t in tensors):
+        raise BadInput("the program is recorded as it runs. got: tensors on the meta device. expected: a CPU or a GPU")
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise BadInput("autocast is on: write the program out without it, of a model in the dtype that you want")
+
+
+def unrecorded_writes(model: Any) -> Any:
+    """Buffers, flags and random streams are as before afterwards; `unchanged` would put copies in the buffers' places."""
+    return _kept(model)
+
+
+class _kept:
+    def __init__(self, model: Any) -> None:
+        self.buffers = [(b, b.detach().clone()) for b in model.buffers()]
+        self.fork = torch.random.fork_rng(devices=[])
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.fork.__exit__(*error)
+        with torch.no_grad():
+            for buffer, before in self.buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+
+
+def written(model: torch.nn.Module, signature: Signature, recording: Recording, level: str) -> Program:
+    """The text of a recording."""
+    whole, pairs, finder = structured(recording)
+    sources = used([*finder.forward, *finder.backward])
+    body = "\n".join(program_text(finder, whole, pairs, signature.names))
+    imports = dict.fromkeys(("import torch", "import torch.nn.functional as F", "import math", *sources.imports.values()))
+    parts = ["from __future__ import annotations", "", *sorted(imports), "", sources.text(), "", "", body, ""]
+    text = "\n".join(parts)
+    constants = recording.tape.constants
+    p = {name: t.detach().clone() for name, t in {**named(model), **constants}.items()}
+    tensors = [t.detach() for t in signature.given]
+
+    def run(names: dict[str, Any]) -> None:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            _, kept = names["forward"](p, *tensors)
+            names["backward"](p, kept)
+
+    while True:
+        shorter = folded(shortened(specialized(text, KEEP), KEEP), run, KEEP)
+        if shorter == text:
+            break
+        text = shorter
+    head, tail = trial(model, signature, recording, pairs, constants)
+    text = laid_out(f"{head}\n{text.rstrip()}\n\n\n{tail}")
+    return Program(text, model, constants, signature, level)

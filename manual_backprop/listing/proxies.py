@@ -1,0 +1,128 @@
+"""Functions of rules that are noted when they are called, in place of what they call in turn.
+
+A rule's `backward` is run with its own code, and with names that lead to proxies: `Linear.delta_input(...)` notes one
+line and runs the formula unseen. Functions of ours that a backward calls by name, such as `total`, are let through in
+the same way, so that what they call of rules is noted, too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..engine.rule import Rule
+from .tape import Part, ShapeOf, Tape, Value
+
+OWN = __name__.partition(".")[0]
+
+NOT_FORMULAS = ("setup_context", "backward", "tangent", "derivatives", "recipe", "hints", "jvp", "vmap")
+
+
+class Proxies:
+    """Proxies of rules for one tape. `granularity`: "formulas", "kernels" (`derivatives`, too, as one call, and each
+    by the kernel that serves it) or "torch" (nothing of ours is noted, only what it calls of torch)."""
+
+    def __init__(self, tape: Tape, granularity: str, quiet: Callable[[], Any], chosen: Callable[..., Any]) -> None:
+        self.tape, self.granularity, self.quiet, self.chosen = tape, granularity, quiet, chosen
+        self.made: dict[Any, Any] = {}
+        self.hints: dict[str, Any] = {}
+        """Forward's tensors of the rule that runs, by the name of the argument, for <argument>_shape."""
+
+    def of(self, thing: Any) -> Any:
+        """What stands in for a rule, or for a function of ours."""
+        if isinstance(thing, type) and issubclass(thing, Rule):
+            return self.made.setdefault(thing, RuleProxy(thing, self))
+        if isinstance(thing, types.FunctionType) and thing.__module__.partition(".")[0] == OWN:
+            if thing.__name__ == "choose":
+                return _itself
+            if thing.__module__.endswith("torch_private"):
+                return thing
+            return self.rebuilt(thing)
+        return thing
+
+    def rebuilt(self, function: types.FunctionType) -> types.FunctionType:
+        """The same code, with proxies for the names that it reads."""
+        if function not in self.made:
+            scope = _Scope(function.__globals__, self)
+            made = types.FunctionType(
+                function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+            )
+            made.__kwdefaults__ = function.__kwdefaults__
+            self.made[function] = made
+            scope.fill(function.__code__)
+        return self.made[function]
+
+    def called(self, rule: type[Rule], name: str, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        """Run a function of a rule unseen, and note it as one line."""
+        run = self.chosen(function) if self.granularity == "kernels" else function
+        with self.quiet():
+            output = run(*args, **kwargs)
+        self.noted(rule, name, function, args, output)
+        return output
+
+    def noted(self, rule: type[Rule], name: str, function: Callable[..., Any], args: tuple, output: Any) -> None:
+        if any(isinstance(o, Tensor) for o in (output if isinstance(output, (tuple, list)) else (output,))):
+            parts: list[Part] = [f"{rule.__name__}.{name}(", *self.arguments(function, args), ")"]
+            self.tape.add(parts, output, function=(rule, name))
+
+    def arguments(self, function: Callable[..., Any], args: tuple) -> list[Part]:
+        """Tensors by place, what stands behind the first constant by its name."""
+        parameters = list(inspect.signature(function).parameters.values())
+        by_place = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        parts: list[Part] = []
+        named = False
+        for k, value in enumerate(args):
+            named = (named or not isinstance(value, Tensor)) and not by_place
+            parts.append(", ")
+            if named:
+                parts.append(f"{parameters[k].name}=")
+            source = self.hints.get(parameters[k].name.removesuffix("_shape")) if not by_place else None
+            if isinstance(source, Value) and parameters[k].name.endswith("_shape"):
+                parts.append(ShapeOf(source, tuple(value)))
+            else:
+                parts += self.tape.written(value)
+        return parts[1:]
+
+
+class _Scope(dict):
+    """Globals of a function, with proxies."""
+
+    def __init__(self, source: dict[str, Any], proxies: Proxies) -> None:
+        super().__init__(source)
+        self._proxies = proxies
+
+    def fill(self, code: types.CodeType) -> None:
+        for name in code.co_names:
+            if name in self:
+                self[name] = self._proxies.of(self[name])
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                self.fill(constant)
+
+
+class RuleProxy:
+    """A rule whose functions are noted."""
+
+    def __init__(self, rule: type[Rule], proxies: Proxies) -> None:
+        self._rule, self._proxies = rule, proxies
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._rule, name)
+        if not isinstance(found, types.FunctionType):
+            return found
+        joint = name == "derivatives" and self._proxies.granularity == "kernels"
+        if self._proxies.granularity == "torch" or (name in NOT_FORMULAS and not joint):
+            return self._proxies.rebuilt(found)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return self._proxies.called(self._rule, name, found, args, kwargs)
+
+        return run
+
+
+def _itself(formula: Any) -> Any:
+    return formula

@@ -1,0 +1,330 @@
+"""Records one training step: the forward while it runs, then the backward along its graph, node by node.
+
+The forward: each call of a rule is one line; a TorchDispatchMode notes what torch computes between them. The backward:
+for each node, from the loss to the first, the rule's own `backward` runs with its formulas noted (proxies.py), and
+torch's views are undone by the formulas of views.py. What reaches a value by several ways is summed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._nodes import is_view, name_of, rule_of
+from .._observe import Watch, graph, is_leaf
+from ..engine import node as native
+from ..engine.rule import Rule, choose, plain
+from ..engine.torch_private import any_autocast, in_forward_mode, transforms_active
+from ..errors import BadInput
+from ..trace import ACTIVATION, WEIGHTED_INPUT
+from .proxies import Proxies
+from .spelling import Functions, Operators
+from .tape import Operand, Part, Tape, Value, key_of
+from .views import undone
+
+
+@dataclass
+class Call:
+    """One call of a rule in the forward: what its backward needs, and the values it took and gave."""
+
+    rule: type[Rule]
+    args: tuple
+    output: Any
+    ctx: Any
+    owner: str
+    region: int
+    taken: dict[str, Value | None]
+    given: list[Value | None]
+
+
+@dataclass
+class Region:
+    """One call of a module: its path, its class, and the lines of the forward that were written meanwhile."""
+
+    path: str
+    kind: type
+    begin: int
+    parent: int
+    end: int = -1
+
+
+@dataclass
+class Recording:
+    """A whole step: lines of forward and backward, the loss, and the value of the gradient of each leaf."""
+
+    tape: Tape
+    forward: int
+    """How many lines are the forward's."""
+    loss: Value
+    gradients: dict[str, Value]
+    regions: list[Region] = field(default_factory=list)
+    branched: list[str] = field(default_factory=list)
+    """Modules in which Python was told a number."""
+    calls: dict[Any, Call] = field(default_factory=dict)
+
+
+class Arrived:
+    """Deltas by where they have arrived; summed as soon as the last of them is there."""
+
+    def __init__(self, recorder: Recorder, expected: Counter) -> None:
+        self.recorder, self.expected = recorder, Counter(expected)
+        self.parts: dict[Any, list[tuple[Tensor, str, int]]] = {}
+        self.sums: dict[Any, Tensor] = {}
+
+    def add(self, place: Any, delta: Tensor | None, branch: str, region: int, of: Value | None) -> None:
+        self.expected[place] -= 1
+        parts = self.parts.setdefault(place, [])
+        if delta is not None:
+            parts.append((delta, branch, region))
+        if not self.expected[place] and parts:
+            self.sums[place] = parts[0][0] if len(parts) == 1 else self.recorder.summed(parts, of)
+
+    def delta(self, place: Any) -> Tensor | None:
+        return self.sums.pop(place, None)
+
+
+class Recorder:
+    """Runs a model and its loss, and notes it. `level`: "formulas", "kernels" or "torch" (proxies.py)."""
+
+    def __init__(self, level: str) -> None:
+        self.level = level
+        self.tape = Tape()
+        self.operators = Operators(self.tape)
+        self.functions = Functions(self.tape)
+        self.proxies = Proxies(self.tape, level, self.quiet, choose)
+        self.calls: dict[Any, Call] = {}
+        self.regions = [Region("", object, 0, -1)]
+        self.stack = [0]
+        self.numbers: dict[Any, int] = {}
+        """Which region each call of a module is."""
+
+    # what is noted
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """What runs inside is not noted."""
+        before, self.tape.paused = self.tape.paused, True
+        self.operators.paused += 1
+        try:
+            yield
+        finally:
+            self.tape.paused = before
+            self.operators.paused -= 1
+
+    def rule_called(self, rule: type[Rule], args: tuple) -> Any:
+        """In place of the native node: a call of a rule, in Python."""
+        if any_autocast() or in_forward_mode() or transforms_active():
+            return NotImplemented
+        base = rule.overwrites or rule
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        named = dict(zip(base.forward.__signature__.parameters, args, strict=False))  # type: ignore[attr-defined]
+        taken = {k: self._value(a) for k, a in named.items() if isinstance(a, Tensor)}
+        before = len(self.tape.lines)
+        if self.level == "torch":
+            self.operators.paused += 1
+            try:
+                with self.functions:
+                    output = self._applied(rule, args)
+            finally:
+                self.operators.paused -= 1
+        else:
+            with self.quiet():
+                output = self._applied(rule, args)
+            self._noted(rule, base, args, output)
+        outputs = output if isinstance(output, tuple) else (output,)
+        given = [self.tape.find(o) if isinstance(o, Tensor) else None for o in outputs]
+        self._named(base, given, before)
+        nodes = [o.grad_fn for o in outputs if isinstance(o, Tensor) and o.grad_fn is not None]
+        if nodes and torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            ctx = native.Context()
+            ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+            with self.quiet(), torch.no_grad():
+                rule.setup_context(ctx, args, output)
+            for found in nodes:
+                self.calls[found] = Call(base, args, output, ctx, self.tape.owner, self.tape.call, taken, given)
+        return output
+
+    def _applied(self, rule: type[Rule], args: tuple) -> Any:
+        return plain(rule).apply(*args) if torch.is_grad_enabled() else rule.forward(*args)
+
+    def _value(self, tensor: Tensor) -> Value | None:
+        found = self.tape.value(tensor)
+        return found if isinstance(found, Value) else None
+
+    def _noted(self, rule: type[Rule], base: type[Rule], args: tuple, output: Any) -> None:
+        if rule.overwrites is None:
+            self.proxies.noted(base, "forward", base.forward, args, output)
+            return
+        target = self.tape.value(args[0])
+        if self.tape.alone(args[0]):  # no other value sees the edit
+            del self.tape.known[key_of(args[0])]
+            parts = [f"{base.__name__}.forward(", *self._before(base, args, target), ")"]
+            self.tape.add(parts, output, function=(base, "forward"))
+            return
+        parts = [f"{base.__name__}.forward(", *self.proxies.arguments(base.forward, args), ")"]
+        several = isinstance(output, tuple)
+        self.tape.add([target, ".copy_(", *parts, "[0]" * several, ")"], args[0], effect=True, function=(base, "forward"))
+
+    def _before(self, rule: type[Rule], args: tuple, target: Part) -> list[Part]:
+        """The arguments of a call that has overwritten the first: that one by the value it was."""
+        key = key_of(args[0])
+        assert isinstance(target, Value)
+        self.tape.known[key] = target
+        parts = self.proxies.arguments(rule.forward, args)
+        del self.tape.known[key]
+        return parts
+
+    def _named(self, rule: type[Rule], given: list[Value | None], before: int) -> None:
+        """z, a, or what the rule calls its further results."""
+        package, _, family = rule.__module__.rpartition(".")
+        kind = "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else "y"
+        for k, value in enumerate(given):
+            if value is not None and not value.name and not value.kind and value.line in self.tape.lines[before:]:
+                value.kind = kind if k == 0 else rule.results[k] if k < len(rule.results) else f"result{k}"
+
+    # the forward
+
+    def enter(self, module: torch.nn.Module, call: Any, _: Any) -> None:
+        self.regions.append(Region(call[0], type(module), len(self.tape.lines), self.stack[-1]))
+        self.numbers[call] = len(self.regions) - 1
+        self.stack.append(len(self.regions) - 1)
+        self.tape.owner, self.tape.call = call[0], self.stack[-1]
+
+    def leave(self, *_: Any) -> None:
+        self.regions[self.stack.pop()].end = len(self.tape.lines)
+        self.tape.call = self.stack[-1]
+        self.tape.owner = self.regions[self.tape.call].path
+
+    def forward(self, model: Any, run: Callable[[], Tensor]) -> Tensor:
+        self.watch = Watch(model, self.enter, self.leave)
+        with native.intercepted(self.rule_called), self.watch, self.operators:
+            loss = run()
+        self.regions[0].end = len(self.tape.lines)
+        return loss
+
+    # the backward
+
+    def backward(self, loss: Tensor, leaves: dict[Tensor, str]) -> dict[str, Value]:
+        """The value of each leaf's gradient, by its name."""
+        nodes = graph([loss])
+        refuse_autograd(nodes)
+        self._value_of = {name: self.tape.find(leaf) for leaf, name in leaves.items()}
+        self.expected = Counter((parent, nr) for node in nodes for parent, nr in node.next_functions if parent is not None)
+        self.expected[loss.grad_fn, 0] += 1
+        of_leaf = {parent: leaves[parent.variable] for parent, _ in self.expected if is_leaf(parent)}
+        arrived = Arrived(self, self.expected)
+        gradients = Arrived(self, Counter({name: self.expected[node, 0] for node, name in of_leaf.items()}))
+        one = torch.ones_like(loss)
+        self.tape.owner, self.tape.call = "", 0
+        line = self.tape.add(["torch.ones_like(", *self.tape.written(loss), ")"], one)
+        assert line is not None
+        assert line.results[0] is not None
+        line.results[0].of = self.tape.find(loss)
+        arrived.add((loss.grad_fn, 0), one, "", 0, self.tape.find(loss))
+        with torch.no_grad():
+            for node in reversed(nodes):
+                self._derive(node, arrived, gradients, leaves)
+        found = {name: gradients.delta(name) for name in of_leaf.values()}
+        return {name: value for name in leaves.values() if (g := found.get(name)) is not None
+                and (value := self._value(g)) is not None}  # fmt: skip
+
+    def _derive(self, node: Any, arrived: Arrived, gradients: Arrived, leaves: dict[Tensor, str]) -> None:
+        call = self.calls.get(node)
+        if call is not None:
+            owner, region = call.owner, call.region
+        else:
+            found = self.watch.owner(node)
+            owner, region = found[0], self.numbers.get(found, 0)
+        self.tape.owner, self.tape.call = owner, region
+        count = len(call.given) if call is not None else max(nr for n, nr in self.expected if n is node) + 1
+        deltas = [arrived.delta((node, nr)) for nr in range(count)]
+        grads: tuple = ()
+        if any(delta is not None for delta in deltas):
+            with self.functions:
+                grads = undone(node, deltas) if call is None else self._formulas(call, deltas)
+        names = list(call.taken) if call is not None else []
+        places = [k for k, a in enumerate(call.args) if isinstance(a, Tensor)] if call is not None else range(len(grads))
+        for k, (parent, nr) in enumerate(node.next_functions):
+            if parent is None:
+                continue
+            gradient = grads[places[k]] if grads and k < len(places) else None
+            source = call.taken.get(names[k]) if call is not None else None
+            if gradient is not None:
+                value = self.tape.find(gradient)
+                if value is not None and value.of is None and not value.name and source is not None:
+                    value.of = source
+            if is_leaf(parent):
+                gradients.add(leaves[parent.variable], gradient, owner, region, self._value_of[leaves[parent.variable]])
+            else:
+                arrived.add((parent, nr), gradient, owner, region, self._output_of(parent, nr, source))
+
+    def _output_of(self, node: Any, nr: int, source: Value | None) -> Value | None:
+        call = self.calls.get(node)
+        return call.given[nr] if call is not None and nr < len(call.given) else source
+
+    def summed(self, parts: list[tuple[Tensor, str, int]], of: Value | None) -> Tensor:
+        """The sum of the deltas that have arrived at a value by several ways, as a line of the module around them."""
+        terms: list[Part] = []
+        with self.quiet():
+            found = parts[0][0]
+            for tensor, *_ in parts[1:]:
+                found = found + tensor
+        for tensor, branch, _ in parts:
+            terms += [" + ", Operand(self.tape.value(tensor))]  # type: ignore[arg-type]
+            part = self.tape.find(tensor)
+            if part is not None and part.of is not None and part.of is of:
+                part.branch = branch or "loss"
+        before = self.tape.owner, self.tape.call
+        self.tape.call = self.around([region for *_, region in parts])
+        self.tape.owner = self.regions[self.tape.call].path
+        line = self.tape.add(terms[1:], found, infix=True)
+        self.tape.owner, self.tape.call = before
+        if line is not None and line.results[0] is not None:
+            line.results[0].of = of
+            line.branches = [branch for _, branch, _ in parts]
+        return found
+
+    def around(self, regions: list[int]) -> int:
+        """The innermost call of a module around several."""
+        ways = []
+        for region in regions:
+            way = [region]
+            while way[-1] > 0:
+                way.append(self.regions[way[-1]].parent)
+            ways.append(way)
+        return next(region for region in ways[0] if all(region in way for way in ways))
+
+    def _formulas(self, call: Call, deltas: list[Tensor | None]) -> tuple:
+        ctx = call.ctx
+        ctx.saved_tensors = ctx.to_save
+        if ctx.materialize:
+            outputs = call.output if isinstance(call.output, tuple) else (call.output,)
+            deltas = [torch.zeros_like(o) if d is None else d for d, o in zip(deltas, outputs, strict=True)]
+        self.proxies.hints = call.taken
+        derive = self.proxies.rebuilt(unguarded(call.rule))
+        found = derive(ctx, *deltas)
+        return found if isinstance(found, tuple) else (found,)
+
+
+def unguarded(rule: type[Rule]) -> Any:
+    from ..engine.rule import UNGUARDED
+
+    return UNGUARDED.get(rule.backward, rule.backward)
+
+
+def refuse_autograd(nodes: list[Any]) -> None:
+    """Raise where a node is neither a rule's nor a view's."""
+    left = Counter(name_of(node) for node in nodes if rule_of(node) is None and not is_view(node))
+    if left:
+        listed = ", ".join(f"{name} {count}" for name, count in left.most_common(8))
+        raise BadInput(
+            f"the model has backward nodes of autograd, whose formulas are not ours to write out. got: {listed}. "
+            "expected: rules alone. mb.audit shows where they are; write a rule for them (CONTRIBUTING.md), or compute "
+            "that part without gradients"
+        )

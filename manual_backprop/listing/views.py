@@ -1,0 +1,179 @@
+"""The backward of torch's views and copies: a delta goes where the value came from.
+
+Each function takes the backward node, which knows the arguments of the view, and the deltas of what it returned. They
+are written with functions of torch, which are noted as they run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._nodes import name_of
+from ..errors import BadInput
+
+
+def undone(node: Any, deltas: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """The deltas of a view's inputs."""
+    name = name_of(node).removeprefix("torch::autograd::").split("Backward")[0]
+    function = UNDO.get(name)
+    if function is None:
+        raise BadInput(
+            f"an edit in place of a part of a tensor cannot be written out ({name_of(node)}). expected: the part "
+            "computed anew, with torch.cat, torch.where or torch.Tensor.index_put"
+        )
+    found = function(node, *deltas) if function in SEVERAL else function(node, deltas[0])
+    return found if isinstance(found, tuple) else (found,)
+
+
+def reshaped(node: Any, delta: Tensor) -> Tensor:
+    shape = tuple(node._saved_self_sym_sizes)
+    return delta if delta.shape == shape else delta.reshape(shape)
+
+
+def transposed(node: Any, delta: Tensor) -> Tensor:
+    return delta.transpose(_signed(node._saved_dim0), _signed(node._saved_dim1))
+
+
+def permuted(node: Any, delta: Tensor) -> Tensor:
+    dims = [_signed(d) % delta.dim() for d in node._saved_dims]
+    return delta.permute([dims.index(k) for k in range(len(dims))])
+
+
+def expanded(node: Any, delta: Tensor) -> Tensor:
+    shape = tuple(node._saved_self_sym_sizes)
+    return delta if delta.shape == shape else delta.sum_to_size(shape)
+
+
+def _signed(number: int) -> int:
+    """Nodes tell negative numbers as unsigned ones."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def sliced(node: Any, delta: Tensor) -> Tensor:
+    shape = tuple(node._saved_self_sym_sizes)
+    dim = _signed(node._saved_dim) % len(shape)
+    start, end = _signed(node._saved_start or 0), _signed(node._saved_end if node._saved_end is not None else shape[dim])
+    start, end = (min(max(edge + shape[dim] if edge < 0 else edge, 0), shape[dim]) for edge in (start, end))
+    whole = delta.new_zeros(shape)
+    whole[(slice(None),) * dim + (slice(start, end, node._saved_step if node._saved_step != 1 else None),)] = delta
+    return whole
+
+
+def narrowed(node: Any, delta: Tensor) -> Tensor:
+    shape = tuple(node._saved_self_sym_sizes)
+    dim, start = _signed(node._saved_dim) % len(shape), _signed(node._saved_start)
+    whole = delta.new_zeros(shape)
+    whole[(slice(None),) * dim + (slice(start, start + _signed(node._saved_length)),)] = delta
+    return whole
+
+
+def selected(node: Any, delta: Tensor) -> Tensor:
+    shape = tuple(node._saved_self_sym_sizes)
+    dim = _signed(node._saved_dim) % len(shape)
+    whole = delta.new_zeros(shape)
+    whole[(slice(None),) * dim + (_signed(node._saved_index) % shape[dim],)] = delta
+    return whole
+
+
+def put_together(node: Any, *deltas: Tensor | None) -> Tensor:
+    """Of split, chunk and unbind."""
+    shape = tuple(node._saved_self_sym_sizes)
+    dim = _signed(node._saved_dim) % len(shape)
+    if name_of(node).startswith("Unbind"):
+        sizes = [1] * shape[dim]
+    elif hasattr(node, "_saved_split_sizes"):
+        sizes = [_signed(size) for size in node._saved_split_sizes]
+    else:
+        size = _signed(node._saved_split_size)
+        sizes = [min(size, shape[dim] - at) for at in range(0, shape[dim], size)] or [0]
+    like = next(delta for delta in deltas if delta is not None)
+    one = name_of(node).startswith("Unbind")
+    parts = []
+    for k, size in enumerate(sizes):
+        delta = deltas[k] if k < len(deltas) else None
+        part = (*shape[:dim], *(() if one else (size,)), *shape[dim + 1 :])
+        parts.append(like.new_zeros(part) if delta is None else delta)
+    return torch.stack(parts, dim) if one else torch.cat(parts, dim)
+
+
+def squeezed(node: Any, delta: Tensor) -> Tensor:
+    return delta.reshape(tuple(node._saved_self_sym_sizes))
+
+
+def unsqueezed(node: Any, delta: Tensor) -> Tensor:
+    return delta.squeeze(_signed(node._saved_dim))
+
+
+def on_diagonal(node: Any, delta: Tensor) -> Tensor:
+    shape = tuple(node._saved_self_sym_sizes)
+    offset, dim1, dim2 = (_signed(n) for n in (node._saved_offset, node._saved_dim1, node._saved_dim2))
+    return delta.new_zeros(shape).diagonal_scatter(delta, offset, dim1, dim2)
+
+
+def strided(node: Any, delta: Tensor) -> Tensor:
+    """Each element's delta added where it lies: elements of such a view may be the same one."""
+    geometry = node._saved_self_geometry if hasattr(node, "_saved_self_geometry") else None
+    raise BadInput(f"torch.as_strided cannot be written out: use slices and reshapes ({geometry})")
+
+
+def unfolded(node: Any, delta: Tensor) -> Tensor:
+    """y[..., k, ..., j] = x[..., step k + j, ...]: windows may overlap, their deltas add up."""
+    shape = tuple(node._saved_self_sym_sizes)
+    dim, size, step = _signed(node._saved_dimension) % max(len(shape), 1), node._saved_size, node._saved_step
+    if not shape:
+        return delta.reshape(())
+    whole = delta.new_zeros(shape)
+    windows = delta.shape[dim]
+    for j in range(size):
+        whole[(slice(None),) * dim + (slice(j, j + (windows - 1) * step + 1, step),)] += delta[..., j]
+    return whole
+
+
+def cast(node: Any, delta: Tensor) -> Tensor:
+    metadata = node.next_functions[0][0]
+    dtype = _dtype_of(metadata, node.next_functions[0][1]) or delta.dtype
+    delta = delta.real if delta.is_complex() and not dtype.is_complex else delta
+    return delta.to(dtype)
+
+
+def _dtype_of(node: Any, nr: int) -> torch.dtype | None:
+    """The dtype of what a node returned."""
+    if node is None:
+        return None
+    if hasattr(node, "variable"):
+        found: torch.dtype = node.variable.dtype
+        return found
+    return node._input_metadata[nr].dtype if hasattr(node, "_input_metadata") else None
+
+
+def same(node: Any, delta: Tensor) -> Tensor:
+    return delta
+
+
+def as_real(node: Any, delta: Tensor) -> Tensor:
+    return torch.view_as_real(delta.resolve_conj())
+
+
+def as_complex(node: Any, delta: Tensor) -> Tensor:
+    return torch.view_as_complex(delta.contiguous())
+
+
+def conjugated(node: Any, delta: Tensor) -> Tensor:
+    return delta.conj()
+
+
+UNDO = {
+    "Alias": same, "Clone": same, "LiftFresh": same, "ToCopy": cast, "CopyBackwards": cast, "Copy": cast,
+    "View": reshaped, "UnsafeView": reshaped, "ReshapeAlias": reshaped, "ReshapeCopy": reshaped,
+    "T": lambda node, delta: delta.T, "Transpose": transposed, "Permute": permuted, "Expand": expanded,
+    "Slice": sliced, "NarrowCopy": narrowed, "Select": selected, "Squeeze": squeezed, "Unsqueeze": unsqueezed,
+    "Split": put_together, "SplitWithSizes": put_together, "UnsafeSplit": put_together,
+    "UnsafeSplitWithSizes": put_together, "Unbind": put_together, "Diagonal": on_diagonal, "Unfold": unfolded,
+    "ViewAsComplex": as_real, "ViewAsReal": as_complex, "Conj": conjugated, "AsStrided": strided,
+}  # fmt: skip
+"""torch's node, without "Backward" and a number -> its backward."""
+
+SEVERAL = (put_together,)
