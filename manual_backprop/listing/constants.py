@@ -93,18 +93,26 @@ def _once(text: str, keep: tuple[str, ...]) -> str:
             continue  # in the next pass
         arguments = function.args
         parameters = [*arguments.posonlyargs, *arguments.args]
-        told = not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults)
+        told = not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs)
+        preset = dict(zip([p.arg for p in parameters[::-1]], arguments.defaults[::-1], strict=False))
         if name in keep or _program(name, functions) or not calls[name] or not told or not parameters:
             continue
         if mentions[name] != len(calls[name]):  # it is passed on as a value
             continue
-        given = [_bound(call, [p.arg for p in parameters]) for call in calls[name]]
+        given = [_bound(call, [p.arg for p in parameters], preset) for call in calls[name]]
         if any(g is None for g in given):
             continue
         gone = {p.arg for p in parameters if _replaced(file, function, p.arg, [g[p.arg] for g in given if g is not None])}
         if not gone:
             continue
-        file.listed(parameters, [p for p in parameters if p.arg not in gone])
+        if preset:  # written again with all that stay
+            stay = [p for p in parameters if p.arg not in gone]
+            listed = [p.arg + (f"={file.source(preset[p.arg])}" if p.arg in preset else "") for p in stay]
+            begin, end = file.span(parameters[0])[0], file.span(arguments.defaults[-1])[1]
+            file.edits = [e for e in file.edits if not begin <= e[0] < end]
+            file.edit(begin, end, ", ".join(listed))
+        else:
+            file.listed(parameters, [p for p in parameters if p.arg not in gone])
         file.taken = list(file.edits)
         for call, g in zip(calls[name], given, strict=True):
             assert g is not None
@@ -232,11 +240,11 @@ def _name(node: Any) -> str:
     return ""
 
 
-def _bound(call: ast.Call, names: list[str]) -> dict[str, ast.expr] | None:
+def _bound(call: ast.Call, names: list[str], preset: dict[str, ast.expr] | None = None) -> dict[str, ast.expr] | None:
     """Arguments by the names of the parameters; None where they are not all told one by one."""
     if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
         return None
-    found = dict(zip(names, call.args, strict=False)) | {k.arg: k.value for k in call.keywords if k.arg}
+    found = (preset or {}) | dict(zip(names, call.args, strict=False)) | {k.arg: k.value for k in call.keywords if k.arg}
     return found if set(found) == set(names) else None
 
 

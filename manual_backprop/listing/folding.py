@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -35,28 +36,51 @@ class _Noting(ast.NodeTransformer):
     visit_IfExp = _wrapped
 
 
-def folded(text: str, run: Callable[[dict[str, Any]], object], roots: tuple[str, ...]) -> str:
-    """The text without what `run`, given the file's names, does not reach. `roots`: functions to keep."""
+def folded(text: str, run: Callable[[dict[str, Any]], object] | None, roots: tuple[str, ...]) -> str:
+    """The text without what `run`, given the file's names, does not reach; without `run`, without what constants alone
+    decide. `roots`: functions to keep."""
+    answers = answered(text, run) if run is not None else decided(text)
     while True:
-        shorter = _once(text, run)
+        shorter, answers = _once(text, answers)
         if shorter == text:
             return without_unused(text, roots)
         text = shorter
 
 
-def _once(text: str, run: Callable[[dict[str, Any]], object]) -> str:
-    tree = ast.parse(text)
+def answered(text: str, run: Callable[[dict[str, Any]], object]) -> list[set[bool]]:
+    """The answers of each condition in one run."""
     noting = _Noting()
-    answers: dict[int, set[bool]] = defaultdict(set)
+    found: dict[int, set[bool]] = defaultdict(set)
 
     def noted(number: int, test: Any) -> Any:
-        answers[number].add(bool(test))
+        found[number].add(bool(test))
         return test
 
     names: dict[str, Any] = {NOTE: noted, "__name__": "written"}
-    exec(compile(noting.visit(tree), "<written>", "exec"), names)
-    answers.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        exec(compile(noting.visit(ast.parse(text)), "<written>", "exec"), names)
+    found.clear()
     run(names)
+    return [found[k] for k in range(len(noting.conditions))]
+
+
+def decided(text: str) -> list[set[bool]]:
+    """The answers of conditions between constants."""
+    found = []
+    for node in _conditions(ast.parse(text)):
+        constant = not any(isinstance(n, (ast.Name, ast.Call, ast.Attribute, ast.Await)) for n in ast.walk(node.test))
+        answer = set()
+        if constant:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)
+                answer = {bool(eval(compile(ast.Expression(node.test), "<condition>", "eval"), {}))}
+        found.append(answer)
+    return found
+
+
+def _once(text: str, answers: list[set[bool]]) -> tuple[str, list[set[bool]]]:
+    """Answer conditions that do not lie in one another; the text, and the answers of those that are left."""
     conditions = _conditions(ast.parse(text))
     edits: list[tuple[int, int, str]] = []
     starts = [0]
@@ -70,12 +94,20 @@ def _once(text: str, run: Callable[[dict[str, Any]], object]) -> str:
     def covered(begin: int, end: int) -> bool:
         return any(b < end and begin < e for b, e, _ in edits)
 
+    gone: list[tuple[int, int]] = []
+    done: set[int] = set()
     for number, node in enumerate(conditions):
-        found = answers.get(number)
+        found = answers[number]
         begin, end = span(node)
-        if found is None or len(found) != 1 or covered(begin, end):
+        if len(found) != 1 or covered(begin, end):
             continue
-        truth = found.pop()
+        truth = next(iter(found))
+        kept_nodes = [node.body if truth else node.orelse] if isinstance(node, ast.IfExp) else (node.body if truth else node.orelse)
+        if isinstance(node, ast.If) and data[starts[node.lineno - 1] + node.col_offset :][:4] == b"elif":
+            continue  # with the if that it belongs to, when that one is gone
+        done.add(number)
+        stays = (span(kept_nodes[0])[0], span(kept_nodes[-1])[1]) if kept_nodes else (begin, begin)
+        gone += [(begin, stays[0]), (stays[1], end)]
         if isinstance(node, ast.IfExp):
             b, e = span(node.body if truth else node.orelse)
             kept = data[b:e].decode()
@@ -88,8 +120,6 @@ def _once(text: str, run: Callable[[dict[str, Any]], object]) -> str:
         body = node.body if truth else node.orelse
         line_begin = starts[node.lineno - 1]
         indent = node.col_offset
-        if data[line_begin + indent : line_begin + indent + 4] == b"elif":
-            continue  # folded with the if that it belongs to, when that one is gone
         line_end = starts[node.end_lineno]
         if not body:
             edits.append((line_begin, line_end, "" if _has_siblings(ast.parse(text), node) else " " * indent + "pass\n"))
@@ -104,7 +134,11 @@ def _once(text: str, run: Callable[[dict[str, Any]], object]) -> str:
         edits.append((line_begin, line_end, inner))
     for begin, end, new in sorted(edits, reverse=True):
         data = data[:begin] + new.encode() + data[end:]
-    return _without_dead_tails(data.decode())
+    left = [
+        found for k, (node, found) in enumerate(zip(conditions, answers, strict=True))
+        if k not in done and not any(b <= span(node)[0] and span(node)[1] <= e for b, e in gone)
+    ]  # fmt: skip
+    return _without_dead_tails(data.decode(), left)
 
 
 def _first_line(text: str, node: ast.stmt, _: Any) -> int:
@@ -137,7 +171,7 @@ def _has_siblings(tree: ast.Module, node: ast.If) -> bool:
     return False
 
 
-def _without_dead_tails(text: str) -> str:
+def _without_dead_tails(text: str, answers: list[set[bool]]) -> tuple[str, list[set[bool]]]:
     """Without the lines behind a return in the same block."""
     tree = ast.parse(text)
     lines = text.splitlines(keepends=True)
@@ -151,7 +185,8 @@ def _without_dead_tails(text: str) -> str:
                 if isinstance(statement, (ast.Return, ast.Raise)):
                     dead |= set(range(statement.end_lineno + 1, block[-1].end_lineno + 1))  # type: ignore[operator]
                     break
-    return "".join(line for k, line in enumerate(lines, 1) if k not in dead)
+    answers = [found for node, found in zip(_conditions(tree), answers, strict=True) if node.lineno not in dead]
+    return "".join(line for k, line in enumerate(lines, 1) if k not in dead), answers
 
 
 def without_unused(text: str, roots: tuple[str, ...]) -> str:
@@ -159,7 +194,7 @@ def without_unused(text: str, roots: tuple[str, ...]) -> str:
     while True:
         tree = ast.parse(text)
         lines = text.splitlines(keepends=True)
-        methods = {(c.name, f.name): f for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body
+        methods = {(c.name, f.name): f for c in tree.body if isinstance(c, ast.ClassDef) and not c.bases for f in c.body
                    if isinstance(f, ast.FunctionDef)}  # fmt: skip
         read: set[str] = set(roots)
         asked: set[tuple[str, str]] = set()

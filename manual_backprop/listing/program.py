@@ -227,8 +227,9 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
             _, kept = names["forward"](p, *tensors)
             names["backward"](p, kept)
 
+    text = folded(text, run, KEEP)
     while True:
-        shorter = folded(shortened(specialized(text, KEEP), KEEP), run, KEEP)
+        shorter = folded(shortened(specialized(text, KEEP), KEEP), None, KEEP)
         if shorter == text:
             break
         text = shorter

@@ -257,8 +257,9 @@ class Recorder:
             source = call.taken.get(names[k]) if call is not None else None
             if gradient is not None:
                 value = self.tape.find(gradient)
-                if value is not None and value.of is None and not value.name and source is not None:
-                    value.of = source
+                target = source if source is not None else self._output_of(parent, nr, None)
+                if value is not None and value.of is None and not value.name and target is not None:
+                    value.of = target
             if is_leaf(parent):
                 gradients.add(leaves[parent.variable], gradient, owner, region, self._value_of[leaves[parent.variable]])
             else:

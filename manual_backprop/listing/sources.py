@@ -37,6 +37,9 @@ class Sources:
         """Constants and functions, in an order in which each stands behind what it reads."""
         self.rules: dict[type[Rule], dict[str, str]] = {}
         self._seen: set[Any] = set()
+        self._taken: dict[str, Any] = {}
+        self.called: dict[int, str] = {}
+        """What is called otherwise in the file than in its own module."""
 
     def use(self, rule: type[Rule], name: str) -> None:
         """A function of a rule, and all that it needs."""
@@ -47,18 +50,30 @@ class Sources:
         function = getattr(function, "__func__", function)
         functions[name] = ""
         text = source_of(function, name)
-        functions[name] = text
-        self._read(text, function)
+        functions[name] = self._read(text, function)
 
-    def _read(self, text: str, function: types.FunctionType) -> None:
+    def _read(self, text: str, function: types.FunctionType) -> str:
+        """See to what a function reads; its text, with the names that these have in the file."""
         closed = inspect.getclosurevars(function).nonlocals if function.__closure__ else {}
         scope = {**vars(builtins), **function.__globals__, **closed}
         for name, attribute in names_in(text):
             if name in closed or (name in function.__globals__ and name not in vars(builtins)):
                 self.need(name, attribute, scope[name], function)
+                if (other := self.called.get(id(scope[name]), name)) != name and self._taken.get(name) is not scope[name]:
+                    text = re.sub(rf"(?<![\w.]){name}\b(?!=[^=])", other, text)
+        return text
 
     def need(self, name: str, attribute: str, thing: Any, reader: types.FunctionType) -> None:
-        """A name that a function reads."""
+        """A name that a function reads. Where another thing of that name is there already, it gets a number."""
+        if not isinstance(thing, (type, types.ModuleType)):
+            base, k = name, 2
+            while self._taken.setdefault(name, thing) is not thing and not _equal(self._taken[name], thing):
+                name, k = f"{base}_{k}", k + 1
+            if name != base:
+                self.called[id(thing)] = name
+        self._need(name, attribute, thing, reader)
+
+    def _need(self, name: str, attribute: str, thing: Any, reader: types.FunctionType) -> None:
         if isinstance(thing, type) and issubclass(thing, Rule):
             if attribute and isinstance(getattr(thing, attribute, None), types.FunctionType):
                 self.use(thing, attribute)
@@ -79,8 +94,7 @@ class Sources:
                 self.helpers[name] = private(name, thing)
                 return
             text = source_of(thing, name)
-            self._read(text, thing)
-            self.helpers[name] = text
+            self.helpers[name] = self._read(text, thing)
             return
         if isinstance(thing, type) and home and home.partition(".")[0] == OWN:
             text = without_annotations_of_class(thing)
@@ -90,6 +104,9 @@ class Sources:
                 if other != name and other in vars(sys.modules[home]):
                     self.need(other, attribute, vars(sys.modules[home])[other], stand_in)
             self.helpers[name] = text
+            return
+        if isinstance(home, str) and home.partition(".")[0] != OWN and getattr(sys.modules.get(home), name, None) is thing:
+            self.imports[name] = f"from {home} import {name}"
             return
         found = assignment(sys.modules[reader.__module__] if reader.__module__ in sys.modules else None, name)
         if found is None and isinstance(home, str) and hasattr(sys.modules.get(home), getattr(thing, "__name__", "?")):
@@ -134,6 +151,11 @@ class Sources:
 
     def _ordered(self) -> Iterator[type[Rule]]:
         yield from self.rules
+
+
+def _equal(one: Any, other: Any) -> bool:
+    plain = (int, float, str, tuple, bool, type(None))
+    return isinstance(one, plain) and isinstance(other, plain) and one == other
 
 
 def private(name: str, thing: Any) -> str:

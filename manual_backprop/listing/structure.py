@@ -52,6 +52,8 @@ class Loop:
 
 
 Item = Line | Part | Loop
+Alike = list[tuple[int, Part]]
+"""Calls of modules by their number, and what each has written."""
 
 
 def live(recording: Recording) -> list[Line]:
@@ -103,6 +105,14 @@ class Finder:
         backward = [line for line in self.backward if line.call in inside]
         found = Part(region.path, list(forward), list(backward))
         self.connect(found, forward, backward)
+        return found
+
+    def ends(self, path: str) -> Counter[str]:
+        """How many modules in a module have each end of a path: `fc`, `block.fc` ..."""
+        found: Counter[str] = Counter()
+        for inner in {r.path for r in self.recording.regions if r.path.startswith(path) and r.path != path}:
+            parts = inner[len(path) :].strip(".").split(".")
+            found.update(".".join(parts[k:]) for k in range(len(parts)))
         return found
 
     def alone(self, line: Line) -> bool:
@@ -175,18 +185,14 @@ class Finder:
         alike: dict[tuple, list[tuple[int, Part]]] = defaultdict(list)
         for number, region in enumerate(self.recording.regions[1:], 1):
             part = self.part(number, region)
-            size = len(part.forward) + len(part.backward)
-            if size >= SMALLEST and part.forward and self.together(part):
+            if size(part) >= SMALLEST and part.forward and self.together(part):
                 alike[self.signature(part)].append((number, part))
-        groups = sorted(alike.values(), key=lambda g: -(len(g) - 1) * len(g[0][1].forward + g[0][1].backward))
+        groups = sorted(alike.values(), key=lambda g: -(len(g) - 1) * size(g[0][1]))
         taken: set[int] = set()
         found, names = [], set()
         for k, group in enumerate(groups):
-            own = set().union(*(self.inside(n) - {n} for n, _ in group))
-            nested = [[m for m, _ in other if m in own] for other in groups[k + 1 :]]
-            inner = sum((len(o) - 1) * len(o[0][1].forward + o[0][1].backward) for o, n in zip(groups[k + 1 :], nested, strict=True) if n)
-            if inner > (len(group) - 1) * len(group[0][1].forward + group[0][1].backward):
-                continue  # what is in it is alike in more places
+            if self.better_inside(group, groups[k + 1 :]):
+                continue
             free = [(n, p) for n, p in group if not (self.inside(n) & taken) and not (self.around(n) & taken)]
             # of a module and its only child one is enough
             free = [(n, p) for k, (n, p) in enumerate(free) if not any(n in self.inside(m) for m, _ in free[:k])]
@@ -205,6 +211,17 @@ class Finder:
             found.append(pair)
         return found
 
+    def better_inside(self, group: Alike, others: list[Alike]) -> bool:
+        """Whether what is in modules that are alike is alike in more places: pairs of those then save more."""
+        own = set().union(*(self.inside(n) - {n} for n, _ in group))
+        saved, covered = 0, set[int]()
+        for other in others:
+            inner = [n for n, _ in other if n in own and n not in covered]
+            if inner:
+                saved += (len(other) - 1) * size(other[0][1])
+                covered |= set().union(*(self.inside(n) for n, _ in other))
+        return saved > (len(group) - 1) * size(group[0][1])
+
     def around(self, number: int) -> set[int]:
         found: set[int] = set()
         while number > 0:
@@ -220,6 +237,10 @@ class Finder:
                 if all_lines[begin : begin + len(lines)] != lines:
                     return False
         return True
+
+
+def size(part: Part) -> int:
+    return len(part.forward) + len(part.backward)
 
 
 def structured(recording: Recording) -> tuple[Part, list[Pair], Finder]:

@@ -19,12 +19,13 @@ RESERVED = {"p", "at", "kept", "grad", "torch", "F", "math", "loss_of", "main", 
 
 
 class Scope:
-    """The names of values in one function."""
+    """The names of values in one function. A module is called by the end of its path that no other has."""
 
     def __init__(self, finder: Finder, path: str, taken: Iterable[str] = ()) -> None:
         self.finder, self.path = finder, path
         self.names: dict[Value, str] = {}
         self.taken = {*RESERVED, *taken}
+        self._ends = finder.ends(path)
 
     def __getitem__(self, value: Value) -> str:
         if fixed(value):
@@ -44,8 +45,14 @@ class Scope:
 
     def local(self, path: str) -> str:
         """A module's path as a part of a name, without that of the function's own module."""
-        inner = path[len(self.path) :].strip(".") if path.startswith(self.path) else path
-        return re.sub(r"\W", "_", inner)
+        if not path.startswith(self.path) or path == self.path:
+            return "" if path == self.path else re.sub(r"\W", "_", path)
+        parts = path[len(self.path) :].strip(".").split(".")
+        for count in range(1, len(parts)):
+            end = parts[-count:]
+            if not end[0].isdigit() and self._ends[".".join(end)] == 1:
+                return "_".join(end)
+        return re.sub(r"\W", "_", "_".join(parts))
 
     def proposed(self, value: Value) -> str:
         if value.of is not None:

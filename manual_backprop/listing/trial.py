@@ -27,8 +27,10 @@ def kind_of(tensor: Tensor) -> str:
             return f"torch.arange({tensor.numel()}).reshape({shape})"
         top = int(tensor.max()) + 1 if tensor.numel() else 1
         return f"torch.randint({max(top, 1)}, {shape})"
-    if tensor.numel() and not tensor.is_complex() and tensor.min() >= 0:
+    if tensor.numel() and not tensor.is_complex() and tensor.min() > 0:
         return f"torch.rand({shape}) + 0.5"
+    if tensor.numel() and not tensor.any():
+        return f"0.1 * torch.randn({shape})"
     scale = tensor[0].numel() ** -0.5 if tensor.dim() > 1 and tensor.numel() else 1.0
     return f"{scale:.3g} * torch.randn({shape})" if scale != 1 else f"torch.randn({shape})"
 

@@ -37,6 +37,7 @@ class ScaledDotProductAttention(Rule):
     Source: Vaswani et al. 2017, "Attention is all you need"; delta . Y and lse: Dao 2023, "FlashAttention-2".
     """
 
+    results = "output", "lse", "kept"
     autocast = LOWER
     tangent_reads = (2,)
 
