@@ -108,7 +108,14 @@ def program(case: Case, level: str) -> tuple[str, dict, list[Tensor], dict[str, 
         if isinstance(source, Tensor) and source.grad is not None:
             expected[name] = source.grad
     p = {name: t.detach() for name, t in made.parameters().items()}
-    return str(made), p, [t.detach() for t in made._signature.given], expected
+    tensors = [plain(t) for t in made._signature.given]
+    return str(made), {n: plain(t) for n, t in p.items()}, tensors, {n: plain(t) for n, t in expected.items()}
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Numbers in memory of their own: a file cannot hold one memory as two dtypes."""
+    found = tensor.detach().resolve_conj().resolve_neg()
+    return found.to_sparse().coalesce() if found.is_sparse else found.clone()
 
 
 def run(cases: Iterable[Case], level: str) -> tuple[int, list[str]]:

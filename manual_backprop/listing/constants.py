@@ -141,8 +141,9 @@ def _replaced(file: _File, function: ast.FunctionDef, name: str, given: list[ast
         return False
     text = sources.pop()
     for node in reads:
-        power = file.data[file.span(node)[1] :].lstrip().startswith(b"**")
-        file.edit(*file.span(node), f"({text})" if power and text.startswith("-") else text)
+        behind = file.data[file.span(node)[1] :].lstrip()
+        tight = behind.startswith((b"**", b".")) and (text.startswith("-") or text.isdigit())
+        file.edit(*file.span(node), f"({text})" if tight else text)
     return True
 
 

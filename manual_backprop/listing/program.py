@@ -213,7 +213,7 @@ class _kept:
 def written(model: torch.nn.Module, signature: Signature, recording: Recording, level: str) -> Program:
     """The text of a recording."""
     whole, pairs, finder = structured(recording)
-    sources = used([*finder.forward, *finder.backward])
+    sources = used([*finder.forward, *finder.backward], recording.tape.classes)
     body = "\n".join(program_text(finder, whole, pairs, signature.names))
     imports = dict.fromkeys(("import torch", "import torch.nn.functional as F", "import math", *sources.imports.values()))
     parts = ["from __future__ import annotations", "", *sorted(imports), "", sources.text(), "", "", body, ""]

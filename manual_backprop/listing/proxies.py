@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..engine.rule import Rule
@@ -82,7 +83,7 @@ class Proxies:
                 parts.append(f"{parameters[k].name}=")
             source = self.hints.get(parameters[k].name.removesuffix("_shape")) if not by_place else None
             if isinstance(source, Value) and parameters[k].name.endswith("_shape"):
-                parts.append(ShapeOf(source, tuple(value)))
+                parts.append(ShapeOf(source, torch.Size(value)))
             else:
                 parts += self.tape.written(value)
         return parts[1:]

@@ -25,7 +25,7 @@ from ..errors import BadInput
 from ..trace import ACTIVATION, WEIGHTED_INPUT
 from .proxies import Proxies
 from .spelling import Functions, Operators
-from .tape import Operand, Part, Tape, Value, key_of
+from .tape import Operand, Part, Tape, Value, key_of, writable
 from .views import undone
 
 
@@ -40,6 +40,8 @@ class Call:
     owner: str
     region: int
     taken: dict[str, Value | None]
+    sources: list[Value | None]
+    """The values of its tensors, in order."""
     given: list[Value | None]
 
 
@@ -125,8 +127,9 @@ class Recorder:
         tensors = [a for a in args if isinstance(a, Tensor)]
         named = dict(zip(base.forward.__signature__.parameters, args, strict=False))  # type: ignore[attr-defined]
         taken = {k: self._value(a) for k, a in named.items() if isinstance(a, Tensor)}
+        sources = [self._value(a) for a in tensors]
         before = len(self.tape.lines)
-        if self.level == "torch":
+        if self.level == "torch" or not all(map(writable, args)):
             self.operators.paused += 1
             try:
                 with self.functions:
@@ -147,7 +150,7 @@ class Recorder:
             with self.quiet(), torch.no_grad():
                 rule.setup_context(ctx, args, output)
             for found in nodes:
-                self.calls[found] = Call(base, args, output, ctx, self.tape.owner, self.tape.call, taken, given)
+                self.calls[found] = Call(base, args, output, ctx, self.tape.owner, self.tape.call, taken, sources, given)
         return output
 
     def _applied(self, rule: type[Rule], args: tuple) -> Any:
@@ -248,13 +251,12 @@ class Recorder:
         if any(delta is not None for delta in deltas):
             with self.functions:
                 grads = undone(node, deltas) if call is None else self._formulas(call, deltas)
-        names = list(call.taken) if call is not None else []
         places = [k for k, a in enumerate(call.args) if isinstance(a, Tensor)] if call is not None else range(len(grads))
         for k, (parent, nr) in enumerate(node.next_functions):
             if parent is None:
                 continue
             gradient = grads[places[k]] if grads and k < len(places) else None
-            source = call.taken.get(names[k]) if call is not None else None
+            source = call.sources[k] if call is not None else None
             if gradient is not None:
                 value = self.tape.find(gradient)
                 target = source if source is not None else self._output_of(parent, nr, None)

@@ -86,13 +86,13 @@ class Sources:
         self._seen.add((name, id(thing)))
         if isinstance(thing, types.ModuleType):
             path = thing.__name__
+            if path.startswith("torch.ops."):
+                self.helpers[name] = f"{name} = {path}"
+                return
             self.imports[name] = f"import {path}" if path == name else f"import {path} as {name}"
             return
         home = getattr(thing, "__module__", None)
         if isinstance(thing, types.FunctionType) and home and home.partition(".")[0] == OWN:
-            if home.endswith("torch_private"):
-                self.helpers[name] = private(name, thing)
-                return
             text = source_of(thing, name)
             self.helpers[name] = self._read(text, thing)
             return
@@ -104,6 +104,9 @@ class Sources:
                 if other != name and other in vars(sys.modules[home]):
                     self.need(other, attribute, vars(sys.modules[home])[other], stand_in)
             self.helpers[name] = text
+            return
+        if isinstance(thing, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+            self.helpers[name] = private(name, thing)
             return
         if isinstance(home, str) and home.partition(".")[0] != OWN and getattr(sys.modules.get(home), name, None) is thing:
             self.imports[name] = f"from {home} import {name}"
@@ -125,8 +128,10 @@ class Sources:
         if found is None:
             return private(name, thing)
         text, scope = found
-        if "_named(" in text:
-            return private(name, thing)
+        if path := re.search(r'_named\(\s*"([\w.]+):([\w.]+)"', text):
+            if path[1] != "torch":
+                self.imports[path[1]] = f"import {path[1]}"
+            return f"{name} = {path[1]}.{path[2]}"
         for other, attribute in names_in(text):
             if other != name and other in scope and not hasattr(builtins, other):
                 stand_in = types.FunctionType((lambda: None).__code__, scope)
@@ -136,17 +141,18 @@ class Sources:
 
     def text(self) -> str:
         """The whole, in the order of a module."""
-        blocks = []
-        lines = [text for name, text in self.helpers.items() if not text.startswith(("def ", "@", "class "))]
-        if lines:
-            blocks.append("\n".join(lines))
         functions = [text for text in self.helpers.values() if text.startswith(("def ", "@", "class "))]
+        constants = [text for text in self.helpers.values() if not text.startswith(("def ", "@", "class "))]
+        own = {name for name, text in self.helpers.items() if text in functions} | {rule.__name__ for rule in self.rules}
+        tables = [text for text in constants if own & {name for name, _ in names_in(text)}]
+        blocks = ["\n".join(text for text in constants if text not in tables)] if len(tables) < len(constants) else []
         blocks += functions
         for rule in self._ordered():
             doc = inspect.cleandoc(rule.__doc__ or "").replace("\n", "\n    ").replace("\n    \n", "\n\n")
             body = "\n\n".join(textwrap.indent(text, "    ") for text in self.rules[rule].values() if text)
             head = f'class {rule.__name__}:\n    """{doc}\n    """' if "\n" in doc else f'class {rule.__name__}:\n    """{doc}"""'
             blocks.append(f"{head}\n\n{body}" if body else head)
+        blocks += tables[:1] and ["\n".join(tables)]
         return "\n\n\n".join(blocks)
 
     def _ordered(self) -> Iterator[type[Rule]]:
@@ -302,9 +308,11 @@ def assignment(module: types.ModuleType | None, name: str) -> tuple[str, dict[st
     return None
 
 
-def used(lines: Iterable[Any]) -> Sources:
-    """The sources of all functions of rules in these lines."""
+def used(lines: Iterable[Any], classes: dict[str, type]) -> Sources:
+    """The sources of all functions of rules in these lines, and of classes."""
     found = Sources()
+    for name, cls in classes.items():
+        found.need(name, "", cls, used)  # type: ignore[arg-type]
     for line in lines:
         if line.function is not None:
             found.use(*line.function)

@@ -69,6 +69,8 @@ class Functions(TorchFunctionMode):
         plain = name.strip("_") if name.startswith("__") else name
         if name == "__get__":
             return [*operand(tape, args[0]), f".{func.__self__.__name__}"], False
+        if name == "__set__":
+            return [*operand(tape, args[0]), f".{func.__self__.__name__} = ", *tape.written(args[1])], False
         if name == "__getitem__":
             return [*operand(tape, args[0]), "[", *index(tape, args[1]), "]"], False
         if name == "__setitem__":

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .record import Recording, Region
-from .tape import Line, Operand, ShapeOf, Value
+from .tape import Line, Operand, ShapeOf, Value, literal
 
 SMALLEST = 8
 """Lines, forward and backward, of what is worth a pair of functions."""
@@ -76,7 +76,7 @@ def shapes_at_hand(lines: Iterable[Line], outside: Iterable[Value]) -> None:
     for line in lines:
         for k, part in enumerate(line.parts):
             if isinstance(part, ShapeOf) and not (part.value in read or part.value.name.startswith("p[")):
-                line.parts[k] = str(part.shape)
+                line.parts[k] = literal(part.shape)
 
 
 class Finder:

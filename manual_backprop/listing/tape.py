@@ -48,7 +48,7 @@ class ShapeOf:
     """A shape, written as that of a value where the value is at hand."""
 
     value: Value
-    shape: tuple[int, ...]
+    shape: torch.Size
 
 
 Part = str | Value | Operand | ShapeOf
@@ -100,6 +100,8 @@ class Tape:
     alive: list[Tensor] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
     """Tensors from elsewhere, that are too large to be written down."""
+    classes: dict[str, type] = field(default_factory=dict)
+    """Named tuples that are written down."""
     owner: str = ""
     call: int = 0
     paused: bool = False
@@ -165,12 +167,32 @@ class Tape:
         """An argument: a tensor, a constant, or a list of either."""
         if isinstance(value, Tensor):
             return [self.value(value)]
-        if isinstance(value, (tuple, list)) and any(isinstance(item, Tensor) for item in value):
+        if isinstance(value, (tuple, list)) and has_tensor(value):
             inner = self.arguments(tuple(value), {})
+            if hasattr(value, "_fields"):
+                self.classes[type(value).__name__] = type(value)
+                return [f"{type(value).__name__}(", *inner, ")"]
             if isinstance(value, list):
                 return ["[", *inner, "]"]
             return ["(", *inner, ",)" if len(value) == 1 else ")"]
         return [literal(value)]
+
+
+def has_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, (tuple, list)) and any(map(has_tensor, value)))
+
+
+def writable(value: Any) -> bool:
+    """Whether an argument can be written as source."""
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, (tuple, list)) and has_tensor(value):
+        return all(map(writable, value))
+    try:
+        literal(value)
+    except BadInput:
+        return False
+    return True
 
 
 def literal(value: Any) -> str:
@@ -187,6 +209,8 @@ def literal(value: Any) -> str:
         return f"slice({literal(value.start)}, {literal(value.stop)}, {literal(value.step)})"
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, torch.Size):
+        return f"torch.Size({list(value)})"
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
     if isinstance(value, dict):

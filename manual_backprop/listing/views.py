@@ -80,23 +80,25 @@ def selected(node: Any, delta: Tensor) -> Tensor:
 
 def put_together(node: Any, *deltas: Tensor | None) -> Tensor:
     """Of split, chunk and unbind."""
+    if name_of(node).startswith("Unbind"):
+        like = next(delta for delta in deltas if delta is not None)
+        count = len(getattr(node, "_input_metadata", deltas))
+        every = [*deltas, *[None] * (count - len(deltas))]
+        parts = [torch.zeros_like(like) if delta is None else delta for delta in every]
+        return torch.stack(parts, _signed(node._saved_dim))
     shape = tuple(node._saved_self_sym_sizes)
     dim = _signed(node._saved_dim) % len(shape)
-    if name_of(node).startswith("Unbind"):
-        sizes = [1] * shape[dim]
-    elif hasattr(node, "_saved_split_sizes"):
+    if hasattr(node, "_saved_split_sizes"):
         sizes = [_signed(size) for size in node._saved_split_sizes]
     else:
         size = _signed(node._saved_split_size)
         sizes = [min(size, shape[dim] - at) for at in range(0, shape[dim], size)] or [0]
     like = next(delta for delta in deltas if delta is not None)
-    one = name_of(node).startswith("Unbind")
     parts = []
     for k, size in enumerate(sizes):
         delta = deltas[k] if k < len(deltas) else None
-        part = (*shape[:dim], *(() if one else (size,)), *shape[dim + 1 :])
-        parts.append(like.new_zeros(part) if delta is None else delta)
-    return torch.stack(parts, dim) if one else torch.cat(parts, dim)
+        parts.append(like.new_zeros((*shape[:dim], size, *shape[dim + 1 :])) if delta is None else delta)
+    return torch.cat(parts, dim)
 
 
 def squeezed(node: Any, delta: Tensor) -> Tensor:

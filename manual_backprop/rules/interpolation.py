@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule
-from ..engine.torch_private import has_kernel
 
 Axes = tuple[int, ...]
 Taps = tuple[Tensor, Tensor]
 """Of each output of an axis, the inputs that it is made of, and their weights: both (outputs, taps)."""
 
 aten = torch.ops.aten
+
+LANCZOS: dict[tuple[str, int], Callable[..., Tensor]] = {}
+if hasattr(aten, "_upsample_lanczos2d_aa"):  # torch 2.14 brought it
+    LANCZOS = {("lanczos-antialias", 2): aten._upsample_lanczos2d_aa}
 
 OPERATORS: dict[tuple[str, int], Callable[..., Tensor]] = {
     ("nearest", 1): aten.upsample_nearest1d,
@@ -31,9 +34,7 @@ OPERATORS: dict[tuple[str, int], Callable[..., Tensor]] = {
     ("cubic", 2): aten.upsample_bicubic2d,
     ("linear-antialias", 2): aten._upsample_bilinear2d_aa,
     ("cubic-antialias", 2): aten._upsample_bicubic2d_aa,
-}
-if has_kernel("aten::_upsample_lanczos2d_aa", "CPU"):  # torch 2.14 brought it
-    OPERATORS["lanczos-antialias", 2] = aten._upsample_lanczos2d_aa
+} | LANCZOS
 
 
 class Interpolate(Rule):
