@@ -6,7 +6,7 @@ import inspect
 import keyword
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ from .structure import structured
 from .text import laid_out, program_text
 from .trial import trial
 
+if TYPE_CHECKING:
+    from .step import Step
+
 LEVELS = ("formulas", "torch")
 KEEP = ("forward", "backward", "main")
 
@@ -34,6 +37,8 @@ class Program:
     targets=...)`, which runs it with the network's parameters as they are and returns the loss and the gradients by
     name.
     """
+
+    _loss: Callable[[Any, Any], Tensor]
 
     def __init__(self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str) -> None:
         self.text, self.level = text, level
@@ -47,6 +52,12 @@ class Program:
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all. Raises BadInput where it cannot be written."""
         write_atomically(Path(path), self.text.encode())
+
+    def step(self, optimizer: torch.optim.Optimizer | None = None) -> Step:
+        """The same step to train with: `loss = step(*inputs, targets=...)` (step.py says what it does)."""
+        from .step import Step
+
+        return Step(self._model, self._loss, optimizer)
 
     def parameters(self) -> dict[str, Tensor]:
         """What the program calls `p`: parameters, buffers, and further tensors that the forward reads."""
@@ -136,7 +147,9 @@ def write_out(
     if level not in LEVELS:
         raise BadInput(f"level {level!r} is unknown. expected: {' or '.join(map(repr, LEVELS))}")
     signature, recording = record(model, inputs, targets, loss, level)
-    return written(model, signature, recording, level)
+    found = written(model, signature, recording, level)
+    found._loss = loss
+    return found
 
 
 def record(
@@ -172,7 +185,7 @@ def record(
             raise BadInput(f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}")
         return found
 
-    with backend("formula"), saving("off"), unrecorded_writes(model), torch.enable_grad():
+    with backend("auto" if level == "kernels" else "formula"), saving("off"), unrecorded_writes(model), torch.enable_grad():
         value = recorder.forward(model, run)
         count = len(tape.lines)
         gradients = recorder.backward(value, leaves)

@@ -5,6 +5,7 @@ program runs (program.h). The backward does likewise, and what recomputes a larg
 recorded stays in Python. Where the backward is itself differentiated, it is always Python's formulas that run.
 */
 #include "node.h"
+#include "step.h"
 
 namespace mb {
 
@@ -414,6 +415,8 @@ PyMethodDef functions[] = {
     {"number", number, METH_O, nullptr},
     {"unrecorded", unrecorded, METH_O, nullptr},
     {"kernel", kernel, METH_VARARGS, nullptr},
+    {"record_step", record_step, METH_VARARGS, nullptr},
+    {"run_step", (PyCFunction)(void (*)())run_step, METH_FASTCALL, nullptr},
     {nullptr}};
 
 PyMethodDef methods[] = {
