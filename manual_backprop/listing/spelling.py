@@ -17,6 +17,8 @@ INFIX = {
     "xor": "^", "truediv": "/", "mod": "%", "subtract": "-", "multiply": "*",
 }  # fmt: skip
 PREFIX = {"neg": "-", "invert": "~", "bitwise_not": "~", "logical_not": "~", "negative": "-"}
+NONE = ("out", "dtype", "size_average", "reduce", "generator")
+"""Arguments that are None where they are not given."""
 LAYOUT = ("layout", "device", "pin_memory", "non_blocking", "memory_format")
 QUESTIONS = ("size", "shape", "dim", "stride", "numel", "is_contiguous", "item", "tolist", "_is_view")
 
@@ -55,7 +57,7 @@ class Functions(TorchFunctionMode):
         if self.tape.paused:
             return output
         name = getattr(func, "__name__", "")
-        effect = "out" in kwargs or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__")
+        effect = kwargs.get("out") is not None or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__")
         effect = effect or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__iand__", "__ior__")
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         if effect or any(isinstance(o, Tensor) for o in outputs):
@@ -66,6 +68,7 @@ class Functions(TorchFunctionMode):
     def spelled(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Part], bool]:
         """The expression, and whether it is one of an operator between two values."""
         tape = self.tape
+        kwargs = {k: v for k, v in kwargs.items() if v is not None or k not in NONE}
         plain = name.strip("_") if name.startswith("__") else name
         if name == "__get__":
             return [*operand(tape, args[0]), f".{func.__self__.__name__}"], False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections import Counter
@@ -15,7 +16,7 @@ COMMENT = "   # "
 INLINE = 60
 """Characters of an expression that is nested in another."""
 
-RESERVED = {"p", "at", "kept", "grad", "torch", "F", "math", "loss_of", "main", "random", "i", *keyword.kwlist}
+RESERVED = {"p", "at", "kept", "grad", "torch", "F", "math", "loss_of", "main", "random", "i", *keyword.kwlist, *vars(builtins)}
 
 
 class Scope:
@@ -198,7 +199,7 @@ class Forward(Body):
     def use(self, item: Part | Loop) -> None:
         if isinstance(item, Part):
             assert item.pair is not None
-            name = f"kept_{self.scope.local(item.path)}"
+            name = f"kept_{self.scope.local(item.path)}{item.again}"
             call = f'{item.pair.name}_forward({", ".join(["p", quoted(item.path), *map(self.text, item.inputs)])})'
             results = [*(self.scope[v] for v in item.outputs), name]
             self.put(f"{', '.join(results)} = {call}", shapes(item.outputs))
@@ -226,7 +227,7 @@ class Backward(Body):
         if isinstance(item, Part):
             assert item.pair is not None
             loop = next((loop for loop in item.pair.loops if item in loop.parts), None)
-            kept = f"kept_{self.scope.local(item.path)}" if loop is None else f"{kept_name(loop)}[{loop.parts.index(item)}]"
+            kept = f"kept_{self.scope.local(item.path)}{item.again}" if loop is None else f"{kept_name(loop)}[{loop.parts.index(item)}]"
             arguments = ["p", quoted(item.path), kept, *map(self.text, item.deltas), "grad"]
             self.called(item, f"{item.pair.name}_backward({', '.join(arguments)})", 4)
             return
@@ -396,7 +397,7 @@ def program_text(finder: Finder, whole: Part, pairs: Sequence[Pair], inputs: Seq
         if isinstance(item, Loop):
             names.append(kept_name(item))
         elif isinstance(item, Part):
-            names.append(f"kept_{scope.local(item.path)}")
+            names.append(f"kept_{scope.local(item.path)}{item.again}")
     kept = tuple_of(names) if names else "()"
     forward.put(f"kept = {kept}", "")
     forward.put(f"return {forward.text(loss)}, kept", "")
