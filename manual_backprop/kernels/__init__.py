@@ -18,6 +18,7 @@ from . import (
     pools,
     recurrent,
     residual,
+    row_losses,
     rows,
     softmax,
     vendor,
