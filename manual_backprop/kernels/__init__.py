@@ -18,6 +18,7 @@ from . import (
     pools,
     recurrent,
     residual,
+    response_norm,
     row_losses,
     rows,
     softmax,
