@@ -177,9 +177,12 @@ def record(
             leaves[tensor] = name
     args, wanted = signature.unflatten(given)
 
+    returned: list[Any] = []
+
     def run() -> Tensor:
         with explicit():
-            found = loss(model(*args), wanted)
+            returned.append(model(*args))
+            found = loss(returned[0], wanted)
         if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
             what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise BadInput(f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}")
@@ -191,7 +194,9 @@ def record(
         gradients = recorder.backward(value, leaves)
     found = tape.find(value)
     assert found is not None
-    return signature, Recording(tape, count, found, gradients, recorder.regions, recorder.operators.numbers, recorder.calls)
+    output = tape.find(returned[0]) if isinstance(returned[0], Tensor) else None
+    branched = recorder.operators.numbers
+    return signature, Recording(tape, count, found, gradients, recorder.regions, branched, output)
 
 
 def refuse(tensors: list[Tensor]) -> None:

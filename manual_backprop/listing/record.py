@@ -68,7 +68,8 @@ class Recording:
     regions: list[Region] = field(default_factory=list)
     branched: list[str] = field(default_factory=list)
     """Modules in which Python was told a number."""
-    calls: dict[Any, Call] = field(default_factory=dict)
+    output: Value | None = None
+    """What the model returned, where that is one tensor."""
 
 
 class Arrived:

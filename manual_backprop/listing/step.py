@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..engine import node
 from ..engine.rule import choose
@@ -35,6 +36,9 @@ class Lines:
         finder = Finder(recording)
         whole = Part("", list(finder.forward), list(finder.backward))
         finder.connect(whole, finder.forward, finder.backward)
+        whole.kept = [value for value in whole.kept if value is not recording.output]
+        self.output = len(whole.kept) if recording.output in finder.given() else None
+        whole.kept += [recording.output] if self.output is not None and recording.output is not None else []
         text = "\n".join(program_text(finder, whole, [], signature.names))
         names: dict[str, Any] = {"torch": torch, "F": torch.nn.functional, **recording.tape.classes}
         with torch.no_grad():
@@ -50,16 +54,17 @@ class Lines:
         self.p = {**named(model), **recording.tape.constants}
         self.leaves = [name for name in recording.gradients if name in self.p]
 
-    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The loss, and the gradient of each of `leaves`."""
+    def __call__(self, *tensors: Tensor) -> tuple[Any, ...]:
+        """The loss, the model's output (None where it is not one tensor), and the gradient of each of `leaves`."""
         with torch.no_grad():
             loss, kept = self.forward(self.p, *tensors)
             grad = self.backward(self.p, kept)
-        return (loss, *[grad[name] for name in self.leaves])
+        return (loss, None if self.output is None else kept[self.output], *[grad[name] for name in self.leaves])
 
 
 class Compiled:
-    """A step for one kind of batch."""
+    """A step for one kind of batch: `run` returns the loss, the model's output, and the gradients, or with `fill` puts
+    those into `.grad`."""
 
     def __init__(self, model: torch.nn.Module, signature: Signature, recording: Recording) -> None:
         self.signature = signature
@@ -67,33 +72,32 @@ class Compiled:
         self.fixed = tuple(self.lines.p.values())
         places = {name: k for k, name in enumerate(self.lines.p)}
         self.targets = [self.lines.p[name] for name in self.lines.leaves]
-        self.leaves = tuple((places[name], k + 1) for k, name in enumerate(self.lines.leaves))
-        self.native: Any = None
-        self.problem = ""
-        """Why there is no native program."""
+        self.leaves = tuple((places[name], k + 2) for k, name in enumerate(self.lines.leaves))
+        self.native: dict[bool, Any] = {}
+        """By `fill`: the native program, or why there is none."""
         self.captured = Captured(self.lines) if self.fixed and self.fixed[0].is_cuda else None
 
-    def __call__(self, tensors: list[Tensor]) -> Tensor:
-        if self.native is not None:
-            loss = node.module.run_step(self.native, tuple(tensors))
-            if loss is not None:
-                return loss  # type: ignore[no-any-return]
-            self.native = None  # other strides or settings: recorded anew
+    def run(self, tensors: list[Tensor], fill: bool) -> tuple[Any, ...]:
+        native = self.native.get(fill)
+        if native is not None and not isinstance(native, str):
+            found = node.module.run_step(native, tuple(tensors))
+            if found is not None:
+                return found  # type: ignore[no-any-return]
+            del self.native[fill]  # other strides or settings: recorded anew
+            native = None
         if self.captured is not None:
             found = self.captured(tensors)
-        elif node.module is None or self.problem or not all(t.device.type == "cpu" for t in tensors):
+        elif node.module is None or native is not None or any(t.device.type != "cpu" for t in (*self.fixed, *tensors)):
             node.begin()
             found = self.lines(*tensors)
         else:
-            found, native = node.module.record_step(
-                lambda: self.lines(*tensors), self.fixed, tuple(tensors), self.leaves
-            )
-            if isinstance(native, str):
-                self.problem = native
-            else:
-                self.native = native
-        self.accumulate(found[1:])
-        return found[0]
+            leaves, returned = (self.leaves, 2) if fill else ((), 2 + len(self.leaves))
+            arguments = self.fixed, tuple(tensors), leaves, returned
+            found, self.native[fill] = node.module.record_step(lambda: self.lines(*tensors), *arguments)
+        if not fill:
+            return found  # type: ignore[no-any-return]
+        self.accumulate(found[2:])
+        return found[:2]  # type: ignore[no-any-return]
 
     def accumulate(self, gradients: tuple[Tensor, ...]) -> None:
         """Put gradients where autograd puts them."""
@@ -112,18 +116,49 @@ class Compiled:
                 seen.add(memory)
 
 
+def needing(held: dict[str, Any]) -> tuple[bool, ...]:
+    """Which of a module's parameters, buffers or children require a gradient."""
+    return tuple([getattr(part, "requires_grad", False) is True for part in held.values()])
+
+
+class Whole(torch.autograd.Function):
+    """A step whose gradients are computed in its forward."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[[], tuple[Any, ...]], *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        loss, output, *ctx.gradients = run()
+        if output is not None:
+            ctx.mark_non_differentiable(output)
+        ctx.set_materialize_grads(False)
+        return loss, output
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, delta: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("a written step has handed on its gradients: run it again for another backward")
+        gradients, ctx.gradients = ctx.gradients, None
+        if delta is None:
+            return (None, *[None] * len(gradients))
+        if delta.is_cuda or delta != 1:
+            gradients = [gradient * delta for gradient in gradients]
+        return (None, *gradients)
+
+
 class Step:
     """What `program.step()` returns: `loss = step(*inputs, targets=...)`.
 
     Each call runs forward and backward and puts the gradients into `.grad`, added to what is there; with an optimizer
     it sets them to None before and calls `optimizer.step()` behind. A batch of another kind (shapes, dtypes), another
-    training flag, or parameters that were replaced or frozen, is written anew, for up to 8 kinds of batches.
+    training flag, or modules and parameters that were replaced or frozen, is written anew, for up to 8 kinds of
+    batches. Numbers that a module holds as attributes, such as a dropout's p, are constants of the program: call
+    `watched()` after you change one.
     """
 
     def __init__(self, model: torch.nn.Module, loss: Callable[[Any, Any], Tensor], optimizer: Any) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.known: dict[tuple, Compiled] = {}
-        self.state: list[tuple[dict, str, Tensor | None, bool]] = []
+        self.state: list[tuple[dict[str, Any], dict[str, Any], tuple[bool, ...]]] = []
         self.flags: list[tuple[torch.nn.Module, bool]] = []
         self.watched()
 
@@ -132,10 +167,7 @@ class Step:
         self.refuse_hooks()
         self.known.clear()
         modules = list(self.model.modules())
-        self.state = [
-            (held, name, tensor, tensor is not None and tensor.requires_grad)
-            for module in modules for held in members(module)[:2] for name, tensor in held.items()
-        ]  # fmt: skip
+        self.state = [(held, dict(held), needing(held)) for module in modules for held in members(module) if held]
         self.flags = [(module, module.training) for module in modules]
 
     def refuse_hooks(self) -> None:
@@ -150,10 +182,12 @@ class Step:
                 raise BadInput(f"the parameter {name} has hooks, which a written step would not call. Remove them")
 
     def unchanged(self) -> bool:
-        for held, name, tensor, needs in self.state:
-            now = held.get(name)
-            if now is not tensor or (now is not None and now.requires_grad is not needs):
+        for held, before, needs in self.state:
+            if len(held) != len(before) or needing(held) != needs:
                 return False
+            for name, part in before.items():
+                if held.get(name) is not part:
+                    return False
         for module, training in self.flags:
             if module.training is not training:
                 return False
@@ -161,17 +195,27 @@ class Step:
 
     def __call__(self, *inputs: Any, targets: Any = None) -> Tensor:
         """The loss, detached. Raises BadInput as `write_out` does, and for hooks on modules or parameters."""
-        if not self.unchanged():
-            self.watched()
         if self.optimizer is not None:
             self.optimizer.zero_grad(set_to_none=True)
         compiled, tensors = self.compiled(inputs, targets)
-        loss = compiled(tensors)
+        loss: Tensor = compiled.run(tensors, True)[0]
         if self.optimizer is not None:
             self.optimizer.step()
         return loss
 
+    def node(self, *inputs: Any, targets: Any = None) -> tuple[Tensor, Tensor | None]:
+        """The loss as a tensor with one backward node for the whole step, and the model's output, detached.
+
+        The gradients are there when it returns; `loss.backward()` hands them on, times its delta. So they pass what
+        waits for them: accumulation, gradient scaling, clipping, DistributedDataParallel.
+        """
+        compiled, tensors = self.compiled(inputs, targets)
+        loss, output = Whole.apply(lambda: compiled.run(tensors, False), *compiled.targets)
+        return loss, output
+
     def compiled(self, inputs: tuple, targets: Any) -> tuple[Compiled, list[Tensor]]:
+        if not self.unchanged():
+            self.watched()
         quick = len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(targets, Tensor)
         tensors = [inputs[0], targets] if quick else []
         if quick:

@@ -158,15 +158,26 @@ class Body:
         comment = ", ".join(str(v.shape) for v in line.results if v is not None)
         if line.branches:
             comment += f"   branches: {', '.join(self.scope.local(b) or 'skip' for b in line.branches)}"
+        if line.single and line.results[0] is not None:
+            targets = self.places(line.results[0]) or targets
+            self.put(f"{' = '.join(targets)} = {text}", comment)
+            return
         left = ", ".join(targets) + ("," if not line.single and len(targets) == 1 else "")
         self.put(f"{left} = {text}", comment)
+        self.further(line.results)
+
+    def further(self, values: Iterable[Value | None]) -> None:
+        """Further places of gradients that are one tensor."""
+        for value in values:
+            for place in self.places(value)[1:] if value is not None else ():
+                self.put(f"{place} = {self.places(value)[0]}", "")  # type: ignore[arg-type]
 
     def target(self, value: Value | None) -> str:
         """What a result is assigned to; a gradient to its places."""
         if value is None:
             return "_"
         if places := self.places(value):
-            return " = ".join(places)
+            return places[0]
         if not self.finder.readers[value] and value not in self.named:
             return "_"
         return self.scope[value]
@@ -247,6 +258,7 @@ class Backward(Body):
     def called(self, part: Part, call: str, indent: int) -> None:
         left = ", ".join(self.target(v) for v in part.returned)
         self.put(f"{left} = {call}" if left else call, shapes(part.returned), indent)
+        self.further(part.returned)
 
 
 def quoted(path: str) -> str:

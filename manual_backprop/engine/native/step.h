@@ -13,6 +13,7 @@ struct Step {
   Key key;
   Tensors fixed;
   std::vector<std::pair<int, int>> leaves;  // (which fixed tensor, which output is its gradient)
+  int returned = 0;                         // how many of the first outputs Python gets
 };
 
 Tensors tensors_in(PyObject* tuple) {
@@ -41,14 +42,15 @@ void accumulate(const at::Tensor& leaf, at::Tensor gradient) {
 
 Step* step_in(PyObject* capsule) { return (Step*)PyCapsule_GetPointer(capsule, "step"); }
 
-/* (function, fixed tensors, given tensors, leaves): runs the function, which returns a tuple of tensors. Returns that
+/* (function, fixed tensors, given tensors, leaves, returned): runs the function, which returns a tuple of tensors. Returns that
 and the step; in place of the step the reason why there is none. */
 PyObject* record_step(PyObject*, PyObject* args) {
   HANDLE_TH_ERRORS
   PyObject *function, *fixed, *given, *leaves;
-  if (!PyArg_ParseTuple(args, "OO!O!O!", &function, &PyTuple_Type, &fixed, &PyTuple_Type, &given, &PyTuple_Type, &leaves))
-    return nullptr;
   auto step = std::make_unique<Step>();
+  if (!PyArg_ParseTuple(args, "OO!O!O!i", &function, &PyTuple_Type, &fixed, &PyTuple_Type, &given, &PyTuple_Type,
+                        &leaves, &step->returned))
+    return nullptr;
   step->fixed = tensors_in(fixed);
   Tensors all = step->fixed;
   for (const auto& tensor : tensors_in(given)) all.push_back(tensor);
@@ -69,7 +71,7 @@ PyObject* record_step(PyObject*, PyObject* args) {
   END_HANDLE_TH_ERRORS
 }
 
-/* (step, given tensors): runs it, puts the gradients in their places, and returns the first output. None where the
+/* (step, given tensors): runs it, puts the gradients in their places, and returns the first outputs. None where the
 tensors or settings are others than those that it was recorded with, or a kernel refused what it read. */
 PyObject* run_step(PyObject*, PyObject* const* args, Py_ssize_t) {
   HANDLE_TH_ERRORS
@@ -88,7 +90,8 @@ PyObject* run_step(PyObject*, PyObject* const* args, Py_ssize_t) {
       accumulate(step.fixed[leaf], std::move(outputs[output]));
   }
   if (outputs.empty()) Py_RETURN_NONE;
-  return THPVariable_Wrap(outputs[0]);
+  outputs.resize(step.returned);
+  return listed(outputs);
   END_HANDLE_TH_ERRORS
 }
 
