@@ -23,6 +23,7 @@ LAYERS = (
         "_style", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors", "optim", "plan",
         "saving", "testing", "trace",
     },  # what looks at networks, changes them, checks them
+    {"listing"},  # a training step as source
     {"bench", "training"},
 )  # fmt: skip
 """Parts of the package, each of which may import those of its own line and of the lines above it."""
@@ -32,6 +33,7 @@ FOR_RULES = {"engine.operators", "engine.rule", "engine.terms", "engine.torch_pr
 
 UPWARDS = {
     ("_options", "training"): "the networks that a command takes by name; imported when one is asked for",
+    ("__init__", "listing"): "mb.write_out",
     ("functional.margins", "explicit"): "a distance function of the caller's: its torch calls run on rules, too",
 }  # fmt: skip
 

@@ -335,6 +335,12 @@ def has_hooks(module: torch.nn.Module) -> bool:
     )
 
 
+def has_gradient_hooks(tensor: Tensor) -> bool:
+    """Whether a hook looks at a tensor's gradient. Without the names of both kinds: yes."""
+    kinds = "_backward_hooks", "_post_accumulate_grad_hooks"
+    return any([bool(getattr(tensor, kind, True)) for kind in kinds])
+
+
 def members(module: torch.nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """A module's own dicts of parameters, buffers and children. Without them: audit, trace and saved_bytes fail and say
     so."""
@@ -359,6 +365,15 @@ tree_unflatten: Any = _missing("torch.utils._pytree:tree_unflatten", "the check 
 """Tensors in nested tuples, lists and dicts."""
 
 TorchDispatchMode: Any = _missing("torch.utils._python_dispatch:TorchDispatchMode", "mb.audit")
+
+
+class QuickDispatchMode(TorchDispatchMode):  # type: ignore[misc]
+    """A mode that torch.compile has no part in. torch keeps its compiler out of a mode by importing it, at the first
+    operator, which takes two seconds (`_should_skip_dynamo`). Without that name: it takes them."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 
-
 class Captured:
     """A function of tensors on a GPU, captured at its first call. What it returns are copies: the next call overwrites
     the graph's own memory."""

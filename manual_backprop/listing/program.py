@@ -40,7 +40,9 @@ class Program:
 
     _loss: Callable[[Any, Any], Tensor]
 
-    def __init__(self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str) -> None:
+    def __init__(
+        self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str
+    ) -> None:
         self.text, self.level = text, level
         self._model, self._constants, self._signature = model, constants, signature
         self._names: dict[str, Any] = {"__name__": "written"}
@@ -99,7 +101,9 @@ class Signature:
         if count == 1:
             return ["x"]
         if len(inputs) == count and isinstance(model, torch.nn.Module):
-            found = [p for p in inspect.signature(model.forward).parameters if p not in ("p", "t", "kept", "grad", "at")]
+            found = [
+                p for p in inspect.signature(model.forward).parameters if p not in ("p", "t", "kept", "grad", "at")
+            ]
             if len(found) >= count and not any(map(keyword.iskeyword, found)) and "args" not in found[:count]:
                 return found[:count]
         return [f"x{k + 1}" for k in range(count)]
@@ -128,7 +132,11 @@ class Signature:
 
 
 def write_out(
-    model: torch.nn.Module, *inputs: Any, targets: Any = None, loss: Callable[[Any, Any], Tensor], level: str = "formulas"
+    model: torch.nn.Module,
+    *inputs: Any,
+    targets: Any = None,
+    loss: Callable[[Any, Any], Tensor],
+    level: str = "formulas",
 ) -> Program:
     """The training step of a network as a program: forward, loss, and every line of the backward.
 
@@ -185,10 +193,17 @@ def record(
             found = loss(returned[0], wanted)
         if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
             what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-            raise BadInput(f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}")
+            raise BadInput(
+                f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}"
+            )
         return found
 
-    with backend("auto" if level == "kernels" else "formula"), saving("off"), unrecorded_writes(model), torch.enable_grad():
+    with (
+        backend("auto" if level == "kernels" else "formula"),
+        saving("off"),
+        unrecorded_writes(model),
+        torch.enable_grad(),
+    ):
         value = recorder.forward(model, run)
         count = len(tape.lines)
         gradients = recorder.backward(value, leaves)
@@ -233,7 +248,9 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
     whole, pairs, finder = structured(recording)
     sources = used([*finder.forward, *finder.backward], recording.tape.classes)
     body = "\n".join(program_text(finder, whole, pairs, signature.names))
-    imports = dict.fromkeys(("import torch", "import torch.nn.functional as F", "import math", *sources.imports.values()))
+    imports = dict.fromkeys(
+        ("import torch", "import torch.nn.functional as F", "import math", *sources.imports.values())
+    )
     parts = ["from __future__ import annotations", "", *sorted(imports), "", sources.text(), "", "", body, ""]
     text = "\n".join(parts)
     constants = recording.tape.constants

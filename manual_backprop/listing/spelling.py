@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from ..engine.torch_private import TorchDispatchMode
+from ..engine.torch_private import QuickDispatchMode
 from .tape import Operand, Part, Tape, Value, literal
 
 INFIX = {
@@ -57,7 +57,11 @@ class Functions(TorchFunctionMode):
         if self.tape.paused:
             return output
         name = getattr(func, "__name__", "")
-        effect = kwargs.get("out") is not None or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__")
+        effect = (
+            kwargs.get("out") is not None
+            or name in ("__setitem__", "__set__")
+            or (name.endswith("_") and name[-2:] != "__")
+        )
         effect = effect or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__iand__", "__ior__")
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         if effect or any(isinstance(o, Tensor) for o in outputs):
@@ -96,7 +100,7 @@ class Functions(TorchFunctionMode):
         return [f"{path}(", *tape.arguments(args, kwargs), ")"], False
 
 
-class Operators(TorchDispatchMode):
+class Operators(QuickDispatchMode):
     """Notes each operator that the dispatcher is given, outside of rules."""
 
     def __init__(self, tape: Tape) -> None:
@@ -145,7 +149,12 @@ class Operators(TorchDispatchMode):
         if bare in METHODS and isinstance(args[0], Tensor):
             if name == "view" and isinstance(args[1], torch.dtype):
                 return [*operand(tape, args[0]), f".view({args[1]})"], False
-            method = {"view": "reshape", "unsafe_view": "reshape", "reshape_alias": "reshape", "split_with_sizes": "split"}.get(bare, bare)
+            method = {
+                "view": "reshape",
+                "unsafe_view": "reshape",
+                "reshape_alias": "reshape",
+                "split_with_sizes": "split",
+            }.get(bare, bare)
             return [*operand(tape, args[0]), f".{method}(", *tape.arguments(args[1:], kwargs), ")"], False
         if name in FACTORIES:
             return [f"torch.{name}(", *tape.arguments(args, kwargs), ")"], False

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from ..engine import node
 from ..engine.rule import choose
-from ..engine.torch_private import has_hooks, members
+from ..engine.torch_private import has_gradient_hooks, has_hooks, members
 from ..errors import BadInput
 from .captured import Captured
 from .program import KEEP, Signature, named, record
@@ -82,7 +82,7 @@ class Compiled:
         if native is not None and not isinstance(native, str):
             found = node.module.run_step(native, tuple(tensors))
             if found is not None:
-                return found  # type: ignore[no-any-return]
+                return found
             del self.native[fill]  # other strides or settings: recorded anew
             native = None
         if self.captured is not None:
@@ -95,9 +95,9 @@ class Compiled:
             arguments = self.fixed, tuple(tensors), leaves, returned
             found, self.native[fill] = node.module.record_step(lambda: self.lines(*tensors), *arguments)
         if not fill:
-            return found  # type: ignore[no-any-return]
+            return found
         self.accumulate(found[2:])
-        return found[:2]  # type: ignore[no-any-return]
+        return found[:2]
 
     def accumulate(self, gradients: tuple[Tensor, ...]) -> None:
         """Put gradients where autograd puts them."""
@@ -133,7 +133,7 @@ class Whole(torch.autograd.Function):
         return loss, output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, delta: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             raise RuntimeError("a written step has handed on its gradients: run it again for another backward")
@@ -178,7 +178,7 @@ class Step:
                     "hooks; remove them, or train it as it is"
                 )
         for name, parameter in self.model.named_parameters():
-            if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            if has_gradient_hooks(parameter):
                 raise BadInput(f"the parameter {name} has hooks, which a written step would not call. Remove them")
 
     def unchanged(self) -> bool:
@@ -188,10 +188,7 @@ class Step:
             for name, part in before.items():
                 if held.get(name) is not part:
                     return False
-        for module, training in self.flags:
-            if module.training is not training:
-                return False
-        return True
+        return all([module.training is training for module, training in self.flags])
 
     def __call__(self, *inputs: Any, targets: Any = None) -> Tensor:
         """The loss, detached. Raises BadInput as `write_out` does, and for hooks on modules or parameters."""
@@ -242,5 +239,3 @@ class Step:
                 )
             found = self.known[key] = Compiled(self.model, signature, recording)
         return found, tensors
-
-

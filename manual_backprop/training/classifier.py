@@ -151,6 +151,7 @@ class Classifier(LightningModule):
                 if self.written is not None:
                     images = images.contiguous(memory_format=self.memory_format)
                     loss, logits = self.written.node(images, targets=labels)
+                    assert logits is not None
                 else:
                     logits = self(images)
                     loss = self.loss(logits, labels)
