@@ -33,7 +33,8 @@ from manual_backprop._observe import differentiable, graph, watch_saved
 from manual_backprop._within import Within
 from manual_backprop.saving import size
 
-from .zoo_networks import NETWORKS, Inputs
+from .zoo_networks import BATCH, DETECTED, NETWORKS, Inputs
+from .zoo_text import LENGTH, VOCABULARY
 
 TOLERANCE = 1e-9
 """Of the largest gradient's norm, in float64: sums in another order through a hundred layers."""
@@ -178,12 +179,22 @@ def saved(model: torch.nn.Module, inputs: Inputs) -> int:
     return sum(storage.nbytes() for storage in held.values()) - own
 
 
-HEAD = """# A zoo of networks
+HEAD = f"""# A zoo of networks
 
 One training step of each, random weights: built, copied, `mb.convert(copy, whole=True)`, both run with equal numbers.
-`loss` and `gradients` are the largest differences in float64, relative (of a gradient: by norm, over the norm of the
-largest one). `autograd` are backward nodes that are no rule, nor a view or copy. `bytes` and `time` are ours over
-torch's in float32, at these small inputs. Written by `python -m tests.zoo --out docs`.
+
+`loss` and `gradients` are the largest differences in float64 on small inputs, relative (of a gradient: by norm, over
+the norm of the largest one). `autograd` are backward nodes that are no rule, nor a view or copy.
+
+`torch keeps` and `bytes` are measured in float32 on what a network is meant for: {BATCH} pictures of its own size
+(224 for most; of segmentation 224, of detection {DETECTED} or what it was made for), {BATCH} clips of 16 frames,
+{BATCH} texts of {LENGTH} tokens with a vocabulary of {VOCABULARY:,} and a width of 768, where the network has no
+sizes of its own. Counted is the storage of what autograd saves in one forward and its loss, each once, without
+parameters and buffers; ours over torch's. `logits again` is the same ratio under `mb.saving("exact",
+logits_again=True)`, which loses nothing either.
+
+`time` is a step in float32, ours over torch's, on the small inputs, where it is mostly the cost of calls; speed at
+usual sizes is measured in [benchmarks](../benchmarks/results). Written by `python -m tests.zoo --out docs`.
 """
 
 
@@ -193,14 +204,18 @@ def written(steps: list[Step], folder: Path) -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", *sorted(libraries)))
     rows = [
         f"| {s.name} | {s.parameters:,} | {s.nodes} | {sum(s.autograd.values())} | {s.loss:.0e} | {s.gradients:.0e} "
-        f"| {s.bytes:.2f} | {s.time:.2f} |"
+        f"| {size(s.kept)} | {s.bytes:.2f} | {s.least:.2f} | {s.time:.2f} |"
         for s in steps
     ]
-    mean = statistics.geometric_mean([max(s.bytes, 1e-9) for s in steps])
-    columns = "| network | parameters | nodes | autograd | loss | gradients | bytes | time |"
-    text = "\n".join(
-        [HEAD, versions, "", columns, "|---" * 8 + "|", *rows, "", f"Geometric mean of the bytes: {mean:.2f}"]
+    means = [
+        statistics.geometric_mean([max(ratio, 1e-9) for ratio in of])
+        for of in zip(*[(s.bytes, s.least) for s in steps], strict=True)
+    ]
+    columns = (
+        "| network | parameters | nodes | autograd | loss | gradients | torch keeps | bytes | logits again | time |"
     )
+    said = f"Geometric mean of the bytes: {means[0]:.3f}; with logits again {means[1]:.3f}."
+    text = "\n".join([HEAD, versions, "", columns, "|---" * 10 + "|", *rows, "", said])
     write_atomically(folder / "zoo.md", f"{text}\n".encode())
 
 
