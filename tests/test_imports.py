@@ -20,10 +20,9 @@ LAYERS = (
     {"nn"},  # drop-in modules
     {
         "__init__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture", "_statistics",
-        "_style", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors", "optim", "plan",
-        "saving", "testing", "trace",
+        "_style", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors", "listing", "optim",
+        "plan", "saving", "testing", "trace",
     },  # what looks at networks, changes them, checks them
-    {"listing"},  # a training step as source
     {"bench", "training"},
 )  # fmt: skip
 """Parts of the package, each of which may import those of its own line and of the lines above it."""
@@ -33,7 +32,6 @@ FOR_RULES = {"engine.operators", "engine.rule", "engine.terms", "engine.torch_pr
 
 UPWARDS = {
     ("_options", "training"): "the networks that a command takes by name; imported when one is asked for",
-    ("__init__", "listing"): "mb.write_out",
     ("functional.margins", "explicit"): "a distance function of the caller's: its torch calls run on rules, too",
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from ..engine.rule import Rule
+from ..engine.torch_private import OPERATORS, path_of
 from ..errors import BadInput
 from .tape import literal
 
@@ -105,7 +106,7 @@ class Sources:
                     self.need(other, attribute, vars(sys.modules[home])[other], stand_in)
             self.helpers[name] = text
             return
-        if isinstance(thing, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        if isinstance(thing, OPERATORS):
             self.helpers[name] = private(name, thing)
             return
         if isinstance(home, str) and home.partition(".")[0] != OWN and getattr(sys.modules.get(home), name, None) is thing:
@@ -166,13 +167,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 def private(name: str, thing: Any) -> str:
     """A name of torch's own that is not public, or what stands in for it."""
-    if isinstance(thing, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
-        return f"{name} = torch.ops.{thing}"
-    for path, holder in (("torch._C._nn", torch._C._nn), ("torch._C", torch._C), ("torch", torch),
-                         ("torch._VF", torch._VF), ("torch.nn.functional", torch.nn.functional)):  # fmt: skip
-        own = getattr(thing, "__name__", None)
-        if own and getattr(holder, own, None) is thing:
-            return f"{name} = {path}.{own}"
+    if path := path_of(thing):
+        return f"{name} = {path}"
     if isinstance(thing, types.FunctionType):
         return source_of(thing, name)
     raise BadInput(f"{name} cannot be written as source. got: {thing!r}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from ..engine.torch_private import QuickDispatchMode
+from ..engine.torch_private import OPERATORS, QuickDispatchMode, spelled
 from .tape import Operand, Part, Tape, Value, literal
 
 INFIX = {
@@ -91,12 +91,12 @@ class Functions(TorchFunctionMode):
             return [*operand(tape, left), f" {INFIX.get(plain) or INFIX[plain[1:]]} ", *operand(tape, right)], True
         if name in ("rsub", "__rpow__"):
             return [*operand(tape, args[1]), " - " if name == "rsub" else " ** ", *operand(tape, args[0])], True
-        if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        if isinstance(func, OPERATORS):
             return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
-        path = resolve_name(func) or f"torch.{name}"
-        if path.startswith(("torch.Tensor.", "torch._tensor.Tensor.")):
+        path = spelled(resolve_name(func) or f"torch.{name}")
+        if path.startswith("torch.Tensor."):
             return [*operand(tape, args[0]), f".{name}(", *tape.arguments(args[1:], kwargs), ")"], False
-        path = path.replace("torch.nn.functional.", "F.").replace("torch._C._VariableFunctions.", "torch.")
+        path = path.replace("torch.nn.functional.", "F.")
         return [f"{path}(", *tape.arguments(args, kwargs), ")"], False
 
 
@@ -116,7 +116,7 @@ class Operators(QuickDispatchMode):
         if self.paused or func.namespace not in ("aten", "prims", "torchvision"):
             return output
         name = func._schema.name.partition("::")[2]
-        if name == "_local_scalar_dense":
+        if name.endswith("local_scalar_dense"):
             self.numbers.append(self.tape.owner)
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         effect = func._schema.is_mutable and not name.startswith("set_")
@@ -138,13 +138,13 @@ class Operators(QuickDispatchMode):
         if name == "select":
             return [*operand(tape, args[0]), f"[{':, ' * (args[1] % args[0].dim())}{args[2]}]"], False
         if name == "slice":
-            _, dim, start, stop, step = (*args, *(0, None, None, 1)[len(args) - 1 :])
+            dim, start, stop, step = [*args[1:], *[0, None, None, 1][len(args) - 1 :]]
             stop = None if stop is None or stop >= args[0].shape[dim] else stop
             edges = f"{start or ''}:{'' if stop is None else stop}{f':{step}' if step != 1 else ''}"
             return [*operand(tape, args[0]), f"[{':, ' * (dim % args[0].dim())}{edges}]"], False
         if name == "t":
             return [*operand(tape, args[0]), ".T"], False
-        if name == "_to_copy" and set(kwargs) == {"dtype"}:
+        if bare == "to_copy" and set(kwargs) == {"dtype"}:
             return [*operand(tape, args[0]), f".to({literal(kwargs['dtype'])})"], False
         if bare in METHODS and isinstance(args[0], Tensor):
             if name == "view" and isinstance(args[1], torch.dtype):

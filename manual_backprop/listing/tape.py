@@ -87,7 +87,7 @@ class Line:
 
 def key_of(tensor: Tensor) -> tuple:
     """What tells one value from another."""
-    where: Any = tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
+    where: Any = tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else id(tensor)
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     flags = tensor.is_conj(), tensor.is_neg()
     return where, tensor.storage_offset() if strides else 0, tuple(tensor.shape), strides, tensor.dtype, flags
