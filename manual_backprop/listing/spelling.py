@@ -138,7 +138,8 @@ class Operators(QuickDispatchMode):
         if name == "select":
             return [*operand(tape, args[0]), f"[{':, ' * (args[1] % args[0].dim())}{args[2]}]"], False
         if name == "slice":
-            dim, start, stop, step = [*args[1:], *[0, None, None, 1][len(args) - 1 :]]
+            preset: list[Any] = [0, None, None, 1]
+            dim, start, stop, step = [*args[1:], *preset[len(args) - 1 :]]
             stop = None if stop is None or stop >= args[0].shape[dim] else stop
             edges = f"{start or ''}:{'' if stop is None else stop}{f':{step}' if step != 1 else ''}"
             return [*operand(tape, args[0]), f"[{':, ' * (dim % args[0].dim())}{edges}]"], False
