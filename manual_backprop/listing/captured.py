@@ -31,15 +31,8 @@ class Captured:
         """Run it as it is, and capture it for the next calls."""
         self.given = [tensor.clone() for tensor in tensors]
         found = self.function(*self.given)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(stream):
-            graph.capture_begin()
-            try:
-                self.found = self.function(*self.given)
-            finally:
-                graph.capture_end()
-        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            self.found = self.function(*self.given)
         self.graph = graph
         return found

@@ -107,7 +107,7 @@ class Compiled:
                 memory = gradient.untyped_storage().data_ptr()
                 if leaf.grad is not None:
                     leaf.grad.add_(gradient)
-                elif memory in seen or gradient.stride() != leaf.stride() or self.captured is not None:
+                elif memory in seen or gradient.stride() != leaf.stride():
                     leaf.grad = torch.empty_strided(
                         leaf.shape, leaf.stride(), dtype=leaf.dtype, device=leaf.device
                     ).copy_(gradient)
