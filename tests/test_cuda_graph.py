@@ -258,8 +258,8 @@ def test_a_training_step_is_captured_and_replayed(
 @pytest.mark.gpu
 def test_a_written_step_is_captured_and_trains_as_torch_does() -> None:
     torch.manual_seed(0)
-    theirs = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.GELU(), torch.nn.LayerNorm(32), torch.nn.Linear(32, 4))
-    theirs = theirs.cuda()
+    layers = torch.nn.Linear(8, 32), torch.nn.GELU(), torch.nn.LayerNorm(32), torch.nn.Linear(32, 4)
+    theirs = torch.nn.Sequential(*layers).cuda()
     ours = mb.convert(copy.deepcopy(theirs))
     mine, other = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (ours, theirs))
     step = Step(ours, torch.nn.functional.cross_entropy, mine)

@@ -55,6 +55,11 @@ class Program:
         """Write the file, whole or not at all. Raises BadInput where it cannot be written."""
         write_atomically(Path(path), self.text.encode())
 
+    @property
+    def inputs(self) -> list[str]:
+        """What the program calls the tensors among inputs and targets."""
+        return list(self._signature.names)
+
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> Step:
         """The same step to train with: `loss = step(*inputs, targets=...)` (step.py says what it does)."""
         from .step import Step
