@@ -22,6 +22,7 @@ from ..engine import node as native
 from ..engine.rule import Rule, choose, plain
 from ..engine.torch_private import any_autocast, in_forward_mode, transforms_active
 from ..errors import BadInput
+from ..rules.copying import Write
 from ..trace import ACTIVATION, WEIGHTED_INPUT
 from .proxies import Proxies
 from .spelling import Functions, Operators
@@ -104,6 +105,8 @@ class Recorder:
         self.calls: dict[Any, Call] = {}
         self.regions = [Region("", object, 0, -1)]
         self.stack = [0]
+        self.shared: set[Value] = set()
+        """Values that lie in more memory than their own."""
         self.numbers: dict[Any, int] = {}
         """Which region each call of a module is."""
 
@@ -130,7 +133,7 @@ class Recorder:
         taken = {k: self._value(a) for k, a in named.items() if isinstance(a, Tensor)}
         sources = [self._value(a) for a in tensors]
         before = len(self.tape.lines)
-        if self.level == "torch" or not all(map(writable, args)):
+        if (self.level == "torch" and base is not Write) or not all(map(writable, args)):
             self.operators.paused += 1
             try:
                 with self.functions:
@@ -164,6 +167,9 @@ class Recorder:
         return found if isinstance(found, Value) else None
 
     def _noted(self, rule: type[Rule], base: type[Rule], args: tuple, output: Any) -> None:
+        if base is Write:
+            self._written(*args)
+            return
         if rule.overwrites is None:
             self.proxies.noted(base, "forward", base.forward, args, output)
             return
@@ -173,11 +179,30 @@ class Recorder:
             parts = [f"{base.__name__}.forward(", *self._before(base, args, target), ")"]
             self.tape.add(parts, output, function=(base, "forward"))
             return
+        self._refuse_shared(target)
         parts = [f"{base.__name__}.forward(", *self.proxies.arguments(base.forward, args), ")"]
         several = isinstance(output, tuple)
         self.tape.add(
             [target, ".copy_(", *parts, "[0]" * several, ")"], args[0], effect=True, function=(base, "forward")
         )
+
+    def _written(self, input: Tensor, value: Tensor) -> None:
+        """A value written over another one: from here on both are one, where no one else sees the memory."""
+        target, source = self.tape.value(input), self.tape.value(value)
+        alike = value.shape == input.shape and value.dtype == input.dtype
+        if self.tape.alone(input) and alike and isinstance(source, Value):
+            self.tape.known[key_of(input)] = source
+            self.shared.add(source)
+            return
+        self._refuse_shared(target)
+        self.tape.add([target, ".copy_(", source, ")"], input, effect=True)
+
+    def _refuse_shared(self, target: Part) -> None:
+        if target in self.shared:
+            raise BadInput(
+                "a tensor that was copied into another one is edited in place later, with views of it alive: such a "
+                "forward cannot be written out. expected: the edit on a clone"
+            )
 
     def _before(self, rule: type[Rule], args: tuple, target: Part) -> list[Part]:
         """The arguments of a call that has overwritten the first: that one by the value it was."""
@@ -227,7 +252,10 @@ class Recorder:
             (parent, nr) for node in nodes for parent, nr in node.next_functions if parent is not None
         )
         self.expected[loss.grad_fn, 0] += 1
-        of_leaf = {parent: leaves[parent.variable] for parent, _ in self.expected if is_leaf(parent)}
+        of_leaf = {
+            parent: leaves[parent.variable]
+            for parent, _ in self.expected if is_leaf(parent) and parent.variable in leaves
+        }  # fmt: skip
         arrived = Arrived(self, self.expected)
         gradients = Arrived(self, Counter({name: self.expected[node, 0] for node, name in of_leaf.items()}))
         one = torch.ones_like(loss)
@@ -269,8 +297,10 @@ class Recorder:
             if gradient is not None:
                 value = self.tape.find(gradient)
                 target = source if source is not None else self._output_of(parent, nr, None)
-                if value is not None and value.of is None and not value.name and target is not None:
+                if value is not None and value.of is None and not value.name and not leads_to(target, value):
                     value.of = target
+            if is_leaf(parent) and parent.variable not in leaves:
+                continue  # made in the forward: no one asks for its gradient
             if is_leaf(parent):
                 gradients.add(leaves[parent.variable], gradient, owner, region, self._value_of[leaves[parent.variable]])
             else:
@@ -322,6 +352,15 @@ class Recorder:
         derive = self.proxies.rebuilt(unguarded(call.rule))
         found = derive(ctx, *deltas)
         return found if isinstance(found, tuple) else (found,)
+
+
+def leads_to(value: Value | None, other: Value) -> bool:
+    """Whether a value is the other one, or a delta of it, or of a delta of it ...; None is taken for one."""
+    while value is not None and value is not other:
+        if value.of is None:
+            return False
+        value = value.of
+    return True
 
 
 def unguarded(rule: type[Rule]) -> Any:

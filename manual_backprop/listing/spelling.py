@@ -66,7 +66,8 @@ class Functions(TorchFunctionMode):
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         if effect or any(isinstance(o, Tensor) for o in outputs):
             parts, infix = self.spelled(func, name, args, kwargs)
-            self.tape.add(parts, output, infix=infix, effect=effect)
+            out = self.tape.find(kwargs["out"]) if isinstance(kwargs.get("out"), Tensor) else None
+            self.tape.add(parts, output, infix=infix, effect=effect, writes=[] if out is None else [out])
         return output
 
     def spelled(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Part], bool]:
@@ -124,8 +125,14 @@ class Operators(QuickDispatchMode):
             self.tape.value(args[0])
         elif effect or any(isinstance(o, Tensor) for o in outputs):
             parts, infix = self.spelled(func, name, args, kwargs)
-            self.tape.add(parts, output, infix=infix, effect=effect)
+            self.tape.add(parts, output, infix=infix, effect=effect, writes=self.written(func, args, kwargs))
         return output
+
+    def written(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Value]:
+        """The tensors that an operator says that it writes into."""
+        places = [(k, a.name) for k, a in enumerate(func._schema.arguments) if a.alias_info and a.alias_info.is_write]
+        given = [args[k] if k < len(args) else kwargs.get(name) for k, name in places]
+        return [value for tensor in given if isinstance(tensor, Tensor) and (value := self.tape.find(tensor)) is not None]
 
     def spelled(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Part], bool]:
         tape = self.tape

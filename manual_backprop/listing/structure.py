@@ -64,8 +64,9 @@ def live(recording: Recording) -> list[Line]:
     outside = {value.memory for value in recording.tape.known.values() if value.name}
     found = []
     for line in reversed(recording.tape.lines):
-        target = next(line.values(), None)
-        effect = line.effect and target is not None and target.memory in outside | {value.memory for value in needed}
+        written = line.writes or [value for value in line.values()][:1]
+        memory = outside | {value.memory for value in needed}
+        effect = line.effect and any(value.memory in memory for value in written)
         if effect or any(value in needed for value in line.results if value is not None):
             needed |= set(line.values())
             found.append(line)

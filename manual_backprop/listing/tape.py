@@ -69,6 +69,8 @@ class Line:
     infix: bool = False
     effect: bool = False
     """Whether it writes into a tensor that was there before."""
+    writes: list[Value] = field(default_factory=list)
+    """Into which; none for the first that it reads."""
     branches: list[str] = field(default_factory=list)
     """Of a sum of deltas: by way of which modules each came."""
     function: tuple[type, str] | None = None
@@ -87,7 +89,8 @@ class Line:
 
 def key_of(tensor: Tensor) -> tuple:
     """What tells one value from another."""
-    where: Any = tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else id(tensor)
+    apart = tensor.layout != torch.strided or not tensor.numel()  # without memory of its own
+    where: Any = id(tensor) if apart else tensor.untyped_storage().data_ptr()
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     flags = tensor.is_conj(), tensor.is_neg()
     return where, tensor.storage_offset() if strides else 0, tuple(tensor.shape), strides, tensor.dtype, flags
@@ -129,6 +132,8 @@ class Tape:
         found = self.find(tensor)
         if found is not None:
             return found
+        if not tensor.numel():
+            return f"torch.empty({tuple(tensor.shape)}, dtype={tensor.dtype})"
         if tensor.numel() <= SMALL and tensor.layout == torch.strided:
             dtype = "" if tensor.dtype in (torch.float32, torch.int64, torch.bool) else f", dtype={tensor.dtype}"
             return f"torch.tensor({literal(tensor.tolist())}{dtype})"

@@ -183,7 +183,7 @@ class Body:
         return self.scope[value]
 
     def places(self, value: Value) -> list[str]:
-        if not self.gradients:
+        if not self.gradients or value.line is None or value.line in self.finder.forward_set:
             return []
         path = self.scope.path
         return [self.place(n) for n in self.finder.names.get(value, ()) if not path or n.startswith(f"{path}.")]

@@ -146,6 +146,18 @@ def cast(node: Any, delta: Tensor) -> Tensor:
     return delta.to(dtype)
 
 
+def copied(node: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+    """Of `input.copy_(value)`: the old content is gone, the value gets the delta."""
+    if len(node.next_functions) < 2:
+        return (cast(node, delta),)
+    parent, nr = node.next_functions[1]
+    if parent is None:
+        return None, None
+    like = parent.variable if hasattr(parent, "variable") else input_metadata(parent)[nr]
+    delta = delta if delta.shape == like.shape else delta.sum_to_size(tuple(like.shape))
+    return None, delta.to(like.dtype)
+
+
 def _dtype_of(node: Any, nr: int) -> torch.dtype | None:
     """The dtype of what a node returned."""
     if node is None:
@@ -173,8 +185,8 @@ def conjugated(node: Any, delta: Tensor) -> Tensor:
     return delta.conj()
 
 
-UNDO: dict[str, Callable[..., Tensor]] = {
-    "Alias": same, "Clone": same, "LiftFresh": same, "ToCopy": cast, "CopyBackwards": cast, "Copy": cast,
+UNDO: dict[str, Callable[..., Any]] = {
+    "Alias": same, "Clone": same, "LiftFresh": same, "ToCopy": cast, "CopyBackwards": copied, "Copy": copied,
     "View": reshaped, "UnsafeView": reshaped, "ReshapeAlias": reshaped, "ReshapeCopy": reshaped,
     "T": lambda node, delta: delta.T, "Transpose": transposed, "Permute": permuted, "Expand": expanded,
     "Slice": sliced, "NarrowCopy": narrowed, "Select": selected, "Squeeze": squeezed, "Unsqueeze": unsqueezed,
