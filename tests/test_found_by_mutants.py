@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import manual_backprop as mb
+from manual_backprop.rules.grouped import aligned
 from manual_backprop.testing.nodes import graph
 from tests.limits import large
 
@@ -92,3 +93,72 @@ def test_the_cofactors_of_a_singular_matrix_of_small_or_large_numbers(scale: flo
     A = (scale * torch.tensor([[1.0, 2.0], [2.0, 4.0]], dtype=torch.float64)).requires_grad_()
     (found,) = torch.autograd.grad(mb.functional.linalg_det(A), A)
     torch.testing.assert_close(found / scale, torch.tensor([[4.0, -2.0], [-2.0, 1.0]], dtype=torch.float64))
+
+
+def group_by_group(A: Tensor, B: Tensor, offs: Tensor | None) -> Tensor:
+    """What `grouped_mm` computes, one product at a time; zeros behind the last group."""
+    if offs is None:
+        return torch.stack([a @ b for a, b in zip(A, B, strict=True)])
+    ends = offs.tolist()
+    groups = [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    if A.dim() == B.dim():
+        return torch.stack([A[:, group] @ B[group] for group in groups])
+    if A.dim() == 2:
+        products = [A[group] @ b for group, b in zip(groups, B, strict=True)]
+        return torch.cat([*products, A.new_zeros(len(A) - ends[-1], B.shape[-1])])
+    products = [a @ B[:, group] for group, a in zip(groups, A, strict=True)]
+    return torch.cat([*products, A.new_zeros(A.shape[1], B.shape[1] - ends[-1])], -1)
+
+
+GROUPS = torch.tensor([3, 4, 8], dtype=torch.int32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("A", "B", "offs"),
+    [
+        ((8, 4), (3, 4, 8), GROUPS),
+        ((12, 4), (3, 4, 8), GROUPS),
+        ((8, 3), (3, 3, 5), GROUPS),
+        ((8, 3), (3, 3, 4), GROUPS),
+        ((10, 3), (3, 3, 5), GROUPS),
+        ((3, 4, 8), (8, 8), GROUPS),
+        ((3, 4, 8), (8, 12), GROUPS),
+        ((3, 4, 5), (5, 11), GROUPS),
+        ((4, 8), (8, 4), GROUPS),
+        ((5, 8), (8, 7), GROUPS),
+        ((4, 12), (12, 4), GROUPS),
+        ((3, 4, 2), (3, 2, 5), None),
+    ],
+)
+def test_products_of_groups_are_those_of_each_group(
+    A: tuple[int, ...], B: tuple[int, ...], offs: Tensor | None, dtype: torch.dtype
+) -> None:
+    """In float32 torch's own product serves where it takes the sizes; in float64, which it has not, ours."""
+    factors = [matrix(*shape).to(dtype).requires_grad_() for shape in (A, B)]
+    exact = [factor.detach().double().requires_grad_() for factor in factors]
+    found = mb.functional.call(mb.rules.GroupedMM, *factors, offs, None)
+    expected = group_by_group(*exact, offs)
+    delta = matrix(*expected.shape)
+    results = [found, *torch.autograd.grad(found, factors, delta.to(dtype))]
+    truth = [expected, *torch.autograd.grad(expected, exact, delta)]
+    for one, other in zip(results, truth, strict=True):
+        torch.testing.assert_close(one, other.to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "served"),
+    [
+        (torch.zeros(5, 8), True),
+        (torch.zeros(8, 5).mT, False),
+        (torch.zeros(5, 8).mT, True),
+        (torch.zeros(2, 5, 4), True),
+        (torch.zeros(5, 8, dtype=torch.bfloat16), True),
+        (torch.zeros(5, 4, dtype=torch.bfloat16), False),
+        (torch.zeros(5, 17), False),
+        (torch.zeros(5, 8)[:, ::2], False),
+        (torch.zeros(5, 8, dtype=torch.float64), False),
+    ],
+)
+def test_which_products_of_groups_torch_serves(tensor: Tensor, served: bool) -> None:
+    assert aligned(tensor) == served
