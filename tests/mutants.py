@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ from manual_backprop.testing.nodes import graph, is_rule
 from manual_backprop.testing.report import run_check
 from manual_backprop.testing.subject import differentiable
 
-from .mutation import Mutant, helper_mutants, mutants, rule_modules
+from .mutation import Mutant, calls_helpers_of, helper_mutants, mutants, rule_modules
 from .tiers import in_make_test
 
 # the others look at other things than a formula's values
@@ -44,6 +45,10 @@ EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 
 NODES = 12
 """A row whose graph has more of them is one of many rules; it serves rules whose smallest row has half as many."""
+
+
+MANY, FEW = 400, 4
+"""Helpers that rules of more than so many rows call meet so many rows of each rule."""
 
 
 def rules_of_rows() -> dict[str, list[int]]:
@@ -60,7 +65,7 @@ def rules_of_rows() -> dict[str, list[int]]:
             nodes = [] if refused else graph(*differentiable(outputs))
             for name in {node._forward_cls.__name__ for node in nodes if is_rule(node)}:
                 rows = found.setdefault(name, {})
-                rows[i] = max(rows.get(i, 0), len(nodes))
+                rows.setdefault(i, len(nodes))  # without autocast, whose casts are nodes, too, where it can be
     return {
         name: [i for i, nodes in rows.items() if nodes <= max(NODES, 2 * min(rows.values()))]
         for name, rows in found.items()
@@ -136,16 +141,20 @@ def equivalents() -> dict[str, str]:
     return dict((part.strip() for part in line.split("  # ", 1)) for line in lines)  # type: ignore[misc]
 
 
+def rows_of_helpers(module: ModuleType, by_rule: dict[str, list[int]]) -> list[int]:
+    """The rows of the rules that call the helpers of a file; of helpers that most rules call, some rows of each."""
+    found = [rows for name, rows in by_rule.items() if calls_helpers_of(module, RULES[name])]
+    many = sum(map(len, found)) > MANY
+    return sorted({i for rows in found for i in (rows[:FEW] if many else rows)})
+
+
 def jobs(only: list[str] | None, tier: str) -> list[tuple[str, list[int], str]]:
     """(rule or file, its rows, the tier of checks)"""
     by_rule = rules_of_rows()
     chosen = [(name, rows, tier) for name, rows in by_rule.items()]
     for module in rule_modules():
-        rows = sorted(
-            {i for name, found in by_rule.items() if RULES[name].__module__ == module.__name__ for i in found}
-        )
         if any(True for _ in helper_mutants(module)):
-            chosen.append((module.__name__, rows, tier))
+            chosen.append((module.__name__, rows_of_helpers(module, by_rule), tier))
     return [job for job in chosen if only is None or job[0] in only]
 
 

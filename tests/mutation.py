@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from manual_backprop.engine.rule import _guarded
@@ -65,6 +65,13 @@ class Mutant:
         owner: Any = RULES.get(self.rule, self.module)
         original = vars(owner)[self.method]
         wrong: Any = self._function()
+        if isinstance(original, FunctionType):  # a helper: other files and tables hold the same function
+            code, original.__code__ = original.__code__, wrong.__code__
+            try:
+                yield
+            finally:
+                original.__code__ = code
+            return
         if isinstance(owner, type):
             wrong = staticmethod(_guarded(wrong) if self.method == "backward" else wrong)
         setattr(owner, self.method, wrong)
@@ -200,7 +207,19 @@ def _of(owner: str, item: ast.FunctionDef, module: ModuleType) -> Iterator[Mutan
             yield Mutant(owner, item.name, kind, before, after, seen[text], wrong, module)
 
 
+SHARED = "manual_backprop.engine.terms", "manual_backprop.rules._through_time"
+"""Files without a rule whose functions formulas call."""
+
+
 def rule_modules() -> list[ModuleType]:
-    """The files of rules that hold helper functions of their own."""
+    """The files whose helper functions formulas call: those of rules, and what these share."""
     names = {rule.__module__ for rule in RULES.values() if issubclass(rule, Rule)}
-    return [importlib.import_module(name) for name in sorted(names) if name.startswith("manual_backprop.rules.")]
+    of_rules = sorted(name for name in names if name.startswith("manual_backprop.rules."))
+    return [importlib.import_module(name) for name in (*of_rules, *SHARED)]
+
+
+def calls_helpers_of(module: ModuleType, rule: type[Rule]) -> bool:
+    """Whether a rule stands in a file of helpers, or in one that takes functions from there."""
+    helpers = [f for f in vars(module).values() if isinstance(f, FunctionType) and f.__module__ == module.__name__]
+    there = vars(importlib.import_module(rule.__module__))
+    return rule.__module__ == module.__name__ or any(there.get(helper.__name__) is helper for helper in helpers)

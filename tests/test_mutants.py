@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import manual_backprop as mb
-from manual_backprop.rules import RULES, Mul
+from manual_backprop.rules import RULES, Mul, interpolation
 from manual_backprop.testing import CHECKS
 from manual_backprop.testing.cases import CASES
 from tests.mutants import catcher, equivalents, passing, rules_of_rows
-from tests.mutation import helper_mutants, mutants, rule_modules
+from tests.mutation import calls_helpers_of, helper_mutants, mutants, rule_modules
 from tests.tiers import HEAVY, in_make_test
 
 OURS = [name for name, rule in RULES.items() if rule.__module__.startswith("manual_backprop.")]
@@ -71,3 +71,18 @@ def test_what_make_test_does_not_run_is_told_apart(rows: dict[str, list[int]], m
         assert late.late
         assert catcher(wrong, rows["PReLU"], "default") is None
     passing.cache_clear()
+
+
+def test_a_wrong_helper_is_wrong_wherever_it_is_called() -> None:
+    """`lanczos` is called out of a table, `spread` by other files than its own."""
+    at = torch.tensor(0.5)
+    module = next(m for m in rule_modules() if m.__name__.endswith(".interpolation"))
+    mutant = next(m for m in helper_mutants(module) if m.method == "lanczos" and m.kind == "dropped term")
+    kernel = interpolation.FILTERS["lanczos-antialias"][1]
+    right = kernel(at)
+    with mutant.installed():
+        assert kernel(at) != right
+    assert kernel(at) == right
+    module = next(m for m in rule_modules() if m.__name__.endswith(".normalization"))
+    assert calls_helpers_of(module, RULES["InstanceNorm"])
+    assert not calls_helpers_of(module, RULES["Exp"])

@@ -165,7 +165,7 @@ class Det(Rule):
 def without_zeros(LU: Tensor) -> Tensor:
     """What to add to the diagonal of U so that no number of it is zero: one that rounding does not tell from zero,
     beside the others."""
-    size = LU.detach().abs().sum((-2, -1))
+    size = LU.detach().triu().abs().sum((-2, -1))  # of U alone: L has ones, whatever the numbers are
     little = torch.finfo(LU.dtype).eps * torch.where(size == 0, 1, size)
     return torch.where(LU.diagonal(0, -2, -1) == 0, little.unsqueeze(-1), 0).to(LU.dtype)
 

@@ -57,6 +57,12 @@ CASES = [
     function("ctc_loss", (simplex(6, 5, log=True), *ONE), reduction="none", tag="unbatched", row=CONVENTION),
     function("ctc_loss", (FRAMES, *NOTHING), reduction="none", tag="nothing", row=CONVENTION),
     function("ctc_loss", (simplex(6, 5, log=True), *ONE), tag="unbatched-mean", row=CONVENTION),
+    function(
+        "ctc_loss",
+        (simplex(6, 2, 5, dim=2, log=True), constant(torch.tensor([[1, 2, 2], [3, 1, 4]])),
+         constant(torch.tensor([6, 5])), constant(torch.tensor([3, 3]))),
+        reduction="none", tag="two", row=CONVENTION,
+    ),
     composed("", *PADDED),
     composed("-short", *SHORT),
-]
+]  # fmt: skip

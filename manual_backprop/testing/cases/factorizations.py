@@ -26,6 +26,16 @@ def factors(F, found):
     return found[1:]
 
 
+def middle(F, found):
+    """L alone."""
+    return found[1]
+
+
+def last(F, found):
+    """U alone."""
+    return found[2]
+
+
 CASES = [
     through("linalg_cholesky_ex", (matrices(3, 3),), positive, first),
     through("linalg_cholesky_ex", (matrices(2, 3, 3),), positive, first, upper=True),
@@ -48,6 +58,7 @@ CASES = [
     through("cholesky_inverse", (matrices(3, 3, of=True),), cholesky_lower, tag="complex", row=C),
     through("cholesky_inverse", (matrices(3, 3, of=True),), cholesky_upper, upper=True, tag="complex", row=C),
     through("linalg_lu", (matrices(3, 3),), after=factors),
+    through("linalg_lu", (matrices(4, 5, 5),), after=factors, tag="permutations"),
     through("linalg_lu", (matrices(2, 4),), after=factors, tag="wide"),
     through("linalg_lu", (matrices(4, 2),), after=factors, tag="tall"),
     through("linalg_lu", (matrices(2, 3, 3, of=True),), after=factors, tag="complex", row=C),
@@ -57,10 +68,14 @@ CASES = [
     through("lu_unpack", (matrices(3, 3),), lambda F, X: (X, PIVOTS), factors),
     through("lu_unpack", (matrices(3, 4),), lambda F, X: (X, PIVOTS), factors, tag="wide"),
     through("lu_unpack", (matrices(4, 3),), lambda F, X: (X, PIVOTS), factors, tag="tall"),
+    through("lu_unpack", (matrices(2, 3, 4),), lambda F, X: (X, PIVOTS.expand(2, 3)), last, tag="upper"),
+    through("lu_unpack", (matrices(2, 4, 3),), lambda F, X: (X, PIVOTS.expand(2, 3)), middle, tag="lower"),
+    through("lu_unpack", (matrices(3, 3),), lambda F, X: (X, PIVOTS), factors, unpack_pivots=False),
     through("linalg_qr", (matrices(3, 3),), conditioned),
     through("linalg_qr", (matrices(4, 2),), tag="tall"),
     through("linalg_qr", (matrices(2, 2, 4),), tag="wide"),
     through("linalg_qr", (matrices(2, 3),), mode="complete"),
+    through("linalg_qr", (matrices(3, 3),), conditioned, mode="complete", tag="square"),
     through("linalg_qr", (matrices(4, 2, of=True),), tag="tall-complex", row=C),
     through("linalg_qr", (matrices(2, 4, of=True),), tag="wide-complex", row=C),
 ]

@@ -2,7 +2,9 @@
 
 from itertools import product
 
-from ..case import INFINITE, normal, uniform
+import torch
+
+from ..case import INFINITE, Spec, normal, uniform
 from ._make import function
 
 # of special images none where neighbours are equal: there the derivative is the rounding of a difference
@@ -16,7 +18,24 @@ OPTIONS = [*product(PADDINGS, (False, True))]
 
 CANCEL = {"without": {"specials": "sixteen terms cancel, so that ours and the twin differ by more than its tolerance"}}
 
+FAR = uniform(2, 2, 3, 2, low=-9.0, high=9.0)
+
+
+def exact(generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+    """Places of elements themselves, those of the border among them."""
+    return torch.randint(-2, 3, (2, 4, 3, 2), generator=generator).to(dtype) / 2
+
+
+KINKS = {"without": dict.fromkeys(
+    ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms"), "at elements there is no derivative"
+)}  # fmt: skip
+
 CASES = [
+    *(function("grid_sample", (IMAGE, FAR), padding_mode="reflection", align_corners=corners, tag="far")
+      for corners in (False, True)),
+    *(function("grid_sample", (uniform(2, 2, 3, 5, low=-1.0), Spec(exact)), mode=mode, padding_mode=padding,
+               align_corners=True, tag="exact", row=KINKS)
+      for mode in ("bilinear", "bicubic") for padding in PADDINGS),
     *(function("grid_sample", (IMAGE, PLACES), mode=mode, padding_mode=padding, align_corners=corners,
                row=CANCEL if mode == "bicubic" else None)
       for mode in ("bilinear", "nearest", "bicubic") for padding, corners in OPTIONS),

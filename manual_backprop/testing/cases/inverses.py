@@ -81,6 +81,7 @@ CASES = [
         tag="broadcast",
     ),
     through("linalg_det", (matrices(3, 3),)),
+    through("linalg_det", (matrices(6, 4, 4),), tag="permutations"),
     through("linalg_det", (matrices(2, 3, 3, of=True),), tag="complex", row=C),
     through("linalg_slogdet", (matrices(3, 3),), conditioned, row=REFUSED),
     through("linalg_slogdet", (matrices(2, 3, 3, of=True),), tag="complex", row=C),

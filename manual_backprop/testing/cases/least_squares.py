@@ -23,6 +23,8 @@ CASES = [
     ),
     function("linalg_lstsq", (matrices(4, 2), matrices(4, 3)), driver="gels", row=SHAPE),
     function("linalg_lstsq", (matrices(2, 4), matrices(2, 3)), driver="gels", tag="wide", row=SHAPE),
+    function("linalg_lstsq", (matrices(1, 4, 2), matrices(2, 4, 3)), driver="gels", tag="one-matrix", row=SHAPE),
+    function("linalg_lstsq", (matrices(2, 4, 2), matrices(1, 4, 3)), driver="gels", tag="one-side", row=SHAPE),
     function("linalg_lstsq", (matrices(2, 4, 2), matrices(2, 4)), driver="gelsd", tag="vectors", row=SHAPE),
     function(
         "linalg_lstsq",

@@ -66,15 +66,16 @@ OPERATOR = "max_pool2d_with_indices_backward"
 # what torch calls the backward of max_pool2d is an operator of its own to mb.explicit: it may be differentiated again
 PUT_BACK = [
     Case(
-        "PutBack",
+        f"PutBack{tag}",
         lambda: lambda values, pooled, indices: mb.functional.call(mb.rules.PutBack, values, pooled, indices, 2),
         lambda: (
             lambda values, pooled, indices: getattr(torch.ops.aten, OPERATOR)(
                 values, pooled, [2, 2], [2, 2], [0, 0], [1, 1], False, indices
             )
         ),
-        (normal(2, 2, 2, 3), normal(2, 2, 4, 6), distinct(24, 2, 2, 2, 3)),
-    ),
+        (normal(*batch, 2, 2, 3), normal(*batch, 2, 4, 6), distinct(24, *batch, 2, 2, 3)),
+    )
+    for tag, batch in (("", (2,)), ("-unbatched", ()))
 ]
 
 POOLS = {1: (7,), 2: (4, 5), 3: (2, 3, 4)}

@@ -15,6 +15,7 @@ CASES = [
         row=COMPLEX,
     ),
     function("addmv", (normal(3), normal(3, 4), normal(4))),
+    function("addmv", (normal(3), normal(3, 4), normal(4)), beta=2, alpha=2),
     function("addmv", (normal(1), normal(3, 4), normal(4)), beta=0.5, alpha=-2.0),
     function(
         "addmv", (complex_normal(3), complex_normal(3, 4), complex_normal(4)), beta=2 - 1j, alpha=1 + 3j, row=COMPLEX

@@ -45,6 +45,7 @@ INTERPOLATION = [
       for size, mode in product(((2, 8), (3, 2)), ("bilinear", "bicubic"))),
     function("interpolate", images(2), scale_factor=(0.4, 1.1), mode="bilinear", antialias=True, row=COPIED),
     function("interpolate", images(2), size=(2, 3), mode="bicubic", antialias=True, align_corners=True),
+    function("interpolate", images(2), size=(1, 3), mode="bicubic", antialias=True, align_corners=True),
     function("interpolate", images(2), size=(2, 9), mode="lanczos", antialias=True),
     function("interpolate", (normal(1, 2, 1, 1),), size=(3, 4), mode="bilinear", align_corners=True, tag="one"),
     function("interpolate", (normal(1, 2, 4, 3),), size=1, mode="bilinear", align_corners=True, tag="to-one"),

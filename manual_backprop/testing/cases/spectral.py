@@ -18,6 +18,11 @@ def turned(F, X, *others):
     return F.add(X, torch.arange(X.shape[-1], device=X.device).to(X.dtype).mul(4).diag_embed()), *others
 
 
+def small(F, X, *others):
+    """(X X^H + I) / 8: of eigenvalues below 1."""
+    return F.mul(positive(F, X)[0], 0.125), *others
+
+
 CASES = [
     through("linalg_eigh", (matrices(3, 3),), hermitian),
     through("linalg_eigh", (matrices(2, 3, 3),), hermitian, UPLO="U"),
@@ -41,6 +46,7 @@ CASES = [
     function("linalg_matrix_exp", (matrices(3, 3),), row=EXP),
     function("linalg_matrix_exp", (matrices(2, 3, 3, of=True),), tag="complex", row=C),
     through("linalg_matrix_sqrth", (matrices(3, 3),), positive),
+    through("linalg_matrix_sqrth", (matrices(3, 3, scale=0.1),), small, tag="small"),
     through("linalg_matrix_sqrth", (matrices(2, 3, 3, of=True),), positive, tag="complex", row=COMPILED),
     function("linalg_polar", (matrices(3, 3),), row=REFUSED),
     function("linalg_polar", (matrices(4, 2),), tag="tall", row=REFUSED),
