@@ -17,12 +17,11 @@ from ..engine.torch_private import tree_flatten, tree_unflatten
 from ..errors import BadInput
 from ..explicit import explicit
 from ..saving import saving
-from .constants import shortened, specialized
-from .folding import folded
 from .record import Recorder, Recording
+from .reducing import reduced
 from .sources import used
-from .structure import structured
-from .text import laid_out, program_text
+from .structure import fixed, reads, structured
+from .text import program_text
 from .trial import trial
 
 LEVELS = ("formulas", "torch")
@@ -35,7 +34,9 @@ class Program:
     name.
     """
 
-    def __init__(self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str) -> None:
+    def __init__(
+        self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str
+    ) -> None:
         self.text, self.level = text, level
         self._model, self._constants, self._signature = model, constants, signature
         self._names: dict[str, Any] = {"__name__": "written"}
@@ -88,7 +89,9 @@ class Signature:
         if count == 1:
             return ["x"]
         if len(inputs) == count and isinstance(model, torch.nn.Module):
-            found = [p for p in inspect.signature(model.forward).parameters if p not in ("p", "t", "kept", "grad", "at")]
+            found = [
+                p for p in inspect.signature(model.forward).parameters if p not in ("p", "t", "kept", "grad", "at")
+            ]
             if len(found) >= count and not any(map(keyword.iskeyword, found)) and "args" not in found[:count]:
                 return found[:count]
         return [f"x{k + 1}" for k in range(count)]
@@ -117,7 +120,11 @@ class Signature:
 
 
 def write_out(
-    model: torch.nn.Module, *inputs: Any, targets: Any = None, loss: Callable[[Any, Any], Tensor], level: str = "formulas"
+    model: torch.nn.Module,
+    *inputs: Any,
+    targets: Any = None,
+    loss: Callable[[Any, Any], Tensor],
+    level: str = "formulas",
 ) -> Program:
     """The training step of a network as a program: forward, loss, and every line of the backward.
 
@@ -169,7 +176,9 @@ def record(
             found = loss(model(*args), wanted)
         if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
             what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-            raise BadInput(f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}")
+            raise BadInput(
+                f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}"
+            )
         return found
 
     with backend("formula"), saving("off"), unrecorded_writes(model), torch.enable_grad():
@@ -178,7 +187,9 @@ def record(
         gradients = recorder.backward(value, leaves)
     found = tape.find(value)
     assert found is not None
-    return signature, Recording(tape, count, found, gradients, recorder.regions, recorder.operators.numbers, recorder.calls)
+    return signature, Recording(
+        tape, count, found, gradients, recorder.regions, recorder.operators.numbers, recorder.calls
+    )
 
 
 def refuse(tensors: list[Tensor]) -> None:
@@ -190,7 +201,7 @@ def refuse(tensors: list[Tensor]) -> None:
 
 
 def unrecorded_writes(model: Any) -> Any:
-    """Buffers, flags and random streams are as before afterwards; `unchanged` would put copies in the buffers' places."""
+    """Buffers and random streams are as before afterwards; `unchanged` would put copies in the buffers' places."""
     return _kept(model)
 
 
@@ -215,7 +226,9 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
     whole, pairs, finder = structured(recording)
     sources = used([*finder.forward, *finder.backward], recording.tape.classes)
     body = "\n".join(program_text(finder, whole, pairs, signature.names))
-    imports = dict.fromkeys(("import torch", "import torch.nn.functional as F", "import math", *sources.imports.values()))
+    imports = dict.fromkeys(
+        ("import torch", "import torch.nn.functional as F", "import math", *sources.imports.values())
+    )
     parts = ["from __future__ import annotations", "", *sorted(imports), "", sources.text(), "", "", body, ""]
     text = "\n".join(parts)
     constants = recording.tape.constants
@@ -227,12 +240,10 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
             _, kept = names["forward"](p, *tensors)
             names["backward"](p, kept)
 
-    text = folded(text, run, KEEP)
-    while True:
-        shorter = folded(shortened(specialized(text, KEEP), KEEP), None, KEEP)
-        if shorter == text:
-            break
-        text = shorter
-    head, tail = trial(model, signature, recording, pairs, constants)
-    text = laid_out(f"{head}\n{text.rstrip()}\n\n\n{tail}")
+    text = reduced(text, run, KEEP)
+    asked = {v.name[3:-2] for line in (*finder.forward, *finder.backward) for v in reads(line) if fixed(v)}
+    head, tail = trial(model, signature, recording, asked, constants)
+    if "math." in tail and "\nimport math\n" not in text:
+        text = text.replace("import torch\n", "import math\nimport torch\n", 1)
+    text = f"{head}\n{text.rstrip()}\n\n\n{tail}"
     return Program(text, model, constants, signature, level)

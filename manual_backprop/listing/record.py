@@ -150,7 +150,9 @@ class Recorder:
             with self.quiet(), torch.no_grad():
                 rule.setup_context(ctx, args, output)
             for found in nodes:
-                self.calls[found] = Call(base, args, output, ctx, self.tape.owner, self.tape.call, taken, sources, given)
+                self.calls[found] = Call(
+                    base, args, output, ctx, self.tape.owner, self.tape.call, taken, sources, given
+                )
         return output
 
     def _applied(self, rule: type[Rule], args: tuple) -> Any:
@@ -172,7 +174,9 @@ class Recorder:
             return
         parts = [f"{base.__name__}.forward(", *self.proxies.arguments(base.forward, args), ")"]
         several = isinstance(output, tuple)
-        self.tape.add([target, ".copy_(", *parts, "[0]" * several, ")"], args[0], effect=True, function=(base, "forward"))
+        self.tape.add(
+            [target, ".copy_(", *parts, "[0]" * several, ")"], args[0], effect=True, function=(base, "forward")
+        )
 
     def _before(self, rule: type[Rule], args: tuple, target: Part) -> list[Part]:
         """The arguments of a call that has overwritten the first: that one by the value it was."""
@@ -185,7 +189,7 @@ class Recorder:
 
     def _named(self, rule: type[Rule], given: list[Value | None], before: int) -> None:
         """z, a, or what the rule calls its further results."""
-        package, _, family = rule.__module__.rpartition(".")
+        _, _, family = rule.__module__.rpartition(".")
         kind = "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else "y"
         for k, value in enumerate(given):
             if value is not None and not value.name and not value.kind and value.line in self.tape.lines[before:]:
@@ -218,7 +222,9 @@ class Recorder:
         nodes = graph([loss])
         refuse_autograd(nodes)
         self._value_of = {name: self.tape.find(leaf) for leaf, name in leaves.items()}
-        self.expected = Counter((parent, nr) for node in nodes for parent, nr in node.next_functions if parent is not None)
+        self.expected = Counter(
+            (parent, nr) for node in nodes for parent, nr in node.next_functions if parent is not None
+        )
         self.expected[loss.grad_fn, 0] += 1
         of_leaf = {parent: leaves[parent.variable] for parent, _ in self.expected if is_leaf(parent)}
         arrived = Arrived(self, self.expected)
@@ -251,7 +257,9 @@ class Recorder:
         if any(delta is not None for delta in deltas):
             with self.functions:
                 grads = undone(node, deltas) if call is None else self._formulas(call, deltas)
-        places = [k for k, a in enumerate(call.args) if isinstance(a, Tensor)] if call is not None else range(len(grads))
+        places = (
+            [k for k, a in enumerate(call.args) if isinstance(a, Tensor)] if call is not None else range(len(grads))
+        )
         for k, (parent, nr) in enumerate(node.next_functions):
             if parent is None:
                 continue

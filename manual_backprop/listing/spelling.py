@@ -12,10 +12,30 @@ from ..engine.torch_private import TorchDispatchMode
 from .tape import Operand, Part, Tape, Value, literal
 
 INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "true_divide": "/", "floordiv": "//", "pow": "**", "matmul": "@",
-    "mm": "@", "bmm": "@", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&", "or": "|",
-    "xor": "^", "truediv": "/", "mod": "%", "subtract": "-", "multiply": "*",
-}  # fmt: skip
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "true_divide": "/",
+    "floordiv": "//",
+    "pow": "**",
+    "matmul": "@",
+    "mm": "@",
+    "bmm": "@",
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "truediv": "/",
+    "mod": "%",
+    "subtract": "-",
+    "multiply": "*",
+}
 PREFIX = {"neg": "-", "invert": "~", "bitwise_not": "~", "logical_not": "~", "negative": "-"}
 LAYOUT = ("layout", "device", "pin_memory", "non_blocking", "memory_format")
 QUESTIONS = ("size", "shape", "dim", "stride", "numel", "is_contiguous", "item", "tolist", "_is_view")
@@ -131,7 +151,8 @@ class Operators(TorchDispatchMode):
         if name == "select":
             return [*operand(tape, args[0]), f"[{':, ' * (args[1] % args[0].dim())}{args[2]}]"], False
         if name == "slice":
-            _, dim, start, stop, step = (*args, *(0, None, None, 1)[len(args) - 1 :])
+            given: list[Any] = [*args, *(0, None, None, 1)[len(args) - 1 :]]
+            _, dim, start, stop, step = given
             stop = None if stop is None or stop >= args[0].shape[dim] else stop
             edges = f"{start or ''}:{'' if stop is None else stop}{f':{step}' if step != 1 else ''}"
             return [*operand(tape, args[0]), f"[{':, ' * (dim % args[0].dim())}{edges}]"], False
@@ -142,7 +163,12 @@ class Operators(TorchDispatchMode):
         if bare in METHODS and isinstance(args[0], Tensor):
             if name == "view" and isinstance(args[1], torch.dtype):
                 return [*operand(tape, args[0]), f".view({args[1]})"], False
-            method = {"view": "reshape", "unsafe_view": "reshape", "reshape_alias": "reshape", "split_with_sizes": "split"}.get(bare, bare)
+            method = {
+                "view": "reshape",
+                "unsafe_view": "reshape",
+                "reshape_alias": "reshape",
+                "split_with_sizes": "split",
+            }.get(bare, bare)
             return [*operand(tape, args[0]), f".{method}(", *tape.arguments(args[1:], kwargs), ")"], False
         if name in FACTORIES:
             return [f"torch.{name}(", *tape.arguments(args, kwargs), ")"], False
@@ -157,13 +183,78 @@ def _told(value: Any) -> bool:
 
 
 METHODS = (
-    "view", "unsafe_view", "reshape_alias", "transpose", "permute", "unsqueeze", "squeeze", "expand", "split",
-    "split_with_sizes", "unbind", "clone", "diagonal", "masked_fill", "masked_fill_", "fill_", "zero_", "copy_", "add_",
-    "sub_", "mul_", "div_", "cumsum", "tril", "triu", "repeat", "roll", "abs", "exp", "log", "sqrt", "rsqrt", "cos",
-    "sin", "sigmoid", "tanh", "any", "all", "argmax", "clamp", "bitwise_not", "logical_not", "index_select", "gather",
-    "floor", "round", "sum", "mean", "amax", "amin",
-)  # fmt: skip
+    "view",
+    "unsafe_view",
+    "reshape_alias",
+    "transpose",
+    "permute",
+    "unsqueeze",
+    "squeeze",
+    "expand",
+    "split",
+    "split_with_sizes",
+    "unbind",
+    "clone",
+    "diagonal",
+    "masked_fill",
+    "masked_fill_",
+    "fill_",
+    "zero_",
+    "copy_",
+    "add_",
+    "sub_",
+    "mul_",
+    "div_",
+    "cumsum",
+    "tril",
+    "triu",
+    "repeat",
+    "roll",
+    "abs",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "cos",
+    "sin",
+    "sigmoid",
+    "tanh",
+    "any",
+    "all",
+    "argmax",
+    "clamp",
+    "bitwise_not",
+    "logical_not",
+    "index_select",
+    "gather",
+    "floor",
+    "round",
+    "sum",
+    "mean",
+    "amax",
+    "amin",
+)
 """Operators that are methods of a tensor with the arguments of their schema."""
 
-FACTORIES = ("arange", "zeros", "ones", "full", "eye", "zeros_like", "ones_like", "full_like", "cat", "stack", "where",
-             "linspace", "scalar_tensor", "outer", "maximum", "minimum", "rand", "randn", "rand_like", "randn_like")  # fmt: skip
+FACTORIES = (
+    "arange",
+    "zeros",
+    "ones",
+    "full",
+    "eye",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "cat",
+    "stack",
+    "where",
+    "linspace",
+    "scalar_tensor",
+    "outer",
+    "maximum",
+    "minimum",
+    "rand",
+    "randn",
+    "rand_like",
+    "randn_like",
+)

@@ -24,7 +24,8 @@ def undone(node: Any, deltas: list[Tensor | None]) -> tuple[Tensor | None, ...]:
             f"an edit in place of a part of a tensor cannot be written out ({name_of(node)}). expected: the part "
             "computed anew, with torch.cat, torch.where or torch.Tensor.index_put"
         )
-    found = function(node, *deltas) if function in SEVERAL else function(node, deltas[0])
+    call: Any = function
+    found = call(node, *deltas) if function in SEVERAL else call(node, deltas[0])
     return found if isinstance(found, tuple) else (found,)
 
 
@@ -55,7 +56,10 @@ def _signed(number: int) -> int:
 def sliced(node: Any, delta: Tensor) -> Tensor:
     shape = tuple(node._saved_self_sym_sizes)
     dim = _signed(node._saved_dim) % len(shape)
-    start, end = _signed(node._saved_start or 0), _signed(node._saved_end if node._saved_end is not None else shape[dim])
+    start, end = (
+        _signed(node._saved_start or 0),
+        _signed(node._saved_end if node._saved_end is not None else shape[dim]),
+    )
     start, end = (min(max(edge + shape[dim] if edge < 0 else edge, 0), shape[dim]) for edge in (start, end))
     whole = delta.new_zeros(shape)
     whole[(slice(None),) * dim + (slice(start, end, node._saved_step if node._saved_step != 1 else None),)] = delta
