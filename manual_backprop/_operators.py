@@ -30,7 +30,7 @@ from . import functional
 from ._nodes import is_view, name_of, rule_of
 from .engine.rule import RULES, Rule
 from .engine.torch_private import (
-    TorchDispatchMode,
+    QuickDispatchMode,
     autograd_off,
     autograd_on,
     has_kernel,
@@ -44,7 +44,7 @@ from .rules.copying import Copy, Write
 Function = Callable[..., Any]
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(QuickDispatchMode):
     def __init__(self, strict: bool) -> None:
         super().__init__()
         self.strict = strict

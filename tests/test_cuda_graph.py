@@ -6,6 +6,7 @@ Without a GPU the rows run on tensors that only say they lie on one, of which a 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop as mb
 from manual_backprop.bench.networks import Block, Embed
+from manual_backprop.listing.step import Step
 from manual_backprop.testing.case import Case, normal
 from manual_backprop.testing.cases import CASES
 from tests import tiers
@@ -251,3 +253,26 @@ def test_a_training_step_is_captured_and_replayed(
     for ours, eager in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, eager, rtol=tolerance, atol=tolerance * float(eager.abs().max() + 1e-6))
     assert "no Triton kernel" not in caplog.text
+
+
+@pytest.mark.gpu
+def test_a_written_step_is_captured_and_trains_as_torch_does() -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(8, 32), torch.nn.GELU(), torch.nn.LayerNorm(32), torch.nn.Linear(32, 4)
+    theirs = torch.nn.Sequential(*layers).cuda()
+    ours = mb.convert(copy.deepcopy(theirs))
+    mine, other = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (ours, theirs))
+    step = Step(ours, torch.nn.functional.cross_entropy, mine)
+    for _ in range(5):
+        x, t = torch.randn(16, 8, device="cuda"), torch.randint(4, (16,), device="cuda")
+        loss = step(x, targets=t)
+        other.zero_grad()
+        expected = torch.nn.functional.cross_entropy(theirs(x), t)
+        expected.backward()
+        other.step()
+        torch.testing.assert_close(loss, expected.detach(), rtol=1e-5, atol=1e-6)  # float32, sums in another order
+    (compiled,) = step.known.values()
+    assert compiled.captured is not None
+    assert compiled.captured.graph is not None
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)

@@ -151,6 +151,18 @@ def test_torch_s_functions_traced_inside_explicit_run_on_rules_inside_explicit()
     assert y.grad_fn.next_functions[0][0].name() == "ReLUBackward"
 
 
+def test_a_proxy_outside_of_a_trace_leads_into_its_graph() -> None:
+    """As passes do that put a function in the place of a module."""
+    graph = fx.Graph()
+    x = fx.Proxy(graph.placeholder("x"), fx.proxy.GraphAppendingTracer(graph))
+    graph.output(F.softmax(F.relu(x), 1).node)
+    made = fx.GraphModule(torch.nn.Module(), graph)
+    numbers = torch.randn(2, 3, requires_grad=True)
+    y = made(numbers)
+    torch.testing.assert_close(y, torch.softmax(torch.relu(numbers), 1))
+    assert mb.audit(made, numbers).explicit == 2
+
+
 @pytest.mark.parametrize(
     ("name", "size", "layer"),
     [

@@ -17,7 +17,7 @@ import time
 import unittest.mock
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +29,12 @@ from torch import Tensor
 import manual_backprop as mb
 from manual_backprop._files import write_atomically
 from manual_backprop._nodes import is_view, name_of, rule_of
-from manual_backprop._observe import differentiable, graph
+from manual_backprop._observe import differentiable, graph, watch_saved
 from manual_backprop._within import Within
+from manual_backprop.saving import size
 
-from .zoo_networks import NETWORKS
+from .zoo_networks import BATCH, DETECTED, NETWORKS, Inputs
+from .zoo_text import LENGTH, VOCABULARY
 
 TOLERANCE = 1e-9
 """Of the largest gradient's norm, in float64: sums in another order through a hundred layers."""
@@ -56,6 +58,11 @@ class Step:
     tolerance: float
     autograd: Counter[str] = field(default_factory=Counter)
     bytes: float = float("nan")
+    """What the forward keeps in float32, ours over torch's, on inputs of the size that the network is meant for."""
+    least: float = float("nan")
+    """The same under `mb.saving("exact", logits_again=True)`."""
+    kept: int = 0
+    """Bytes that torch keeps."""
     time: float = float("nan")
 
     @property
@@ -66,17 +73,17 @@ class Step:
         said = ", ".join(f"{name} {count}" for name, count in self.autograd.items()) or "-"
         return (
             f"{self.name:40} {self.nodes:5} nodes  loss {self.loss:.0e}  gradients {self.gradients:.0e}  "
-            f"bytes {self.bytes:.2f}  time {self.time:.2f}  autograd: {said}"
+            f"bytes {self.bytes:.3f} ({self.least:.3f}) of {size(self.kept)}  time {self.time:.2f}  autograd: {said}"
         )
 
 
 def loss_of(output: Any) -> Tensor:
     """A loss of whatever a network returns: the mean squared distance of all that is differentiable from 1."""
     found = differentiable(output if not hasattr(output, "to_tuple") else output.to_tuple())
-    return sum(((t.double() - 1).square().mean() for t in found), torch.zeros((), dtype=torch.float64))
+    return sum(((t - 1).square().mean() for t in found), torch.zeros((), dtype=torch.float64))
 
 
-def run(model: torch.nn.Module, inputs: Callable[[torch.dtype], tuple[tuple, dict]], dtype: torch.dtype) -> Tensor:
+def run(model: torch.nn.Module, inputs: Inputs, dtype: torch.dtype) -> Tensor:
     """The loss of one forward, with the same random numbers each time."""
     torch.manual_seed(1)
     args, named = inputs(dtype)
@@ -103,9 +110,10 @@ def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
 
 def step(name: str, measured: bool = False) -> Step:
     """Build a network, convert a copy of it, run one step of each."""
-    build, inputs = NETWORKS[name]
+    network = NETWORKS[name]
+    inputs = network.inputs
     torch.manual_seed(0)
-    theirs = build().double().train()
+    theirs = network.build().double().train()
     ours = mb.convert(copy.deepcopy(theirs), whole=True)
     with no_float32() if name.startswith("transformers:") else nullcontext():
         expected = run(theirs, inputs, torch.float64)
@@ -128,42 +136,65 @@ def step(name: str, measured: bool = False) -> Step:
         autograd,
     )
     if measured:
-        result.bytes, result.time = compared(theirs.float(), ours.float(), inputs)
+        result.time = times(theirs.float(), ours.float(), inputs)
     return result
 
 
-def compared(theirs: torch.nn.Module, ours: torch.nn.Module, inputs: Any) -> tuple[float, float]:
-    """Saved bytes and the time of a step in float32, ours over torch's."""
-    saved = []
-    for model in (theirs, ours):
-        held: dict[int, int] = {}
-
-        def pack(t: Tensor, held: dict[int, int] = held) -> Tensor:
-            held[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-            return t
-
-        own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            loss = run(model, inputs, torch.float32)
-        saved.append(sum(size for place, size in held.items() if place not in own))
-        del loss
-    times: list[list[float]] = [[], []]
+def times(theirs: torch.nn.Module, ours: torch.nn.Module, inputs: Inputs) -> float:
+    """The time of a step in float32 on the small inputs, ours over torch's."""
+    took: list[list[float]] = [[], []]
     for _ in range(5):
         for i, model in enumerate((theirs, ours)):
             model.zero_grad()
             begin = time.perf_counter()
             run(model, inputs, torch.float32).backward()
-            times[i].append(time.perf_counter() - begin)
-    medians = [sorted(t)[len(t) // 2] for t in times]
-    return saved[1] / max(saved[0], 1), medians[1] / medians[0]
+            took[i].append(time.perf_counter() - begin)
+    return statistics.median(took[1]) / statistics.median(took[0])
 
 
-HEAD = """# A zoo of networks
+def kept(name: str) -> tuple[int, int, int]:
+    """Bytes that the forward of a network keeps in float32: torch's, ours, and ours where it makes logits again."""
+    network = NETWORKS[name]
+    torch.manual_seed(0)
+    model = network.usual_build().train()
+    theirs = saved(model, network.usual_inputs)
+    model = mb.convert(model, whole=True)
+    ours = saved(model, network.usual_inputs)
+    with mb.saving("exact", logits_again=True):
+        return theirs, ours, saved(model, network.usual_inputs)
+
+
+def saved(model: torch.nn.Module, inputs: Inputs) -> int:
+    """Bytes of the storages that one forward and its loss save for the backward, but for parameters and buffers."""
+    held: dict[int, Any] = {}  # by id(); holding a storage keeps its number from being used anew
+
+    def note(tensor: Tensor) -> None:
+        held.setdefault(id(tensor.untyped_storage()), tensor.untyped_storage())
+
+    for tensor in (*model.parameters(), *model.buffers()):
+        note(tensor)
+    own = sum(storage.nbytes() for storage in held.values())
+    with watch_saved(note):
+        run(model, inputs, torch.float32)
+    return sum(storage.nbytes() for storage in held.values()) - own
+
+
+HEAD = f"""# A zoo of networks
 
 One training step of each, random weights: built, copied, `mb.convert(copy, whole=True)`, both run with equal numbers.
-`loss` and `gradients` are the largest differences in float64, relative (of a gradient: by norm, over the norm of the
-largest one). `autograd` are backward nodes that are no rule, nor a view or copy. `bytes` and `time` are ours over
-torch's in float32, at these small inputs. Written by `python -m tests.zoo --out docs`.
+
+`loss` and `gradients` are the largest differences in float64 on small inputs, relative (of a gradient: by norm, over
+the norm of the largest one). `autograd` are backward nodes that are no rule, nor a view or copy.
+
+`torch keeps` and `bytes` are measured in float32 on what a network is meant for: {BATCH} pictures of its own size
+(224 for most; of segmentation 224, of detection {DETECTED} or what it was made for), {BATCH} clips of 16 frames,
+{BATCH} texts of {LENGTH} tokens with a vocabulary of {VOCABULARY:,} and a width of 768, where the network has no
+sizes of its own. Counted is the storage of what autograd saves in one forward and its loss, each once, without
+parameters and buffers; ours over torch's. `logits again` is the same ratio under `mb.saving("exact",
+logits_again=True)`, which loses nothing either.
+
+`time` is a step in float32, ours over torch's, on the small inputs, where it is mostly the cost of calls; speed at
+usual sizes is measured in [benchmarks](../benchmarks/results). Written by `python -m tests.zoo --out docs`.
 """
 
 
@@ -173,14 +204,18 @@ def written(steps: list[Step], folder: Path) -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", *sorted(libraries)))
     rows = [
         f"| {s.name} | {s.parameters:,} | {s.nodes} | {sum(s.autograd.values())} | {s.loss:.0e} | {s.gradients:.0e} "
-        f"| {s.bytes:.2f} | {s.time:.2f} |"
+        f"| {size(s.kept)} | {s.bytes:.2f} | {s.least:.2f} | {s.time:.2f} |"
         for s in steps
     ]
-    mean = statistics.geometric_mean([max(s.bytes, 1e-9) for s in steps])
-    columns = "| network | parameters | nodes | autograd | loss | gradients | bytes | time |"
-    text = "\n".join(
-        [HEAD, versions, "", columns, "|---" * 8 + "|", *rows, "", f"Geometric mean of the bytes: {mean:.2f}"]
+    means = [
+        statistics.geometric_mean([max(ratio, 1e-9) for ratio in of])
+        for of in zip(*[(s.bytes, s.least) for s in steps], strict=True)
+    ]
+    columns = (
+        "| network | parameters | nodes | autograd | loss | gradients | torch keeps | bytes | logits again | time |"
     )
+    said = f"Geometric mean of the bytes: {means[0]:.3f}; with logits again {means[1]:.3f}."
+    text = "\n".join([HEAD, versions, "", columns, "|---" * 10 + "|", *rows, "", said])
     write_atomically(folder / "zoo.md", f"{text}\n".encode())
 
 
@@ -196,7 +231,12 @@ def main() -> int:
     steps = []
     for name in chosen:
         try:
-            steps.append(step(name, options.measure or options.out is not None))
+            measured = options.measure or options.out is not None
+            result = step(name, measured)
+            if measured:
+                result.kept, ours, least = kept(name)
+                result.bytes, result.least = ours / result.kept, least / result.kept
+            steps.append(result)
             print(steps[-1], flush=True)
         except Exception as error:
             print(f"{name:40} {type(error).__name__}: {str(error)[:300]}", flush=True)

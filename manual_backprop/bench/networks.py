@@ -148,3 +148,9 @@ SMALL = {
     "unet": Network(small.UNet, images(2, 3, 64), lambda: torch.randint(10, (2, 64, 64))),
 }
 NETWORKS |= SMALL
+
+FEW = {
+    "mlp-16": Network(lambda: mlp(nn.ReLU), lambda: torch.randn(16, 784), labels(16)),
+    "mlp-relu": Network(lambda: small.mlp((8, 64, 64, 4), nn.ReLU), lambda: torch.randn(64, 8), labels(64, 4)),
+}
+"""Few rows, for the written step (benchmarks/written.py)."""

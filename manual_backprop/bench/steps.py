@@ -2,7 +2,7 @@
 
 Contestants: "eager" is torch.nn; "exact" ours, as it is by default; "off" ours, keeping every tensor as autograd does;
 "checkpoint" eager with every block of the network under torch.utils.checkpoint; "compile" eager under torch.compile;
-and the libraries of peers.py.
+"written" ours as a written program, `mb.write_out(...).step()`; and the libraries of peers.py.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ import manual_backprop as mb
 from .._observe import watch_saved
 from ..engine import node
 from ..engine.torch_private import compiling_from_nothing
+from ..listing.step import Step as WrittenStep
 from ..saving import size
 from .networks import Network
 from .peers import PEERS, limited
 from .timing import Ratio, disturbed, duration, interleaved, now, ratio, spread
 
 CONTESTANTS = ("eager", "exact", "off", "checkpoint")
-"""Those that run at no cost before the first step; "compile" and the peers can be asked for besides."""
+"""Those that run at no cost before the first step; "compile", "written" and the peers can be asked for besides."""
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 BUDGET = 16.0
@@ -42,13 +43,15 @@ HEAD = ("contestant", "step", "over eager (quartiles)", "saved bytes", "over eag
 class Step:
     """What was measured of one network: seconds of every contestant's steps; bytes in each mode, eager's and compile's.
 
-    missing: contestants that could not run, and why. compiling: seconds of the compiled contestant's first call.
+    missing: contestants that could not run, and why. compiling, writing: seconds of the first call of the compiled
+    contestant and of the written one.
     """
 
     seconds: dict[str, list[float]]
     bytes: dict[str, int]
     missing: dict[str, str] = field(default_factory=dict)
     compiling: float | None = None
+    writing: float | None = None
 
     def ratio(self, name: str) -> Ratio:
         """A contestant's time over eager's: below 1 where it is faster."""
@@ -67,7 +70,7 @@ class Step:
         times = {name: {"median": statistics.median(s), "over eager": self.ratio(name)._asdict()}
                  for name, s in self.seconds.items()}  # fmt: skip
         return {"rounds": len(self.seconds["eager"]), "seconds": times, "spread": self.spread, "bytes": self.bytes,
-                "missing": self.missing, "compiling": self.compiling}  # fmt: skip
+                "missing": self.missing, "compiling": self.compiling, "writing": self.writing}  # fmt: skip
 
     def cells(self) -> list[tuple[str, ...]]:
         """Lines of a table under `HEAD`."""
@@ -81,7 +84,8 @@ class Step:
         """What the lines do not say."""
         notes = [f"{name}: n/a, {reason}" for name, reason in self.missing.items()]
         notes += filter(None, [disturbed([self.spread])])
-        return notes if self.compiling is None else [f"compile: {duration(self.compiling)} for the first call", *notes]
+        first = {"compile": self.compiling, "written": self.writing}
+        return [*(f"{n}: {duration(s)} for the first call" for n, s in first.items() if s is not None), *notes]
 
 
 def step(
@@ -99,6 +103,19 @@ def step(
             with mb.saving(mode), mb.explicit():
                 value = loss(model(x), y)
             value.backward()
+
+    return run
+
+
+def written(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
+    """A function that takes one step of the written program."""
+    parameters = list(model.parameters())
+    program = WrittenStep(model, mb.functional.cross_entropy, None)
+
+    def run() -> None:
+        for p in parameters:
+            p.grad = None
+        program(x, targets=y)
 
     return run
 
@@ -130,7 +147,7 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
     ours = mb.convert(copy.deepcopy(model))
     steps, bytes = {"eager": step(model, x, y, F.cross_entropy)}, saved(ours, x, y)
     steps |= {m: step(ours, x, y, mb.functional.cross_entropy, m) for m in MODES if m in contestants}
-    missing, compiling = {}, None
+    missing, compiling, writing = {}, None, None
     if "checkpoint" in contestants and not isinstance(model, nn.Sequential):
         missing["checkpoint"] = "the network is no Sequential of blocks"
     elif "checkpoint" in contestants:
@@ -145,6 +162,11 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
             steps["compile"], bytes["compile"] = step(compiled, x, y, F.cross_entropy), kept(compiled, x, y)
         except Exception as error:  # whatever a compiler raises
             missing["compile"] = f"torch.compile failed: {type(error).__name__}"
+    if "written" in contestants:
+        start = now()
+        steps["written"] = written(copy.deepcopy(ours), x, y)
+        steps["written"]()
+        writing = now() - start
     seconds = interleaved(steps, rounds, budget, lead=1)
     for name in [name for name in PEERS if name in contestants]:
         try:
@@ -154,7 +176,7 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
             continue  # no contestant for such a network
         except ImportError as error:
             missing[name] = str(error)
-    return Step(seconds, bytes, missing, compiling)
+    return Step(seconds, bytes, missing, compiling, writing)
 
 
 def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:

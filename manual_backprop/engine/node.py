@@ -109,9 +109,9 @@ def _build() -> None:
     if found is None:
         return
     from ..memory import saving
-    from ..memory.recompute import in_one_pass
+    from ..memory.recompute import in_one_pass, passed_on
 
-    found.set_up(_learn, _derive, in_one_pass, _servable, torch.nn.Parameter)
+    found.set_up(_learn, _derive, in_one_pass, passed_on, _servable, torch.nn.Parameter)
     found.limits(saving.threshold(), CALLS_IN_PYTHON, LARGE.index(saving.large_tensors()))
     found.enable(enabled)
     module, call = found, found.call

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..memory import saving
-from ..memory.recompute import Saving, ask_for
+from ..memory.recompute import Saving, ask_for, passed_on
 from ..memory.saving import Offer, pack_saved
 from . import node
 from .derive import derive
@@ -71,6 +71,10 @@ class Rule(torch.autograd.Function):
     inner: ClassVar[Any] = None
     """Of a rule whose second output is kept for the backward, and seen by no user: a static method that takes the
     inputs and gives the rule, and its arguments, of which it is the output (inner.py)."""
+
+    passes_on: ClassVar[int | None] = None
+    """Of a cheap rule whose output is one of its arguments again, in other memory: the place of that argument. Who
+    recomputes the output asks for the argument itself."""
 
     recomputed_result: ClassVar[int] = 0
     """Which of several outputs `recipe` recomputes."""
@@ -255,6 +259,8 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., Any], tuple, int] | None:
     """How a rule's output is computed again: a function, its arguments, and which output it is."""
+    if rule.passes_on is not None and output.stride() == args[rule.passes_on].stride():
+        return passed_on, (args[rule.passes_on],), 0
     recipe = rule.recipe(args, output)
     return None if recipe is None else (chosen(recipe[0]), recipe[1], rule.recomputed_result)
 
@@ -306,7 +312,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
             and (recipe := offered(rule, args, output)) is not None
         ):
             function, arguments, index = recipe
-            offer = Offer(value, index, function, arguments, overwritten, before, rule.costly)
+            offer = Offer(value, index, function, arguments, value is args[0], before, rule.costly)
         pack_saved(ctx, args, output, offer)
         if rule.inner is not None:
             keep_as_node(ctx, output[1], *rule.inner(args))

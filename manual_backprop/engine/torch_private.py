@@ -335,6 +335,12 @@ def has_hooks(module: torch.nn.Module) -> bool:
     )
 
 
+def has_gradient_hooks(tensor: Tensor) -> bool:
+    """Whether a hook looks at a tensor's gradient. Without the names of both kinds: yes."""
+    kinds = "_backward_hooks", "_post_accumulate_grad_hooks"
+    return any([bool(getattr(tensor, kind, True)) for kind in kinds])
+
+
 def members(module: torch.nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """A module's own dicts of parameters, buffers and children. Without them: audit, trace and saved_bytes fail and say
     so."""
@@ -350,6 +356,28 @@ check_attention_shapes: Callable[..., bool] = _named(
 """torch's errors for the inputs of multi_head_attention_forward; whether they are batched. Without: no errors
 here, but later ones in other words."""
 
+OPERATORS: tuple[type, ...] = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+"""What stands in torch.ops: an operator, and one overload of it."""
+
+
+def path_of(function: Any) -> str | None:
+    """Where torch has a function of its own, as source. None: it is none of torch's."""
+    name = getattr(function, "__name__", None)
+    if isinstance(function, OPERATORS):
+        return f"torch.ops.{function}"
+    for path in ("torch._C._nn", "torch._C", "torch", "torch._VF", "torch.nn.functional"):
+        if name and getattr(pkgutil.resolve_name(path), name, None) is function:
+            return f"{path}.{name}"
+    return None
+
+
+def spelled(path: str) -> str:
+    """A function's path as users write it."""
+    for inner, outer in (("torch._C._VariableFunctions.", "torch."), ("torch._tensor.Tensor.", "torch.Tensor.")):
+        path = path.replace(inner, outer)
+    return path
+
+
 # Looking at a run: inspection, the check suite, benchmarks
 
 tree_map: Any = _missing("torch.utils._pytree:tree_map", "mb.bench")
@@ -359,6 +387,15 @@ tree_unflatten: Any = _missing("torch.utils._pytree:tree_unflatten", "the check 
 """Tensors in nested tuples, lists and dicts."""
 
 TorchDispatchMode: Any = _missing("torch.utils._python_dispatch:TorchDispatchMode", "mb.audit")
+
+
+class QuickDispatchMode(TorchDispatchMode):
+    """A mode that torch.compile has no part in. torch keeps its compiler out of a mode by importing it, at the first
+    operator, which takes two seconds (`_should_skip_dynamo`). Without that name: it takes them."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from ..engine import node
 from ..engine.forward_mode import forward_mode
@@ -53,6 +54,9 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
             _explain(error, rule, args)
         if served is not NotImplemented:
             return served
+    for arg in args:
+        if type(arg) is Proxy:  # of torch.fx, outside of its own trace: a node of the graph that it belongs to
+            return arg.tracer.create_proxy("call_function", call, (rule, *args), {})
     if _cast and (torch.compiler.is_compiling() or any_autocast()):
         return _under_autocast(rule, args)
     try:

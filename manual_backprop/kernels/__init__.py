@@ -18,6 +18,8 @@ from . import (
     pools,
     recurrent,
     residual,
+    response_norm,
+    row_losses,
     rows,
     softmax,
     vendor,

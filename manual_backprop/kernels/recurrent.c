@@ -52,6 +52,13 @@ static I *offsets_of(const I *sizes, I steps) {
 typedef REAL V __attribute__((vector_size(BYTES), may_alias));
 typedef REAL U __attribute__((vector_size(BYTES), may_alias, aligned(sizeof(REAL))));
 
+/* Asks for the part of so many rows that a panel has, before it is read. The rows lie too far apart for the processor to
+   guess, and arrive while it multiplies. */
+static void F(fetch)(const REAL *rows, I stride, I count) {
+    for (I n = 0; n < count; n++)
+        for (I j = 0; j < WIDTH; j += 64 / (I)sizeof(REAL)) __builtin_prefetch(rows + n * stride + j, 0, 2);
+}
+
 /* out = begin + x w for so many rows of x, each of `depth` numbers; w is a panel of as many rows, out and begin have its
    first columns. */
 INLINE void F(tile)(REAL *out, I out_stride, const REAL *begin, I begin_stride, const REAL *x, I x_stride,
@@ -100,6 +107,8 @@ static void F(multiplied)(REAL *out, I out_stride, const REAL *begin, I begin_st
 #undef ROWS_OF
 }
 
+static const REAL F(none)[WIDTH]; /* zeros, where there is no delta */
+
 /* What a step computes for units from `first` on, of one row: a are its gates, of `units` numbers each. */
 INLINE void F(lstm_step)(REAL *a, REAL *c, REAL *h, const REAL *before, I units, I columns) {
 #pragma omp simd
@@ -135,7 +144,7 @@ INLINE void F(lstm_deltas)(REAL *d, REAL *delta_h, REAL *delta_c, const REAL *de
 #pragma omp simd
     for (I j = 0; j < columns; j++) {
         const REAL i = a[j], f = a[units + j], g = a[2 * units + j], o = a[3 * units + j], y = F(tanh)(c[j]);
-        const REAL dh = delta_h[j] + (delta ? delta[j] : 0), dc = delta_c[j] + dh * o * (1 - y * y);
+        const REAL dh = delta_h[j] + delta[j], dc = delta_c[j] + dh * o * (1 - y * y);
         d[j] = dc * g * i * (1 - i), d[units + j] = dc * before[j] * f * (1 - f);
         d[2 * units + j] = dc * i * (1 - g * g), d[3 * units + j] = dh * y * o * (1 - o);
         delta_c[j] = dc * f, delta_h[j] = 0;
@@ -148,7 +157,7 @@ INLINE void F(gru_deltas)(REAL *d, REAL *p, REAL *delta_h, const REAL *delta, co
 #pragma omp simd
     for (I j = 0; j < columns; j++) {
         const REAL r = a[j], z = a[units + j], n = a[2 * units + j], q = a[3 * units + j];
-        const REAL dh = delta_h[j] + (delta ? delta[j] : 0), dn = dh * (1 - z) * (1 - n * n);
+        const REAL dh = delta_h[j] + delta[j], dn = dh * (1 - z) * (1 - n * n);
         p[j] = d[j] = dn * q * r * (1 - r);
         p[units + j] = d[units + j] = dh * (before[j] - n) * z * (1 - z);
         p[2 * units + j] = dn, d[2 * units + j] = dn * r;
@@ -159,7 +168,7 @@ INLINE void F(gru_deltas)(REAL *d, REAL *p, REAL *delta_h, const REAL *delta, co
 INLINE void F(rnn_deltas)(REAL *d, REAL *delta_h, const REAL *delta, const REAL *h, I relu, I columns) {
 #pragma omp simd
     for (I j = 0; j < columns; j++) {
-        const REAL dh = delta_h[j] + (delta ? delta[j] : 0);
+        const REAL dh = delta_h[j] + delta[j];
         d[j] = relu ? (h[j] <= 0 ? 0 : dh) : dh * (1 - h[j] * h[j]); /* NaN passes */
         delta_h[j] = 0;
     }
@@ -192,10 +201,12 @@ void F(recurrent_forward)(REAL *gates, REAL *cells, REAL *output, REAL *hy, REAL
         for (I s = 0; s < steps; s++) {
             const I t = STEP(s), rows = sizes[t], at = offsets[t];
             const I last = s ? STEP(s - 1) : 0, known = s ? (sizes[last] < rows ? sizes[last] : rows) : 0;
+            const I next = s + 1 < steps ? STEP(s + 1) : t;
 #pragma omp for schedule(static)
             for (I q = 0; q < panels; q++) {
                 const I u = q * WIDTH, columns = units - u < WIDTH ? units - u : WIDTH;
                 for (I b = 0; b < blocks; b++) {
+                    F(fetch)(products + offsets[next] * depth + b * units + u, depth, sizes[next]);
                     const int apart = kind == GRU && b == 2;
                     const REAL *w = packed + (q * blocks + b) * units * WIDTH;
                     const REAL *begin = apart ? inner + u : products + at * depth + b * units + u;
@@ -236,7 +247,7 @@ void F(recurrent_backward)(REAL *deltas, REAL *others, REAL *delta_h, REAL *delt
                            const REAL *gates, const REAL *states, const REAL *cx, const REAL *weight, const I *sizes,
                            I steps, I batch, I units, I kind, I reverse, I threads) {
     static const I blocks_of[] = {4, 3, 1, 1};
-    const I depth = blocks_of[kind] * units, panels = (units + WIDTH - 1) / WIDTH;
+    const I blocks = blocks_of[kind], depth = blocks * units, panels = (units + WIDTH - 1) / WIDTH;
     I *offsets = offsets_of(sizes, steps);
     REAL *packed = aligned_alloc(64, (size_t)(panels * depth * WIDTH) * sizeof(REAL));
     if (batch * depth * units < SMALL) threads = 1;
@@ -253,12 +264,13 @@ void F(recurrent_backward)(REAL *deltas, REAL *others, REAL *delta_h, REAL *delt
         for (I s = steps - 1; s >= 0; s--) {
             const I t = STEP(s), rows = sizes[t], at = offsets[t];
             const I last = s ? STEP(s - 1) : 0, known = s ? (sizes[last] < rows ? sizes[last] : rows) : 0;
+            const I second = s > 1 ? STEP(s - 2) : last;
 #pragma omp for schedule(static)
             for (I q = 0; q < panels; q++) {
                 const I u = q * WIDTH, columns = units - u < WIDTH ? units - u : WIDTH;
                 for (I n = 0; n < rows; n++) {
                     const I row = (at + n) * units + u, before = (offsets[last] + n) * units + u, state = n * units + u;
-                    const REAL *of = delta ? delta + row : NULL, *a = gates + 4 * (at + n) * units + u;
+                    const REAL *of = delta ? delta + row : F(none), *a = gates + 4 * (at + n) * units + u;
                     REAL *d = deltas + (at + n) * depth + u, *dh = delta_h + state;
                     if (kind == LSTM)
                         F(lstm_deltas)(d, dh, delta_c + state, of, a, states + row,
@@ -273,8 +285,14 @@ void F(recurrent_backward)(REAL *deltas, REAL *others, REAL *delta_h, REAL *delt
 #pragma omp for schedule(static) nowait
             for (I q = 0; q < panels; q++) {
                 const I u = q * WIDTH, columns = units - u < WIDTH ? units - u : WIDTH;
-                F(multiplied)(delta_h + u, units, delta_h + u, units, deltas + at * depth, depth,
-                              packed + q * depth * WIDTH, depth, columns, rows);
+                if (delta) F(fetch)(delta + offsets[last] * units + u, units, sizes[last]);
+                F(fetch)(states + offsets[kind == LSTM ? second : last] * units + u, units, sizes[last]);
+                for (I b = 0; b < blocks; b++) {
+                    if (kind == LSTM || kind == GRU)
+                        F(fetch)(gates + (4 * offsets[last] + b) * units + u, 4 * units, sizes[last]);
+                    F(multiplied)(delta_h + u, units, delta_h + u, units, deltas + at * depth + b * units, depth,
+                                  packed + (q * blocks + b) * units * WIDTH, units, columns, rows);
+                }
             }
         }
     }

@@ -103,7 +103,9 @@ def same(one: Any, other: Any) -> bool:
         return True
     if not isinstance(other, Tensor) or one.layout != torch.strided or other.layout != torch.strided:
         return False
-    where = one.data_ptr() == other.data_ptr() and one.untyped_storage()._cdata == other.untyped_storage()._cdata
+    where = (
+        one.data_ptr() == other.data_ptr() and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+    )
     alike = one.shape == other.shape and one.stride() == other.stride() and one.dtype == other.dtype
     return where and alike and one.is_conj() == other.is_conj() and one.is_neg() == other.is_neg()
 

@@ -6,7 +6,7 @@ import inspect
 import keyword
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from .structure import fixed, reads, structured
 from .text import program_text
 from .trial import trial
 
+if TYPE_CHECKING:
+    from .step import Step
+
 LEVELS = ("formulas", "torch")
 KEEP = ("forward", "backward", "main")
 
@@ -33,6 +36,8 @@ class Program:
     targets=...)`, which runs it with the network's parameters as they are and returns the loss and the gradients by
     name.
     """
+
+    _loss: Callable[[Any, Any], Tensor]
 
     def __init__(
         self, text: str, model: torch.nn.Module, constants: dict[str, Tensor], signature: Any, level: str
@@ -48,6 +53,17 @@ class Program:
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all. Raises BadInput where it cannot be written."""
         write_atomically(Path(path), self.text.encode())
+
+    @property
+    def inputs(self) -> list[str]:
+        """What the program calls the tensors among inputs and targets."""
+        return list(self._signature.names)
+
+    def step(self, optimizer: torch.optim.Optimizer | None = None) -> Step:
+        """The same step to train with: `loss = step(*inputs, targets=...)` (step.py says what it does)."""
+        from .step import Step
+
+        return Step(self._model, self._loss, optimizer)
 
     def parameters(self) -> dict[str, Tensor]:
         """What the program calls `p`: parameters, buffers, and further tensors that the forward reads."""
@@ -143,7 +159,9 @@ def write_out(
     if level not in LEVELS:
         raise BadInput(f"level {level!r} is unknown. expected: {' or '.join(map(repr, LEVELS))}")
     signature, recording = record(model, inputs, targets, loss, level)
-    return written(model, signature, recording, level)
+    found = written(model, signature, recording, level)
+    found._loss = loss
+    return found
 
 
 def record(
@@ -171,9 +189,12 @@ def record(
             leaves[tensor] = name
     args, wanted = signature.unflatten(given)
 
+    returned: list[Any] = []
+
     def run() -> Tensor:
         with explicit():
-            found = loss(model(*args), wanted)
+            returned.append(model(*args))
+            found = loss(returned[0], wanted)
         if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
             what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise BadInput(
@@ -181,15 +202,20 @@ def record(
             )
         return found
 
-    with backend("formula"), saving("off"), unrecorded_writes(model), torch.enable_grad():
+    with (
+        backend("auto" if level == "kernels" else "formula"),
+        saving("off"),
+        unrecorded_writes(model),
+        torch.enable_grad(),
+    ):
         value = recorder.forward(model, run)
         count = len(tape.lines)
         gradients = recorder.backward(value, leaves)
     found = tape.find(value)
     assert found is not None
-    return signature, Recording(
-        tape, count, found, gradients, recorder.regions, recorder.operators.numbers, recorder.calls
-    )
+    output = tape.find(returned[0]) if isinstance(returned[0], Tensor) else None
+    branched = recorder.operators.numbers
+    return signature, Recording(tape, count, found, gradients, recorder.regions, branched, output)
 
 
 def refuse(tensors: list[Tensor]) -> None:

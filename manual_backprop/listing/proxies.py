@@ -73,7 +73,8 @@ class Proxies:
     def arguments(self, function: Callable[..., Any], args: tuple) -> list[Part]:
         """Tensors by place, what stands behind the first constant by its name."""
         parameters = list(inspect.signature(function).parameters.values())
-        by_place = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        # kernels take the arguments of their formulas, by other names
+        by_place = self.granularity == "kernels" or any(p.kind is p.VAR_POSITIONAL for p in parameters)
         parts: list[Part] = []
         named = False
         for k, value in enumerate(args):
@@ -81,8 +82,9 @@ class Proxies:
             parts.append(", ")
             if named:
                 parts.append(f"{parameters[k].name}=")
-            source = self.hints.get(parameters[k].name.removesuffix("_shape")) if not by_place else None
-            if isinstance(source, Value) and parameters[k].name.endswith("_shape"):
+            shape = not by_place and parameters[k].name.endswith("_shape")
+            source = self.hints.get(parameters[k].name.removesuffix("_shape")) if shape else None
+            if isinstance(source, Value):
                 parts.append(ShapeOf(source, torch.Size(value)))
             else:
                 parts += self.tape.written(value)
@@ -122,6 +124,8 @@ class RuleProxy:
         def run(*args: Any, **kwargs: Any) -> Any:
             return self._proxies.called(self._rule, name, found, args, kwargs)
 
+        if self._proxies.granularity == "kernels" and hasattr(self._proxies.chosen(found), "rounds_once"):
+            run.rounds_once = True  # type: ignore[attr-defined]
         return run
 
 

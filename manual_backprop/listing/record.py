@@ -68,7 +68,8 @@ class Recording:
     regions: list[Region] = field(default_factory=list)
     branched: list[str] = field(default_factory=list)
     """Modules in which Python was told a number."""
-    calls: dict[Any, Call] = field(default_factory=dict)
+    output: Value | None = None
+    """What the model returned, where that is one tensor."""
 
 
 class Arrived:
@@ -189,7 +190,7 @@ class Recorder:
 
     def _named(self, rule: type[Rule], given: list[Value | None], before: int) -> None:
         """z, a, or what the rule calls its further results."""
-        _, _, family = rule.__module__.rpartition(".")
+        family = rule.__module__.rpartition(".")[2]
         kind = "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else "y"
         for k, value in enumerate(given):
             if value is not None and not value.name and not value.kind and value.line in self.tape.lines[before:]:

@@ -13,8 +13,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
+from ..engine.torch_private import path_of
 from ..errors import BadInput
 from .layout import parsed, printed
 
@@ -23,13 +22,8 @@ QUESTIONS = r"(?:transforms_active|in_forward_mode|differentiated_again|torch\.c
 
 def private(name: str, thing: Any) -> str:
     """A name of torch's own that is not public, or what stands in for it."""
-    if isinstance(thing, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
-        return f"{name} = torch.ops.{thing}"
-    for path, holder in (("torch._C._nn", torch._C._nn), ("torch._C", torch._C), ("torch", torch),
-                         ("torch._VF", torch._VF), ("torch.nn.functional", torch.nn.functional)):  # fmt: skip
-        own = getattr(thing, "__name__", None)
-        if own and getattr(holder, own, None) is thing:
-            return f"{name} = {path}.{own}"
+    if path := path_of(thing):
+        return f"{name} = {path}"
     if isinstance(thing, types.FunctionType):
         return source_of(thing, name)
     raise BadInput(f"{name} cannot be written as source. got: {thing!r}")

@@ -15,9 +15,8 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
-
 from ..engine.rule import Rule
+from ..engine.torch_private import OPERATORS
 from ..errors import BadInput
 from .source_text import assignment, names_in, private, source_of, without_annotations_of_class
 from .tape import literal
@@ -104,7 +103,7 @@ class Sources:
                     self.need(other, attribute, vars(sys.modules[home])[other], stand_in)
             self.helpers[name] = text
             return
-        if isinstance(thing, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        if isinstance(thing, OPERATORS):
             self.helpers[name] = private(name, thing)
             return
         if (

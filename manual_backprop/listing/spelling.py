@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from ..engine.torch_private import TorchDispatchMode
+from ..engine.torch_private import OPERATORS, QuickDispatchMode, spelled
 from .tape import Operand, Part, Tape, Value, literal
 
 INFIX = {
@@ -37,6 +37,8 @@ INFIX = {
     "multiply": "*",
 }
 PREFIX = {"neg": "-", "invert": "~", "bitwise_not": "~", "logical_not": "~", "negative": "-"}
+NONE = ("out", "dtype", "size_average", "reduce", "generator")
+"""Arguments that are None where they are not given."""
 LAYOUT = ("layout", "device", "pin_memory", "non_blocking", "memory_format")
 QUESTIONS = ("size", "shape", "dim", "stride", "numel", "is_contiguous", "item", "tolist", "_is_view")
 
@@ -75,7 +77,11 @@ class Functions(TorchFunctionMode):
         if self.tape.paused:
             return output
         name = getattr(func, "__name__", "")
-        effect = "out" in kwargs or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__")
+        effect = (
+            kwargs.get("out") is not None
+            or name in ("__setitem__", "__set__")
+            or (name.endswith("_") and name[-2:] != "__")
+        )
         effect = effect or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__iand__", "__ior__")
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         if effect or any(isinstance(o, Tensor) for o in outputs):
@@ -86,6 +92,7 @@ class Functions(TorchFunctionMode):
     def spelled(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Part], bool]:
         """The expression, and whether it is one of an operator between two values."""
         tape = self.tape
+        kwargs = {k: v for k, v in kwargs.items() if v is not None or k not in NONE}
         plain = name.strip("_") if name.startswith("__") else name
         if name == "__get__":
             return [*operand(tape, args[0]), f".{func.__self__.__name__}"], False
@@ -104,16 +111,16 @@ class Functions(TorchFunctionMode):
             return [*operand(tape, left), f" {INFIX.get(plain) or INFIX[plain[1:]]} ", *operand(tape, right)], True
         if name in ("rsub", "__rpow__"):
             return [*operand(tape, args[1]), " - " if name == "rsub" else " ** ", *operand(tape, args[0])], True
-        if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        if isinstance(func, OPERATORS):
             return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
-        path = resolve_name(func) or f"torch.{name}"
-        if path.startswith(("torch.Tensor.", "torch._tensor.Tensor.")):
+        path = spelled(resolve_name(func) or f"torch.{name}")
+        if path.startswith("torch.Tensor."):
             return [*operand(tape, args[0]), f".{name}(", *tape.arguments(args[1:], kwargs), ")"], False
-        path = path.replace("torch.nn.functional.", "F.").replace("torch._C._VariableFunctions.", "torch.")
+        path = path.replace("torch.nn.functional.", "F.")
         return [f"{path}(", *tape.arguments(args, kwargs), ")"], False
 
 
-class Operators(TorchDispatchMode):
+class Operators(QuickDispatchMode):
     """Notes each operator that the dispatcher is given, outside of rules."""
 
     def __init__(self, tape: Tape) -> None:
@@ -129,7 +136,7 @@ class Operators(TorchDispatchMode):
         if self.paused or func.namespace not in ("aten", "prims", "torchvision"):
             return output
         name = func._schema.name.partition("::")[2]
-        if name == "_local_scalar_dense":
+        if name.endswith("local_scalar_dense"):
             self.numbers.append(self.tape.owner)
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         effect = func._schema.is_mutable and not name.startswith("set_")
@@ -151,14 +158,14 @@ class Operators(TorchDispatchMode):
         if name == "select":
             return [*operand(tape, args[0]), f"[{':, ' * (args[1] % args[0].dim())}{args[2]}]"], False
         if name == "slice":
-            given: list[Any] = [*args, *(0, None, None, 1)[len(args) - 1 :]]
-            _, dim, start, stop, step = given
+            preset: list[Any] = [0, None, None, 1]
+            dim, start, stop, step = [*args[1:], *preset[len(args) - 1 :]]
             stop = None if stop is None or stop >= args[0].shape[dim] else stop
             edges = f"{start or ''}:{'' if stop is None else stop}{f':{step}' if step != 1 else ''}"
             return [*operand(tape, args[0]), f"[{':, ' * (dim % args[0].dim())}{edges}]"], False
         if name == "t":
             return [*operand(tape, args[0]), ".T"], False
-        if name == "_to_copy" and set(kwargs) == {"dtype"}:
+        if bare == "to_copy" and set(kwargs) == {"dtype"}:
             return [*operand(tape, args[0]), f".to({literal(kwargs['dtype'])})"], False
         if bare in METHODS and isinstance(args[0], Tensor):
             if name == "view" and isinstance(args[1], torch.dtype):

@@ -32,6 +32,8 @@ class Part:
     deltas: list[Value] = field(default_factory=list)
     returned: list[Value] = field(default_factory=list)
     pair: Pair | None = None
+    again: str = ""
+    """_2, _3 ... of a further call of the same module."""
 
 
 @dataclass(eq=False)
@@ -60,10 +62,11 @@ Alike = list[tuple[int, Part]]
 def live(recording: Recording) -> list[Line]:
     """The lines that the loss, a gradient, or a tensor from outside depends on."""
     needed = {recording.loss, *recording.gradients.values()}
+    outside = {value.memory for value in recording.tape.known.values() if value.name}
     found = []
     for line in reversed(recording.tape.lines):
         target = next(line.values(), None)
-        effect = line.effect and target is not None and (target in needed or target.name.startswith("p["))
+        effect = line.effect and target is not None and target.memory in outside | {value.memory for value in needed}
         if effect or any(value in needed for value in line.results if value is not None):
             needed |= set(line.values())
             found.append(line)
@@ -226,8 +229,11 @@ class Finder:
                 name, k = f"{base}_{k}", k + 1
             names.add(name)
             pair = Pair(name, [p for _, p in free])
+            calls: Counter[str] = Counter()
             for p in pair.parts:
                 p.pair = pair
+                calls[p.path] += 1
+                p.again = f"_{calls[p.path]}" if calls[p.path] > 1 else ""
             found.append(pair)
         return found
 

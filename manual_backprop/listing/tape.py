@@ -32,6 +32,8 @@ class Value:
     """z, a, or what to add to the name of the module; "" for a value on the way."""
     of: Value | None = None
     """Of a delta: what it is the delta of."""
+    memory: Any = None
+    """What tells the memory that it lies in from other memory."""
     branch: str = ""
     """Of one of several deltas that are summed: by way of which module."""
 
@@ -85,7 +87,7 @@ class Line:
 
 def key_of(tensor: Tensor) -> tuple:
     """What tells one value from another."""
-    where: Any = tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
+    where: Any = tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else id(tensor)
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     flags = tensor.is_conj(), tensor.is_neg()
     return where, tensor.storage_offset() if strides else 0, tuple(tensor.shape), strides, tensor.dtype, flags
@@ -109,7 +111,8 @@ class Tape:
 
     def outside(self, tensor: Tensor, name: str) -> Value:
         """A tensor that the program is given, under that name."""
-        found = self.known.setdefault(key_of(tensor), Value(tuple(tensor.shape), tensor.dtype, name=name))
+        key = key_of(tensor)
+        found = self.known.setdefault(key, Value(tuple(tensor.shape), tensor.dtype, name=name, memory=key[0]))
         self.alive.append(tensor)
         return found
 
@@ -135,8 +138,8 @@ class Tape:
 
     def new(self, tensor: Tensor, line: Line) -> Value:
         """The value of a tensor that a line has computed."""
-        found = Value(tuple(tensor.shape), tensor.dtype, line)
-        self.known[key_of(tensor)] = found
+        key = key_of(tensor)
+        found = self.known[key] = Value(tuple(tensor.shape), tensor.dtype, line, memory=key[0])
         self.alive.append(tensor)
         return found
 

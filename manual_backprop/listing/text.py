@@ -107,8 +107,19 @@ class Body:
             terms = [part.value for part in line.parts if isinstance(part, Operand)]
             ways = [self.branch(b, term, line.branches) for b, term in zip(line.branches, terms, strict=True)]
             comment += f"   branches: {', '.join(ways)}"
+        if line.single and line.results[0] is not None:
+            targets = self.places(line.results[0]) or targets
+            self.put(f"{' = '.join(targets)} = {text}", comment)
+            return
         left = ", ".join(targets) + ("," if not line.single and len(targets) == 1 else "")
         self.put(f"{left} = {text}", comment)
+        self.further(line.results)
+
+    def further(self, values: Iterable[Value | None]) -> None:
+        """Further places of gradients that are one tensor."""
+        for value in values:
+            for place in self.places(value)[1:] if value is not None else ():
+                self.put(f"{place} = {self.places(value)[0]}", "")  # type: ignore[arg-type]
 
     def branch(self, path: str, term: Value, paths: list[str]) -> str:
         """What a branch is called: its module, or of two of one module the rule."""
@@ -121,7 +132,7 @@ class Body:
         if value is None:
             return "_"
         if places := self.places(value):
-            return " = ".join(places)
+            return places[0]
         if not self.finder.readers[value] and value not in self.named:
             return "_"
         return self.scope[value]
@@ -159,7 +170,7 @@ class Forward(Body):
     def use(self, item: Part | Loop) -> None:
         if isinstance(item, Part):
             assert item.pair is not None
-            name = f"kept_{self.scope.local(item.path)}"
+            name = f"kept_{self.scope.local(item.path)}{item.again}"
             call = f"{item.pair.name}_forward({', '.join(['p', quoted(item.path), *map(self.text, item.inputs)])})"
             results = [*(self.scope[v] for v in item.outputs), name]
             self.put(f"{', '.join(results)} = {call}", shapes(item.outputs))
@@ -188,7 +199,7 @@ class Backward(Body):
             assert item.pair is not None
             loop = next((loop for loop in item.pair.loops if item in loop.parts), None)
             kept = (
-                f"kept_{self.scope.local(item.path)}"
+                f"kept_{self.scope.local(item.path)}{item.again}"
                 if loop is None
                 else f"{kept_name(loop)}[{loop.parts.index(item)}]"
             )
@@ -215,6 +226,7 @@ class Backward(Body):
     def called(self, part: Part, call: str, indent: int) -> None:
         left = ", ".join(self.target(v) for v in part.returned)
         self.put(f"{left} = {call}" if left else call, shapes(part.returned), indent)
+        self.further(part.returned)
 
 
 def quoted(path: str) -> str:
@@ -308,7 +320,7 @@ def program_text(finder: Finder, whole: Part, pairs: Sequence[Pair], inputs: Seq
         if isinstance(item, Loop):
             names.append(kept_name(item))
         elif isinstance(item, Part):
-            names.append(f"kept_{scope.local(item.path)}")
+            names.append(f"kept_{scope.local(item.path)}{item.again}")
     kept = tuple_of(names) if names else "()"
     forward.put(f"kept = {kept}", "")
     forward.put(f"return {forward.text(loss)}, kept", "")

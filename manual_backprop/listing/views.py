@@ -6,12 +6,14 @@ are written with functions of torch, which are noted as they run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._nodes import name_of
+from ..engine.torch_private import input_metadata
 from ..errors import BadInput
 
 
@@ -24,8 +26,7 @@ def undone(node: Any, deltas: list[Tensor | None]) -> tuple[Tensor | None, ...]:
             f"an edit in place of a part of a tensor cannot be written out ({name_of(node)}). expected: the part "
             "computed anew, with torch.cat, torch.where or torch.Tensor.index_put"
         )
-    call: Any = function
-    found = call(node, *deltas) if function in SEVERAL else call(node, deltas[0])
+    found: Any = function(node, *(deltas if function in SEVERAL else deltas[:1]))
     return found if isinstance(found, tuple) else (found,)
 
 
@@ -86,7 +87,7 @@ def put_together(node: Any, *deltas: Tensor | None) -> Tensor:
     """Of split, chunk and unbind."""
     if name_of(node).startswith("Unbind"):
         like = next(delta for delta in deltas if delta is not None)
-        count = len(getattr(node, "_input_metadata", deltas))
+        count = len(input_metadata(node))
         every = [*deltas, *[None] * (count - len(deltas))]
         parts = [torch.zeros_like(like) if delta is None else delta for delta in every]
         return torch.stack(parts, _signed(node._saved_dim))
@@ -152,7 +153,8 @@ def _dtype_of(node: Any, nr: int) -> torch.dtype | None:
     if hasattr(node, "variable"):
         found: torch.dtype = node.variable.dtype
         return found
-    return node._input_metadata[nr].dtype if hasattr(node, "_input_metadata") else None
+    metadata: torch.dtype = input_metadata(node)[nr].dtype
+    return metadata
 
 
 def same(node: Any, delta: Tensor) -> Tensor:
@@ -171,7 +173,7 @@ def conjugated(node: Any, delta: Tensor) -> Tensor:
     return delta.conj()
 
 
-UNDO = {
+UNDO: dict[str, Callable[..., Tensor]] = {
     "Alias": same, "Clone": same, "LiftFresh": same, "ToCopy": cast, "CopyBackwards": cast, "Copy": cast,
     "View": reshaped, "UnsafeView": reshaped, "ReshapeAlias": reshaped, "ReshapeCopy": reshaped,
     "T": lambda node, delta: delta.T, "Transpose": transposed, "Permute": permuted, "Expand": expanded,

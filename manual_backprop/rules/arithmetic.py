@@ -83,6 +83,7 @@ class Mul(Rule):
     operator = "mul.Tensor mul.Scalar"
     elementwise = True
     broadcasts = True
+    cheap = True
 
     def forward(input: Any, other: Any) -> Tensor:
         return torch.mul(input, other)
@@ -107,6 +108,7 @@ class Div(Rule):
     operator = "div.Tensor div.Scalar"
     elementwise = True
     broadcasts = True
+    cheap = True
 
     def forward(input: Any, other: Any) -> Tensor:
         return torch.div(input, other)

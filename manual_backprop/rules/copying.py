@@ -22,6 +22,7 @@ class Copy(Rule):
     """
 
     cheap = True
+    passes_on = 0
     tangent_reads = ()
 
     def forward(input: Tensor, order: tuple[int, ...] | None) -> Tensor:
@@ -45,12 +46,18 @@ class Write(Rule):
     delta_input = 0 (the old content is gone)   delta_value = delta
     """
 
+    cheap = True
+    passes_on = 1
+
     def forward(input: Tensor, value: Tensor) -> Tensor:
         return input.copy_(value)
 
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         ctx.mark_dirty(inputs[0])
         ctx.view = inputs[0]._is_view()
+
+    def recipe(inputs: tuple, output: Tensor) -> None:
+        """None for a value that is laid out otherwise: `forward` again would write again."""
 
     # by hand: None stands for that zero, except for a view, where the engine would take None for the base's gradient
     def backward(ctx: Any, delta: Tensor) -> tuple:

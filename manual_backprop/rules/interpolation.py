@@ -17,10 +17,6 @@ Taps = tuple[Tensor, Tensor]
 
 aten = torch.ops.aten
 
-LANCZOS: dict[tuple[str, int], Callable[..., Tensor]] = {}
-if hasattr(aten, "_upsample_lanczos2d_aa"):  # torch 2.14 brought it
-    LANCZOS = {("lanczos-antialias", 2): aten._upsample_lanczos2d_aa}
-
 OPERATORS: dict[tuple[str, int], Callable[..., Tensor]] = {
     ("nearest", 1): aten.upsample_nearest1d,
     ("nearest", 2): aten.upsample_nearest2d,
@@ -34,7 +30,9 @@ OPERATORS: dict[tuple[str, int], Callable[..., Tensor]] = {
     ("cubic", 2): aten.upsample_bicubic2d,
     ("linear-antialias", 2): aten._upsample_bilinear2d_aa,
     ("cubic-antialias", 2): aten._upsample_bicubic2d_aa,
-} | LANCZOS
+    # torch 2.14 brought it
+    **({("lanczos-antialias", 2): aten._upsample_lanczos2d_aa} if hasattr(aten, "_upsample_lanczos2d_aa") else {}),
+}
 
 
 class Interpolate(Rule):

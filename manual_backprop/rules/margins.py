@@ -29,7 +29,7 @@ class MarginRankingLoss(Rule):
     output, delta (*), or () when reduced
 
     delta_input1 = -y delta     delta_input2 = y delta     delta_target = (x2 - x1) delta
-    each where margin - y (x1 - x2) > 0, else 0                                        with delta / n for a mean
+    each where y (x1 - x2) < margin, else 0                                            with delta / n for a mean
 
     Source: Herbrich, Graepel, Obermayer 2000, "Large margin rank boundaries for ordinal regression".
     """
@@ -44,7 +44,7 @@ class MarginRankingLoss(Rule):
 
     def broken(delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
         """The delta of each pair whose margin is broken."""
-        return where(margin - target * (input1 - input2) > 0, per_loss(delta, reduction, input1.numel()))
+        return where(target * (input1 - input2) < margin, per_loss(delta, reduction, input1.numel()))
 
     def delta_input1(broken: Tensor, target: Tensor) -> Tensor:
         return -target * broken

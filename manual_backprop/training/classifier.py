@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 import manual_backprop as mb
 
 from ..errors import BadInput, require_at_least
+from ..listing.step import Step
 from .batches import Batch, mix
 from .checkpoints import compare_weights
 from .models import build, try_out
@@ -71,6 +72,7 @@ class Classifier(LightningModule):
         label_smoothing: share of the target probability that is spread over all classes.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
         channels_last: keep convolution weights and activations in channels_last memory format.
+        written_out: run training steps as a written program, without a graph (mb.write_out; not with autocast or hooks).
         saving: what training steps keep for their backwards, as mb.saving takes it: exact, off, bf16, int8 or int4
             (default: what the process has chosen, exact as it begins).
         seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
@@ -90,6 +92,7 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         convert: bool = True,
         channels_last: bool = False,
+        written_out: bool = False,
         saving: Literal["exact", "off", "bf16", "int8", "int4"] | None = None,
         seed: int | None = None,
     ) -> None:
@@ -107,6 +110,7 @@ class Classifier(LightningModule):
         made("optimizer", optimizer, self.net.parameters())  # bad options show here, ahead of all else
         self.plateau: ReduceLROnPlateau | None = None
         self.loss = mb.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.written = Step(self.net, self.loss, None) if written_out else None
         self.measured_loss = mb.nn.CrossEntropyLoss()
         for stage in ("train", "val", "test"):
             self.add_module(f"{stage}_metrics", Metrics(classes))
@@ -144,7 +148,13 @@ class Classifier(LightningModule):
         images, labels = batch
         with contextlib.nullcontext() if self.saving is None else mb.saving(self.saving):
             try:
-                logits = self(images)
+                if self.written is not None:
+                    images = images.contiguous(memory_format=self.memory_format)
+                    loss, logits = self.written.node(images, targets=labels)
+                    assert logits is not None
+                else:
+                    logits = self(images)
+                    loss = self.loss(logits, labels)
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise
@@ -153,7 +163,6 @@ class Classifier(LightningModule):
                     "model needs two or more to train. Give a larger --data.batch_size, or a model without it (of mlp: "
                     "--model.net_args.norm=false)."
                 ) from error
-            loss = self.loss(logits, labels)
         self.measured("train").update(logits.detach(), labels, loss.detach())
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:

@@ -30,7 +30,7 @@ int calls_in_python = 2;       // before one is recorded
 constexpr size_t MOST = 256;   // keys of one rule
 
 // functions of Python, and nn.Parameter
-PyObject *learn = nullptr, *derive = nullptr, *recompute = nullptr, *servable = nullptr, *parameter = nullptr;
+PyObject *learn = nullptr, *derive = nullptr, *recompute = nullptr, *passed_on = nullptr, *servable = nullptr, *parameter = nullptr;
 int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened
 enum Saving { RECOMPUTED, AS_THEY_ARE, IN_PYTHON };  // what becomes of large tensors
 Saving saving = RECOMPUTED;
@@ -54,6 +54,7 @@ struct Place {
 struct Recipe {
   PyObject *function = nullptr, *arguments = nullptr;  // None for tensors
   int output = 0;
+  bool passes_on = false;  // what another node has computed
   struct Argument {
     Py_ssize_t position;
     Place place;

@@ -5,6 +5,7 @@ program runs (program.h). The backward does likewise, and what recomputes a larg
 recorded stays in Python. Where the backward is itself differentiated, it is always Python's formulas that run.
 */
 #include "node.h"
+#include "step.h"
 
 namespace mb {
 
@@ -51,6 +52,7 @@ std::unique_ptr<Recipe> recipe_of(PyObject* given, Entry* entry, const Tensors& 
     recipe->tensors.push_back({k, place, saved});
   }
   recipe->function = Py_NewRef(PyTuple_GET_ITEM(given, 0));
+  recipe->passes_on = recipe->function == passed_on;
   recipe->output = PyLong_AsLong(PyTuple_GET_ITEM(given, 2));
   return recipe;
 }
@@ -260,8 +262,8 @@ PyObject* rule_of(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry
 PyObject* needs_input_grad(PyObject* self, void*) { return Py_NewRef(node_of(self)->entry->needs); }
 
 PyObject* set_up(PyObject*, PyObject* args) {
-  if (!PyArg_ParseTuple(args, "OOOOO", &learn, &derive, &recompute, &servable, &parameter)) return nullptr;
-  for (auto* kept : {learn, derive, recompute, servable, parameter}) Py_INCREF(kept);
+  if (!PyArg_ParseTuple(args, "OOOOOO", &learn, &derive, &recompute, &passed_on, &servable, &parameter)) return nullptr;
+  for (auto* kept : {learn, derive, recompute, passed_on, servable, parameter}) Py_INCREF(kept);
   Py_RETURN_NONE;
 }
 
@@ -414,6 +416,8 @@ PyMethodDef functions[] = {
     {"number", number, METH_O, nullptr},
     {"unrecorded", unrecorded, METH_O, nullptr},
     {"kernel", kernel, METH_VARARGS, nullptr},
+    {"record_step", record_step, METH_VARARGS, nullptr},
+    {"run_step", (PyCFunction)(void (*)())run_step, METH_FASTCALL, nullptr},
     {nullptr}};
 
 PyMethodDef methods[] = {

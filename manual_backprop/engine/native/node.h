@@ -132,14 +132,19 @@ std::unique_ptr<Ask> ask_for(const at::Tensor& tensor, Kept* reader) {
   auto& kept = *held;
   if (kept.depth >= DEPTH || kept.output_nr != output.output_nr() || !kept.describes(output)) return nullptr;
   auto ask = std::make_unique<Ask>();
-  ask->kept = std::move(held);
+  const auto* inner = kept.recomputed && kept.entry->recipe->passes_on ? kept.operands[0].ask.get() : nullptr;
+  if (inner && !inner->view && !tensor.is_view()) {
+    held = inner->kept;
+    node = inner->node;
+  }
+  ask->kept = held;
   ask->node = node;
   ask->reader = reader;
   if (tensor.is_view())
     ask->view = View{output.strides().vec(), tensor.sizes().vec(), tensor.strides().vec(),
                      tensor.storage_offset() - output.storage_offset()};
   std::lock_guard<std::mutex> guard(bookkeeping());
-  kept.readers.push_back(ask.get());
+  ask->kept->readers.push_back(ask.get());
   return ask;
 }
 

@@ -29,6 +29,7 @@ struct Kernel {  // a C function of 64-bit integers and pointers, with its doubl
 
 struct Instruction {
   std::optional<c10::OperatorHandle> op;
+  bool functional = false;                                // whether it neither writes nor returns what it is given
   Kernel kernel;
   std::vector<c10::IValue> constants;                     // of an operator
   std::vector<std::pair<int, int>> values;                // (which argument, which value)
@@ -77,6 +78,12 @@ inline int64_t call_kernel(const Kernel& kernel, const int64_t* i, const Tensors
   TORCH_CHECK(false, "a kernel of so many arguments cannot be called: ", kernel.integers.size());
 }
 
+inline bool is_functional(const c10::FunctionSchema& schema) {
+  for (const auto& argument : schema.arguments())
+    if (argument.alias_info()) return false;
+  return true;
+}
+
 /* Run it on its inputs. False where a kernel has refused what it read: then Python says why. */
 inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
   Tensors values = std::move(inputs);
@@ -91,7 +98,12 @@ inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
         for (int value : places) list.push_back(values[value]);
         stack[at] = std::move(list);
       }
-      step.op->callBoxed(stack);
+      if (step.functional) {  // of the views that it makes for itself nobody keeps a record: im2col makes one a sample
+        c10::impl::ExcludeDispatchKeyGuard unseen(c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView));
+        step.op->callBoxed(stack);
+      } else {
+        step.op->callBoxed(stack);
+      }
       for (size_t k = 0; k < step.results.size(); k++)
         if (step.results[k] >= 0) values[step.results[k]] = std::move(stack[k]).toTensor();
       for (const auto& [at, places] : step.listed) {

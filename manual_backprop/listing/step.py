@@ -1,0 +1,241 @@
+"""A program as a fast step: forward, backward and gradients without a graph, and where it can be without Python.
+
+What runs is the listing with kernels in place of formulas. Its first call records it, the native node's machinery runs
+it from then on (engine/native/step.h): torch's operators and our kernels one behind the other. Without a compiler
+Python runs the lines. On a GPU the lines are captured as a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..engine import node
+from ..engine.rule import choose
+from ..engine.torch_private import has_gradient_hooks, has_hooks, members
+from ..errors import BadInput
+from .captured import Captured
+from .program import KEEP, Signature, named, record
+from .record import Recording
+from .structure import Finder, Part
+from .text import program_text
+
+MOST = 8
+"""Kinds of batches that a step keeps programs for."""
+
+
+class Lines:
+    """The lines of a recorded step as one function of Python, with kernels in the places of formulas."""
+
+    def __init__(self, model: torch.nn.Module, signature: Signature, recording: Recording) -> None:
+        finder = Finder(recording)
+        whole = Part("", list(finder.forward), list(finder.backward))
+        finder.connect(whole, finder.forward, finder.backward)
+        whole.kept = [value for value in whole.kept if value is not recording.output]
+        self.output = len(whole.kept) if recording.output in finder.given() else None
+        whole.kept += [recording.output] if self.output is not None and recording.output is not None else []
+        text = "\n".join(program_text(finder, whole, [], signature.names))
+        names: dict[str, Any] = {"torch": torch, "F": torch.nn.functional, **recording.tape.classes}
+        with torch.no_grad():
+            for line in (*finder.forward, *finder.backward):
+                if line.function is not None:
+                    rule, name = line.function
+                    function = getattr(rule, name)
+                    holder = names.setdefault(rule.__name__, SimpleNamespace())
+                    setattr(holder, name, function if name == "forward" else choose(function))
+        exec(compile(text, "<step>", "exec"), names)
+        self.text = text
+        self.forward, self.backward = names[KEEP[0]], names[KEEP[1]]
+        self.p = {**named(model), **recording.tape.constants}
+        self.leaves = [name for name in recording.gradients if name in self.p]
+
+    def __call__(self, *tensors: Tensor) -> tuple[Any, ...]:
+        """The loss, the model's output (None where it is not one tensor), and the gradient of each of `leaves`."""
+        with torch.no_grad():
+            loss, kept = self.forward(self.p, *tensors)
+            grad = self.backward(self.p, kept)
+        return (loss, None if self.output is None else kept[self.output], *[grad[name] for name in self.leaves])
+
+
+class Compiled:
+    """A step for one kind of batch: `run` returns the loss, the model's output, and the gradients, or with `fill` puts
+    those into `.grad`."""
+
+    def __init__(self, model: torch.nn.Module, signature: Signature, recording: Recording) -> None:
+        self.signature = signature
+        self.lines = Lines(model, signature, recording)
+        self.fixed = tuple(self.lines.p.values())
+        places = {name: k for k, name in enumerate(self.lines.p)}
+        self.targets = [self.lines.p[name] for name in self.lines.leaves]
+        self.leaves = tuple((places[name], k + 2) for k, name in enumerate(self.lines.leaves))
+        self.native: dict[bool, Any] = {}
+        """By `fill`: the native program, or why there is none."""
+        self.captured = Captured(self.lines) if self.fixed and self.fixed[0].is_cuda else None
+
+    def run(self, tensors: list[Tensor], fill: bool) -> tuple[Any, ...]:
+        native = self.native.get(fill)
+        if native is not None and not isinstance(native, str):
+            found = node.module.run_step(native, tuple(tensors))
+            if found is not None:
+                return found
+            del self.native[fill]  # other strides or settings: recorded anew
+            native = None
+        if self.captured is not None:
+            found = self.captured(tensors)
+        elif node.module is None or native is not None or any(t.device.type != "cpu" for t in (*self.fixed, *tensors)):
+            node.begin()
+            found = self.lines(*tensors)
+        else:
+            leaves, returned = (self.leaves, 2) if fill else ((), 2 + len(self.leaves))
+            arguments = self.fixed, tuple(tensors), leaves, returned
+            found, self.native[fill] = node.module.record_step(lambda: self.lines(*tensors), *arguments)
+        if not fill:
+            return found
+        self.accumulate(found[2:])
+        return found[:2]
+
+    def accumulate(self, gradients: tuple[Tensor, ...]) -> None:
+        """Put gradients where autograd puts them."""
+        seen: set[int] = set()
+        with torch.no_grad():
+            for leaf, gradient in zip(self.targets, gradients, strict=True):
+                memory = gradient.untyped_storage().data_ptr()
+                if leaf.grad is not None:
+                    leaf.grad.add_(gradient)
+                elif memory in seen or gradient.stride() != leaf.stride():
+                    leaf.grad = torch.empty_strided(
+                        leaf.shape, leaf.stride(), dtype=leaf.dtype, device=leaf.device
+                    ).copy_(gradient)
+                else:
+                    leaf.grad = gradient.detach()
+                seen.add(memory)
+
+
+def needing(held: dict[str, Any]) -> tuple[bool, ...]:
+    """Which of a module's parameters, buffers or children require a gradient."""
+    return tuple([getattr(part, "requires_grad", False) is True for part in held.values()])
+
+
+class Whole(torch.autograd.Function):
+    """A step whose gradients are computed in its forward."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[[], tuple[Any, ...]], *parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        loss, output, *ctx.gradients = run()
+        if output is not None:
+            ctx.mark_non_differentiable(output)
+        ctx.set_materialize_grads(False)
+        return loss, output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, delta: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("a written step has handed on its gradients: run it again for another backward")
+        gradients, ctx.gradients = ctx.gradients, None
+        if delta is None:
+            return (None, *[None] * len(gradients))
+        if delta.is_cuda or delta != 1:
+            gradients = [gradient * delta for gradient in gradients]
+        return (None, *gradients)
+
+
+class Step:
+    """What `program.step()` returns: `loss = step(*inputs, targets=...)`.
+
+    Each call runs forward and backward and puts the gradients into `.grad`, added to what is there; with an optimizer
+    it sets them to None before and calls `optimizer.step()` behind. A batch of another kind (shapes, dtypes), another
+    training flag, or modules and parameters that were replaced or frozen, is written anew, for up to 8 kinds of
+    batches. Numbers that a module holds as attributes, such as a dropout's p, are constants of the program: call
+    `watched()` after you change one.
+    """
+
+    def __init__(self, model: torch.nn.Module, loss: Callable[[Any, Any], Tensor], optimizer: Any) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.known: dict[tuple, Compiled] = {}
+        self.state: list[tuple[dict[str, Any], dict[str, Any], tuple[bool, ...]]] = []
+        self.flags: list[tuple[torch.nn.Module, bool]] = []
+        self.watched()
+
+    def watched(self) -> None:
+        """Note what the programs depend on besides the batch."""
+        self.refuse_hooks()
+        self.known.clear()
+        modules = list(self.model.modules())
+        self.state = [(held, dict(held), needing(held)) for module in modules for held in members(module) if held]
+        self.flags = [(module, module.training) for module in modules]
+
+    def refuse_hooks(self) -> None:
+        for name, module in self.model.named_modules():
+            if has_hooks(module):
+                raise BadInput(
+                    f"{name or 'the model'} has hooks, which a written step would not call. expected: a model without "
+                    "hooks; remove them, or train it as it is"
+                )
+        for name, parameter in self.model.named_parameters():
+            if has_gradient_hooks(parameter):
+                raise BadInput(f"the parameter {name} has hooks, which a written step would not call. Remove them")
+
+    def unchanged(self) -> bool:
+        for held, before, needs in self.state:
+            if len(held) != len(before) or needing(held) != needs:
+                return False
+            for name, part in before.items():
+                if held.get(name) is not part:
+                    return False
+        return all([module.training is training for module, training in self.flags])
+
+    def __call__(self, *inputs: Any, targets: Any = None) -> Tensor:
+        """The loss, detached. Raises BadInput as `write_out` does, and for hooks on modules or parameters."""
+        if self.optimizer is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+        compiled, tensors = self.compiled(inputs, targets)
+        loss: Tensor = compiled.run(tensors, True)[0]
+        if self.optimizer is not None:
+            self.optimizer.step()
+        return loss
+
+    def node(self, *inputs: Any, targets: Any = None) -> tuple[Tensor, Tensor | None]:
+        """The loss as a tensor with one backward node for the whole step, and the model's output, detached.
+
+        The gradients are there when it returns; `loss.backward()` hands them on, times its delta. So they pass what
+        waits for them: accumulation, gradient scaling, clipping, DistributedDataParallel.
+        """
+        compiled, tensors = self.compiled(inputs, targets)
+        loss, output = Whole.apply(lambda: compiled.run(tensors, False), *compiled.targets)
+        return loss, output
+
+    def compiled(self, inputs: tuple, targets: Any) -> tuple[Compiled, list[Tensor]]:
+        if not self.unchanged():
+            self.watched()
+        quick = len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(targets, Tensor)
+        tensors = [inputs[0], targets] if quick else []
+        if quick:
+            x = inputs[0]
+            key: tuple = (x.shape, x.dtype, x.device, targets.shape, targets.dtype, targets.device)
+        else:
+            signature = Signature(self.model, inputs, targets)
+            others = tuple((k, repr(v)) for k, v in signature.others.items())
+            key = (*signature.kinds, others, str(signature.structure))
+            tensors = signature.given
+        found = self.known.get(key)
+        if found is None:
+            for tensor in tensors:
+                if tensor.requires_grad:
+                    raise BadInput("a written step gives the gradients of parameters. got: an input that requires one")
+            if len(self.known) >= MOST:
+                self.known.pop(next(iter(self.known)))
+            signature, recording = record(self.model, inputs, targets, self.loss, "kernels")
+            if recording.branched:
+                raise BadInput(
+                    f"the forward reads numbers in {', '.join(sorted(set(recording.branched))) or 'the model'}, on "
+                    "which Python may branch: such a step is not the same for each batch. expected: a forward of "
+                    "tensors alone"
+                )
+            found = self.known[key] = Compiled(self.model, signature, recording)
+        return found, tensors
