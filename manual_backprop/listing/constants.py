@@ -1,239 +1,74 @@
-"""Writes constants where they are used: a parameter that gets the same literal at every call is none any more."""
+"""Works out what constants alone decide: numbers, conditions, lengths, what torch takes anyway."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections import defaultdict
+import copy
+import math
+import operator
 from typing import Any
 
-LITERALS = (ast.Constant, ast.Tuple, ast.UnaryOp, ast.Attribute)
+from .folding import taken
+
+ARITHMETIC: dict[type, Any] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+COMPARED: dict[type, Any] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+CALLS: dict[str, Any] = {
+    "len": len,
+    "tuple": tuple,
+    "math.prod": math.prod,
+    "max": max,
+    "min": min,
+    "sum": sum,
+    "range": range,
+}
+INFIX: dict[str, type[ast.operator]] = {
+    "add": ast.Add,
+    "sub": ast.Sub,
+    "mul": ast.Mult,
+    "div": ast.Div,
+    "pow": ast.Pow,
+    "matmul": ast.MatMult,
+}
+_CONV = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+_TRANSPOSED = {"bias": None, "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
+PRESET: dict[str, dict[str, Any]] = {
+    "torch.addmm": {"beta": 1, "alpha": 1},
+    "torch.add": {"alpha": 1},
+    "torch.sub": {"alpha": 1},
+    "F.linear": {"bias": None},
+    **{f"torch.conv{n}d": _CONV for n in (1, 2, 3)},
+    **{f"torch.conv_transpose{n}d": _TRANSPOSED for n in (1, 2, 3)},
+    "F.nll_loss": {"weight": None, "size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean"},
+    "F.gelu": {"approximate": "none"},
+}
+"""What functions of torch take where they are told nothing, in their order."""
+ARGUMENTS = {name: 3 if name == "torch.addmm" else 1 if name == "F.gelu" else 2 for name in PRESET}
+"""How many arguments stand before those."""
+LARGEST = 16
+"""Entries of a literal that is worked out."""
 
 
-def specialized(text: str, keep: tuple[str, ...]) -> str:
-    """The text with parameters replaced by their only value, and without those that no one reads. `keep`: functions
-    whose parameters stay."""
-    while True:
-        found = _once(text, keep)
-        if found == text:
-            return text
-        text = found
-
-
-class _File:
-    def __init__(self, text: str) -> None:
-        self.data = text.encode()
-        self.tree = ast.parse(text)
-        self.starts = [0]
-        for line in self.data.splitlines(keepends=True):
-            self.starts.append(self.starts[-1] + len(line))
-        self.edits: list[tuple[int, int, bytes]] = []
-        self.taken: list[tuple[int, int, bytes]] = []
-
-    def span(self, node: Any) -> tuple[int, int]:
-        return self.starts[node.lineno - 1] + node.col_offset, self.starts[node.end_lineno - 1] + node.end_col_offset
-
-    def source(self, node: Any) -> str:
-        begin, end = self.span(node)
-        return self.data[begin:end].decode()
-
-    def replaced(self) -> str:
-        data = self.data
-        for begin, end, new in sorted(self.edits, reverse=True):
-            data = data[:begin] + new + data[end:]
-        return data.decode()
-
-    def edit(self, begin: int, end: int, new: str) -> None:
-        self.edits.append((begin, end, new.encode()))
-
-    def listed(self, nodes: list[Any], kept: list[Any]) -> None:
-        """Of a list with commas, some stay, on one line."""
-        if len(kept) == len(nodes):
-            return
-        nodes = sorted(nodes, key=self.span)
-        kept = [node for node in nodes if any(node is other for other in kept)]
-        begin, end = self.span(nodes[0])[0], self.span(nodes[-1])[1]
-        tail = re.match(rb"\s*,?\s*(?=\))", self.data[end:])
-        head = len(self.data[:begin]) - len(self.data[:begin].rstrip())
-        self.edits = [e for e in self.edits if not begin <= e[0] < end]
-        self.edit(begin - head, end + (tail.end() if tail else 0), ", ".join(self.within(node) for node in kept))
-
-    def within(self, node: Any) -> str:
-        """The text of a node, with the edits in it."""
-        begin, end = self.span(node)
-        data = self.data[begin:end]
-        for b, e, new in sorted((x for x in self.taken if begin <= x[0] and x[1] <= end), reverse=True):
-            data = data[: b - begin] + new + data[e - begin :]
-        return data.decode()
-
-
-def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
-    found = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
-    for cls in tree.body:
-        if isinstance(cls, ast.ClassDef):
-            found |= {f"{cls.name}.{f.name}": f for f in cls.body if isinstance(f, ast.FunctionDef)}
-    return found
-
-
-def _once(text: str, keep: tuple[str, ...]) -> str:
-    file = _File(text)
-    functions = _functions(file.tree)
-    calls: dict[str, list[ast.Call]] = defaultdict(list)
-    mentions: dict[str, int] = defaultdict(int)
-    for node in ast.walk(file.tree):
-        name = _name(node)
-        if name in functions:
-            mentions[name] += 1
-        if isinstance(node, ast.Call) and _name(node.func) in functions:
-            calls[_name(node.func)].append(node)
-    touched: list[tuple[int, int]] = []
-    for name, function in functions.items():
-        places = [file.span(node) for node in (function, *calls[name])]
-        if any(b < end and begin < e for begin, end in places for b, e in touched):
-            continue  # in the next pass
-        arguments = function.args
-        parameters = [*arguments.posonlyargs, *arguments.args]
-        told = not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs)
-        preset = dict(zip([p.arg for p in parameters[::-1]], arguments.defaults[::-1], strict=False))
-        if name in keep or _program(name, functions) or not calls[name] or not told or not parameters:
-            continue
-        if mentions[name] != len(calls[name]):  # it is passed on as a value
-            continue
-        given = [_bound(call, [p.arg for p in parameters], preset) for call in calls[name]]
-        if any(g is None for g in given):
-            continue
-        gone = {p.arg for p in parameters if _replaced(file, function, p.arg, [g[p.arg] for g in given if g is not None])}
-        if not gone:
-            continue
-        if preset:  # written again with all that stay
-            stay = [p for p in parameters if p.arg not in gone]
-            listed = [p.arg + (f"={file.source(preset[p.arg])}" if p.arg in preset else "") for p in stay]
-            begin, end = file.span(parameters[0])[0], file.span(arguments.defaults[-1])[1]
-            file.edits = [e for e in file.edits if not begin <= e[0] < end]
-            file.edit(begin, end, ", ".join(listed))
-        else:
-            file.listed(parameters, [p for p in parameters if p.arg not in gone])
-        file.taken = list(file.edits)
-        for call, g in zip(calls[name], given, strict=True):
-            assert g is not None
-            dead = [g[n] for n in gone]
-            listed = [*call.args, *call.keywords]
-            file.listed(listed, [n for n in listed if not any(n is d or getattr(n, "value", None) is d for d in dead)])
-        touched += places
-    return file.replaced()
-
-
-def _program(name: str, functions: dict[str, ast.FunctionDef]) -> bool:
-    """Whether a function is one of modules that are alike."""
-    return "." not in name and [a.arg for a in functions[name].args.args[:2]] == ["p", "at"]
-
-
-def _replaced(file: _File, function: ast.FunctionDef, name: str, given: list[ast.expr]) -> bool:
-    """Whether a parameter can go: no one reads it, or it is the same literal at each call, which is put in its place."""
-    body = [node for statement in function.body for node in ast.walk(statement)]
-    reads = [node for node in body if isinstance(node, ast.Name) and node.id == name]
-    inner = [a.arg for n in body if isinstance(n, (ast.Lambda, ast.FunctionDef)) for a in n.args.args]
-    if not reads:
-        return True
-    sources = {file.source(g) for g in given}
-    stored = any(not isinstance(node.ctx, ast.Load) for node in reads) or name in inner
-    if stored or len(sources) > 1 or not all(map(_literal, given)):
-        return False
-    text = sources.pop()
-    for node in reads:
-        behind = file.data[file.span(node)[1] :].lstrip()
-        tight = behind.startswith((b"**", b".")) and (text.startswith("-") or text.isdigit())
-        file.edit(*file.span(node), f"({text})" if tight else text)
-    return True
-
-
-def shortened(text: str, keep: tuple[str, ...]) -> str:
-    """Without functions that return an argument as it is, or hand all of theirs on to another one that only they call,
-    and without names that are set and not read."""
-    while True:
-        found = _unread(_handed_on(_identities(text, keep), keep))
-        if found == text:
-            return text
-        text = found
-
-
-def _identities(text: str, keep: tuple[str, ...]) -> str:
-    file = _File(text)
-    for name, function in _functions(file.tree).items():
-        value = _only_return(function)
-        parameters = [a.arg for a in function.args.args]
-        if name in keep or not isinstance(value, ast.Name) or value.id not in parameters or function.args.vararg:
-            continue
-        calls = [n for n in ast.walk(file.tree) if isinstance(n, ast.Call) and _name(n.func) == name]
-        mentions = [n for n in ast.walk(file.tree) if _name(n) == name]
-        if not calls or len(mentions) != len(calls):
-            continue
-        bound = _bound(calls[0], parameters)
-        if bound is None:
-            continue
-        source = file.source(bound[value.id])
-        simple = isinstance(bound[value.id], (ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant))
-        file.edit(*file.span(calls[0]), source if simple else f"({source})")
-        return file.replaced()
-    return text
-
-
-def _handed_on(text: str, keep: tuple[str, ...]) -> str:
-    file = _File(text)
-    functions = _functions(file.tree)
-    for name, function in functions.items():
-        value = _only_return(function)
-        if not isinstance(value, ast.Call) or _name(value.func) not in functions or "." not in name:
-            continue
-        other = _name(value.func)
-        inner = functions[other]
-        parameters, wanted = [a.arg for a in function.args.args], [a.arg for a in inner.args.args]
-        given = [a.id if isinstance(a, ast.Name) else "" for a in value.args]
-        mentions = [n for n in ast.walk(file.tree) if _name(n) == other]
-        same_class = other.rpartition(".")[0] == name.rpartition(".")[0]
-        if value.keywords or sorted(given) != sorted(parameters) or given != wanted or len(mentions) != 1 or not same_class:
-            continue
-        if given != parameters:
-            continue
-        short = name.rpartition(".")[2]
-        begin, end = file.span(inner)
-        body = file.data[begin:end].decode().replace(f"def {inner.name}(", f"def {short}(", 1)
-        file.edit(*file.span(function), body)
-        file.edit(file.starts[inner.lineno - 1], file.starts[inner.end_lineno or 0], "")
-        return re.sub(r"\n{3,}(?=    \S)", "\n\n", file.replaced())
-    return text
-
-
-def _unread(text: str) -> str:
-    file = _File(text)
-    for function in _functions(file.tree).values():
-        read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-        for statement in function.body:
-            if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-                target = statement.targets[0]
-                uses = [n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(target, ast.Name) and n.id == target.id]
-                path = isinstance(statement.value, ast.Attribute) and _name(statement.value)
-                if path and len(uses) == 2 and path.partition(".")[0][:1].isupper():
-                    file.edit(*file.span(max(uses, key=file.span)), path)
-                    file.edit(file.starts[statement.lineno - 1], file.starts[statement.end_lineno or 0], "")
-                    return file.replaced()
-                if isinstance(target, ast.Name) and target.id not in read and _pure(statement.value):
-                    file.edit(file.starts[statement.lineno - 1], file.starts[statement.end_lineno or 0], "")
-                    return file.replaced()
-    return text
-
-
-def _pure(node: ast.expr) -> bool:
-    return not any(isinstance(n, ast.Call) for n in ast.walk(node))
-
-
-def _only_return(function: ast.FunctionDef) -> ast.expr | None:
-    """What a function returns that does nothing else."""
-    body = [s for s in function.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-    return body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
-
-
-def _name(node: Any) -> str:
+def name_of(node: Any) -> str:
+    """`name` or `name.name`."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -241,21 +76,278 @@ def _name(node: Any) -> str:
     return ""
 
 
-def _bound(call: ast.Call, names: list[str], preset: dict[str, ast.expr] | None = None) -> dict[str, ast.expr] | None:
-    """Arguments by the names of the parameters; None where they are not all told one by one."""
-    if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
-        return None
-    found = (preset or {}) | dict(zip(names, call.args, strict=False)) | {k.arg: k.value for k in call.keywords if k.arg}
-    return found if set(found) == set(names) else None
+def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    """Functions, and methods as `Class.name`."""
+    found = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for cls in tree.body:
+        if isinstance(cls, ast.ClassDef) and not cls.bases:
+            found |= {f"{cls.name}.{f.name}": f for f in cls.body if isinstance(f, ast.FunctionDef)}
+    return found
 
 
-def _literal(node: ast.expr) -> bool:
-    if isinstance(node, ast.Constant):
-        return True
-    if isinstance(node, (ast.Tuple, ast.List)):
-        return isinstance(node, ast.Tuple) and all(map(_literal, node.elts))
+def is_program(name: str, function: ast.FunctionDef, keep: tuple[str, ...]) -> bool:
+    """Whether a function is `forward`, `backward`, or one of modules that are alike."""
+    return name in keep or ("." not in name and [a.arg for a in function.args.args[:2]] == ["p", "at"])
+
+
+def is_literal(node: ast.AST) -> bool:
+    if isinstance(node, ast.Tuple):
+        return all(map(is_literal, node.elts))
     if isinstance(node, ast.UnaryOp):
-        return isinstance(node.operand, ast.Constant)
+        return isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
     if isinstance(node, ast.Attribute):  # torch.float32
         return isinstance(node.value, ast.Name) and node.value.id == "torch"
-    return False
+    return isinstance(node, ast.Constant)
+
+
+_UNKNOWN = object()
+
+
+def value_of(node: ast.AST) -> Any:
+    """The value of a literal of numbers and strings; _UNKNOWN of anything else."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        found = value_of(node.operand)
+        return -found if isinstance(found, (int, float)) else _UNKNOWN
+    if isinstance(node, ast.Tuple):
+        inner = [value_of(e) for e in node.elts]
+        return _UNKNOWN if any(v is _UNKNOWN for v in inner) else tuple(inner)
+    return _UNKNOWN
+
+
+def as_node(value: Any, other: ast.AST) -> ast.AST:
+    """A literal; `other` where there is none, or it is long."""
+    if isinstance(value, tuple) and len(value) <= LARGEST:
+        elements = [as_node(v, other) for v in value]
+        return other if any(e is other for e in elements) else ast.Tuple(elements, ast.Load())  # type: ignore[arg-type]
+    if isinstance(value, float) and not math.isfinite(value):
+        return other
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value) if value is None or isinstance(value, (bool, int, float, str)) else other
+
+
+def equal(one: ast.AST, other: ast.AST) -> bool:
+    return ast.dump(one) == ast.dump(other)
+
+
+class Decided(ast.NodeTransformer):
+    """Works out what constants decide. `tables`: dictionaries of the file, by name."""
+
+    def __init__(self, tables: dict[str, ast.Dict]) -> None:
+        self.tables = tables
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        self.generic_visit(node)
+        left, right = value_of(node.left), value_of(node.right)
+        kind = type(node.op)
+        if isinstance(left, (int, float, tuple)) and isinstance(right, (int, float, tuple)) and kind in ARITHMETIC:
+            try:
+                return as_node(ARITHMETIC[kind](left, right), node)
+            except (ArithmeticError, TypeError):
+                return node
+        one = kind in (ast.Mult, ast.FloorDiv) and right == 1 and type(right) is int
+        if one or (kind in (ast.Add, ast.Sub) and right == 0 and type(right) is int):
+            return node.left
+        if (kind is ast.Mult and left == 1 and type(left) is int) or (
+            kind is ast.Add and left == 0 and type(left) is int
+        ):
+            return node.right
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        self.generic_visit(node)
+        found = value_of(node.operand)
+        return ast.Constant(not found) if isinstance(node.op, ast.Not) and found is not _UNKNOWN else node
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        self.generic_visit(node)
+        left, right = value_of(node.left), value_of(node.comparators[0])
+        if len(node.ops) > 1 or left is _UNKNOWN or right is _UNKNOWN:
+            return node
+        try:
+            return ast.Constant(bool(COMPARED[type(node.ops[0])](left, right)))
+        except TypeError:
+            return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        self.generic_visit(node)
+        stops = isinstance(node.op, ast.Or)
+        kept: list[ast.expr] = []
+        for k, part in enumerate(node.values):
+            found = value_of(part)
+            if found is not _UNKNOWN and bool(found) is not stops and k < len(node.values) - 1:
+                continue
+            kept.append(part)
+            if found is not _UNKNOWN and bool(found) is stops:
+                break
+        node.values = kept
+        return kept[0] if len(kept) == 1 else node
+
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        found = value_of(node.test)
+        return node if found is _UNKNOWN else taken(node, bool(found))
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        self.generic_visit(node)
+        found = value_of(node.test)
+        if found is _UNKNOWN:
+            return node.body if equal(node.body, node.orelse) else node
+        return node.body if found else node.orelse
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        self.generic_visit(node)
+        node.args = [
+            e
+            for a in node.args
+            for e in (  # f(a, *(b, c))
+                a.value.elts if isinstance(a, ast.Starred) and isinstance(a.value, (ast.Tuple, ast.List)) else [a]
+            )
+        ]
+        name, given = name_of(node.func), [value_of(a) for a in node.args]
+        shorten(node, name)
+        if (
+            name.startswith("torch.")
+            and name[6:] in INFIX
+            and len(node.args) == 2
+            and (
+                not node.keywords
+                or ([k.arg for k in node.keywords] == ["alpha"] and value_of(node.keywords[0].value) == 1)
+            )
+        ):
+            return ast.BinOp(node.args[0], INFIX[name[6:]](), node.args[1])
+        if name == "len" and len(node.args) == 1 and isinstance(node.args[0], ast.Tuple):
+            return ast.Constant(len(node.args[0].elts))
+        if name == "tuple" and len(node.args) == 1 and isinstance(node.args[0], ast.Call):
+            inner = node.args[0]
+            numbers = [value_of(a) for a in inner.args]
+            if name_of(inner.func) == "range" and all(type(v) is int for v in numbers):
+                return as_node(tuple(range(*numbers)), node)
+        if name == "torch.Size" and len(node.args) == 1 and isinstance(node.args[0], (ast.Tuple, ast.List)):
+            return node
+        if (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("sum_to_size", "reshape", "expand")
+            and len(node.args) == 1
+        ):
+            size = node.args[0]  # x.reshape(torch.Size((2, 3))), x.reshape([2, 3])
+            size = (
+                size.args[0]
+                if isinstance(size, ast.Call) and name_of(size.func) == "torch.Size" and size.args
+                else size
+            )
+            if isinstance(size, (ast.Tuple, ast.List)) and size.elts:
+                node.args = list(size.elts)
+        if name in CALLS and name not in ("range", "tuple") and given and not node.keywords and _UNKNOWN not in given:
+            try:
+                return as_node(CALLS[name](*given), node)
+            except (TypeError, ValueError):
+                return node
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        place = value_of(node.slice)
+        table = self.tables.get(name_of(node.value))
+        if table is not None and isinstance(place, (int, str)):
+            for key, value in zip(table.keys, table.values, strict=True):
+                if key is not None and value_of(key) == place and isinstance(value, (ast.Attribute, ast.Constant)):
+                    return copy.deepcopy(value)
+        if isinstance(node.value, ast.Tuple) and is_literal(node.value):
+            whole = node.value.elts
+            if type(place) is int and -len(whole) <= place < len(whole):
+                return whole[place]
+            if isinstance(node.slice, ast.Slice):
+                edges = [
+                    None if e is None else value_of(e) for e in (node.slice.lower, node.slice.upper, node.slice.step)
+                ]
+                if _UNKNOWN not in edges:
+                    return ast.Tuple(whole[slice(*edges)], ast.Load())
+        return node
+
+    def _comprehension(self, node: Any) -> Any:
+        self.generic_visit(node)
+        only = node.generators[0] if len(node.generators) == 1 else None
+        listed = only is not None and not only.ifs and isinstance(only.iter, (ast.Tuple, ast.List))
+        if only is not None and listed and equal_names(node.elt, only.target):
+            return only.iter
+        if only is not None and (same := alike(only.target, only.iter)):
+            for name, value in same.items():
+                node.elt = substituted(node.elt, {name: value})
+        return node
+
+    visit_ListComp = visit_GeneratorExp = _comprehension
+
+    def visit_For(self, node: ast.For) -> Any:
+        self.generic_visit(node)
+        for name, value in alike(node.target, node.iter).items():
+            node.body = [substituted(s, {name: value}) for s in node.body]
+        return node
+
+
+def shorten(call: ast.Call, name: str) -> None:
+    """Leave out of a call of torch what it would take anyway."""
+    preset = PRESET.get(name, {})
+    call.keywords = [k for k in call.keywords if k.arg not in preset or value_of(k.value) != preset[k.arg]]
+    names = list(preset)
+    while (
+        not call.keywords
+        and len(call.args) > 1
+        and 0 <= (k := len(call.args) - ARGUMENTS.get(name, 0) - 1) < len(names)
+    ):
+        value = value_of(call.args[-1])
+        numbers = set(value) if isinstance(value, tuple) else {value}
+        if numbers != {preset[names[k]]}:
+            return
+        call.args.pop()
+
+
+def equal_names(one: ast.AST, other: ast.AST) -> bool:
+    return isinstance(one, ast.Name) and isinstance(other, ast.Name) and one.id == other.id
+
+
+def alike(target: ast.AST, iterated: ast.AST) -> dict[str, ast.expr]:
+    """Of `for a, b in zip(x, (1, 1))` the names that are the same each time; both are then without them."""
+    if not (isinstance(iterated, ast.Call) and name_of(iterated.func) == "zip" and isinstance(target, ast.Tuple)):
+        return {}
+    if len(target.elts) != len(iterated.args) or any(isinstance(a, ast.Starred) for a in iterated.args):
+        return {}
+    found: dict[str, ast.expr] = {}
+    for name, values in zip(target.elts, iterated.args, strict=True):
+        if not (isinstance(name, ast.Name) and isinstance(values, ast.Tuple) and values.elts and is_literal(values)):
+            continue
+        if all(equal(e, values.elts[0]) for e in values.elts) and len(found) < len(target.elts) - 2:
+            found[name.id] = values.elts[0]
+    left = [k for k, e in enumerate(target.elts) if not (isinstance(e, ast.Name) and e.id in found)]
+    iterated.args = [iterated.args[k] for k in left]
+    target.elts = [target.elts[k] for k in left]
+    return found
+
+
+class Substituted(ast.NodeTransformer):
+    def __init__(self, values: dict[str, ast.expr]) -> None:
+        self.values = values
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if node.id in self.values and isinstance(node.ctx, ast.Load):
+            return copy.deepcopy(self.values[node.id])
+        return node
+
+
+def substituted(node: Any, values: dict[str, ast.expr]) -> Any:
+    """A copy with expressions in the places of names."""
+    return Substituted(values).visit(copy.deepcopy(node))
+
+
+def decided(tree: ast.Module) -> None:
+    """Work out what constants decide, everywhere."""
+    tables = {
+        n.targets[0].id: n.value
+        for n in tree.body
+        if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name) and isinstance(n.value, ast.Dict)
+    }
+    Decided(tables).visit(tree)

@@ -1,232 +1,208 @@
 """Leaves out of a written file what its own run never does: branches that are not taken, functions not called.
 
 The file is run once with every condition noted. One that has the same answer at each call is answered in the text: the
-other branch goes. The formulas of a layer with many options are so reduced to those in use. Text that stays is as it
-stands, comments too.
+other branch goes. The formulas of a layer with many options are so reduced to those in use. A method that returned its
+own tensor at each call (`.to` of the dtype that it has, `.reshape` to its own shape) goes, too.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-import textwrap
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-NOTE = "__noted__"
+import torch
+from torch import Tensor
+
+from .layout import blocks, code_of, notes_of, printed
+
+NOTED, CALLED, TURNED = "__noted__", "__called__", "__turned__"
+NEUTRAL = (
+    "to",
+    "reshape",
+    "view",
+    "sum_to_size",
+    "contiguous",
+    "expand",
+    "movedim",
+    "transpose",
+    "permute",
+    "conj",
+    "conjugate",
+    "long",
+    "float",
+    "double",
+    "resolve_conj",
+    "squeeze",
+    "real",
+)
+"""Methods that may return what they are called on."""
+
+Run = Callable[[dict[str, Any]], object]
 
 
-class _Noting(ast.NodeTransformer):
-    """Wraps each condition of a function in a call that notes its answer."""
-
-    def __init__(self) -> None:
-        self.conditions: list[ast.If | ast.IfExp] = []
-
-    def _wrapped(self, node: Any) -> Any:
-        number = len(self.conditions)
-        self.conditions.append(node)
-        self.generic_visit(node)
-        test = ast.Call(ast.Name(NOTE, ast.Load()), [ast.Constant(number), node.test], [])
-        made = type(node)(**{**{f: getattr(node, f) for f in node._fields}, "test": test})
-        return ast.fix_missing_locations(ast.copy_location(made, node))
-
-    visit_If = _wrapped
-    visit_IfExp = _wrapped
+def noted(node: ast.AST) -> bool:
+    """Whether a run says something about a node."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Attribute) and node.func.attr in NEUTRAL
+    return isinstance(node, (ast.If, ast.IfExp)) or (isinstance(node, ast.Attribute) and node.attr == "mH")
 
 
-def folded(text: str, run: Callable[[dict[str, Any]], object] | None, roots: tuple[str, ...]) -> str:
-    """The text without what `run`, given the file's names, does not reach; without `run`, without what constants alone
-    decide. `roots`: functions to keep."""
-    answers = answered(text, run) if run is not None else decided(text)
-    while True:
-        shorter, answers = _once(text, answers)
-        if shorter == text:
-            return without_unused(text, roots)
-        text = shorter
+def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
+    """What each condition answered in one run, by the number of its node (ast.walk); of a method, whether it returned
+    its own tensor; of `.mH`, what says the same."""
+    wrapped = copy.deepcopy(tree)
+    found: dict[int, set[Any]] = defaultdict(set)
+    for number, node in enumerate(list(ast.walk(wrapped))):
+        if not noted(node):
+            continue
+        if isinstance(node, (ast.If, ast.IfExp)):
+            node.test = ast.Call(ast.Name(NOTED, ast.Load()), [ast.Constant(number), node.test], [])
+        elif isinstance(node, ast.Call):
+            assert isinstance(node.func, ast.Attribute)
+            node.args = [ast.Constant(number), node.func.value, ast.Constant(node.func.attr), *node.args]
+            node.func = ast.Name(CALLED, ast.Load())
+        else:
+            assert isinstance(node, ast.Attribute)
+            node.value = ast.Call(ast.Name(TURNED, ast.Load()), [ast.Constant(number), node.value], [])
 
+    def note(number: int, value: Any) -> Any:
+        found[number].add(bool(value))
+        return value
 
-def answered(text: str, run: Callable[[dict[str, Any]], object]) -> list[set[bool]]:
-    """The answers of each condition in one run."""
-    noting = _Noting()
-    found: dict[int, set[bool]] = defaultdict(set)
+    def turned(number: int, value: Tensor) -> Tensor:
+        found[number].add("mH" if value.is_complex() else "T" if value.dim() == 2 else "mT")
+        return value
 
-    def noted(number: int, test: Any) -> Any:
-        found[number].add(bool(test))
-        return test
+    def call(number: int, owner: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        result = getattr(owner, name)(*args, **kwargs)
+        found[number].add(same(owner, result))
+        return result
 
-    names: dict[str, Any] = {NOTE: noted, "__name__": "written"}
+    names: dict[str, Any] = {NOTED: note, CALLED: call, TURNED: turned, "__name__": "written"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
-        exec(compile(noting.visit(ast.parse(text)), "<written>", "exec"), names)
+        exec(compile(ast.fix_missing_locations(wrapped), "<written>", "exec"), names)
     found.clear()
-    run(names)
-    return [found[k] for k in range(len(noting.conditions))]
-
-
-def decided(text: str) -> list[set[bool]]:
-    """The answers of conditions between constants."""
-    found = []
-    for node in _conditions(ast.parse(text)):
-        constant = not any(isinstance(n, (ast.Name, ast.Call, ast.Attribute, ast.Await)) for n in ast.walk(node.test))
-        answer = set()
-        if constant:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SyntaxWarning)
-                answer = {bool(eval(compile(ast.Expression(node.test), "<condition>", "eval"), {}))}
-        found.append(answer)
+    try:
+        run(names)
+    except Exception as error:
+        error.add_note(printed(tree)[-20000:])
+        raise
     return found
 
 
-def _once(text: str, answers: list[set[bool]]) -> tuple[str, list[set[bool]]]:
-    """Answer conditions that do not lie in one another; the text, and the answers of those that are left."""
-    conditions = _conditions(ast.parse(text))
-    edits: list[tuple[int, int, str]] = []
-    starts = [0]
-    for line in text.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    data = text.encode()
-
-    def span(node: Any) -> tuple[int, int]:
-        return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-
-    def covered(begin: int, end: int) -> bool:
-        return any(b < end and begin < e for b, e, _ in edits)
-
-    gone: list[tuple[int, int]] = []
-    done: set[int] = set()
-    for number, node in enumerate(conditions):
-        found = answers[number]
-        begin, end = span(node)
-        if len(found) != 1 or covered(begin, end):
-            continue
-        truth = next(iter(found))
-        kept_nodes = [node.body if truth else node.orelse] if isinstance(node, ast.IfExp) else (node.body if truth else node.orelse)
-        if isinstance(node, ast.If) and data[starts[node.lineno - 1] + node.col_offset :][:4] == b"elif":
-            continue  # with the if that it belongs to, when that one is gone
-        done.add(number)
-        stays = (span(kept_nodes[0])[0], span(kept_nodes[-1])[1]) if kept_nodes else (begin, begin)
-        gone += [(begin, stays[0]), (stays[1], end)]
-        if isinstance(node, ast.IfExp):
-            b, e = span(node.body if truth else node.orelse)
-            kept = data[b:e].decode()
-            compound = isinstance(node.body if truth else node.orelse, (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp))
-            bracketed = data[begin - 1 : begin] == b"(" and data[end : end + 1] == b")"
-            if bracketed and not compound and not re.match(rb"[\w)\]]", data[begin - 2 : begin - 1]):
-                begin, end = begin - 1, end + 1
-            edits.append((begin, end, f"({kept})" if compound and not bracketed and (_within_expression(data, begin, end)) else kept))
-            continue
-        body = node.body if truth else node.orelse
-        line_begin = starts[node.lineno - 1]
-        indent = node.col_offset
-        line_end = starts[node.end_lineno]
-        if not body:
-            edits.append((line_begin, line_end, "" if _has_siblings(ast.parse(text), node) else " " * indent + "pass\n"))
-            continue
-        first = starts[_first_line(text, body[0], node if truth else None) - 1]
-        last = starts[body[-1].end_lineno]
-        if len(body) == 1 and isinstance(body[0], ast.If) and data[first + indent : first + indent + 4] == b"elif":
-            inner = data[first:last].decode()
-            edits.append((line_begin, line_end, inner[:indent] + inner[indent + 2 :]))
-            continue
-        inner = textwrap.indent(textwrap.dedent(data[first:last].decode()), " " * indent)
-        edits.append((line_begin, line_end, inner))
-    for begin, end, new in sorted(edits, reverse=True):
-        data = data[:begin] + new.encode() + data[end:]
-    left = [
-        found for k, (node, found) in enumerate(zip(conditions, answers, strict=True))
-        if k not in done and not any(b <= span(node)[0] and span(node)[1] <= e for b, e in gone)
-    ]  # fmt: skip
-    return _without_dead_tails(data.decode(), left)
+def same(one: Any, other: Any) -> bool:
+    """Whether a method returned what it was called on."""
+    if not isinstance(one, Tensor):
+        return type(one) is type(other) and isinstance(one, (int, float)) and one == other
+    if one is other:
+        return True
+    if not isinstance(other, Tensor) or one.layout != torch.strided or other.layout != torch.strided:
+        return False
+    where = (
+        one.data_ptr() == other.data_ptr() and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+    )
+    alike = one.shape == other.shape and one.stride() == other.stride() and one.dtype == other.dtype
+    return where and alike and one.is_conj() == other.is_conj() and one.is_neg() == other.is_neg()
 
 
-def _first_line(text: str, node: ast.stmt, _: Any) -> int:
-    """The first line of a block, with comments above it."""
-    lines = text.splitlines()
-    number = node.lineno
-    while number > 1 and lines[number - 2].strip().startswith("#"):
-        number -= 1
-    return number
+class _Answer(ast.NodeTransformer):
+    def __init__(self, answers: dict[int, set[Any]]) -> None:
+        self.answers = answers
+        """By the node's id."""
+
+    def _only(self, node: ast.AST) -> Any:
+        found = self.answers.get(id(node), set())
+        return next(iter(found)) if len(found) == 1 else None
+
+    def visit_If(self, node: ast.If) -> Any:
+        answer = self._only(node)
+        self.generic_visit(node)
+        return node if answer is None else taken(node, bool(answer))
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        answer = self._only(node)
+        self.generic_visit(node)
+        return node if answer is None else (node.body if answer else node.orelse)
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        answer = self._only(node)
+        self.generic_visit(node)
+        return node.func.value if answer is True and isinstance(node.func, ast.Attribute) else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        answer = self._only(node)
+        self.generic_visit(node)
+        if isinstance(answer, str):
+            node.attr = answer
+        return node
 
 
-def _within_expression(data: bytes, begin: int, end: int) -> bool:
-    before = data[:begin].rstrip(b" ")
-    return before[-1:] in b"+-*/@%&|^." or data[end:].lstrip(b" )")[:1] in (b"+", b"*", b"/", b"@", b".")
+def taken(node: ast.If, answer: bool) -> list[ast.stmt]:
+    """The statements of the branch that stays; with the comment above the condition where it holds."""
+    if answer:
+        notes_of(node.body[0])[:0] = [(text, False) for text, _ in notes_of(node)]
+    return node.body if answer else node.orelse
 
 
-def _conditions(tree: ast.Module) -> list[Any]:
-    found = _Noting()
-    found.visit(tree)
-    return found.conditions
+def folded(tree: ast.Module, run: Run) -> None:
+    """Answer in a tree what one run of it answers."""
+    answers = answered(tree, run)
+    _Answer({id(node): answers[k] for k, node in enumerate(ast.walk(tree)) if k in answers}).visit(tree)
+    without_dead(tree)
 
 
-def _has_siblings(tree: ast.Module, node: ast.If) -> bool:
-    for parent in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            block = getattr(parent, name, None)
-            if isinstance(block, list) and any(getattr(n, "lineno", 0) == node.lineno and isinstance(n, ast.If) for n in block):
-                others = [n for n in block if n.lineno != node.lineno]
-                return any(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in others)
-    return False
-
-
-def _without_dead_tails(text: str, answers: list[set[bool]]) -> tuple[str, list[set[bool]]]:
-    """Without the lines behind a return in the same block."""
-    tree = ast.parse(text)
-    lines = text.splitlines(keepends=True)
-    dead: set[int] = set()
+def without_dead(tree: ast.AST) -> None:
+    """Without statements behind a return, and no empty blocks."""
+    for block in blocks(tree):
+        for k, statement in enumerate(block):
+            if isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
+                del block[k + 1 :]
+                break
     for node in ast.walk(tree):
-        for name in ("body", "orelse"):
-            block = getattr(node, name, None)
-            if not isinstance(block, list):
-                continue
-            for k, statement in enumerate(block[:-1]):
-                if isinstance(statement, (ast.Return, ast.Raise)):
-                    dead |= set(range(statement.end_lineno + 1, block[-1].end_lineno + 1))  # type: ignore[operator]
-                    break
-    answers = [found for node, found in zip(_conditions(tree), answers, strict=True) if node.lineno not in dead]
-    return "".join(line for k, line in enumerate(lines, 1) if k not in dead), answers
+        if hasattr(node, "body") and isinstance(node.body, list) and not isinstance(node, ast.Module):
+            if not code_of(node.body) and not isinstance(node, ast.ClassDef):
+                node.body.append(ast.Pass())
+            elif len(code_of(node.body)) > 1:
+                node.body[:] = [s for s in node.body if not isinstance(s, ast.Pass)]
 
 
-def without_unused(text: str, roots: tuple[str, ...]) -> str:
-    """Without functions, methods, constants and imports that nothing reads."""
+def without_unused(tree: ast.Module, roots: tuple[str, ...]) -> bool:
+    """Without functions, methods, constants and imports that nothing reads. Whether there were any."""
+    found = False
     while True:
-        tree = ast.parse(text)
-        lines = text.splitlines(keepends=True)
-        methods = {(c.name, f.name): f for c in tree.body if isinstance(c, ast.ClassDef) and not c.bases for f in c.body
-                   if isinstance(f, ast.FunctionDef)}  # fmt: skip
-        read: set[str] = set(roots)
-        asked: set[tuple[str, str]] = set()
-        for owner, node in _scopes(tree):
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
-                    asked.add((inner.value.id, inner.attr))
-                if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load) and inner.id != owner:
-                    read.add(inner.id)
-        dead: set[int] = set()
-        for (cls, name), node in methods.items():
-            if (cls, name) not in asked:
-                dead |= set(range(node.lineno, node.end_lineno + 1))  # type: ignore[operator]
+        read, asked = set(roots), set()
         for node in tree.body:
-            names = _bound(node)
-            if names and not names & read:
-                dead |= set(range(node.lineno, node.end_lineno + 1))  # type: ignore[attr-defined,operator]
-        if not dead:
-            return re.sub(r"\n{4,}", "\n\n\n", text)
-        text = "".join(line for k, line in enumerate(lines, 1) if k not in dead)
-        text = re.sub(r"(\n    [^\n]*)\n{3,}(?=    \S)", r"\1\n\n", text)
+            own = {node.name} if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else set()
+            for scope in [*node.bases, *node.body] if isinstance(node, ast.ClassDef) else [node]:
+                local = own | (locals_of(scope) if isinstance(scope, ast.FunctionDef) else set())
+                for inner in ast.walk(scope):
+                    if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+                        asked.add((inner.value.id, inner.attr))
+                    if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load) and inner.id not in local:
+                        read.add(inner.id)
+        before = sum(len(block) for block in blocks(tree))
+        tree.body[:] = [n for n in tree.body if not bound(n) or bound(n) & read]
+        for cls in tree.body:
+            if isinstance(cls, ast.ClassDef) and not cls.bases:
+                cls.body[:] = [f for f in cls.body if not isinstance(f, ast.FunctionDef) or (cls.name, f.name) in asked]
+        if sum(len(block) for block in blocks(tree)) == before:
+            return found
+        found = True
 
 
-def _scopes(tree: ast.Module) -> list[tuple[str, ast.AST]]:
-    """Statements, and the name that each binds, by which it does not count as read."""
-    found: list[tuple[str, ast.AST]] = []
-    for node in tree.body:
-        found.append((node.name if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else "", node))
-    return found
+def locals_of(function: ast.FunctionDef) -> set[str]:
+    """The names that a function binds."""
+    found = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    return found | {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
 
 
-def _bound(node: ast.stmt) -> set[str]:
+def bound(node: ast.stmt) -> set[str]:
+    """The names that a statement of a file binds."""
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return {node.name}
     if isinstance(node, (ast.Import, ast.ImportFrom)):

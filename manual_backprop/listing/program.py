@@ -17,12 +17,11 @@ from ..engine.torch_private import tree_flatten, tree_unflatten
 from ..errors import BadInput
 from ..explicit import explicit
 from ..saving import saving
-from .constants import shortened, specialized
-from .folding import folded
 from .record import Recorder, Recording
+from .reducing import reduced
 from .sources import used
-from .structure import structured
-from .text import laid_out, program_text
+from .structure import fixed, reads, structured
+from .text import program_text
 from .trial import trial
 
 if TYPE_CHECKING:
@@ -228,7 +227,7 @@ def refuse(tensors: list[Tensor]) -> None:
 
 
 def unrecorded_writes(model: Any) -> Any:
-    """Buffers, flags and random streams are as before afterwards; `unchanged` would put copies in the buffers' places."""
+    """Buffers and random streams are as before afterwards; `unchanged` would put copies in the buffers' places."""
     return _kept(model)
 
 
@@ -267,12 +266,10 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
             _, kept = names["forward"](p, *tensors)
             names["backward"](p, kept)
 
-    text = folded(text, run, KEEP)
-    while True:
-        shorter = folded(shortened(specialized(text, KEEP), KEEP), None, KEEP)
-        if shorter == text:
-            break
-        text = shorter
-    head, tail = trial(model, signature, recording, pairs, constants)
-    text = laid_out(f"{head}\n{text.rstrip()}\n\n\n{tail}")
+    text = reduced(text, run, KEEP)
+    asked = {v.name[3:-2] for line in (*finder.forward, *finder.backward) for v in reads(line) if fixed(v)}
+    head, tail = trial(model, signature, recording, asked, constants)
+    if "math." in tail and "\nimport math\n" not in text:
+        text = text.replace("import torch\n", "import math\nimport torch\n", 1)
+    text = f"{head}\n{text.rstrip()}\n\n\n{tail}"
     return Program(text, model, constants, signature, level)

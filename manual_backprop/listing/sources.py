@@ -6,9 +6,7 @@ call of it answers with no (is this compiled, transformed, differentiated again?
 
 from __future__ import annotations
 
-import ast
 import builtins
-import functools
 import inspect
 import re
 import sys
@@ -17,16 +15,13 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
-
 from ..engine.rule import Rule
-from ..engine.torch_private import OPERATORS, path_of
+from ..engine.torch_private import OPERATORS
 from ..errors import BadInput
+from .source_text import assignment, names_in, private, source_of, without_annotations_of_class
 from .tape import literal
 
 OWN = __name__.partition(".")[0]
-QUESTIONS = r"(?:transforms_active|in_forward_mode|differentiated_again|torch\.compiler\.is_(?:dynamo_)?compiling)\(\)"
-RENAMED = {"torch.nn.functional": "F"}
 
 
 class Sources:
@@ -60,7 +55,9 @@ class Sources:
         for name, attribute in names_in(text):
             if name in closed or (name in function.__globals__ and name not in vars(builtins)):
                 self.need(name, attribute, scope[name], function)
-                if (other := self.called.get(id(scope[name]), name)) != name and self._taken.get(name) is not scope[name]:
+                if (other := self.called.get(id(scope[name]), name)) != name and self._taken.get(name) is not scope[
+                    name
+                ]:
                     text = re.sub(rf"(?<![\w.]){name}\b(?!=[^=])", other, text)
         return text
 
@@ -109,10 +106,14 @@ class Sources:
         if isinstance(thing, OPERATORS):
             self.helpers[name] = private(name, thing)
             return
-        if isinstance(home, str) and home.partition(".")[0] != OWN and getattr(sys.modules.get(home), name, None) is thing:
+        if (
+            isinstance(home, str)
+            and home.partition(".")[0] != OWN
+            and getattr(sys.modules.get(home), name, None) is thing
+        ):
             self.imports[name] = f"from {home} import {name}"
             return
-        found = assignment(sys.modules[reader.__module__] if reader.__module__ in sys.modules else None, name)
+        found = assignment(sys.modules.get(reader.__module__), name)
         if found is None and isinstance(home, str) and hasattr(sys.modules.get(home), getattr(thing, "__name__", "?")):
             own = thing.__name__
             if home.partition(".")[0] != OWN:
@@ -144,14 +145,20 @@ class Sources:
         """The whole, in the order of a module."""
         functions = [text for text in self.helpers.values() if text.startswith(("def ", "@", "class "))]
         constants = [text for text in self.helpers.values() if not text.startswith(("def ", "@", "class "))]
-        own = {name for name, text in self.helpers.items() if text in functions} | {rule.__name__ for rule in self.rules}
+        own = {name for name, text in self.helpers.items() if text in functions} | {
+            rule.__name__ for rule in self.rules
+        }
         tables = [text for text in constants if own & {name for name, _ in names_in(text)}]
         blocks = ["\n".join(text for text in constants if text not in tables)] if len(tables) < len(constants) else []
         blocks += functions
         for rule in self._ordered():
-            doc = inspect.cleandoc(rule.__doc__ or "").replace("\n", "\n    ").replace("\n    \n", "\n\n")
+            doc = in_use(rule, self.rules[rule]).replace("\n", "\n    ").replace("\n    \n", "\n\n")
             body = "\n\n".join(textwrap.indent(text, "    ") for text in self.rules[rule].values() if text)
-            head = f'class {rule.__name__}:\n    """{doc}\n    """' if "\n" in doc else f'class {rule.__name__}:\n    """{doc}"""'
+            head = (
+                f'class {rule.__name__}:\n    """{doc}\n    """'
+                if "\n" in doc
+                else f'class {rule.__name__}:\n    """{doc}"""'
+            )
             blocks.append(f"{head}\n\n{body}" if body else head)
         blocks += tables[:1] and ["\n".join(tables)]
         return "\n\n\n".join(blocks)
@@ -160,148 +167,36 @@ class Sources:
         yield from self.rules
 
 
+def in_use(rule: type[Rule], functions: Iterable[str]) -> str:
+    """The docstring of a rule: forward, shapes, backward and source, without remarks and formulas that are not used."""
+    doc = inspect.cleandoc(rule.__doc__ or "")
+    body, source, end = doc.partition("Source:")
+    absent = {name for name in dir(rule) if name.startswith(("delta_", "grad_"))} - {*functions}
+    text = " ".join(functions) if "deltas" in functions or "recursion" in functions else ""
+    absent = set() if text else absent
+    kept = []
+    for k, paragraph in enumerate(body.strip().split("\n\n")):
+        if k > 1 and not re.search(r"^(delta_|grad_)\w+.* = ", paragraph, re.M):
+            continue
+        lines: list[str] = []
+        dropped = False
+        for line in paragraph.splitlines():
+            name = re.match(r"(delta_\w+|grad_\w+)\b", line) if k > 1 else None
+            if name:
+                dropped = name[1] in absent and line.count(" = ") == 1
+            elif k > 1 and not line.startswith((" ", "(")):
+                dropped = False
+            if not dropped:
+                lines.append(line)
+        kept.append("\n".join(lines))
+    kept.append(" ".join((source + end).split()))
+    filled = [*kept[:-1], *(textwrap.fill(p, 116) for p in kept[-1:])]
+    return "\n".join(p for p in filled if p)
+
+
 def _equal(one: Any, other: Any) -> bool:
     plain = (int, float, str, tuple, bool, type(None))
     return isinstance(one, plain) and isinstance(other, plain) and one == other
-
-
-def private(name: str, thing: Any) -> str:
-    """A name of torch's own that is not public, or what stands in for it."""
-    if path := path_of(thing):
-        return f"{name} = {path}"
-    if isinstance(thing, types.FunctionType):
-        return source_of(thing, name)
-    raise BadInput(f"{name} cannot be written as source. got: {thing!r}")
-
-
-@functools.cache
-def _tree(file: str) -> ast.Module:
-    import linecache
-
-    return ast.parse("".join(linecache.getlines(file)))
-
-
-def source_of(function: types.FunctionType, name: str) -> str:
-    """A function's text, as a `def` of that name."""
-    function = inspect.unwrap(function)
-    if function.__name__ == "<lambda>" or function.__code__.co_name == "<lambda>":
-        text = _of_lambda(function, name)
-    else:
-        text = textwrap.dedent(inspect.getsource(function))
-        text = re.sub(r"^(@staticmethod|@classmethod|@rounds_once|@functools\.cache)\n", "", text, flags=re.M)
-        text = re.sub(r"^def \w+\(", f"def {name}(", text, count=1, flags=re.M)
-    return simplified(text.rstrip())
-
-
-def _of_lambda(function: types.FunctionType, name: str) -> str:
-    code = function.__code__
-    positions = [p for p in code.co_positions() if p[0] is not None and p[2] is not None]
-    inner = {(p[0], p[2]) for p in positions}
-    lines = "".join(__import__("linecache").getlines(code.co_filename))
-    best = None
-    for found in ast.walk(_tree(code.co_filename)):
-        if not isinstance(found, ast.Lambda) or found.lineno > code.co_firstlineno:
-            continue
-        begin, end = (found.body.lineno, found.body.col_offset), (found.body.end_lineno, found.body.end_col_offset)
-        if all(begin <= place <= end for place in inner if place[0] > code.co_firstlineno or place[1] > 0):
-            if [a.arg for a in found.args.args] == list(inspect.signature(function).parameters):
-                best = found
-    if best is None:
-        raise BadInput(f"the source of {function.__qualname__} was not found in {code.co_filename}")
-    body = " ".join((ast.get_source_segment(lines, best.body) or "").split())
-    if "#" in body:
-        body = ast.unparse(best.body)
-    return f"def {name}({', '.join(a.arg for a in best.args.args)}):\n    return {body}"
-
-
-def simplified(text: str) -> str:
-    """Without what chooses between formula and kernel, and with no for what a plain call answers so."""
-    text = re.sub(r"\bchoose\(((?:\w+\.)*\w+)\)", r"\1", text)
-    text = re.sub(rf"not {QUESTIONS} and ", "", text)
-    text = re.sub(rf"{QUESTIONS} or ", "", text)
-    text = re.sub(QUESTIONS, "False", text)
-    text = re.sub(r"\s*# (fmt: skip|type: ignore\S*|noqa\S*)", "", text)
-    return without_annotations(text)
-
-
-def without_annotations_of_class(cls: type) -> str:
-    """A small class as it stands."""
-    return re.sub(r"\s*# (fmt: skip|type: ignore\S*|noqa\S*)", "", textwrap.dedent(inspect.getsource(cls))).rstrip()
-
-
-def without_annotations(text: str) -> str:
-    """Parameters by their names alone, in one line: shapes and dtypes stand in the docstring of the rule."""
-    tree = ast.parse(text)
-    starts = [0]
-    data = text.encode()
-    for line in data.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    edits = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) and node.value is not None:
-            begin = starts[node.target.end_lineno - 1] + node.target.end_col_offset  # type: ignore[operator]
-            end = starts[node.annotation.end_lineno - 1] + node.annotation.end_col_offset  # type: ignore[operator]
-            edits.append((begin, end, b""))
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg):
-            if argument is not None:
-                argument.annotation = None
-        begin = starts[node.lineno - 1] + node.col_offset
-        colon = data.index(b":", _end_of_head(node, starts, data))
-        edits.append((begin, colon, f"def {node.name}({ast.unparse(node.args)})".encode()))
-    for begin, end, new in sorted(edits, reverse=True):
-        data = data[:begin] + new + data[end:]
-    return data.decode()
-
-
-def _end_of_head(node: ast.FunctionDef, starts: list[int], data: bytes) -> int:
-    """A place behind the parameters and the result's annotation, before the colon."""
-    if node.returns is not None:
-        return starts[node.returns.end_lineno - 1] + node.returns.end_col_offset  # type: ignore[operator]
-    place, depth = starts[node.lineno - 1] + node.col_offset, 0
-    while True:
-        if data[place : place + 1] in (b"(", b"["):
-            depth += 1
-        elif data[place : place + 1] in (b")", b"]"):
-            depth -= 1
-            if depth == 0:
-                return place
-        place += 1
-
-
-def names_in(text: str) -> Iterator[tuple[str, str]]:
-    """Names that are read, and the attribute that is asked of each ("" where none is)."""
-    tree = ast.parse(text)
-    inner = {node.value for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            yield node.value.id, node.attr
-        elif isinstance(node, ast.Name) and node not in inner and isinstance(node.ctx, ast.Load):
-            yield node.id, ""
-
-
-def assignment(module: types.ModuleType | None, name: str) -> tuple[str, dict[str, Any]] | None:
-    """`NAME = ...` of a module, or of the one that it has the name from: its text and names."""
-    while module is not None and getattr(module, "__file__", None):
-        tree = _tree(module.__file__ or "")
-        for node in tree.body:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-            bound = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
-            if name in bound and node.value is not None:
-                lines = "".join(__import__("linecache").getlines(module.__file__ or ""))
-                value = ast.get_source_segment(lines, node.value) or ""
-                left = ", ".join(bound)
-                return f"{left} = {value}", vars(module)
-        source = next(
-            (n for n in tree.body if isinstance(n, ast.ImportFrom) and any((a.asname or a.name) == name for a in n.names)),
-            None,
-        )
-        if source is None:
-            return None
-        base = module.__name__.rsplit(".", source.level)[0] if source.level else ""
-        module = sys.modules.get(f"{base}.{source.module}".strip("."))
-    return None
 
 
 def used(lines: Iterable[Any], classes: dict[str, type]) -> Sources:

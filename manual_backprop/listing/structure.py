@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .record import Recording, Region
 from .tape import Line, Operand, ShapeOf, Value, literal
@@ -92,7 +93,11 @@ class Finder:
         self.backward = [line for line in lines if line not in forward]
         shapes_at_hand(self.backward, ())
         self.forward_set = set(self.forward)
-        primary = [(line.owner, line.call) for line in self.forward if any(v and v.kind in ("z", "a", "y") for v in line.results)]
+        primary = [
+            (line.owner, line.call)
+            for line in self.forward
+            if any(v and v.kind in ("z", "a", "y") for v in line.results)
+        ]
         self._primary = Counter(primary)
         self.names: dict[Value, list[str]] = defaultdict(list)
         for name, value in recording.gradients.items():
@@ -123,6 +128,20 @@ class Finder:
         """Whether it is the only call of a rule that its module makes itself."""
         return self._primary[line.owner, line.call] == 1
 
+    def purpose(self, value: Value) -> Value | None:
+        """The delta or gradient that a value on the way to it is for."""
+        seen = set()
+        while value not in seen:
+            seen.add(value)
+            line = next(iter(self.readers[value]), None)
+            found = next((v for v in line.results if v is not None), None) if line is not None else None
+            if found is None:
+                return None
+            if found.of is not None or self.names.get(found):
+                return found
+            value = found
+        return None
+
     def inside(self, number: int) -> set[int]:
         regions, found = self.recording.regions, {number}
         for k in range(number + 1, len(regions)):
@@ -148,7 +167,8 @@ class Finder:
         )
         away = {
             v for v in derived
-            if any(reader not in own for reader in self.readers[v]) or any(not within(n, part.path) for n in self.names[v])
+            if any(reader not in own for reader in self.readers[v])
+            or any(not within(n, part.path) for n in self.names[v])
         }  # fmt: skip
         part.returned = [v for v in ordered(derived, backward) if v in away]
 
@@ -262,14 +282,8 @@ def structured(recording: Recording) -> tuple[Part, list[Pair], Finder]:
                 if own:
                     begin = lines.index(own[0])
                     lines[begin : begin + len(own)] = [part]
-                elif lines is whole.backward:
-                    continue
     for pair in pairs:
         looped(pair, whole, finder)
-    inner = {v for pair in pairs for part in pair.parts for line in part.forward for v in line.results if v is not None}
-    for pair in pairs:
-        for part in pair.parts:
-            inner -= set(part.outputs)
     outer_reads = [v for item in whole.backward if isinstance(item, Line) for v in reads(item)]
     chained = {v for pair in pairs for loop in pair.loops for part in loop.parts[:-1] for v in part.outputs}
     whole.kept = unique(v for v in outer_reads if v in finder.given() and not fixed(v) and v not in chained)
@@ -298,7 +312,7 @@ def looped(pair: Pair, whole: Part, finder: Finder) -> None:
         if back[0] in whole.backward:
             at = whole.backward.index(back[0])
             loop.backward = whole.backward[at : at + len(run)] == back and all(
-                follows_back(one, other, finder) for one, other in zip(back, back[1:], strict=False)
+                follows_back(one, other, finder) for one, other in pairwise(back)
             )
             if loop.backward:
                 whole.backward[at : at + len(run)] = [loop]

@@ -2,91 +2,28 @@
 
 from __future__ import annotations
 
-import builtins
-import keyword
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .structure import Finder, Item, Loop, Pair, Part, fixed, reads, relative, snake
+from .names import Scope, joined, operation_of
+from .structure import Finder, Item, Loop, Pair, Part, fixed, reads, relative
 from .tape import Line, Operand, ShapeOf, Value
 
-WIDTH = 116
 COMMENT = "   # "
 INLINE = 60
 """Characters of an expression that is nested in another."""
+LONG = 80
+"""Of a delta that is only reshaped."""
 
-RESERVED = {"p", "at", "kept", "grad", "torch", "F", "math", "loss_of", "main", "random", "i", *keyword.kwlist, *vars(builtins)}
-
-
-class Scope:
-    """The names of values in one function. A module is called by the end of its path that no other has."""
-
-    def __init__(self, finder: Finder, path: str, taken: Iterable[str] = ()) -> None:
-        self.finder, self.path = finder, path
-        self.names: dict[Value, str] = {}
-        self.taken = {*RESERVED, *taken}
-        self._ends = finder.ends(path)
-
-    def __getitem__(self, value: Value) -> str:
-        if fixed(value):
-            return relative(value.name, self.path)
-        if value not in self.names:
-            self.set(value, value.name or self.proposed(value))
-        return self.names[value]
-
-    def set(self, value: Value, name: str) -> str:
-        base = name if name.isidentifier() else f"v_{name}"
-        name, k = base, 2
-        while name in self.taken:
-            name, k = f"{base}_{k}", k + 1
-        self.taken.add(name)
-        self.names[value] = name
-        return name
-
-    def local(self, path: str) -> str:
-        """A module's path as a part of a name, without that of the function's own module."""
-        if not path.startswith(self.path) or path == self.path:
-            return "" if path == self.path else re.sub(r"\W", "_", path)
-        parts = path[len(self.path) :].strip(".").split(".")
-        for count in range(1, len(parts)):
-            end = parts[-count:]
-            if not end[0].isdigit() and self._ends[".".join(end)] == 1:
-                return "_".join(end)
-        return re.sub(r"\W", "_", "_".join(parts))
-
-    def proposed(self, value: Value) -> str:
-        if value.of is not None:
-            if fixed(value.of):
-                found = "grad_" + re.sub(r"\W+", "_", relative(value.of.name, self.path)[2:]).strip("_").removeprefix("at_")
-            else:
-                found = f"delta_{self[value.of]}"
-            return found + (f"_{self.local(value.branch) or 'skip'}" if value.branch else "")
-        owner = self.local(value.line.owner) if value.line is not None else ""
-        operation = operation_of(value.line) if value.line is not None else "v"
-        if value.kind in ("z", "a"):
-            return f"{value.kind}{'' if owner[:1].isdigit() else '_'}{owner}" if owner else f"{value.kind}_{operation}"
-        if value.kind and owner[:1].isdigit() and (value.kind != "y" or self.finder.alone(value.line)):
-            return f"{value.kind}{owner}"
-        if value.kind == "y":
-            alone = value.line is not None and self.finder.alone(value.line)
-            return joined(owner if owner and alone else f"{owner}_{operation}".strip("_"), "y")
-        if value.kind:
-            return joined(f"{owner}_{value.kind}".strip("_"), "v")
-        return joined(f"{owner}_{operation}".strip("_"), "v") if value.line in self.finder.forward_set else "u"
+VIEW = re.compile(
+    r"_(\.(reshape|transpose|permute|expand|sum_to_size|unsqueeze|squeeze|T|mT)(\([^()]*(\([^()]*\))?[^()]*\))?)+"
+)
 
 
-def joined(name: str, letter: str) -> str:
-    return letter + name if name[:1].isdigit() else name
-
-
-def operation_of(line: Line) -> str:
-    if line.function is not None:
-        return snake(line.function[0].__name__)
-    text = "".join(part if isinstance(part, str) else "_" for part in line.parts)
-    found = re.findall(r"([A-Za-z_]\w*)\(", text)
-    found = [word for word in found if word not in ("torch", "default")] or ["v"]
-    return snake(found[-1]).strip("_") or "v"
+def pattern(line: Line) -> str:
+    """A line with a sign in the place of each value."""
+    return "".join(part if isinstance(part, str) else "_" for part in line.parts)
 
 
 class Body:
@@ -136,12 +73,12 @@ class Body:
                 may = (
                     item.single and not item.effect and value is not None and value not in self.named
                     and not self.places(value)
-                    and not value.kind and value.of is None and count[value] == 1 and value in reader
+                    and count[value] == 1 and value in reader and self.passing(value, items[reader[value]])
                     and not any(k < e <= reader[value] for e in effects)
-                    and not any(isinstance(p, ShapeOf) and p.value is value for p in getattr(items[reader[value]], "parts", ()))
+                    and not asked(items[reader[value]], value)
                 )  # fmt: skip
                 text = self.expression(item)
-                if may and value is not None and len(text) <= INLINE:
+                if may and value is not None and len(text) <= (INLINE if value.of is None else LONG):
                     self.inline[value] = text
                     if item.infix:
                         self.infix.add(value)
@@ -150,6 +87,16 @@ class Body:
             else:
                 self.use(item)
 
+    def passing(self, value: Value, reader: Item) -> bool:
+        """Whether a value needs no name: one on the way, a term of arithmetic, or a delta that is only reshaped."""
+        assert value.line is not None
+        if not value.kind and value.of is None:
+            return True
+        if value.of is not None:
+            return not fixed(value.of) and isinstance(reader, Line) and bool(VIEW.fullmatch(pattern(reader)))
+        rule = value.line.function
+        return value.kind == "y" and rule is not None and rule[0].__module__.endswith((".arithmetic", ".powers"))
+
     def line(self, line: Line, text: str) -> None:
         if line.effect:
             self.put(text, "")
@@ -157,7 +104,9 @@ class Body:
         targets = [self.target(value) for value in line.results]
         comment = ", ".join(str(v.shape) for v in line.results if v is not None)
         if line.branches:
-            comment += f"   branches: {', '.join(self.scope.local(b) or 'skip' for b in line.branches)}"
+            terms = [part.value for part in line.parts if isinstance(part, Operand)]
+            ways = [self.branch(b, term, line.branches) for b, term in zip(line.branches, terms, strict=True)]
+            comment += f"   branches: {', '.join(ways)}"
         if line.single and line.results[0] is not None:
             targets = self.places(line.results[0]) or targets
             self.put(f"{' = '.join(targets)} = {text}", comment)
@@ -171,6 +120,12 @@ class Body:
         for value in values:
             for place in self.places(value)[1:] if value is not None else ():
                 self.put(f"{place} = {self.places(value)[0]}", "")  # type: ignore[arg-type]
+
+    def branch(self, path: str, term: Value, paths: list[str]) -> str:
+        """What a branch is called: its module, or of two of one module the rule."""
+        if paths.count(path) > 1 and term.line is not None and term.line.function is not None:
+            return operation_of(term.line)
+        return self.scope.local(path) or "skip"
 
     def target(self, value: Value | None) -> str:
         """What a result is assigned to; a gradient to its places."""
@@ -200,6 +155,11 @@ class Body:
         raise NotImplementedError
 
 
+def asked(reader: Item, value: Value) -> bool:
+    """Whether a line asks for the shape of a value."""
+    return isinstance(reader, Line) and any(isinstance(p, ShapeOf) and p.value is value for p in reader.parts)
+
+
 def uses(item: Part | Loop) -> list[Value]:
     """What a call of a pair reads."""
     parts = item.parts if isinstance(item, Loop) else [item]
@@ -211,7 +171,7 @@ class Forward(Body):
         if isinstance(item, Part):
             assert item.pair is not None
             name = f"kept_{self.scope.local(item.path)}{item.again}"
-            call = f'{item.pair.name}_forward({", ".join(["p", quoted(item.path), *map(self.text, item.inputs)])})'
+            call = f"{item.pair.name}_forward({', '.join(['p', quoted(item.path), *map(self.text, item.inputs)])})"
             results = [*(self.scope[v] for v in item.outputs), name]
             self.put(f"{', '.join(results)} = {call}", shapes(item.outputs))
             return
@@ -238,22 +198,30 @@ class Backward(Body):
         if isinstance(item, Part):
             assert item.pair is not None
             loop = next((loop for loop in item.pair.loops if item in loop.parts), None)
-            kept = f"kept_{self.scope.local(item.path)}{item.again}" if loop is None else f"{kept_name(loop)}[{loop.parts.index(item)}]"
+            kept = (
+                f"kept_{self.scope.local(item.path)}{item.again}"
+                if loop is None
+                else f"{kept_name(loop)}[{loop.parts.index(item)}]"
+            )
             arguments = ["p", quoted(item.path), kept, *map(self.text, item.deltas), "grad"]
             self.called(item, f"{item.pair.name}_backward({', '.join(arguments)})", 4)
             return
         back = item.parts[::-1]
         first, last = back[0], back[-1]
         assert first.pair is not None
-        links = {}
+        links: dict[Value, str] = {}
         for old, new in zip(first.deltas, back[1].deltas, strict=True):
             if new in first.returned:
                 links[old] = self.scope[last.returned[first.returned.index(new)]]
-        for old, name in links.items():
-            self.put(f"{name} = {self.text(old)}", "")
+        for old, name in tuple(links.items()):
+            if old not in self.inline and all(r in first.backward for r in self.finder.readers[old]):
+                links[old] = self.scope[old]  # the same name before, in and behind the loop
+                self.scope.names[next(v for v in last.returned if self.scope[v] == name)] = self.scope[old]
+            else:
+                self.put(f"{name} = {self.text(old)}", "")
         self.put(f"for at, kept in zip({paths(back)}, reversed({kept_name(item)})):", "")
-        arguments = ", ".join(["p", "at", "kept", *(links.get(v) or self.text(v) for v in first.deltas), "grad"])
-        self.called(last, f"{first.pair.name}_backward({arguments})", 8)
+        given = ", ".join(["p", "at", "kept", *(links.get(v) or self.text(v) for v in first.deltas), "grad"])
+        self.called(last, f"{first.pair.name}_backward({given})", 8)
 
     def called(self, part: Part, call: str, indent: int) -> None:
         left = ", ".join(self.target(v) for v in part.returned)
@@ -294,67 +262,6 @@ def shapes(values: Iterable[Value]) -> str:
     return ", ".join(str(v.shape) for v in values)
 
 
-def wrapped(code: str, comment: str, indent: int) -> list[str]:
-    """Lines of at most WIDTH characters, the comment behind the code if it fits."""
-    space = " " * indent
-    if len(f"{space}{code}   # {comment}") <= WIDTH or (len(space + code) <= WIDTH and not comment):
-        return [f"{space}{code}   # {comment}" if comment else f"{space}{code}"]
-    above = [f"{space}# {comment}"] if comment else []
-    if len(space + code) <= WIDTH:
-        return [*above, space + code]
-    if code.endswith(" = kept"):
-        code = f"({code.removesuffix(' = kept')}) = kept"
-    assigned = code.find(" = ")
-    opening = next((k for k, c in enumerate(code) if c in "([" and (k > assigned or code.endswith("kept"))), None)
-    if opening is None:
-        return [*above, space + code]
-    depth, pieces, begin, close = 0, [], opening + 1, len(code)
-    quote = ""
-    for k in range(opening, len(code)):
-        c = code[k]
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "\"'":
-            quote = c
-        elif c in "([{":
-            depth += 1
-        elif c in ")]}":
-            depth -= 1
-            if depth == 0:
-                close = k
-                break
-        elif c == "," and depth == 1:
-            pieces.append(code[begin : k + 1].strip())
-            begin = k + 1
-    pieces.append(code[begin:close].strip())
-    head, tail = code[: opening + 1], code[close:]
-    if len(space) + len(head) > WIDTH - 30:
-        return [*above, space + code]
-    found, row = [space + head], space + "    "
-    for piece in [p for p in pieces if p]:
-        if len(row) + len(piece) + 1 > WIDTH and row.strip():
-            found.append(row.rstrip())
-            row = space + "    "
-        row += piece + " "
-    found += [row.rstrip(), space + tail]
-    return [*above, *found]
-
-
-def laid_out(text: str) -> str:
-    """Long lines broken."""
-    found: list[str] = []
-    for line in text.splitlines():
-        code, _, comment = line.partition(COMMENT)
-        indent = len(line) - len(line.lstrip())
-        if len(line) > WIDTH + 4 and not code.strip().startswith(("#", '"')) and code.rstrip()[-1:] in ")]}:" :
-            found += wrapped(code.strip(), comment, indent)
-        elif len(line) > WIDTH + 4 and code.strip().endswith("= kept"):
-            found += wrapped(code.strip(), comment, indent)
-        else:
-            found.append(line)
-    return "\n".join(found) + "\n"
-
-
 def tuple_of(names: Sequence[str]) -> str:
     return f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
 
@@ -374,7 +281,9 @@ def pair_text(finder: Finder, pair: Pair) -> list[str]:
     body.put(f"return {', '.join([*(scope[v] for v in part.outputs), kept])}", "")
     lines = [head, *body.lines, "", ""]
     back = Backward(finder, scope, part.returned, True)
-    lines.append(f"def {pair.name}_backward({', '.join(['p', 'at', 'kept', *(scope[v] for v in part.deltas), 'grad'])}):")
+    lines.append(
+        f"def {pair.name}_backward({', '.join(['p', 'at', 'kept', *(scope[v] for v in part.deltas), 'grad'])}):"
+    )
     if part.kept:
         back.put(f"{', '.join(scope[v] for v in part.kept)}{',' * (len(part.kept) == 1)} = kept", "")
     back.write(part.backward)
@@ -400,8 +309,10 @@ def program_text(finder: Finder, whole: Part, pairs: Sequence[Pair], inputs: Seq
     for item in whole.forward:
         last = item.parts[-1] if isinstance(item, Loop) else item
         if isinstance(last, Part) and len(last.outputs) == 1 and last.outputs[0] not in scope.names:
-            path = re.sub(r"\.\d+$", "", last.path) if isinstance(item, Loop) else last.path
-            scope.set(last.outputs[0], joined(scope.local(path), "y"))
+            name = scope.local(last.path)
+            if isinstance(item, Loop):
+                name = next((n for n in reversed(last.path.split(".")) if not n.isdigit()), name)
+            scope.set(last.outputs[0], joined(name, "y"))
     forward = Forward(finder, scope, [loss, *whole.kept], False)
     forward.write(whole.forward)
     names = [scope[v] for v in whole.kept]

@@ -6,11 +6,15 @@ So `main` draws parameters and data, and compares along a random direction for e
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from .layout import broken
 from .record import Recording
-from .structure import Pair
 from .tape import literal
 
 CHECKED = 8
@@ -18,87 +22,160 @@ CHECKED = 8
 
 
 def kind_of(tensor: Tensor) -> str:
-    """How numbers like those of a tensor are drawn."""
-    shape = tuple(tensor.shape)
+    """How numbers like those of a tensor are drawn; of what depends on the shape alone with `shape` for it."""
     if tensor.dtype == torch.bool:
-        return f"torch.ones({shape}, dtype=torch.bool)" if tensor.all() else f"torch.ones({shape}, dtype=torch.bool).tril()"
+        return "torch.ones(shape, dtype=torch.bool)" + ("" if tensor.all() else ".tril()")
     if not tensor.is_floating_point() and not tensor.is_complex():
         if tensor.dim() and tensor.numel() == tensor.shape[-1] and tensor.flatten().equal(torch.arange(tensor.numel())):
-            return f"torch.arange({tensor.numel()}).reshape({shape})"
+            return f"torch.arange({tensor.numel()}).reshape(shape)"
         top = int(tensor.max()) + 1 if tensor.numel() else 1
-        return f"torch.randint({max(top, 1)}, {shape})"
+        return f"torch.randint({max(top, 1)}, shape)"
     if tensor.numel() and not tensor.is_complex() and tensor.min() > 0:
-        return f"torch.rand({shape}) + 0.5"
-    if tensor.numel() and not tensor.any():
-        return f"0.1 * torch.randn({shape})"
-    scale = tensor[0].numel() ** -0.5 if tensor.dim() > 1 and tensor.numel() else 1.0
-    return f"{scale:.3g} * torch.randn({shape})" if scale != 1 else f"torch.randn({shape})"
+        return "torch.rand(shape) + 0.5"
+    if tensor.is_complex():
+        return f"torch.randn(shape, dtype={tensor.dtype})"
+    if tensor.dim() > 1:
+        return "torch.randn(shape) / math.prod(shape[1:]) ** 0.5" if tensor.numel() else "torch.randn(shape)"
+    return "0.5 * torch.randn(shape)"
 
 
-def trial(model: torch.nn.Module, signature: object, recording: Recording, pairs: list[Pair], constants: dict) -> tuple[str, str]:
-    """The docstring at the top, and `main`."""
+def draws(tensors: dict[str, Tensor]) -> list[str]:
+    """Lines that draw tensors: a loop for each kind of numbers, over modules with parameters of the same names."""
+    modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        path, _, own = name.rpartition(".")
+        modules[f"{path}." if path else ""][own] = tensor
+    groups: dict[tuple, list[tuple[str, dict[str, Tensor]]]] = defaultdict(list)
+    for at, module in sorted(modules.items(), key=lambda item: square(item[1])):
+        kinds = tuple((n, kind_of(t), relation(t, module)) for n, t in module.items())
+        other = tuple((n, kind, related.replace("[:1]", "[-1:]")) for n, kind, related in kinds)
+        groups[other if square(module) and other in groups else kinds].append((at, module))
+    lines = []
+    for rows, members in groups.items():
+        listed = members[0][1]
+        if len(members) == 1 or not next(iter(listed.values())).dim():
+            lines += [one(at + n, kind_of(t), t) for at, found in members for n, t in found.items()]
+            continue
+        shapes = {at: tuple(next(iter(own.values())).shape) for at, own in members}
+        lines.append(f"    for at, shape in {over(shapes)}.items():")
+        for name, kind, related in rows:
+            drawn = kind.replace("(shape)", f"({related})").replace(", shape", f", {related}")
+            lines.append(f"        p[at + {literal(name)}] = {drawn}")
+    return lines
+
+
+def square(own: dict[str, Tensor]) -> bool:
+    """Whether the first and the last size of the first tensor of a module are the same."""
+    shape = next(iter(own.values())).shape
+    return len(shape) > 1 and shape[0] == shape[-1]
+
+
+def relation(tensor: Tensor, own: dict[str, Tensor]) -> str:
+    """A shape, by that of the first tensor of the module."""
+    first, shape = tuple(next(iter(own.values())).shape), tuple(tensor.shape)
+    if shape == first:
+        return "shape"
+    if first and shape == first[:1]:
+        return "shape[:1]"
+    if first and shape == first[-1:]:
+        return "shape[-1:]"
+    return literal(shape)
+
+
+def one(name: str, kind: str, tensor: Tensor) -> str:
+    """A line for one tensor."""
+    shape = tuple(tensor.shape)
+    if "math.prod" in kind:
+        return f"    p[{literal(name)}] = torch.randn({shape}) / {torch.Size(shape[1:]).numel()} ** 0.5"
+    return f"    p[{literal(name)}] = {kind.replace('(shape', f'({shape}').replace(', shape', f', {shape}')}"
+
+
+def over(shapes: dict[str, tuple]) -> str:
+    """A dictionary of shapes by path; numbered paths with the same shapes are one comprehension."""
+    numbered: dict[tuple, list[tuple[int, tuple]]] = defaultdict(list)
+    for at, shape in shapes.items():
+        parts = re.split(r"(?<=\.)(\d+)(?=\.)", at, maxsplit=1)
+        if len(parts) == 3:
+            numbered[parts[0], parts[2], shape].append((int(parts[1]), shape))
+    loops, done = [], set()
+    for (head, tail, shape), found in numbered.items():
+        numbers = [n for n, _ in found]
+        if len(numbers) > 3 and numbers == list(range(len(numbers))):
+            done |= {f"{head}{n}{tail}" for n in numbers}
+            loops.append(((head, len(numbers)), tail, shape))
+    rest = {at: shape for at, shape in shapes.items() if at not in done}
+    inner = [f"{literal(at)}: {literal(shape)}" for at, shape in rest.items()]
+    heads: dict[tuple, dict[str, tuple]] = defaultdict(dict)
+    for head, tail, shape in loops:
+        heads[head][tail] = shape
+    for (head, count), tails in heads.items():
+        if len(tails) == 1:
+            tail, shape = next(iter(tails.items()))
+            inner.append(f'**{{f"{head}{{i}}{tail}": {literal(shape)} for i in range({count})}}')
+        else:
+            table = ", ".join(f"{literal(tail)}: {literal(shape)}" for tail, shape in tails.items())
+            inner.append(f'**{{f"{head}{{i}}{{n}}": s for i in range({count}) for n, s in {{{table}}}.items()}}')
+    if len(inner) == 1 and inner[0].startswith("**"):
+        return inner[0][2:]
+    return "{" + ", ".join(inner) + "}"
+
+
+def trial(
+    model: torch.nn.Module, signature: object, recording: Recording, read: Iterable[str], constants: dict
+) -> tuple[str, str]:
+    """The docstring at the top, and `main`. `read`: the tensors that the program asks for."""
     shapes = ", ".join(f"{n} {tuple(t.shape)}" for n, t in zip(signature.names, signature.given, strict=True))  # type: ignore[attr-defined]
+    version = torch.__version__.partition("+")[0]
     lines = [
-        f'"""One training step of {type(model).__name__}, written out: {shapes}; torch {torch.__version__.split("+")[0]}.',
+        f'"""One training step of {type(model).__name__}, written out: {shapes}; torch {version}.',
         "",
-        "forward(p, ...) returns the loss and what the backward reads; backward(p, kept) the gradient of each parameter.",
+        "forward(p, ...) gives the loss and what the backward reads; backward(p, kept) the gradient of each parameter.",
         "z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.",
     ]
     if recording.branched:
         where = ", ".join(sorted({name or "the model itself" for name in recording.branched}))
         lines.append(f"Python read numbers in {where}: what depends on them is written as it went with this batch.")
     lines += ['"""', ""]
-    floats = {t.dtype for t in model.parameters() if t.is_floating_point()}
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), **constants}
     wanted = [name for name in recording.gradients if name in tensors]
-    chosen = wanted if len(wanted) <= CHECKED else [wanted[k * (len(wanted) - 1) // (CHECKED - 1)] for k in range(CHECKED)]
-    rows, left = [], dict(tensors)
-    for pair in pairs:
-        first = {n[len(pair.parts[0].path) + 1 :]: kind_of(t) for n, t in tensors.items() if n.startswith(pair.parts[0].path + ".")}
-        alike = [
-            part.path for part in pair.parts
-            if {n[len(part.path) + 1 :]: kind_of(t) for n, t in tensors.items() if n.startswith(part.path + ".")} == first
-        ]  # fmt: skip
-        if len(alike) > 1 and first:
-            from .text import paths
-
-            parts = [part for part in pair.parts if part.path in alike]
-            rows.append(f"    for at in {paths(parts)}:")
-            rows += [f"        p[at + {literal(name)}] = {kind}" for name, kind in first.items()]
-            for path in alike:
-                left = {n: t for n, t in left.items() if not n.startswith(path + ".")}
-    rows = [f"    p[{literal(name)}] = {kind_of(t)}" for name, t in left.items()] + rows
-    inputs = [f"    {n} = {kind_of(t)}" for n, t in zip(signature.names, signature.given, strict=True)]  # type: ignore[attr-defined]
+    chosen = (
+        wanted if len(wanted) <= CHECKED else [wanted[k * (len(wanted) - 1) // (CHECKED - 1)] for k in range(CHECKED)]
+    )
+    asked = {*read, *wanted}
+    inputs = [one("", kind_of(t), t).replace('p[""]', n) for n, t in zip(signature.names, signature.given, strict=True)]  # type: ignore[attr-defined]
     names = ", ".join(signature.names)  # type: ignore[attr-defined]
     comma = f", {names}" if names else ""
-    wide = ", ".join(sorted(str(d) for d in floats if d != torch.float64))
     tail = [
         "def main():",
         '    """Gradients beside finite differences, each along a random direction."""',
         "    torch.manual_seed(0)",
         "    torch.set_default_dtype(torch.float64)",
         "    p = {}",
-        *rows,
+        *draws({n: t for n, t in tensors.items() if n in asked}),
         *inputs,
         "",
         "    def loss_of(p):",
         "        torch.manual_seed(1)   # masks of dropout are the same each time",
-        f"        return forward(p{comma})[0]",
+        f"        return forward({{n: v.clone() for n, v in p.items()}}{comma})",
         "",
-        "    torch.manual_seed(1)",
-        f"    loss, kept = forward(p{comma})",
+        "    loss, kept = loss_of(p)",
         "    grad = backward(p, kept)",
         '    print(f"loss {loss.item():.6f}")',
         f"    for name in {literal(chosen)}:",
-        "        v = torch.randn_like(p[name])",
-        "        step = 1e-5 * v / v.norm()",
-        "        difference = (loss_of({**p, name: p[name] + step}) - loss_of({**p, name: p[name] - step})) / 2",
-        '        print(f"{name:40} gradient {(grad[name] * step).sum().item():+.6e}   difference {difference.item():+.6e}")',
+        "        step = torch.randn_like(p[name])",
+        "        step *= 1e-5 / step.norm()",
+        "        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2",
+        "        gradient = (grad[name] * step).sum()",
+        '        print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")',
         "",
         "",
         'if __name__ == "__main__":',
         "    main()",
         "",
     ]
-    del wide
-    return "\n".join(lines), "\n".join(tail)
+    wide = [
+        row
+        for line in tail
+        for row in (broken(line.strip(), len(line) - len(line.lstrip()), "") if len(line) > 120 else [line])
+    ]
+    return "\n".join(lines), "\n".join(wide)
