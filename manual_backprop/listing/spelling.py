@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import types
 from typing import Any
 
 import torch
@@ -25,8 +27,14 @@ def operand(tape: Tape, value: Any) -> list[Part]:
     parts = tape.written(value)
     if len(parts) == 1 and isinstance(parts[0], Value):
         return [Operand(parts[0])]
+    return parts
+
+
+def base(tape: Tape, value: Any, operator: str) -> list[Part]:
+    """The left operand: a negative number binds less than a power."""
+    parts = operand(tape, value)
     negative = len(parts) == 1 and isinstance(parts[0], str) and parts[0].startswith("-")
-    return ["(", *parts, ")"] if negative else parts
+    return ["(", *parts, ")"] if negative and operator == "**" else parts
 
 
 def index(tape: Tape, item: Any) -> list[Part]:
@@ -81,15 +89,18 @@ class Functions(TorchFunctionMode):
             return [PREFIX[plain], *operand(tape, args[0])], True
         if len(args) == 2 and not kwargs and (plain in INFIX or (name.startswith("__r") and plain[1:] in INFIX)):
             left, right = args if plain in INFIX else args[::-1]
-            return [*operand(tape, left), f" {INFIX.get(plain) or INFIX[plain[1:]]} ", *operand(tape, right)], True
+            sign = INFIX.get(plain) or INFIX[plain[1:]]
+            return [*base(tape, left, sign), f" {sign} ", *operand(tape, right)], True
         if name in ("rsub", "__rpow__"):
-            return [*operand(tape, args[1]), " - " if name == "rsub" else " ** ", *operand(tape, args[0])], True
+            sign = "-" if name == "rsub" else "**"
+            return [*base(tape, args[1], sign), f" {sign} ", *operand(tape, args[0])], True
         if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
             return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
         path = resolve_name(func) or f"torch.{name}"
         if path.startswith(("torch.Tensor.", "torch._tensor.Tensor.")):
             return [*operand(tape, args[0]), f".{name}(", *tape.arguments(args[1:], kwargs), ")"], False
         path = path.replace("torch.nn.functional.", "F.").replace("torch._C._VariableFunctions.", "torch.")
+        args, kwargs = told(func, args, kwargs)
         return [f"{path}(", *tape.arguments(args, kwargs), ")"], False
 
 
@@ -125,7 +136,7 @@ class Operators(TorchDispatchMode):
         kwargs = {k: v for k, v in kwargs.items() if v is not None and not (k in LAYOUT and not _told(v))}
         bare = name.lstrip("_")
         if len(args) == 2 and not kwargs and name in INFIX:
-            return [*operand(tape, args[0]), f" {INFIX[name]} ", *operand(tape, args[1])], True
+            return [*base(tape, args[0], INFIX[name]), f" {INFIX[name]} ", *operand(tape, args[1])], True
         if name in PREFIX and name != "logical_not" and not kwargs:
             return [PREFIX[name], *operand(tape, args[0])], True
         if name == "select":
@@ -142,11 +153,33 @@ class Operators(TorchDispatchMode):
         if bare in METHODS and isinstance(args[0], Tensor):
             if name == "view" and isinstance(args[1], torch.dtype):
                 return [*operand(tape, args[0]), f".view({args[1]})"], False
-            method = {"view": "reshape", "unsafe_view": "reshape", "reshape_alias": "reshape", "split_with_sizes": "split"}.get(bare, bare)
+            method = {
+                "view": "reshape",
+                "unsafe_view": "reshape",
+                "reshape_alias": "reshape",
+                "split_with_sizes": "split",
+            }.get(bare, bare)
             return [*operand(tape, args[0]), f".{method}(", *tape.arguments(args[1:], kwargs), ")"], False
         if name in FACTORIES:
             return [f"torch.{name}(", *tape.arguments(args, kwargs), ")"], False
         return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
+
+
+def told(func: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """Arguments without those that are the defaults of a function written in Python."""
+    parameters = inspect.signature(func).parameters if isinstance(func, types.FunctionType) else {}
+    preset = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    kwargs = {k: v for k, v in kwargs.items() if not (k in preset and _same(v, preset[k]))}
+    names = list(parameters)
+    while not kwargs and args and len(args) <= len(names) and names[len(args) - 1] in preset:
+        if not _same(args[-1], preset[names[len(args) - 1]]):
+            break
+        args = args[:-1]
+    return args, kwargs
+
+
+def _same(value: Any, preset: Any) -> bool:
+    return type(value) is type(preset) and isinstance(value, (bool, int, float, str, type(None))) and value == preset
 
 
 def _told(value: Any) -> bool:
