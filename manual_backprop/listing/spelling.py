@@ -194,7 +194,7 @@ METHODS = (
     "split_with_sizes", "unbind", "clone", "diagonal", "masked_fill", "masked_fill_", "fill_", "zero_", "copy_", "add_",
     "sub_", "mul_", "div_", "cumsum", "tril", "triu", "repeat", "roll", "abs", "exp", "log", "sqrt", "rsqrt", "cos",
     "sin", "sigmoid", "tanh", "any", "all", "argmax", "clamp", "bitwise_not", "logical_not", "index_select", "gather",
-    "floor", "round", "sum", "mean", "amax", "amin",
+    "floor", "round", "sum", "mean", "amax", "amin", "new_zeros", "new_ones", "new_full", "new_empty",
 )  # fmt: skip
 """Operators that are methods of a tensor with the arguments of their schema."""
 
