@@ -15,7 +15,7 @@ COMMENT = "   # "
 INLINE = 60
 """Characters of an expression that is nested in another."""
 
-RESERVED = {"p", "at", "kept", "grad", "torch", "F", "math", "loss_of", "main", "random", "i", *keyword.kwlist}
+RESERVED = {"p", "at", "kept", "grad", "torch", "F", "math", "loss_of", "main", "random", "i", "float", "slice", *keyword.kwlist}
 
 
 class Scope:
@@ -198,7 +198,7 @@ class Forward(Body):
     def use(self, item: Part | Loop) -> None:
         if isinstance(item, Part):
             assert item.pair is not None
-            name = f"kept_{self.scope.local(item.path)}"
+            name = kept_of(self.scope, item)
             call = f'{item.pair.name}_forward({", ".join(["p", quoted(item.path), *map(self.text, item.inputs)])})'
             results = [*(self.scope[v] for v in item.outputs), name]
             self.put(f"{', '.join(results)} = {call}", shapes(item.outputs))
@@ -226,7 +226,7 @@ class Backward(Body):
         if isinstance(item, Part):
             assert item.pair is not None
             loop = next((loop for loop in item.pair.loops if item in loop.parts), None)
-            kept = f"kept_{self.scope.local(item.path)}" if loop is None else f"{kept_name(loop)}[{loop.parts.index(item)}]"
+            kept = kept_of(self.scope, item) if loop is None else f"{kept_name(loop)}[{loop.parts.index(item)}]"
             arguments = ["p", quoted(item.path), kept, *map(self.text, item.deltas), "grad"]
             self.called(item, f"{item.pair.name}_backward({', '.join(arguments)})", 4)
             return
@@ -250,6 +250,13 @@ class Backward(Body):
 
 def quoted(path: str) -> str:
     return f'"{path}."'
+
+
+def kept_of(scope: Scope, part: Part) -> str:
+    """The name of what a part keeps; a module that is called again has a number."""
+    assert part.pair is not None
+    number = [p for p in part.pair.parts if p.path == part.path].index(part) + 1
+    return f"kept_{scope.local(part.path)}" + (f"_{number}" if number > 1 else "")
 
 
 def kept_name(loop: Loop) -> str:
@@ -396,7 +403,7 @@ def program_text(finder: Finder, whole: Part, pairs: Sequence[Pair], inputs: Seq
         if isinstance(item, Loop):
             names.append(kept_name(item))
         elif isinstance(item, Part):
-            names.append(f"kept_{scope.local(item.path)}")
+            names.append(kept_of(scope, item))
     kept = tuple_of(names) if names else "()"
     forward.put(f"kept = {kept}", "")
     forward.put(f"return {forward.text(loss)}, kept", "")
