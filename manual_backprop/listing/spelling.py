@@ -63,7 +63,7 @@ class Functions(TorchFunctionMode):
         if self.tape.paused:
             return output
         name = getattr(func, "__name__", "")
-        effect = "out" in kwargs or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__")
+        effect = kwargs.get("out") is not None or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__")
         effect = effect or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__iand__", "__ior__")
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         if effect or any(isinstance(o, Tensor) for o in outputs):

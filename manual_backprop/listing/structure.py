@@ -59,12 +59,14 @@ Alike = list[tuple[int, Part]]
 def live(recording: Recording) -> list[Line]:
     """The lines that the loss, a gradient, or a tensor from outside depends on."""
     needed = {recording.loss, *recording.gradients.values()}
+    memories = {value.memory for value in needed}
     found = []
     for line in reversed(recording.tape.lines):
         target = next(line.values(), None)
-        effect = line.effect and target is not None and (target in needed or target.name.startswith("p["))
+        effect = line.effect and target is not None and (target.memory in memories or target.name.startswith("p["))
         if effect or any(value in needed for value in line.results if value is not None):
             needed |= set(line.values())
+            memories |= {value.memory for value in line.values()}
             found.append(line)
     return found[::-1]
 

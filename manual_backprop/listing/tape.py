@@ -34,6 +34,8 @@ class Value:
     """Of a delta: what it is the delta of."""
     branch: str = ""
     """Of one of several deltas that are summed: by way of which module."""
+    memory: Any = None
+    """Where it lies: views of one tensor lie in the same memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,8 @@ class Tape:
 
     def outside(self, tensor: Tensor, name: str) -> Value:
         """A tensor that the program is given, under that name."""
-        found = self.known.setdefault(key_of(tensor), Value(tuple(tensor.shape), tensor.dtype, name=name))
+        key = key_of(tensor)
+        found = self.known.setdefault(key, Value(tuple(tensor.shape), tensor.dtype, name=name, memory=key[0]))
         self.alive.append(tensor)
         return found
 
@@ -135,8 +138,9 @@ class Tape:
 
     def new(self, tensor: Tensor, line: Line) -> Value:
         """The value of a tensor that a line has computed."""
-        found = Value(tuple(tensor.shape), tensor.dtype, line)
-        self.known[key_of(tensor)] = found
+        key = key_of(tensor)
+        found = Value(tuple(tensor.shape), tensor.dtype, line, memory=key[0])
+        self.known[key] = found
         self.alive.append(tensor)
         return found
 
