@@ -104,6 +104,46 @@ def test_a_module_that_is_called_twice(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_a_module_of_several_lines_that_is_called_for_each_input(level: str) -> None:
+    """Each call keeps values of its own."""
+    body = mb.nn.Sequential(mb.nn.Linear(4, 6), mb.nn.Tanh(), mb.nn.Linear(6, 6), mb.nn.Tanh(), mb.nn.Linear(6, 3))
+
+    def run(net, x, y, z):
+        return net.body(x) * net.body(y) - net.body(z)
+
+    inputs = [torch.randn(5, 4) for _ in range(3)]
+    program = assert_same(Of(run, body=body), *inputs, level=level)
+    kept = re.search(r"def backward\(p, kept\):\n(.*?) = kept", program.text, re.DOTALL)
+    assert kept is not None
+    names = re.findall(r"kept_body\w*", kept[1])
+    assert len(names) == len(set(names)) >= 2, names
+    assert_same(Of(lambda net, x: net.body(net.body(net.body(x)[:, [0, 1, 2, 0]])[:, [0, 1, 2, 0]]), body=body),
+                torch.randn(5, 4), level=level)  # fmt: skip
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_edits_in_place_of_a_part_of_what_needs_no_gradient(level: str) -> None:
+    def run(net, x):
+        mask = torch.zeros(5, 3)
+        mask[:, 1:] = 2.0
+        mask[0].add_(1)
+        return net.a(x) * mask
+
+    assert_same(Of(run, a=mb.nn.Linear(4, 3)), torch.randn(5, 4), level=level)
+
+
+def test_names_of_python_are_not_overwritten() -> None:
+    """The backward of a maximum has `float("inf")` in it, the forward a line called float."""
+    net = Of(lambda net, x: torch.linalg.vector_norm(net.a(x), float("inf")), a=mb.nn.Linear(4, 3))
+    assert_same(net, torch.randn(5, 4), level="torch")
+
+
+def test_a_function_with_out_left_out_gives_a_value() -> None:
+    net = Of(lambda net, x: torch.nn.functional.normalize(net.a(x)), a=mb.nn.Linear(4, 3))
+    assert_same(net, torch.randn(5, 4), loss=lambda y, t: (y * y * y).sum(), level="torch")
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_frozen_weights_have_no_line(level: str) -> None:
     net = perceptron()
     net[0].requires_grad_(False)
