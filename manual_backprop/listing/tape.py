@@ -34,6 +34,8 @@ class Value:
     """Of a delta: what it is the delta of."""
     branch: str = ""
     """Of one of several deltas that are summed: by way of which module."""
+    rule: str = ""
+    """The name of the rule that gives it, at whatever level that is written."""
     memory: Any = None
     """Where it lies: views of one tensor lie in the same memory."""
 
