@@ -20,6 +20,8 @@ COMMANDS = {
     "bench": ("manual_backprop.bench.cli", "time a layer or a training step against torch.nn"),
     "plan": ("manual_backprop.plan", "whether a training step fits into a device's memory, without running it"),
     "trace": ("manual_backprop.trace", "one backward pass, layer by layer"),
+    "write": ("manual_backprop.listing.cli", "a training step, forward and backward, as a Python file"),
+    "exercise": ("manual_backprop.listing.exercise", "that file with lines of the backward left out, to be solved"),
 }
 TRAINING = "manual_backprop.training.cli"
 TRAIN_EXTRA = (

@@ -87,7 +87,7 @@ class Scope:
             found = f"grad_{self.parameter(value.of.name[3:-2])}" if fixed(value.of) else f"delta_{self[value.of]}"
             return found + (f"_{self.way(value, found)}" if value.branch else "")
         owner = self.local(value.line.owner) if value.line is not None else ""
-        operation = operation_of(value.line) if value.line is not None else "v"
+        operation = snake(value.rule) if value.rule else operation_of(value.line) if value.line is not None else "v"
         if value.kind in ("z", "a"):
             return f"{value.kind}{'' if owner[:1].isdigit() else '_'}{owner}" if owner else f"{value.kind}_{operation}"
         if (

@@ -220,6 +220,8 @@ def record(
 
 def refuse(tensors: list[Tensor]) -> None:
     """Raise where nothing can be recorded."""
+    if any(map(torch.nn.parameter.is_lazy, tensors)):
+        raise BadInput("the model has lazy layers, whose parameters have no shape yet. expected: run the model once")
     if any(t.is_meta for t in tensors):
         raise BadInput("the program is recorded as it runs. got: tensors on the meta device. expected: a CPU or a GPU")
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):

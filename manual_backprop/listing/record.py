@@ -219,6 +219,7 @@ class Recorder:
         kind = "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else "y"
         for k, value in enumerate(given):
             if value is not None and not value.name and not value.kind and value.line in self.tape.lines[before:]:
+                value.rule = rule.__name__
                 value.kind = kind if k == 0 else rule.results[k] if k < len(rule.results) else f"result{k}"
 
     # the forward

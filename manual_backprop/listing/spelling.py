@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import types
 from typing import Any
 
 import torch
@@ -47,8 +49,14 @@ def operand(tape: Tape, value: Any) -> list[Part]:
     parts = tape.written(value)
     if len(parts) == 1 and isinstance(parts[0], Value):
         return [Operand(parts[0])]
+    return parts
+
+
+def base(tape: Tape, value: Any, operator: str) -> list[Part]:
+    """The left operand: a negative number binds less than a power."""
+    parts = operand(tape, value)
     negative = len(parts) == 1 and isinstance(parts[0], str) and parts[0].startswith("-")
-    return ["(", *parts, ")"] if negative else parts
+    return ["(", *parts, ")"] if negative and operator == "**" else parts
 
 
 def index(tape: Tape, item: Any) -> list[Part]:
@@ -109,15 +117,18 @@ class Functions(TorchFunctionMode):
             return [PREFIX[plain], *operand(tape, args[0])], True
         if len(args) == 2 and not kwargs and (plain in INFIX or (name.startswith("__r") and plain[1:] in INFIX)):
             left, right = args if plain in INFIX else args[::-1]
-            return [*operand(tape, left), f" {INFIX.get(plain) or INFIX[plain[1:]]} ", *operand(tape, right)], True
+            sign = INFIX.get(plain) or INFIX[plain[1:]]
+            return [*base(tape, left, sign), f" {sign} ", *operand(tape, right)], True
         if name in ("rsub", "__rpow__"):
-            return [*operand(tape, args[1]), " - " if name == "rsub" else " ** ", *operand(tape, args[0])], True
+            sign = "-" if name == "rsub" else "**"
+            return [*base(tape, args[1], sign), f" {sign} ", *operand(tape, args[0])], True
         if isinstance(func, OPERATORS):
             return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
         path = spelled(resolve_name(func) or f"torch.{name}")
         if path.startswith("torch.Tensor."):
             return [*operand(tape, args[0]), f".{name}(", *tape.arguments(args[1:], kwargs), ")"], False
         path = path.replace("torch.nn.functional.", "F.")
+        args, kwargs = told(func, args, kwargs)
         return [f"{path}(", *tape.arguments(args, kwargs), ")"], False
 
 
@@ -152,14 +163,15 @@ class Operators(QuickDispatchMode):
         """The tensors that an operator says that it writes into."""
         places = [(k, a.name) for k, a in enumerate(func._schema.arguments) if a.alias_info and a.alias_info.is_write]
         given = [args[k] if k < len(args) else kwargs.get(name) for k, name in places]
-        return [value for tensor in given if isinstance(tensor, Tensor) and (value := self.tape.find(tensor)) is not None]
+        found = [self.tape.find(tensor) for tensor in given if isinstance(tensor, Tensor)]
+        return [value for value in found if value is not None]
 
     def spelled(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Part], bool]:
         tape = self.tape
         kwargs = {k: v for k, v in kwargs.items() if v is not None and not (k in LAYOUT and not _told(v))}
         bare = name.lstrip("_")
         if len(args) == 2 and not kwargs and name in INFIX:
-            return [*operand(tape, args[0]), f" {INFIX[name]} ", *operand(tape, args[1])], True
+            return [*base(tape, args[0], INFIX[name]), f" {INFIX[name]} ", *operand(tape, args[1])], True
         if name in PREFIX and name != "logical_not" and not kwargs:
             return [PREFIX[name], *operand(tape, args[0])], True
         if name == "select":
@@ -189,6 +201,23 @@ class Operators(QuickDispatchMode):
         return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
 
 
+def told(func: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """Arguments without those that are the defaults of a function written in Python."""
+    parameters = inspect.signature(func).parameters if isinstance(func, types.FunctionType) else {}
+    preset = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    kwargs = {k: v for k, v in kwargs.items() if not (k in preset and _same(v, preset[k]))}
+    names = list(parameters)
+    while not kwargs and args and len(args) <= len(names) and names[len(args) - 1] in preset:
+        if not _same(args[-1], preset[names[len(args) - 1]]):
+            break
+        args = args[:-1]
+    return args, kwargs
+
+
+def _same(value: Any, preset: Any) -> bool:
+    return type(value) is type(preset) and isinstance(value, (bool, int, float, str, type(None))) and value == preset
+
+
 def _told(value: Any) -> bool:
     """Whether a device or layout has to be said."""
     if isinstance(value, torch.device):
@@ -197,57 +226,12 @@ def _told(value: Any) -> bool:
 
 
 METHODS = (
-    "view",
-    "unsafe_view",
-    "reshape_alias",
-    "transpose",
-    "permute",
-    "unsqueeze",
-    "squeeze",
-    "expand",
-    "split",
-    "split_with_sizes",
-    "unbind",
-    "clone",
-    "diagonal",
-    "masked_fill",
-    "masked_fill_",
-    "fill_",
-    "zero_",
-    "copy_",
-    "add_",
-    "sub_",
-    "mul_",
-    "div_",
-    "cumsum",
-    "tril",
-    "triu",
-    "repeat",
-    "roll",
-    "abs",
-    "exp",
-    "log",
-    "sqrt",
-    "rsqrt",
-    "cos",
-    "sin",
-    "sigmoid",
-    "tanh",
-    "any",
-    "all",
-    "argmax",
-    "clamp",
-    "bitwise_not",
-    "logical_not",
-    "index_select",
-    "gather",
-    "floor",
-    "round",
-    "sum",
-    "mean",
-    "amax",
-    "amin",
-)
+    "view", "unsafe_view", "reshape_alias", "transpose", "permute", "unsqueeze", "squeeze", "expand", "split",
+    "split_with_sizes", "unbind", "clone", "diagonal", "masked_fill", "masked_fill_", "fill_", "zero_", "copy_", "add_",
+    "sub_", "mul_", "div_", "cumsum", "tril", "triu", "repeat", "roll", "abs", "exp", "log", "sqrt", "rsqrt", "cos",
+    "sin", "sigmoid", "tanh", "any", "all", "argmax", "clamp", "bitwise_not", "logical_not", "index_select", "gather",
+    "floor", "round", "sum", "mean", "amax", "amin", "new_zeros", "new_ones", "new_full", "new_empty",
+)  # fmt: skip
 """Operators that are methods of a tensor with the arguments of their schema."""
 
 FACTORIES = (

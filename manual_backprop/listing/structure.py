@@ -381,4 +381,5 @@ def unique(values: Iterable[Value]) -> list[Value]:
 
 
 def snake(name: str) -> str:
+    name = re.sub(r"(?:[PR]?Re|Si)LU", lambda found: found[0].capitalize(), name)  # one word: relu, prelu, silu
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")

@@ -36,6 +36,8 @@ class Value:
     """What tells the memory that it lies in from other memory."""
     branch: str = ""
     """Of one of several deltas that are summed: by way of which module."""
+    rule: str = ""
+    """The name of the rule that gives it, at whatever level that is written."""
 
 
 @dataclass(frozen=True, eq=False)

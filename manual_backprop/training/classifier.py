@@ -72,7 +72,7 @@ class Classifier(LightningModule):
         label_smoothing: share of the target probability that is spread over all classes.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
         channels_last: keep convolution weights and activations in channels_last memory format.
-        written_out: run training steps as a written program (mb.write_out), without a graph; not with autocast or hooks.
+        written_out: run training steps as a written program (mb.write_out); not with autocast or hooks.
         saving: what training steps keep for their backwards, as mb.saving takes it: exact, off, bf16, int8 or int4
             (default: what the process has chosen, exact as it begins).
         seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
