@@ -1,162 +1,93 @@
 """One training step of LeNet5, written out: x (2, 1, 28, 28), t (2,); torch 2.14.1.
 
-forward(p, ...) returns the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
+forward(p, ...) gives the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
 from __future__ import annotations
 
 from _functools import reduce
+import math
 import torch
 import torch.nn.functional as F
-
-CONVOLVE = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
-AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
-
-
-def in_opmath(formula, delta, *args):
-    """Run a formula with bfloat16 and float16 tensors widened to float32; the result has the dtype of `delta`.
-
-    Several roundings to 8 bits would add up; ATen's kernels, too, compute such formulas in float32 and round once.
-    """
-    return formula(delta, *args)
-
-
-def class_axis():
-    """The axis of the classes in (C,) or (N, C, *)."""
-    return 1
-
-
-def per_row(delta, target):
-    """What every single row has to do with the loss.
-
-    Its label (0 where it is ignored), the delta of its loss (0 where it is ignored; for a mean, divided by the sum of
-    the weights that count), and the same times the weight of its label.
-    """
-    target = target
-    kept = target != -100
-    labels = torch.where(kept, target, 0)
-    delta = delta / kept.sum()
-    row = torch.where(kept, delta, 0.0)
-    return labels, row, row
-
-
-def outer(vectors):
-    """product[i, j, ...] = vectors[0][i] vectors[1][j] ..."""
-    return reduce(lambda product, vector: product.unsqueeze(-1) * vector, vectors)
 
 
 class Conv:
     """y[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] x[n, c, stride p + dilation k - padding]
-
     input (N, C, *) or (C, *)   weight (O, C/G, *)   bias (O,) or None   output, delta (N, O, *) or (O, *)
-
     delta_input[n, c, i] = sum over o, k, p with i = stride p + dilation k - padding of weight[o, c, k] delta[n, o, p]
                            (the transposed convolution of delta)
     grad_weight[o, c, k] = sum over n, p of delta[n, o, p] x[n, c, stride p + dilation k - padding]
                            (a convolution with batch and channels exchanged, and stride and dilation exchanged)
     grad_bias[o]         = sum over n, p of delta[n, o, p]
-
-    For complex numbers weight and x are conjugated. c runs over the channels of o's group.
-
     Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin, Visin 2016, "A
-    guide to convolution arithmetic for deep learning", chapter 4.
-    """
+    guide to convolution arithmetic for deep learning", chapter 4."""
 
     def forward(input, weight, bias, padding):
-        return CONVOLVE[len((1, 1))](input, weight, bias, (1, 1), padding, (1, 1), 1)
+        return torch.conv2d(input, weight, bias, (1, 1), padding)
 
     def delta_input(delta, weight, input_shape):
-        n = len((1, 1))
         # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
         unused = [
-            size - ((outputs - 1) * s - 2 * p + d * (k - 1) + 1)
-            for size, outputs, k, s, p, d in zip(
-                input_shape[-n:], delta.shape[-n:], weight.shape[-n:], (1, 1), (0, 0), (1, 1), strict=True
-            )
+            size - (outputs - 1 + (k - 1) + 1) for size, outputs,
+            k in zip(input_shape[-2:], delta.shape[-2:], weight.shape[-2:], strict=True)
         ]
-        return TRANSPOSED[n](delta, weight.conj(), None, (1, 1), (0, 0), unused, 1, (1, 1))
+        return torch.conv_transpose2d(delta, weight, None, (1, 1), (0, 0), unused)
 
     def grad_weight(delta, input, weight_shape, padding):
-        n = len((1, 1))
         # the channels as the batch, and the batch of each group as channels: (C/G, G N, *)
         batch, channels, *size = input.shape
-        by_group = input.conj().reshape(batch, 1, channels // 1, *size)
-        by_channel = by_group.transpose(0, 2).reshape(channels // 1, 1 * batch, *size)
-        found = CONVOLVE[n](by_channel, delta.transpose(0, 1), None, (1, 1), padding, (1, 1), 1)
-        for axis in range(2, n + 2):
-            found = found.narrow(axis, 0, weight_shape[axis])  # unused rows of x give further entries
+        by_group = input.reshape(batch, 1, channels, *size)
+        by_channel = by_group.transpose(0, 2).reshape(channels, batch, *size)
+        found = torch.conv2d(by_channel, delta.transpose(0, 1), None, (1, 1), padding)
+        for axis in range(2, 4):
+            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give further entries
         return found.transpose(0, 1)
 
     def grad_bias(delta):
-        channel = delta.dim() - len((1, 1)) - 1
+        channel = delta.dim() - 2 - 1
         return delta.sum([axis for axis in range(delta.dim()) if axis != channel])
 
 
 class Tanh:
     """y = tanh(x)
-
     input, output, delta (*)
-
     delta_input = (1 - y^2) delta
-
-    Source: Wikipedia, "Hyperbolic functions", section Derivatives.
-    """
+    Source: Wikipedia, "Hyperbolic functions", section Derivatives."""
 
     def forward(input):
-        return in_opmath(Tanh.output, input)
-
-    def output(input):
         return torch.tanh(input)
-
     def delta_input(delta, output):
         return delta * (1 - output * output)
 
 
 class AvgPool:
     """y[n, c, p] = sum over k of x[n, c, stride p + k - padding] / divisor[p]
-
     input (N, C, *) or (C, *)   output, delta (N, C, *) or (C, *)   padding: at most half of the window
-
     delta_input[n, c, i] = sum of delta[n, c, p] / divisor[p] over k and p with stride p + k - padding = i
-
-    divisor[p] is divisor_override, or the number of elements in the window. Padding counts with count_include_pad only;
-    what ceil_mode adds beyond the padding never counts.
-
-    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition" (subsampling layers).
-    """
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition" (subsampling layers)."""
 
     def forward(input):
-        options = (2, 2), (2, 2), (0, 0), False, True, None
-        return AvgPool.output(input, *options)
-
-    def output(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
-        override = (divisor_override,)  # torch's avg_pool1d has none
-        return AVERAGE[len(stride)](input, kernel_size, stride, padding, ceil_mode, count_include_pad, *override)
+        return F.avg_pool2d(input, (2, 2), (2, 2), (0, 0), False, True, None)
 
     def delta_input(delta, input_shape):
-        size = input_shape[-len((2, 2)) :]
-        divisor = None or AvgPool.divisor(delta, size)
+        size = input_shape[-2:]
+        counts = []
+        for outputs, n in zip(delta.shape[-len(size):], size, strict=True):
+            begin = torch.arange(outputs, device=delta.device) * 2
+            end = (begin + 2).clamp(max=n)
+            counts.append(end - begin)
+        divisor = reduce(lambda product, vector: product.unsqueeze(-1) * vector, counts).to(delta.dtype)
         delta = delta / divisor
         for axis in range(len(size)):
             delta = AvgPool.spread(delta, axis - len(size), size[axis], (2, 2)[axis], (2, 2)[axis], (0, 0)[axis])
         return delta
 
-    def divisor(delta, size):
-        """The number of elements in each window."""
-        counts = []
-        for outputs, n, k, s, p in zip(delta.shape[-len(size) :], size, (2, 2), (2, 2), (0, 0), strict=True):
-            begin = torch.arange(outputs, device=delta.device) * s - p
-            end = (begin + k).clamp(max=n + p)
-            counts.append(end - begin)
-        return outer(counts).to(delta.dtype)
-
     def spread(delta, axis, size, kernel_size, stride, padding):
         """Adds each element to all positions of its window, along one (negative) axis."""
-        last = stride * (delta.shape[axis] - 1)  # where the last window begins
+        last = stride * (delta.shape[axis] - 1)   # where the last window begins
         full = last + kernel_size
-        spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1 :])
+        spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1:])
         for k in range(kernel_size):
             place = (..., slice(k, k + last + 1, stride), *[slice(None)] * (-1 - axis))
             spread[place].add_(delta)
@@ -165,28 +96,19 @@ class AvgPool:
 
 class Linear:
     """y = x W^T + b
-
     input (*, I)   weight (O, I) or (I,)   bias (O,) or () or None   output, delta (*, O) or (*)
-
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-
     Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication.
-    """
+    Wikipedia, "Backpropagation", section Matrix multiplication."""
 
     def forward(input, weight, bias):
-        output = F.linear(input, weight, bias)
-        return output
-
+        return F.linear(input, weight, bias)
     def delta_input(delta, weight):
-        # the vector on the right: on the left, torch squeezes an axis in place, which older versions of vmap refuse
         return delta @ weight
-
     def grad_weight(delta, input):
         return delta.T @ input
-
     def grad_bias(delta):
         return delta.sum(0)
 
@@ -194,33 +116,27 @@ class Linear:
 class CrossEntropyLoss:
     """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
     with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
-
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
-
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
     with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-
     Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
-    """
+    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
 
     def forward(input, target):
-        """The loss, and the logarithms of the softmax."""
-        axis, target = class_axis(), target
-        log_probs = input.log_softmax(axis)
-        loss = F.nll_loss(log_probs, target, None, ignore_index=-100, reduction="mean")
+        log_probs = input.log_softmax(1)
+        loss = F.nll_loss(log_probs, target)
         return loss, log_probs
 
     def delta_input(delta, log_probs, target):
-        axis = class_axis()
-        labels, row, at_label = per_row(delta, target)
-        labels, row, at_label = labels.unsqueeze(axis), row.unsqueeze(axis), at_label.unsqueeze(axis)
-        delta_input = log_probs.exp() * at_label
-        # a fresh tensor that no derivative looks at: the one-hot term can be written into it
-        return delta_input.scatter_add_(axis, labels, -at_label)
+        kept = target != -100
+        labels = torch.where(kept, target, 0)
+        delta = delta / kept.sum()
+        row = torch.where(kept, delta, 0.0)
+        labels, at_label = labels.unsqueeze(1), row.unsqueeze(1)
+        return (log_probs.exp() * at_label).scatter_add_(1, labels, -at_label)
 
 
 def forward(p, x, t):
@@ -230,7 +146,7 @@ def forward(p, x, t):
     z_conv2 = Conv.forward(pool1, p["conv2.weight"], p["conv2.bias"], padding=(0, 0))   # (2, 16, 10, 10)
     a_tanh_2 = Tanh.forward(z_conv2)   # (2, 16, 10, 10)
     pool2 = AvgPool.forward(a_tanh_2)   # (2, 16, 5, 5)
-    reshape = pool2.reshape([2, 400])   # (2, 400)
+    reshape = pool2.reshape(2, 400)   # (2, 400)
     z_fc1 = Linear.forward(reshape, p["fc1.weight"], p["fc1.bias"])   # (2, 120)
     a_tanh_3 = Tanh.forward(z_fc1)   # (2, 120)
     z_fc2 = Linear.forward(a_tanh_3, p["fc2.weight"], p["fc2.bias"])   # (2, 84)
@@ -254,22 +170,18 @@ def backward(p, kept):
     grad["fc2.weight"] = Linear.grad_weight(delta_z_fc2, a_tanh_3)   # (84, 120)
     grad["fc2.bias"] = Linear.grad_bias(delta_z_fc2)   # (84,)
     delta_z_fc1 = Tanh.delta_input(delta_a_tanh_3, a_tanh_3)   # (2, 120)
-    delta_reshape = Linear.delta_input(delta_z_fc1, p["fc1.weight"])   # (2, 400)
     grad["fc1.weight"] = Linear.grad_weight(delta_z_fc1, reshape)   # (120, 400)
     grad["fc1.bias"] = Linear.grad_bias(delta_z_fc1)   # (120,)
-    delta_pool2 = delta_reshape.reshape((2, 16, 5, 5))   # (2, 16, 5, 5)
-    delta_a_tanh_2 = AvgPool.delta_input(delta_pool2, input_shape=a_tanh_2.shape)   # (2, 16, 10, 10)
+    delta_pool2 = Linear.delta_input(delta_z_fc1, p["fc1.weight"]).reshape(2, 16, 5, 5)   # (2, 16, 5, 5)
+    delta_a_tanh_2 = AvgPool.delta_input(delta_pool2, a_tanh_2.shape)   # (2, 16, 10, 10)
     delta_z_conv2 = Tanh.delta_input(delta_a_tanh_2, a_tanh_2)   # (2, 16, 10, 10)
-    delta_pool1 = Conv.delta_input(delta_z_conv2, p["conv2.weight"], input_shape=pool1.shape)   # (2, 6, 14, 14)
+    delta_pool1 = Conv.delta_input(delta_z_conv2, p["conv2.weight"], pool1.shape)   # (2, 6, 14, 14)
     # (16, 6, 5, 5)
-    grad["conv2.weight"] = Conv.grad_weight(
-        delta_z_conv2, pool1, weight_shape=p["conv2.weight"].shape, padding=(0, 0)
-    )
+    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, pool1, p["conv2.weight"].shape, padding=(0, 0))
     grad["conv2.bias"] = Conv.grad_bias(delta_z_conv2)   # (16,)
-    delta_a_tanh = AvgPool.delta_input(delta_pool1, input_shape=a_tanh.shape)   # (2, 6, 28, 28)
+    delta_a_tanh = AvgPool.delta_input(delta_pool1, a_tanh.shape)   # (2, 6, 28, 28)
     delta_z_conv1 = Tanh.delta_input(delta_a_tanh, a_tanh)   # (2, 6, 28, 28)
-    # (6, 1, 5, 5)
-    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, weight_shape=p["conv1.weight"].shape, padding=(2, 2))
+    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, p["conv1.weight"].shape, padding=(2, 2))   # (6, 1, 5, 5)
     grad["conv1.bias"] = Conv.grad_bias(delta_z_conv1)   # (6,)
     return grad
 
@@ -279,35 +191,29 @@ def main():
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     p = {}
-    p["conv1.weight"] = 0.2 * torch.randn((6, 1, 5, 5))
-    p["conv1.bias"] = torch.randn((6,))
-    p["conv2.weight"] = 0.0816 * torch.randn((16, 6, 5, 5))
-    p["conv2.bias"] = torch.randn((16,))
-    p["fc1.weight"] = 0.05 * torch.randn((120, 400))
-    p["fc1.bias"] = torch.randn((120,))
-    p["fc2.weight"] = 0.0913 * torch.randn((84, 120))
-    p["fc2.bias"] = torch.randn((84,))
-    p["fc3.weight"] = 0.109 * torch.randn((10, 84))
-    p["fc3.bias"] = torch.randn((10,))
-    x = 0.0357 * torch.randn((2, 1, 28, 28))
+    for at, shape in {
+        "conv1.": (6, 1, 5, 5), "conv2.": (16, 6, 5, 5), "fc1.": (120, 400), "fc2.": (84, 120), "fc3.": (10, 84)
+    }.items():
+        p[at + "weight"] = torch.randn(shape) / math.prod(shape[1:]) ** 0.5
+        p[at + "bias"] = 0.5 * torch.randn(shape[:1])
+    x = torch.randn((2, 1, 28, 28)) / 784 ** 0.5
     t = torch.randint(10, (2,))
 
     def loss_of(p):
         torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward(p, x, t)[0]
+        return forward({n: v.clone() for n, v in p.items()}, x, t)
 
-    torch.manual_seed(1)
-    loss, kept = forward(p, x, t)
+    loss, kept = loss_of(p)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
     for name in [
-        "conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.bias", "fc2.weight", "fc2.bias",
-        "fc3.bias"
+        "conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.bias", "fc2.weight", "fc2.bias", "fc3.bias"
     ]:
-        v = torch.randn_like(p[name])
-        step = 1e-5 * v / v.norm()
-        difference = (loss_of({**p, name: p[name] + step}) - loss_of({**p, name: p[name] - step})) / 2
-        print(f"{name:40} gradient {(grad[name] * step).sum().item():+.6e}   difference {difference.item():+.6e}")
+        step = torch.randn_like(p[name])
+        step *= 1e-5 / step.norm()
+        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
+        gradient = (grad[name] * step).sum()
+        print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One training step of LastStep, written out: x (2, 4, 3), t (2,); torch 2.14.1.
 
-forward(p, ...) returns the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
+forward(p, ...) gives the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
@@ -15,33 +15,21 @@ Sizes = tuple[int, ...]
 unsafe_view = torch.ops.aten._unsafe_view.default
 
 
-def widen(*tensors):
-    """bfloat16 and float16 tensors as float32; the rest as it is."""
-    return [v for v in tensors]
-
-
-def wide(*tensors):
-    """bfloat16 and float16 as float32. Raises RuntimeError for several dtypes."""
-    dtypes = list(dict.fromkeys([tensor.dtype for tensor in tensors if tensor is not None]))
-    return widen(*tensors)
-
-
 class Part(NamedTuple):
     """Some steps in a row: where their rows begin and end, and how many each has."""
-
     begin: int
     end: int
     sizes: Sizes
 
-    def of(self, rows: Tensor) -> Tensor:
-        return rows[self.begin : self.end]
+    def of(self, rows: Tensor):
+        return rows[self.begin:self.end]
 
 
 def parts():
     """All steps, `segment` of them at a time (0: all at once), as they are computed."""
     found, begin = [], 0
-    for first in range(0, len((2, 2, 2, 2)), 0 or len((2, 2, 2, 2))):
-        some = (2, 2, 2, 2)[first : first + (0 or len((2, 2, 2, 2)))]
+    for first in range(0, 4, 4):
+        some = (2, 2, 2, 2)[first:first + 4]
         found.append(Part(begin, begin + sum(some), some))
         begin += sum(some)
     return found
@@ -54,7 +42,7 @@ def flat(tensor):
 
 def order(sizes, reverse):
     """The steps as they are computed."""
-    return range(len(sizes))[:: -1 if reverse else 1]
+    return range(len(sizes))[::-1 if reverse else 1]
 
 
 def joined(pieces):
@@ -65,65 +53,27 @@ def joined(pieces):
 
 def shaped(rows, like):
     """(S, H) as (T, N, H) where `like` has these axes, in its dtype."""
-    rows = rows.to(like.dtype)
     return unsafe_view(rows, (*like.shape[:-1], rows.shape[-1]))
-
-
-def class_axis():
-    """The axis of the classes in (C,) or (N, C, *)."""
-    return 1
-
-
-def per_row(delta, target):
-    """What every single row has to do with the loss.
-
-    Its label (0 where it is ignored), the delta of its loss (0 where it is ignored; for a mean, divided by the sum of
-    the weights that count), and the same times the weight of its label.
-    """
-    target = target
-    kept = target != -100
-    labels = torch.where(kept, target, 0)
-    delta = delta / kept.sum()
-    row = torch.where(kept, delta, 0.0)
-    return labels, row, row
-
-
-def matrix(tensor):
-    """(*, K) as a matrix; a vector as one row of it."""
-    return flat(tensor)
-
-
-def in_order(rows):
-    """Each step as they are computed, and its rows."""
-    listed = rows.split((2, 2, 2, 2))
-    return ((t, listed[t]) for t in order((2, 2, 2, 2), not False))
 
 
 def backwards(rows):
     """Each step, the last first, and its rows."""
-    return in_order(rows)
-
-
-def plus(one, other):
-    """The sum, where there is another."""
-    return one + other
+    listed = rows.split((2, 2, 2, 2))
+    return ((t, listed[t]) for t in order((2, 2, 2, 2), True))
 
 
 def shifted(states, initial):
     """(S, H): for each row the state before the step, out of those behind it."""
-    rows = (2, 2, 2, 2)[0]
-    ends = [initial[:rows], states[: len(states) - rows]]
+    ends = [initial[:2], states[:len(states) - 2]]
     return torch.cat(ends)
 
 
 class LSTM:
     """h_t = o tanh(c_t), or R (o tanh(c_t)) where there is R,   c_t = f c_{t-1} + i g
     i, f, o = sigma(a_i), sigma(a_f), sigma(a_o),   g = tanh(a_g),   a_t = W x_t + b + U h_{t-1} + b'
-
     input (T, N, I) or packed (S, I)   hx (N, P)   cx (N, H)   weight_ih (4 H, I)   weight_hh (4 H, P)
     biases (4 H) or None   weight_hr R (P, H) or None: P = H   output, delta (T, N, P) or (S, P)
     hy (N, P), cy (N, H): the last states of each row   gates (S, 4 H): i, f, g, o   cells (S, H): every c_t
-
     delta_h_t = delta_t + U^T delta_a_{t+1}      (of the last step: delta_t + delta_hy)
     delta_m_t = delta_h_t, or R^T delta_h_t      the delta of m_t = o tanh(c_t)
     delta_c_t = f_{t+1} delta_c_{t+1} + o (1 - tanh(c_t)^2) delta_m_t      (of the last step with delta_cy)
@@ -132,21 +82,19 @@ class LSTM:
     delta_x_t = W^T delta_a_t                    delta_hx  = U^T delta_a_1           delta_cx = f_1 delta_c_1
     grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
     grad_b    = grad_b' = sum over t of delta_a_t         grad_R = sum over t of delta_h_t m_t^T
-
-    With a `segment` only the c before every so many steps are kept, and the outputs, as ever: the backward runs the
-    forward of so many steps at a time again.
     Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000; R: Sak et al. 2014;
     Werbos 1990, "Backpropagation through time"; segments: Chen et al. 2016, "Training deep nets with sublinear memory".
     """
 
     def forward(input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh):
-        x, h, c, *weights = wide(flat(input), hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, None)
+        tensors = (flat(input), hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, None)
+        x, h, c, *weights = [v for v in tensors]
         outputs, entries = {}, {}
         for part in parts():
             entries[part.begin] = c
             outputs[part.begin], h, c, gates, cells = LSTM.run(part.of(x), h, c, *weights, part.sizes, False)
-        kept = (gates.to(input.dtype), cells)
-        return shaped(joined(outputs), input), h.to(input.dtype), c.to(cx.dtype), kept[0], kept[1].to(cx.dtype)
+        kept = (gates, cells)
+        return shaped(joined(outputs), input), h, c, kept[0], kept[1]
 
     def run(input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, sizes, reverse):
         products, h, c = F.linear(input, weight_ih, bias_ih).split(sizes), hx, cx
@@ -174,90 +122,71 @@ class LSTM:
         for t, delta_t in backwards(delta):
             n, y = (2, 2, 2, 2)[t], cells_of[t].tanh()
             i, f, g, o = gates_of[t].chunk(4, -1)
-            projected[t] = plus(delta_h[:n], delta_t)
+            projected[t] = delta_h[:n] + delta_t
             dm = projected[t]
             dc = delta_c[:n] + dm * o * (1 - y * y)
             found[t] = torch.cat(
                 [dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)], -1
             )
-            delta_h, delta_c = (found[t] @ weight_hh), (dc * f)
+            delta_h, delta_c = found[t] @ weight_hh, dc * f
         return joined(found), None, delta_h, delta_c
 
 
 class Linear:
     """y = x W^T + b
-
     input (*, I)   weight (O, I) or (I,)   bias (O,) or () or None   output, delta (*, O) or (*)
-
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-
     Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication.
-    """
+    Wikipedia, "Backpropagation", section Matrix multiplication."""
 
     def forward(input, weight, bias):
-        output = F.linear(input, weight, bias)
-        return output
-
+        return F.linear(input, weight, bias)
     def delta_input(delta, weight):
-        # the vector on the right: on the left, torch squeezes an axis in place, which older versions of vmap refuse
         return delta @ weight
-
     def grad_weight(delta, input):
-        return matrix(delta).T @ matrix(input)
-
+        return flat(delta).T @ flat(input)
     def grad_bias(delta):
-        return matrix(delta).sum(0)
+        return flat(delta).sum(0)
 
 
 class CrossEntropyLoss:
     """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
     with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
-
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
-
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
     with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-
     Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
-    """
+    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
 
     def forward(input, target):
-        """The loss, and the logarithms of the softmax."""
-        axis, target = class_axis(), target
-        log_probs = input.log_softmax(axis)
-        loss = F.nll_loss(log_probs, target, None, ignore_index=-100, reduction="mean")
+        log_probs = input.log_softmax(1)
+        loss = F.nll_loss(log_probs, target)
         return loss, log_probs
 
     def delta_input(delta, log_probs, target):
-        axis = class_axis()
-        labels, row, at_label = per_row(delta, target)
-        labels, row, at_label = labels.unsqueeze(axis), row.unsqueeze(axis), at_label.unsqueeze(axis)
-        delta_input = log_probs.exp() * at_label
-        # a fresh tensor that no derivative looks at: the one-hot term can be written into it
-        return delta_input.scatter_add_(axis, labels, -at_label)
+        kept = target != -100
+        labels = torch.where(kept, target, 0)
+        delta = delta / kept.sum()
+        row = torch.where(kept, delta, 0.0)
+        labels, at_label = labels.unsqueeze(1), row.unsqueeze(1)
+        return (log_probs.exp() * at_label).scatter_add_(1, labels, -at_label)
 
 
 class RNN:
     """h_t = phi(a_t),   a_t = W x_t + b + U h_{t-1} + b',   phi = tanh or relu
-
     input (T, N, I) or packed (S, I)   hx (N, H)   weight_ih (H, I)   weight_hh (H, H)   biases (H) or None
     output, delta (T, N, H) or (S, H)   hy (N, H): the last state of each row
-
     delta_h_t = delta_t + U^T delta_a_{t+1}      (of the last step: delta_t + delta_hy)
     delta_a_t = phi'(a_t) delta_h_t,   phi' = 1 - h_t^2, or 1 but 0 where h_t <= 0
     delta_x_t = W^T delta_a_t                    delta_hx  = U^T delta_a_1
     grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
     grad_b    = grad_b' = sum over t of delta_a_t
-
-    Source: Werbos 1990, "Backpropagation through time: what it does and how to do it"; Elman 1990.
-    """
+    Source: Werbos 1990, "Backpropagation through time: what it does and how to do it"; Elman 1990."""
 
     def grad_weight(deltas, factors):
         return deltas.T @ factors
@@ -272,32 +201,34 @@ def forward(p, x, t):
         lstm_transpose, lstm_unbind, lstm_unbind_2, p["lstm.weight_ih_l0"], p["lstm.weight_hh_l0"],
         p["lstm.bias_ih_l0"], p["lstm.bias_hh_l0"]
     )
-    v = lstm.transpose(0, 1)[:, -1]   # (2, 5)
-    z_fc = Linear.forward(v, p["fc.weight"], p["fc.bias"])   # (2, 4)
+    part = lstm.transpose(0, 1)[:, -1]   # (2, 5)
+    z_fc = Linear.forward(part, p["fc.weight"], p["fc.bias"])   # (2, 4)
     loss, log_probs = CrossEntropyLoss.forward(z_fc, t)   # (), (2, 4)
-    kept = (loss, log_probs, t, v, lstm_unbind, lstm_unbind_2, lstm, lstm_transpose, lstm_gates, lstm_cells)
+    kept = (loss, log_probs, t, part, lstm_unbind, lstm_unbind_2, lstm, lstm_transpose, lstm_gates, lstm_cells)
     return loss, kept
 
 
 def backward(p, kept):
-    loss, log_probs, t, v, lstm_unbind, lstm_unbind_2, lstm, lstm_transpose, lstm_gates, lstm_cells = kept
+    loss, log_probs, t, part, lstm_unbind, lstm_unbind_2, lstm, lstm_transpose, lstm_gates, lstm_cells = kept
     grad = {}
     delta_loss = torch.ones_like(loss)   # ()
     delta_z_fc = CrossEntropyLoss.delta_input(delta_loss, log_probs, t)   # (2, 4)
-    delta_v = Linear.delta_input(delta_z_fc, p["fc.weight"])   # (2, 5)
-    grad["fc.weight"] = Linear.grad_weight(delta_z_fc, v)   # (4, 5)
+    delta_part = Linear.delta_input(delta_z_fc, p["fc.weight"])   # (2, 5)
+    grad["fc.weight"] = Linear.grad_weight(delta_z_fc, part)   # (4, 5)
     grad["fc.bias"] = Linear.grad_bias(delta_z_fc)   # (4,)
-    u = delta_v.new_zeros((2, 4, 5))   # (2, 4, 5)
-    u[:, 3] = delta_v
-    delta_lstm = u.transpose(0, 1)   # (4, 2, 5)
+    u = delta_part.new_zeros((2, 4, 5))   # (2, 4, 5)
+    u[:, 3] = delta_part
     # (8, 20), (2, 5), (2, 5)
-    u_2, _, _, _ = LSTM.recursion(
-        delta_lstm.reshape(8, 5), torch.zeros_like(lstm_unbind), torch.zeros_like(lstm_unbind_2), lstm_gates,
+    grad_lstm_bias_ih_l0_lstm, _, _, _ = LSTM.recursion(
+        u.transpose(0, 1).reshape(8, 5), torch.zeros_like(lstm_unbind), torch.zeros_like(lstm_unbind_2), lstm_gates,
         lstm_cells, lstm_unbind_2, p["lstm.weight_hh_l0"]
     )
-    grad["lstm.bias_ih_l0"] = Linear.grad_bias(u_2)   # (20,)
-    grad["lstm.weight_ih_l0"] = RNN.grad_weight(u_2, lstm_transpose.reshape(8, 3))   # (20, 3)
-    grad["lstm.weight_hh_l0"] = RNN.grad_weight(u_2, torch.cat([lstm_unbind, lstm.reshape(8, 5)[:6]]))   # (20, 5)
+    grad["lstm.bias_ih_l0"] = Linear.grad_bias(grad_lstm_bias_ih_l0_lstm)   # (20,)
+    grad["lstm.weight_ih_l0"] = RNN.grad_weight(grad_lstm_bias_ih_l0_lstm, lstm_transpose.reshape(8, 3))   # (20, 3)
+    # (20, 5)
+    grad["lstm.weight_hh_l0"] = RNN.grad_weight(
+        grad_lstm_bias_ih_l0_lstm, torch.cat([lstm_unbind, lstm.reshape(8, 5)[:6]])
+    )
     grad["lstm.bias_hh_l0"] = grad["lstm.bias_ih_l0"].clone()   # (20,)
     return grad
 
@@ -307,30 +238,30 @@ def main():
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     p = {}
-    p["lstm.weight_ih_l0"] = 0.577 * torch.randn((20, 3))
-    p["lstm.weight_hh_l0"] = 0.447 * torch.randn((20, 5))
-    p["lstm.bias_ih_l0"] = torch.randn((20,))
-    p["lstm.bias_hh_l0"] = torch.randn((20,))
-    p["fc.weight"] = 0.447 * torch.randn((4, 5))
-    p["fc.bias"] = torch.randn((4,))
-    x = 0.289 * torch.randn((2, 4, 3))
+    p["lstm.weight_ih_l0"] = torch.randn((20, 3)) / 3 ** 0.5
+    p["lstm.weight_hh_l0"] = torch.randn((20, 5)) / 5 ** 0.5
+    p["lstm.bias_ih_l0"] = 0.5 * torch.randn((20,))
+    p["lstm.bias_hh_l0"] = 0.5 * torch.randn((20,))
+    p["fc.weight"] = torch.randn((4, 5)) / 5 ** 0.5
+    p["fc.bias"] = 0.5 * torch.randn((4,))
+    x = torch.randn((2, 4, 3)) / 12 ** 0.5
     t = torch.randint(4, (2,))
 
     def loss_of(p):
         torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward(p, x, t)[0]
+        return forward({n: v.clone() for n, v in p.items()}, x, t)
 
-    torch.manual_seed(1)
-    loss, kept = forward(p, x, t)
+    loss, kept = loss_of(p)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
     for name in [
         "lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0", "lstm.bias_hh_l0", "fc.weight", "fc.bias"
     ]:
-        v = torch.randn_like(p[name])
-        step = 1e-5 * v / v.norm()
-        difference = (loss_of({**p, name: p[name] + step}) - loss_of({**p, name: p[name] - step})) / 2
-        print(f"{name:40} gradient {(grad[name] * step).sum().item():+.6e}   difference {difference.item():+.6e}")
+        step = torch.randn_like(p[name])
+        step *= 1e-5 / step.norm()
+        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
+        gradient = (grad[name] * step).sum()
+        print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One training step of Perceptron, written out: x (4, 8), t (4,); torch 2.14.1.
 
-forward(p, ...) returns the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
+forward(p, ...) gives the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
@@ -10,67 +10,34 @@ import torch
 import torch.nn.functional as F
 
 
-def class_axis():
-    """The axis of the classes in (C,) or (N, C, *)."""
-    return 1
-
-
-def per_row(delta, target):
-    """What every single row has to do with the loss.
-
-    Its label (0 where it is ignored), the delta of its loss (0 where it is ignored; for a mean, divided by the sum of
-    the weights that count), and the same times the weight of its label.
-    """
-    target = target
-    kept = target != -100
-    labels = torch.where(kept, target, 0)
-    delta = delta / kept.sum()
-    row = torch.where(kept, delta, 0.0)
-    return labels, row, row
-
-
 class Linear:
     """y = x W^T + b
-
     input (*, I)   weight (O, I) or (I,)   bias (O,) or () or None   output, delta (*, O) or (*)
-
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-
     Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication.
-    """
+    Wikipedia, "Backpropagation", section Matrix multiplication."""
 
     def forward(input, weight, bias):
-        output = F.linear(input, weight, bias)
-        return output
-
+        return F.linear(input, weight, bias)
     def delta_input(delta, weight):
-        # the vector on the right: on the left, torch squeezes an axis in place, which older versions of vmap refuse
         return delta @ weight
-
     def grad_weight(delta, input):
         return delta.T @ input
-
     def grad_bias(delta):
         return delta.sum(0)
 
 
 class ReLU:
     """y = max(0, x)
-
     input, output, delta (*)
-
     delta_input = delta where y > 0, else 0      (0 at the kink, as in torch)
-
-    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements";
-    Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
-    """
+    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements"; Nair,
+    Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"."""
 
     def forward(input):
         return torch.where(input <= 0, 0, input)
-
     def delta_input(delta, output):
         return torch.where(output <= 0, 0.0, delta)
 
@@ -78,33 +45,27 @@ class ReLU:
 class CrossEntropyLoss:
     """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
     with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
-
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
-
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
     with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-
     Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.
-    """
+    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
 
     def forward(input, target):
-        """The loss, and the logarithms of the softmax."""
-        axis, target = class_axis(), target
-        log_probs = input.log_softmax(axis)
-        loss = F.nll_loss(log_probs, target, None, ignore_index=-100, reduction="mean")
+        log_probs = input.log_softmax(1)
+        loss = F.nll_loss(log_probs, target)
         return loss, log_probs
 
     def delta_input(delta, log_probs, target):
-        axis = class_axis()
-        labels, row, at_label = per_row(delta, target)
-        labels, row, at_label = labels.unsqueeze(axis), row.unsqueeze(axis), at_label.unsqueeze(axis)
-        delta_input = log_probs.exp() * at_label
-        # a fresh tensor that no derivative looks at: the one-hot term can be written into it
-        return delta_input.scatter_add_(axis, labels, -at_label)
+        kept = target != -100
+        labels = torch.where(kept, target, 0)
+        delta = delta / kept.sum()
+        row = torch.where(kept, delta, 0.0)
+        labels, at_label = labels.unsqueeze(1), row.unsqueeze(1)
+        return (log_probs.exp() * at_label).scatter_add_(1, labels, -at_label)
 
 
 def forward(p, x, t):
@@ -135,26 +96,26 @@ def main():
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     p = {}
-    p["fc1.weight"] = 0.354 * torch.randn((6, 8))
-    p["fc1.bias"] = torch.randn((6,))
-    p["fc2.weight"] = 0.408 * torch.randn((3, 6))
+    p["fc1.weight"] = torch.randn((6, 8)) / 8 ** 0.5
+    p["fc1.bias"] = 0.5 * torch.randn((6,))
+    p["fc2.weight"] = torch.randn((3, 6)) / 6 ** 0.5
     p["fc2.bias"] = torch.rand((3,)) + 0.5
-    x = 0.354 * torch.randn((4, 8))
+    x = torch.randn((4, 8)) / 8 ** 0.5
     t = torch.randint(3, (4,))
 
     def loss_of(p):
         torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward(p, x, t)[0]
+        return forward({n: v.clone() for n, v in p.items()}, x, t)
 
-    torch.manual_seed(1)
-    loss, kept = forward(p, x, t)
+    loss, kept = loss_of(p)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
     for name in ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]:
-        v = torch.randn_like(p[name])
-        step = 1e-5 * v / v.norm()
-        difference = (loss_of({**p, name: p[name] + step}) - loss_of({**p, name: p[name] - step})) / 2
-        print(f"{name:40} gradient {(grad[name] * step).sum().item():+.6e}   difference {difference.item():+.6e}")
+        step = torch.randn_like(p[name])
+        step *= 1e-5 / step.norm()
+        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
+        gradient = (grad[name] * step).sum()
+        print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 
 if __name__ == "__main__":

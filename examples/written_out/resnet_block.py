@@ -1,23 +1,16 @@
 """One training step of ResidualBlock, written out: x (2, 4, 6, 6), t (2, 4, 6, 6); torch 2.14.1.
 
-forward(p, ...) returns the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
+forward(p, ...) gives the loss and what the backward reads; backward(p, kept) the gradient of each parameter.
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
 from __future__ import annotations
 
+import math
 import torch
 import torch.nn.functional as F
 
-CONVOLVE = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 batch_norm_with_statistics = torch._batch_norm_impl_index
-TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
-
-
-def per_loss(delta, count):
-    """The delta of every single loss: an n-th of the delta of a mean of n. That of a mean of none reaches nothing, and
-    has derivative zero."""
-    return delta / max(count, 1)
 
 
 def over_positions(values):
@@ -37,73 +30,53 @@ def count(input):
 
 class Conv:
     """y[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] x[n, c, stride p + dilation k - padding]
-
     input (N, C, *) or (C, *)   weight (O, C/G, *)   bias (O,) or None   output, delta (N, O, *) or (O, *)
-
     delta_input[n, c, i] = sum over o, k, p with i = stride p + dilation k - padding of weight[o, c, k] delta[n, o, p]
                            (the transposed convolution of delta)
     grad_weight[o, c, k] = sum over n, p of delta[n, o, p] x[n, c, stride p + dilation k - padding]
                            (a convolution with batch and channels exchanged, and stride and dilation exchanged)
-    grad_bias[o]         = sum over n, p of delta[n, o, p]
-
-    For complex numbers weight and x are conjugated. c runs over the channels of o's group.
-
     Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin, Visin 2016, "A
-    guide to convolution arithmetic for deep learning", chapter 4.
-    """
+    guide to convolution arithmetic for deep learning", chapter 4."""
 
     def forward(input, weight):
-        return CONVOLVE[len((1, 1))](input, weight, None, (1, 1), (1, 1), (1, 1), 1)
+        return torch.conv2d(input, weight, None, (1, 1), (1, 1))
 
     def delta_input(delta, weight, input_shape):
-        n = len((1, 1))
         # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
         unused = [
-            size - ((outputs - 1) * s - 2 * p + d * (k - 1) + 1)
-            for size, outputs, k, s, p, d in zip(
-                input_shape[-n:], delta.shape[-n:], weight.shape[-n:], (1, 1), (1, 1), (1, 1), strict=True
-            )
+            size - (outputs - 1 - 2 + (k - 1) + 1) for size, outputs,
+            k in zip(input_shape[-2:], delta.shape[-2:], weight.shape[-2:], strict=True)
         ]
-        return TRANSPOSED[n](delta, weight.conj(), None, (1, 1), (1, 1), unused, 1, (1, 1))
+        return torch.conv_transpose2d(delta, weight, None, (1, 1), (1, 1), unused)
 
     def grad_weight(delta, input, weight_shape):
-        n = len((1, 1))
         # the channels as the batch, and the batch of each group as channels: (C/G, G N, *)
         batch, channels, *size = input.shape
-        by_group = input.conj().reshape(batch, 1, channels // 1, *size)
-        by_channel = by_group.transpose(0, 2).reshape(channels // 1, 1 * batch, *size)
-        found = CONVOLVE[n](by_channel, delta.transpose(0, 1), None, (1, 1), (1, 1), (1, 1), 1)
-        for axis in range(2, n + 2):
-            found = found.narrow(axis, 0, weight_shape[axis])  # unused rows of x give further entries
+        by_group = input.reshape(batch, 1, channels, *size)
+        by_channel = by_group.transpose(0, 2).reshape(channels, batch, *size)
+        found = torch.conv2d(by_channel, delta.transpose(0, 1), None, (1, 1), (1, 1))
+        for axis in range(2, 4):
+            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give further entries
         return found.transpose(0, 1)
 
 
 class BatchNorm:
     """y = w x̂ + b,   x̂ = (x - mean) invstd,   mean and var of a channel over N and *,   invstd = 1 / sqrt(var + eps)
-
     input, output, delta (N, C, *)   weight, bias, running_mean, running_var (C,) or None   mean, invstd (C,)
-
     grad_bias   = sum of delta       over N and *, n elements per channel
     grad_weight = sum of delta x̂
     delta_input = w invstd (delta - grad_bias / n - x̂ grad_weight / n)
-
-    Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3.
-    """
+    Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3."""
 
     def forward(input, weight, bias, running_mean, running_var):
         """Also updates the running statistics in place: running += momentum (of the batch - running), where the
         variance of the batch is the unbiased one."""
-        output, mean, invstd = BatchNorm.normalized(input, weight, bias, running_mean, running_var)
-        return output, mean, invstd
-
-    def normalized(input, weight, bias, running_mean, running_var):
         return batch_norm_with_statistics(
             input, weight, bias, running_mean, running_var, True, 0.1, 1e-05, torch.backends.cudnn.enabled
         )[:3]
 
     def grad_weight(delta, input, mean, invstd):
         return invstd * over_positions(delta * (input - spread(mean, input))).sum(0)
-
     def grad_bias(delta):
         return over_positions(delta).sum(0)
 
@@ -116,54 +89,27 @@ class BatchNorm:
 
 class ReLU:
     """y = max(0, x)
-
     input, output, delta (*)
-
     delta_input = delta where y > 0, else 0      (0 at the kink, as in torch)
-
-    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements";
-    Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
-    """
+    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements"; Nair,
+    Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"."""
 
     def forward(input):
         return torch.where(input <= 0, 0, input)
-
     def delta_input(delta, output):
         return torch.where(output <= 0, 0.0, delta)
 
 
-class Add:
-    """y = a + alpha b
-
-    input, other (*, broadcast) or number   output, delta (*)
-
-    delta_input = delta     delta_other = alpha delta     each summed over broadcast axes
-
-    Source: Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints.
-    """
-
-    def forward(input, other):
-        return torch.add(input, other, alpha=1)
-
-
 class MSELoss:
     """l = (x - y)^2, or the mean or sum of all
-
     input, target (*)   reduction: "none", "mean" or "sum"   output, delta (*), or () when reduced
-
     delta_input = 2 (x - y) delta      delta_target = 2 (y - x) delta      with delta / n in place of delta for a mean
-
-    Source: Legendre 1805, "Nouvelles méthodes pour la détermination des orbites des comètes" (least squares).
-    """
+    Source: Legendre 1805, "Nouvelles méthodes pour la détermination des orbites des comètes" (least squares)."""
 
     def forward(input, target):
         return F.mse_loss(input, target, reduction="mean")
-
     def delta_input(delta, input, target):
-        return MSELoss.scaled(input, target, 2 * per_loss(delta, input.numel()))
-
-    def scaled(input, target, factor):
-        return (input - target) * factor
+        return (input - target) * (2 * (delta / max(input.numel(), 1)))
 
 
 def forward(p, x, t):
@@ -180,8 +126,7 @@ def forward(p, x, t):
     bn2, bn2_mean, bn2_invstd = BatchNorm.forward(
         z_conv2, p["bn2.weight"], p["bn2.bias"], p["bn2.running_mean"], p["bn2.running_var"]
     )
-    add = Add.forward(x, bn2)   # (2, 4, 6, 6)
-    a_relu_2 = ReLU.forward(add)   # (2, 4, 6, 6)
+    a_relu_2 = ReLU.forward(x + bn2)   # (2, 4, 6, 6)
     loss = MSELoss.forward(a_relu_2, t)   # ()
     kept = (loss, a_relu_2, t, z_conv2, bn2_mean, bn2_invstd, a_relu, z_conv1, bn1_mean, bn1_invstd, x)
     return loss, kept
@@ -199,9 +144,8 @@ def backward(p, kept):
     delta_z_conv2 = BatchNorm.delta_input(
         delta_add, z_conv2, p["bn2.weight"], bn2_mean, bn2_invstd, grad["bn2.weight"], grad["bn2.bias"]
     )
-    delta_a_relu = Conv.delta_input(delta_z_conv2, p["conv2.weight"], input_shape=a_relu.shape)   # (2, 4, 6, 6)
-    # (4, 4, 3, 3)
-    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, a_relu, weight_shape=p["conv2.weight"].shape)
+    delta_a_relu = Conv.delta_input(delta_z_conv2, p["conv2.weight"], a_relu.shape)   # (2, 4, 6, 6)
+    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, a_relu, p["conv2.weight"].shape)   # (4, 4, 3, 3)
     delta_bn1 = ReLU.delta_input(delta_a_relu, a_relu)   # (2, 4, 6, 6)
     grad["bn1.weight"] = BatchNorm.grad_weight(delta_bn1, z_conv1, bn1_mean, bn1_invstd)   # (4,)
     grad["bn1.bias"] = BatchNorm.grad_bias(delta_bn1)   # (4,)
@@ -209,7 +153,7 @@ def backward(p, kept):
     delta_z_conv1 = BatchNorm.delta_input(
         delta_bn1, z_conv1, p["bn1.weight"], bn1_mean, bn1_invstd, grad["bn1.weight"], grad["bn1.bias"]
     )
-    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, weight_shape=p["conv1.weight"].shape)   # (4, 4, 3, 3)
+    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, p["conv1.weight"].shape)   # (4, 4, 3, 3)
     return grad
 
 
@@ -218,34 +162,30 @@ def main():
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     p = {}
-    p["conv1.weight"] = 0.167 * torch.randn((4, 4, 3, 3))
-    p["bn1.weight"] = torch.rand((4,)) + 0.5
-    p["bn1.bias"] = 0.1 * torch.randn((4,))
-    p["conv2.weight"] = 0.167 * torch.randn((4, 4, 3, 3))
-    p["bn2.weight"] = torch.rand((4,)) + 0.5
-    p["bn2.bias"] = 0.1 * torch.randn((4,))
-    p["bn1.running_mean"] = 0.1 * torch.randn((4,))
-    p["bn1.running_var"] = torch.rand((4,)) + 0.5
-    p["bn1.num_batches_tracked"] = torch.randint(1, ())
-    p["bn2.running_mean"] = 0.1 * torch.randn((4,))
-    p["bn2.running_var"] = torch.rand((4,)) + 0.5
-    p["bn2.num_batches_tracked"] = torch.randint(1, ())
-    x = 0.0833 * torch.randn((2, 4, 6, 6))
-    t = 0.0833 * torch.randn((2, 4, 6, 6))
+    for at, shape in {"conv1.": (4, 4, 3, 3), "conv2.": (4, 4, 3, 3)}.items():
+        p[at + "weight"] = torch.randn(shape) / math.prod(shape[1:]) ** 0.5
+    for at, shape in {"bn1.": (4,), "bn2.": (4,)}.items():
+        p[at + "weight"] = torch.rand(shape) + 0.5
+        p[at + "bias"] = 0.5 * torch.randn(shape)
+        p[at + "running_mean"] = 0.5 * torch.randn(shape)
+        p[at + "running_var"] = torch.rand(shape) + 0.5
+        p[at + "num_batches_tracked"] = torch.randint(1, ())
+    x = torch.randn((2, 4, 6, 6)) / 144 ** 0.5
+    t = torch.randn((2, 4, 6, 6)) / 144 ** 0.5
 
     def loss_of(p):
         torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward(p, x, t)[0]
+        return forward({n: v.clone() for n, v in p.items()}, x, t)
 
-    torch.manual_seed(1)
-    loss, kept = forward(p, x, t)
+    loss, kept = loss_of(p)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
     for name in ["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"]:
-        v = torch.randn_like(p[name])
-        step = 1e-5 * v / v.norm()
-        difference = (loss_of({**p, name: p[name] + step}) - loss_of({**p, name: p[name] - step})) / 2
-        print(f"{name:40} gradient {(grad[name] * step).sum().item():+.6e}   difference {difference.item():+.6e}")
+        step = torch.randn_like(p[name])
+        step *= 1e-5 / step.norm()
+        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
+        gradient = (grad[name] * step).sum()
+        print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 
 if __name__ == "__main__":

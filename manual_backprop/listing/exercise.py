@@ -25,8 +25,20 @@ from ..errors import BadInput
 from .cli import of_model
 from .program import Program, write_out
 
-KEY = re.compile(r"(delta_\w+|grad_\w+|grad\[.*\])")
-"""Names of the backward that a student can be asked for."""
+
+class Asked:
+    """The names of the backward that a student can be asked for: gradients, and the deltas of what the forward names;
+    not what is computed on the way to them."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        forwards = [f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name.endswith("forward")]
+        nodes = [node for f in forwards for node in ast.walk(f)]
+        self.named = {n.id for n in nodes if isinstance(n, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+
+    def includes(self, name: str) -> bool:
+        of = name.removeprefix("delta_")
+        known = of != name and (of in self.named or re.sub(r"_\d+$", "", of) in self.named)
+        return known or re.fullmatch(r"grad_\w+|grad\[.*\]", name) is not None
 
 HEAD = '''"""Exercise: the backward pass of {network}. {count} lines of it are missing.
 
@@ -78,14 +90,14 @@ def backwards(tree: ast.Module) -> list[ast.FunctionDef]:
     return [f for f in functions if f.name == "backward" or [a.arg for a in f.args.args[:2]] == ["p", "at"]]
 
 
-def steps(function: ast.FunctionDef) -> list[Step]:
+def steps(function: ast.FunctionDef, asked: Asked) -> list[Step]:
     """The values of one function that can be asked for."""
     statements = function.body
     reads = [{n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)} for s in statements]
     found = []
     for k, statement in enumerate(statements):
         name = ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
-        if not KEY.fullmatch(name) or len(statement.targets) > 1 or "_backward(" in ast.unparse(statement):  # type: ignore[attr-defined]
+        if not asked.includes(name) or len(statement.targets) > 1 or "_backward(" in ast.unparse(statement):  # type: ignore[attr-defined]
             continue
         own = {k}
         for j in range(k + 1, len(statements)):  # edits in place, up to the first other reader
@@ -100,7 +112,7 @@ def steps(function: ast.FunctionDef) -> list[Step]:
             for j, other in enumerate(statements[: max(own)]):
                 value = ast.unparse(other.targets[0]) if isinstance(other, ast.Assign) else ""
                 readers = {i for i in range(len(statements)) if i != j and value in reads[i]}
-                if value.isidentifier() and not KEY.fullmatch(value) and readers and readers <= own:
+                if value.isidentifier() and not asked.includes(value) and readers and readers <= own:
                     own.add(j)
         if "ones_like" not in ast.unparse(statement):  # where the backward begins: always given
             found.append(Step(function.name, name, statement, [statements[j] for j in sorted(own)]))
@@ -159,7 +171,7 @@ def exercise(program: Program, of: Program, blank: int | None, seed: int, networ
     are left out, None for all. Raises BadInput for more than there are."""
     text = program.text
     tree = ast.parse(text)
-    every = [step for function in backwards(tree) for step in steps(function)]
+    every = [step for function in backwards(tree) for step in steps(function, Asked(tree))]
     if blank is not None and not 1 <= blank <= len(every):
         raise BadInput(f"--blank {blank}: so many lines cannot be left out. expected: 1 to {len(every)}, or all")
     chosen = random.Random(seed).sample(every, len(every) if blank is None else blank)
@@ -193,7 +205,7 @@ def assembled(text: str, answers: dict, head: str) -> str:
     program, _, rest = body.partition("def main():\n")
     drawn = rest[rest.index("    torch.manual_seed(0)") : rest.index("    def loss_of(p):")]
     drawn = drawn.replace("    torch.set_default_dtype(torch.float64)\n", "").rstrip()
-    given = re.search(r"forward\(p(?:, )?(.*)\)\[0\]", rest)
+    given = re.search(r"return forward\(\{.*?\}(?:, )?(.*)\)\n", rest)
     names = given[1] if given else ""
     check = Path(__file__).with_name("exercise_check.py").read_text(encoding="utf-8")
     start, check = check.split("# ---- the check ----\n")
