@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import ast
 import base64
+import inspect
 import json
 import random
 import re
@@ -21,6 +22,7 @@ import torch
 from .. import nn
 from .._files import write_atomically
 from .._options import add_model
+from ..engine.rule import RULES
 from ..errors import BadInput
 from .cli import of_model
 from .program import Program, write_out
@@ -137,7 +139,8 @@ def shape_of(text: str, statement: ast.stmt) -> str:
 def formulas(program: Program) -> dict[str, str]:
     """The backward formula of each value, from the docstrings of a program at level "formulas"."""
     tree = ast.parse(program.text)
-    docs = {node.name: ast.get_docstring(node) or "" for node in tree.body if isinstance(node, ast.ClassDef)}
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    docs = {name: inspect.cleandoc(RULES[name].__doc__ or "") for name in classes if name in RULES}
     found: dict[str, str] = {}
     for function in backwards(tree):
         for statement in function.body:
