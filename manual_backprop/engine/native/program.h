@@ -29,7 +29,7 @@ struct Kernel {  // a C function of 64-bit integers and pointers, with its doubl
 
 struct Instruction {
   std::optional<c10::OperatorHandle> op;
-  bool functional = false;                                // whether it neither writes nor returns what it is given
+  bool unseen_views = false;                              // see makes_views_of_samples
   Kernel kernel;
   std::vector<c10::IValue> constants;                     // of an operator
   std::vector<std::pair<int, int>> values;                // (which argument, which value)
@@ -78,10 +78,10 @@ inline int64_t call_kernel(const Kernel& kernel, const int64_t* i, const Tensors
   TORCH_CHECK(false, "a kernel of so many arguments cannot be called: ", kernel.integers.size());
 }
 
-inline bool is_functional(const c10::FunctionSchema& schema) {
-  for (const auto& argument : schema.arguments())
-    if (argument.alias_info()) return false;
-  return true;
+/* Whether an operator makes a view of each sample for itself: of those nobody needs a record, which costs more than the
+work. Not said of all operators: linear, for one, then multiplies otherwise and rounds otherwise. */
+inline bool makes_views_of_samples(const c10::OperatorName& name) {
+  return name.name == "aten::im2col" || name.name == "aten::col2im";
 }
 
 /* Run it on its inputs. False where a kernel has refused what it read: then Python says why. */
@@ -98,7 +98,7 @@ inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
         for (int value : places) list.push_back(values[value]);
         stack[at] = std::move(list);
       }
-      if (step.functional) {  // of the views that it makes for itself nobody keeps a record: im2col makes one a sample
+      if (step.unseen_views) {
         c10::impl::ExcludeDispatchKeyGuard unseen(c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView));
         step.op->callBoxed(stack);
       } else {

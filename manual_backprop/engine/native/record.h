@@ -92,7 +92,7 @@ struct Recorder {
     }
     self->current = Instruction();
     self->current.op = c10::Dispatcher::singleton().findSchema(*name);
-    self->current.functional = self->current.op && is_functional(self->current.op->schema());
+    self->current.unseen_views = makes_views_of_samples(*name);
     auto inputs = call.inputs();
     self->current.constants.assign(inputs.begin(), inputs.end());
     for (int at = 0; at < (int)inputs.size(); at++) {
