@@ -370,3 +370,50 @@ def test_nothing_changes_either_where_it_raises() -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
     (torch.ones(2, requires_grad=True) * 2).sum().backward()  # no mode is left behind
     assert re.match("Mul", type((torch.ones(2, requires_grad=True) * 2).grad_fn).__name__)
+
+
+def test_single_numbers_of_one_tensor_are_values_of_their_own() -> None:
+    class Parts(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            a, b, c = x.unbind(-1)
+            return a.exp() * b.sin() + c
+
+    x = torch.tensor([0.3, 0.7, 1.1], dtype=torch.float64, requires_grad=True)
+    program = mb.write_out(Parts(), x, loss=lambda y, _: y * 2)
+    loss, gradients = program(x)
+    expected = Parts()(x) * 2
+    expected.backward()
+    assert loss.item() == expected.item()
+    assert x.grad is not None
+    torch.testing.assert_close(gradients["x"], x.grad, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("place", ["parameter", "forward"])
+def test_hooks_on_gradients_are_refused(place: str) -> None:
+    class Hooked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.fc(x)
+            if place == "forward":
+                y.register_hook(lambda g: g * 2)
+            return y.tanh()
+
+    model = Hooked()
+    if place == "parameter":
+        model.fc.weight.register_hook(lambda g: g * 2)
+    with pytest.raises(BadInput, match="a hook on a tensor"):
+        mb.write_out(model, torch.randn(4, 3), loss=lambda y, _: y.sum())
+
+
+def test_a_shape_changed_in_place_is_refused() -> None:
+    class Turned(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * 2
+            y.transpose_(0, 1)
+            return y
+
+    with pytest.raises(BadInput, match="changes the shape of a tensor in place"):
+        mb.write_out(Turned(), torch.randn(2, 3, requires_grad=True), loss=lambda y, _: y.sum())

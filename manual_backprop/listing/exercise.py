@@ -42,6 +42,7 @@ class Asked:
         known = of != name and (of in self.named or re.sub(r"_\d+$", "", of) in self.named)
         return known or re.fullmatch(r"grad_\w+|grad\[.*\]", name) is not None
 
+
 HEAD = '''"""Exercise: the backward pass of {network}. {count} lines of it are missing.
 
 Write what stands in place of each TODO in `backward`, by hand: no autograd. Then run this file: it compares your

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._files import write_atomically
 from ..engine.rule import backend
-from ..engine.torch_private import tree_flatten, tree_unflatten
+from ..engine.torch_private import has_gradient_hooks, tree_flatten, tree_unflatten
 from ..errors import BadInput
 from ..explicit import explicit
 from ..saving import saving
@@ -209,6 +209,11 @@ def record(
         torch.enable_grad(),
     ):
         value = recorder.forward(model, run)
+        if any([has_gradient_hooks(tensor) for tensor in tape.alive]):
+            raise BadInput(
+                "a hook on a tensor changes or watches its gradient, which a program has no place for. expected: no "
+                "register_hook on parameters, inputs, or tensors of the forward"
+            )
         count = len(tape.lines)
         gradients = recorder.backward(value, leaves)
     found = tape.find(value)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from ..engine.torch_private import OPERATORS, QuickDispatchMode, spelled
+from ..errors import BadInput
 from .tape import Operand, Part, Tape, Value, literal
 
 INFIX = {
@@ -132,6 +133,9 @@ class Functions(TorchFunctionMode):
         return [f"{path}(", *tape.arguments(args, kwargs), ")"], False
 
 
+RESHAPED_IN_PLACE = ("transpose_", "t_", "squeeze_", "unsqueeze_", "swapaxes_", "swapdims_", "as_strided_", "resize_")
+
+
 class Operators(QuickDispatchMode):
     """Notes each operator that the dispatcher is given, outside of rules."""
 
@@ -144,6 +148,11 @@ class Operators(QuickDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if not self.paused and func._schema.name.removeprefix("aten::") in RESHAPED_IN_PLACE:
+            raise BadInput(
+                f"{func._schema.name} changes the shape of a tensor in place, which cannot be written out. expected: a "
+                "new view, as y = x.transpose(0, 1)"
+            )
         output = func(*args, **kwargs)
         if self.paused or func.namespace not in ("aten", "prims", "torchvision"):
             return output

@@ -95,7 +95,7 @@ def key_of(tensor: Tensor) -> tuple:
     where: Any = id(tensor) if apart else tensor.untyped_storage().data_ptr()
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     flags = tensor.is_conj(), tensor.is_neg()
-    return where, tensor.storage_offset() if strides else 0, tuple(tensor.shape), strides, tensor.dtype, flags
+    return where, 0 if apart else tensor.storage_offset(), tuple(tensor.shape), strides, tensor.dtype, flags
 
 
 @dataclass
