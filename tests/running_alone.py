@@ -7,13 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALONE = """
-import runpy, sys
+REFUSING = """
+import sys
 class Refused:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("manual_backprop", "torchvision", "pytorch_lightning", "transformers", "tests"):
-            raise ImportError(f"{name}: the file needs torch alone")
+            raise ImportError(name + ": the file needs torch alone")
 sys.meta_path.insert(0, Refused())
+"""
+"""Lines that let nothing of ours be imported."""
+
+ALONE = f"""{REFUSING}
+import runpy
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

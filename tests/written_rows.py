@@ -24,16 +24,15 @@ from manual_backprop.testing.case import Case
 from manual_backprop.testing.cases import CASES
 from manual_backprop.testing.subject import SEED, Subject, delta_for, differentiable
 
+from .running_alone import REFUSING
+
 TOLERANCE = 1e-9
 """Of the largest entry, in float64: sums in another order."""
 
-FRESH = """
-import sys, torch
-class Refused:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("manual_backprop", "torchvision", "pytorch_lightning", "tests"):
-            raise ImportError(f"{name}: the file needs torch alone")
-sys.meta_path.insert(0, Refused())
+FRESH = (
+    REFUSING
+    + """
+import torch
 for name, text, p, tensors, expected, tolerance, seed in torch.load(sys.argv[1], weights_only=False):
     try:
         names = {"__name__": "written"}
@@ -56,6 +55,7 @@ for name, text, p, tensors, expected, tolerance, seed in torch.load(sys.argv[1],
     except Exception as error:
         print(f"{name}: {type(error).__name__}: {str(error)[:200]}")
 """
+)
 
 
 class Row(torch.nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .._files import write_atomically
+from .._observe import unchanged
 from ..engine.rule import backend
 from ..engine.torch_private import has_gradient_hooks, tree_flatten, tree_unflatten
 from ..errors import BadInput
@@ -127,12 +128,13 @@ class Signature:
                 raise BadInput(f"{name}: the program was written for {kind}. got: {got}. Write it out anew")
         return found
 
-    def unflatten(self, tensors: list[Tensor]) -> tuple[tuple, Any]:
+    def copied(self) -> tuple[tuple[tuple, Any], dict[str, Tensor]]:
+        """Inputs and targets of copies, which a forward may write into, and the copies by name."""
+        copies = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in self.given]
         flat: list[Any] = [None] * (len(self.places) + len(self.others))
-        for k, v in (*self.others.items(), *zip(self.places, tensors, strict=True)):
+        for k, v in (*self.others.items(), *zip(self.places, copies, strict=True)):
             flat[k] = v
-        found: tuple[tuple, Any] = tree_unflatten(flat, self.structure)
-        return found
+        return tree_unflatten(flat, self.structure), dict(zip(self.names, copies, strict=True))
 
 
 def write_out(
@@ -170,50 +172,41 @@ def record(
     """Run one step and note it."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"write_out takes a torch.nn.Module. got: {type(model).__name__}")
-    signature = Signature(model, inputs, targets)
-    refuse([*named(model).values(), *signature.given])
-    recorder = Recorder(level)
-    tape = recorder.tape
-    leaves = {}
-    for name, tensor in named(model).items():
-        tape.outside(tensor, f'p["{name}"]')
-        if tensor.requires_grad:
-            leaves[tensor] = name
-    given = []
-    for name, tensor in zip(signature.names, signature.given, strict=True):
-        if tape.find(tensor) is not None:
-            tensor = tensor.detach().clone().requires_grad_(tensor.requires_grad)
-        given.append(tensor)
-        tape.outside(tensor, name)
-        if tensor.requires_grad and tensor.is_leaf:
-            leaves[tensor] = name
-    args, wanted = signature.unflatten(given)
-
-    returned: list[Any] = []
-
-    def run() -> Tensor:
-        with explicit():
-            returned.append(model(*args))
-            found = loss(returned[0], wanted)
-        if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
-            what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-            raise BadInput(
-                f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}"
-            )
-        return found
-
     with (
+        unchanged(model, inputs, targets),
         backend("auto" if level == "kernels" else "formula"),
         saving("off"),
-        unrecorded_writes(model),
-        torch.enable_grad(),
     ):
+        signature = Signature(model, inputs, targets)
+        refuse({**named(model), **dict(zip(signature.names, signature.given, strict=True))})
+        recorder = Recorder(level)
+        tape = recorder.tape
+        leaves = {}
+        for name, tensor in named(model).items():
+            tape.outside(tensor, f'p["{name}"]')
+            if tensor.requires_grad:
+                leaves[tensor] = name
+        (args, wanted), given = signature.copied()
+        for name, tensor in given.items():
+            tape.outside(tensor, name)
+            if tensor.requires_grad:
+                leaves[tensor] = name
+        returned: list[Any] = []
+
+        def run() -> Tensor:
+            with explicit():
+                returned.append(model(*args))
+                found = loss(returned[0], wanted)
+            if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
+                what = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+                raise BadInput(
+                    f"the loss has to be a scalar that depends on parameters which require a gradient. got: {what}"
+                )
+            return found
+
         value = recorder.forward(model, run)
         if any([has_gradient_hooks(tensor) for tensor in tape.alive]):
-            raise BadInput(
-                "a hook on a tensor changes or watches its gradient, which a program has no place for. expected: no "
-                "register_hook on parameters, inputs, or tensors of the forward"
-            )
+            raise BadInput(f"a tensor of the forward has hooks, {HOOKED}")
         count = len(tape.lines)
         gradients = recorder.backward(value, leaves)
     found = tape.find(value)
@@ -223,35 +216,18 @@ def record(
     return signature, Recording(tape, count, found, gradients, recorder.regions, branched, output)
 
 
-def refuse(tensors: list[Tensor]) -> None:
+HOOKED = "which a program has no place for: they watch or change its gradient. expected: no register_hook"
+
+
+def refuse(tensors: dict[str, Tensor]) -> None:
     """Raise where nothing can be recorded."""
-    if any(map(torch.nn.parameter.is_lazy, tensors)):
-        raise BadInput("the model has lazy layers, whose parameters have no shape yet. expected: run the model once")
-    if any(t.is_meta for t in tensors):
+    if any(t.is_meta for t in tensors.values()):
         raise BadInput("the program is recorded as it runs. got: tensors on the meta device. expected: a CPU or a GPU")
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         raise BadInput("autocast is on: write the program out without it, of a model in the dtype that you want")
-
-
-def unrecorded_writes(model: Any) -> Any:
-    """Buffers and random streams are as before afterwards; `unchanged` would put copies in the buffers' places."""
-    return _kept(model)
-
-
-class _kept:
-    def __init__(self, model: Any) -> None:
-        self.buffers = [(b, b.detach().clone()) for b in model.buffers()]
-        self.fork = torch.random.fork_rng(devices=[])
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.fork.__exit__(*error)
-        with torch.no_grad():
-            for buffer, before in self.buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
+    for name, tensor in tensors.items():
+        if has_gradient_hooks(tensor):
+            raise BadInput(f"{name} has hooks, {HOOKED}")
 
 
 def written(model: torch.nn.Module, signature: Signature, recording: Recording, level: str) -> Program:

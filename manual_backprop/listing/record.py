@@ -48,13 +48,11 @@ class Call:
 
 @dataclass
 class Region:
-    """One call of a module: its path, its class, and the lines of the forward that were written meanwhile."""
+    """One call of a module: its path, its class, and the call around it."""
 
     path: str
     kind: type
-    begin: int
     parent: int
-    end: int = -1
 
 
 @dataclass
@@ -103,7 +101,7 @@ class Recorder:
         self.functions = Functions(self.tape)
         self.proxies = Proxies(self.tape, level, self.quiet, choose)
         self.calls: dict[Any, Call] = {}
-        self.regions = [Region("", object, 0, -1)]
+        self.regions = [Region("", object, -1)]
         self.stack = [0]
         self.shared: set[Value] = set()
         """Values that lie in more memory than their own."""
@@ -225,13 +223,13 @@ class Recorder:
     # the forward
 
     def enter(self, module: torch.nn.Module, call: Any, _: Any) -> None:
-        self.regions.append(Region(call[0], type(module), len(self.tape.lines), self.stack[-1]))
+        self.regions.append(Region(call[0], type(module), self.stack[-1]))
         self.numbers[call] = len(self.regions) - 1
         self.stack.append(len(self.regions) - 1)
         self.tape.owner, self.tape.call = call[0], self.stack[-1]
 
     def leave(self, *_: Any) -> None:
-        self.regions[self.stack.pop()].end = len(self.tape.lines)
+        self.stack.pop()
         self.tape.call = self.stack[-1]
         self.tape.owner = self.regions[self.tape.call].path
 
@@ -239,7 +237,6 @@ class Recorder:
         self.watch = Watch(model, self.enter, self.leave)
         with native.intercepted(self.rule_called), self.watch, self.operators:
             loss = run()
-        self.regions[0].end = len(self.tape.lines)
         return loss
 
     # the backward
@@ -253,6 +250,9 @@ class Recorder:
             (parent, nr) for node in nodes for parent, nr in node.next_functions if parent is not None
         )
         self.expected[loss.grad_fn, 0] += 1
+        self.outputs: dict[Any, int] = {}
+        for parent, nr in self.expected:
+            self.outputs[parent] = max(self.outputs.get(parent, 0), nr + 1)
         of_leaf = {
             parent: leaves[parent.variable]
             for parent, _ in self.expected if is_leaf(parent) and parent.variable in leaves
@@ -281,7 +281,7 @@ class Recorder:
             found = self.watch.owner(node)
             owner, region = found[0], self.numbers.get(found, 0)
         self.tape.owner, self.tape.call = owner, region
-        count = len(call.given) if call is not None else max(nr for n, nr in self.expected if n is node) + 1
+        count = len(call.given) if call is not None else self.outputs[node]
         deltas = [arrived.delta((node, nr)) for nr in range(count)]
         grads: tuple = ()
         if any(delta is not None for delta in deltas):

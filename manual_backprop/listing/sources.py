@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from ..engine.rule import Rule
@@ -55,9 +55,8 @@ class Sources:
         for name, attribute in names_in(text):
             if name in closed or (name in function.__globals__ and name not in vars(builtins)):
                 self.need(name, attribute, scope[name], function)
-                if (other := self.called.get(id(scope[name]), name)) != name and self._taken.get(name) is not scope[
-                    name
-                ]:
+                other = self.called.get(id(scope[name]), name)
+                if other != name and self._taken.get(name) is not scope[name]:
                     text = re.sub(rf"(?<![\w.]){name}\b(?!=[^=])", other, text)
         return text
 
@@ -151,7 +150,7 @@ class Sources:
         tables = [text for text in constants if own & {name for name, _ in names_in(text)}]
         blocks = ["\n".join(text for text in constants if text not in tables)] if len(tables) < len(constants) else []
         blocks += functions
-        for rule in self._ordered():
+        for rule in self.rules:
             doc = in_use(rule, self.rules[rule]).replace("\n", "\n    ").replace("\n    \n", "\n\n")
             body = "\n\n".join(textwrap.indent(text, "    ") for text in self.rules[rule].values() if text)
             head = (
@@ -162,9 +161,6 @@ class Sources:
             blocks.append(f"{head}\n\n{body}" if body else head)
         blocks += tables[:1] and ["\n".join(tables)]
         return "\n\n\n".join(blocks)
-
-    def _ordered(self) -> Iterator[type[Rule]]:
-        yield from self.rules
 
 
 def in_use(rule: type[Rule], functions: Iterable[str]) -> str:

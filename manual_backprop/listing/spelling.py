@@ -15,35 +15,14 @@ from ..errors import BadInput
 from .tape import Operand, Part, Tape, Value, literal
 
 INFIX = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "div": "/",
-    "true_divide": "/",
-    "floordiv": "//",
-    "pow": "**",
-    "matmul": "@",
-    "mm": "@",
-    "bmm": "@",
-    "eq": "==",
-    "ne": "!=",
-    "lt": "<",
-    "le": "<=",
-    "gt": ">",
-    "ge": ">=",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-    "truediv": "/",
-    "mod": "%",
-    "subtract": "-",
-    "multiply": "*",
-}
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "true_divide": "/", "floordiv": "//", "pow": "**", "matmul": "@",
+    "mm": "@", "bmm": "@", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&", "or": "|",
+    "xor": "^", "truediv": "/", "mod": "%", "subtract": "-", "multiply": "*",
+}  # fmt: skip
 PREFIX = {"neg": "-", "invert": "~", "bitwise_not": "~", "logical_not": "~", "negative": "-"}
 NONE = ("out", "dtype", "size_average", "reduce", "generator")
 """Arguments that are None where they are not given."""
 LAYOUT = ("layout", "device", "pin_memory", "non_blocking", "memory_format")
-QUESTIONS = ("size", "shape", "dim", "stride", "numel", "is_contiguous", "item", "tolist", "_is_view")
 
 
 def operand(tape: Tape, value: Any) -> list[Part]:
@@ -244,24 +223,7 @@ METHODS = (
 """Operators that are methods of a tensor with the arguments of their schema."""
 
 FACTORIES = (
-    "arange",
-    "zeros",
-    "ones",
-    "full",
-    "eye",
-    "zeros_like",
-    "ones_like",
-    "full_like",
-    "cat",
-    "stack",
-    "where",
-    "linspace",
-    "scalar_tensor",
-    "outer",
-    "maximum",
-    "minimum",
-    "rand",
-    "randn",
-    "rand_like",
-    "randn_like",
-)
+    "arange", "zeros", "ones", "full", "eye", "zeros_like", "ones_like", "full_like", "cat", "stack", "where",
+    "linspace", "scalar_tensor", "outer", "maximum", "minimum", "rand", "randn", "rand_like", "randn_like",
+)  # fmt: skip
+"""Operators that are functions of torch with the arguments of their schema."""

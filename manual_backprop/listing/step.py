@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from ..engine import node
 from ..engine.rule import choose
-from ..engine.torch_private import has_gradient_hooks, has_hooks, members
+from ..engine.torch_private import has_hooks, members
 from ..errors import BadInput
 from .captured import Captured
 from .program import KEEP, Signature, named, record
@@ -164,22 +164,14 @@ class Step:
 
     def watched(self) -> None:
         """Note what the programs depend on besides the batch."""
-        self.refuse_hooks()
         self.known.clear()
         modules = list(self.model.modules())
         self.state = [(held, dict(held), needing(held)) for module in modules for held in members(module) if held]
         self.flags = [(module, module.training) for module in modules]
 
-    def refuse_hooks(self) -> None:
-        for name, module in self.model.named_modules():
-            if has_hooks(module):
-                raise BadInput(
-                    f"{name or 'the model'} has hooks, which a written step would not call. expected: a model without "
-                    "hooks; remove them, or train it as it is"
-                )
-        for name, parameter in self.model.named_parameters():
-            if has_gradient_hooks(parameter):
-                raise BadInput(f"the parameter {name} has hooks, which a written step would not call. Remove them")
+    def hooked(self) -> bool:
+        """Whether a module has hooks, which a written step would not call."""
+        return any([has_hooks(module) for module, _ in self.flags])
 
     def unchanged(self) -> bool:
         for held, before, needs in self.state:
@@ -213,6 +205,12 @@ class Step:
     def compiled(self, inputs: tuple, targets: Any) -> tuple[Compiled, list[Tensor]]:
         if not self.unchanged():
             self.watched()
+        if self.hooked():
+            names = [name or "the model" for name, module in self.model.named_modules() if has_hooks(module)]
+            raise BadInput(
+                f"{', '.join(names)} has hooks, which a written step would not call. expected: a model without hooks; "
+                "remove them, or train it as it is"
+            )
         quick = len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(targets, Tensor)
         tensors = [inputs[0], targets] if quick else []
         if quick:
@@ -223,11 +221,10 @@ class Step:
             others = tuple((k, repr(v)) for k, v in signature.others.items())
             key = (*signature.kinds, others, str(signature.structure))
             tensors = signature.given
+        if any([tensor.requires_grad for tensor in tensors]):
+            raise BadInput("a written step gives the gradients of parameters. got: an input that requires one")
         found = self.known.get(key)
         if found is None:
-            for tensor in tensors:
-                if tensor.requires_grad:
-                    raise BadInput("a written step gives the gradients of parameters. got: an input that requires one")
             if len(self.known) >= MOST:
                 self.known.pop(next(iter(self.known)))
             signature, recording = record(self.model, inputs, targets, self.loss, "kernels")

@@ -50,8 +50,6 @@ class Loop:
     """Parts one behind the other, each of which takes what the one before returns; the rest is the same for all."""
 
     parts: list[Part]
-    backward: bool = True
-    """Whether the backward is a loop, too."""
 
 
 Item = Line | Part | Loop
@@ -74,7 +72,7 @@ def live(recording: Recording) -> list[Line]:
     return found[::-1]
 
 
-def shapes_at_hand(lines: Iterable[Line], outside: Iterable[Value]) -> None:
+def shapes_at_hand(lines: Iterable[Line]) -> None:
     """Write a shape as that of a value only where the backward reads the value anyway, or it is a parameter."""
     lines = list(lines)
     read = {value for line in lines for value in line.values()}
@@ -91,7 +89,7 @@ class Finder:
         forward = set(recording.tape.lines[: recording.forward])
         self.forward = [line for line in lines if line in forward]
         self.backward = [line for line in lines if line not in forward]
-        shapes_at_hand(self.backward, ())
+        shapes_at_hand(self.backward)
         self.forward_set = set(self.forward)
         primary = [
             (line.owner, line.call)
@@ -311,10 +309,8 @@ def looped(pair: Pair, whole: Part, finder: Finder) -> None:
         back = run[::-1]
         if back[0] in whole.backward:
             at = whole.backward.index(back[0])
-            loop.backward = whole.backward[at : at + len(run)] == back and all(
-                follows_back(one, other, finder) for one, other in pairwise(back)
-            )
-            if loop.backward:
+            together = whole.backward[at : at + len(run)] == back
+            if together and all(follows_back(one, other, finder) for one, other in pairwise(back)):
                 whole.backward[at : at + len(run)] = [loop]
 
 

@@ -72,7 +72,8 @@ class Classifier(LightningModule):
         label_smoothing: share of the target probability that is spread over all classes.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
         channels_last: keep convolution weights and activations in channels_last memory format.
-        written_out: run training steps as a written program (mb.write_out); not with autocast or hooks.
+        written_out: run training steps as a written program (mb.write_out), but for those that a callback looks into
+            with hooks; not with autocast.
         saving: what training steps keep for their backwards, as mb.saving takes it: exact, off, bf16, int8 or int4
             (default: what the process has chosen, exact as it begins).
         seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
@@ -100,6 +101,8 @@ class Classifier(LightningModule):
         require_at_least("model", 0, seed=seed)
         if not 0 <= label_smoothing <= 1:
             raise BadInput(f"model.label_smoothing={label_smoothing}: give 0 to 1.")
+        if written_out and saving is not None:
+            raise BadInput("model.saving: a written step keeps what its backward reads. Leave it, or written_out, out.")
         if isinstance(net, str):
             net = build(net, shape, classes, net_args or {})
         try_out(net, shape, classes)  # this also gives lazy layers their shapes
@@ -148,7 +151,7 @@ class Classifier(LightningModule):
         images, labels = batch
         with contextlib.nullcontext() if self.saving is None else mb.saving(self.saving):
             try:
-                if self.written is not None:
+                if self.written is not None and not self.written.hooked():
                     images = images.contiguous(memory_format=self.memory_format)
                     loss, logits = self.written.node(images, targets=labels)
                     assert logits is not None
