@@ -116,11 +116,6 @@ class Compiled:
                 seen.add(memory)
 
 
-def needing(held: dict[str, Any]) -> tuple[bool, ...]:
-    """Which of a module's parameters, buffers or children require a gradient."""
-    return tuple([getattr(part, "requires_grad", False) is True for part in held.values()])
-
-
 class Whole(torch.autograd.Function):
     """A step whose gradients are computed in its forward."""
 
@@ -158,29 +153,28 @@ class Step:
     def __init__(self, model: torch.nn.Module, loss: Callable[[Any, Any], Tensor], optimizer: Any) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.known: dict[tuple, Compiled] = {}
-        self.state: list[tuple[dict[str, Any], dict[str, Any], tuple[bool, ...]]] = []
-        self.flags: list[tuple[torch.nn.Module, bool]] = []
         self.watched()
 
     def watched(self) -> None:
         """Note what the programs depend on besides the batch."""
         self.known.clear()
-        modules = list(self.model.modules())
-        self.state = [(held, dict(held), needing(held)) for module in modules for held in members(module) if held]
-        self.flags = [(module, module.training) for module in modules]
+        self.modules = list(self.model.modules())
+        self.parameters = list(self.model.parameters())
+        self.held = [held for module in self.modules for held in members(module)]
+        self.parts = [part for held in self.held for part in held.values()]  # alive, so that no id is used twice
+        self.state = self.now()
+
+    def now(self) -> tuple[list[int], list[bool], list[bool]]:
+        """Which parameters, buffers and children the modules have, what requires a gradient, and what trains."""
+        return (
+            [id(part) for held in self.held for part in held.values()],
+            [parameter.requires_grad for parameter in self.parameters],
+            [module.training for module in self.modules],
+        )
 
     def hooked(self) -> bool:
         """Whether a module has hooks, which a written step would not call."""
-        return any([has_hooks(module) for module, _ in self.flags])
-
-    def unchanged(self) -> bool:
-        for held, before, needs in self.state:
-            if len(held) != len(before) or needing(held) != needs:
-                return False
-            for name, part in before.items():
-                if held.get(name) is not part:
-                    return False
-        return all([module.training is training for module, training in self.flags])
+        return any([has_hooks(module) for module in self.modules])
 
     def __call__(self, *inputs: Any, targets: Any = None) -> Tensor:
         """The loss, detached. Raises BadInput as `write_out` does, and for hooks on modules or parameters."""
@@ -203,7 +197,7 @@ class Step:
         return loss, output
 
     def compiled(self, inputs: tuple, targets: Any) -> tuple[Compiled, list[Tensor]]:
-        if not self.unchanged():
+        if self.now() != self.state:
             self.watched()
         if self.hooked():
             names = [name or "the model" for name, module in self.model.named_modules() if has_hooks(module)]
