@@ -219,16 +219,14 @@ def backward(p, kept):
     u = delta_part.new_zeros((2, 4, 5))   # (2, 4, 5)
     u[:, 3] = delta_part
     # (8, 20), (2, 5), (2, 5)
-    grad_lstm_bias_ih_l0_lstm, _, _, _ = LSTM.recursion(
+    lstm_recursion, _, _, _ = LSTM.recursion(
         u.transpose(0, 1).reshape(8, 5), torch.zeros_like(lstm_unbind), torch.zeros_like(lstm_unbind_2), lstm_gates,
         lstm_cells, lstm_unbind_2, p["lstm.weight_hh_l0"]
     )
-    grad["lstm.bias_ih_l0"] = Linear.grad_bias(grad_lstm_bias_ih_l0_lstm)   # (20,)
-    grad["lstm.weight_ih_l0"] = RNN.grad_weight(grad_lstm_bias_ih_l0_lstm, lstm_transpose.reshape(8, 3))   # (20, 3)
+    grad["lstm.bias_ih_l0"] = Linear.grad_bias(lstm_recursion)   # (20,)
+    grad["lstm.weight_ih_l0"] = RNN.grad_weight(lstm_recursion, lstm_transpose.reshape(8, 3))   # (20, 3)
     # (20, 5)
-    grad["lstm.weight_hh_l0"] = RNN.grad_weight(
-        grad_lstm_bias_ih_l0_lstm, torch.cat([lstm_unbind, lstm.reshape(8, 5)[:6]])
-    )
+    grad["lstm.weight_hh_l0"] = RNN.grad_weight(lstm_recursion, torch.cat([lstm_unbind, lstm.reshape(8, 5)[:6]]))
     grad["lstm.bias_hh_l0"] = grad["lstm.bias_ih_l0"].clone()   # (20,)
     return grad
 

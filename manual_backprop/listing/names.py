@@ -103,6 +103,8 @@ class Scope:
             return joined(f"{owner}_{value.kind}".strip("_"), "v")
         if value.line in self.finder.forward_set or value.line is None:
             return joined(f"{owner}_{operation}".strip("_"), "v")
+        if value.line.function is not None and len(self.finder.readers[value]) > 1:  # it is for several
+            return joined(f"{owner}_{value.line.function[1]}".strip("_"), "v")
         target = self.finder.purpose(value)
         if target is None:
             return "u"
