@@ -1,4 +1,4 @@
-"""Eigenvalues, singular values, and functions of matrices.
+"""Eigenvalues and singular values.
 
 X^H is X transposed and conjugated. Divisions by differences of eigenvalues or singular values are element by element;
 where two are equal the vectors are not differentiable and the result is not finite, as torch's.
