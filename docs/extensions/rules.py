@@ -74,11 +74,13 @@ def formulas(paragraph: str) -> str:
 
 def prose(paragraph: str) -> str:
     """A note: its formulas are typeset where the whole of it follows the notation."""
-    text = " ".join(paragraph.split())
-    try:
-        return typeset(text)
-    except NotationError:
-        return re.sub(r"([*_|<])", r"\\\1", text)
+    shown = []
+    for sentence in re.split(r"(?<=[.]) (?=[A-Z])", " ".join(paragraph.split())):
+        try:
+            shown.append(typeset(sentence))
+        except NotationError:
+            shown.append(re.sub(r"([*_|<])", r"\\\1", sentence))
+    return " ".join(shown)
 
 
 def shapes(paragraph: str) -> str:
