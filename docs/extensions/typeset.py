@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from .notation import FUNCTIONS, INDICES, NAMES, RELATIONS, SUMS, NotationError, Token, tokens
 
-WIDE = re.compile(r"\\(mathrm|operatorname|sum|prod|max|log|ln|sin|cos|tan)")
+WIDE = re.compile(r"\\(text|operatorname|sum|prod|max|log|ln|sin|cos|tan)")
 JOINER = "\u2060"  # no line ends between a formula and the comma behind it
 PUNCTUATION = re.compile(r"((?:[,;:] ?)*)(.*?)((?: ?(?:[,;:]|\\cdot$))*)")
 
@@ -243,7 +243,7 @@ def name(text: str) -> str:
     elif below and base not in ("grad", "norm"):
         return rf"\text{{{text}}}"
     else:
-        shown = rf"\mathrm{{{base}}}"
+        shown = rf"\text{{{base}}}"
     if not below:
         return shown
     return f"{shown}_{{{','.join(map(subscript, below))}}}"
@@ -253,7 +253,7 @@ def subscript(text: str) -> str:
     """Indices in italics, names upright."""
     if text.isdigit() or len(text) == 1 or (set(text) <= INDICES and len(text) == 2):
         return text
-    return NAMES.get(text) or rf"\mathrm{{{text}}}"
+    return NAMES.get(text) or rf"\text{{{text}}}"
 
 
 def spaced(factors: list[str]) -> str:
