@@ -47,6 +47,12 @@ def test_notation(statement: str, expected: str) -> None:
     assert typeset(statement).replace(JOINER, "") == expected
 
 
+def test_the_index_of_a_letter_with_a_hat_stands_beside_it() -> None:
+    shown = "".join(converted(r"\sum_i^n \hat x_{ij}", block=True).split())
+    assert shown.count("<munderover>") == 1  # of the sum
+    assert '<msub><moveraccent="true"><mi>x</mi><mostretchy="false">ˆ</mo></mover><mrow><mi>i</mi>' in shown
+
+
 @pytest.mark.parametrize("statement", ["y = (x", "y = x @ w", "y = / 2", "y = |x"])
 def test_what_does_not_follow_the_notation_is_refused(statement: str) -> None:
     with pytest.raises(NotationError, match=r"got: .*; expected: "):

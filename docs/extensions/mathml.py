@@ -15,11 +15,17 @@ from sphinx.writers.html5 import HTML5Translator
 SPACE = re.compile(r"<mo>&ApplyFunction;</mo>(?!\s*(?:<mrow>\s*)?<mo[^>]*>[(\[{|])")
 """Behind a function's name whose argument has no brackets: log p."""
 
+ACCENTED = re.compile(
+    r'<munderover>(\s*<mi[^>]*>[^<]*</mi>)(.*?)(<mo stretchy="false">[^<]*</mo>)\s*</munderover>', re.S
+)
+r"""\hat x_i: docutils places the index under the letter, where a limit of a sum stands."""
+
 
 def converted(latex: str, block: bool) -> str:
     """MathML of one formula. Raises ExtensionError naming the formula that cannot be converted."""
     try:
-        return SPACE.sub('<mo rspace="0.17em">&ApplyFunction;</mo>', tex2mathml(latex, as_block=block))
+        found = ACCENTED.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', tex2mathml(latex, as_block=block))
+        return SPACE.sub('<mo rspace="0.17em">&ApplyFunction;</mo>', found)
     except Exception as error:
         raise ExtensionError(f"got: {latex!r}; expected: LaTeX that docutils converts to MathML: {error}") from error
 
