@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.writers.html5 import HTML5Translator
 
+SPACE = re.compile(r"<mo>&ApplyFunction;</mo>(?!\s*(?:<mrow>\s*)?<mo[^>]*>[(\[{|])")
+"""Behind a function's name whose argument has no brackets: log p."""
+
 
 def converted(latex: str, block: bool) -> str:
     """MathML of one formula. Raises ExtensionError naming the formula that cannot be converted."""
     try:
-        return tex2mathml(latex, as_block=block)
+        return SPACE.sub('<mo rspace="0.17em">&ApplyFunction;</mo>', tex2mathml(latex, as_block=block))
     except Exception as error:
         raise ExtensionError(f"got: {latex!r}; expected: LaTeX that docutils converts to MathML: {error}") from error
 

@@ -74,11 +74,13 @@ def formulas(paragraph: str) -> str:
 
 def prose(paragraph: str) -> str:
     """A note: its formulas are typeset where the whole of it follows the notation."""
-    text = " ".join(paragraph.split())
-    try:
-        return typeset(text)
-    except NotationError:
-        return re.sub(r"([*_|<])", r"\\\1", text)
+    shown = []
+    for sentence in re.split(r"(?<=[.]) (?=[A-Z])", " ".join(paragraph.split())):
+        try:
+            shown.append(typeset(sentence))
+        except NotationError:
+            shown.append(re.sub(r"([*_|<])", r"\\\1", sentence))
+    return " ".join(shown)
 
 
 def shapes(paragraph: str) -> str:
@@ -224,7 +226,7 @@ INTRODUCTION = """A rule is one operation with its forward and its backward form
 derivation and its code.
 
 In all formulas $\\delta$ is the derivative of the loss by the output of the rule, in the output's shape;
-$\\delta_{\\mathrm{input}}$ is the derivative by the input, $\\mathrm{grad}_{\\mathrm{weight}}$ that by a parameter. $x$
+$\\delta_{\\text{input}}$ is the derivative by the input, $\\text{grad}_{\\text{weight}}$ that by a parameter. $x$
 is the input and $y$ the output. Factors side by side are multiplied element by element where they are lower case, and
 as matrices where they are capitals. $(*)$ is any shape."""
 
