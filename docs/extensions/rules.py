@@ -59,11 +59,12 @@ def derivations(family: str) -> dict[str, str]:
     if not file.exists():
         return {}
     parts = re.split(r"^## (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    return {
-        name.strip(): text.strip()
-        for heading, text in zip(parts[::2], parts[1::2], strict=True)
-        for name in heading.split(",")
-    }
+    found = {}
+    for heading, text in zip(parts[::2], parts[1::2], strict=True):
+        first, *others = (name.strip() for name in heading.split(","))
+        found[first] = text.strip()
+        found |= dict.fromkeys(others, f"Together with that of [{first}](#rule-{first}).")
+    return found
 
 
 def formulas(paragraph: str) -> str:
@@ -148,9 +149,7 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
     parts += ["**Backward**", "", formulas(backward), ""]
     parts += [f"Saved for the backward: {saved(rule)}.", ""]
     for note in notes:
-        text, _, more = note.partition("Source: ")
-        parts += [prose(text), ""]
-        source = f"Source: {more}" if more else source
+        parts += [prose(note), ""]
     if name in PLOTTED:
         parts += [f"![{name} and its derivative]({plot(name, folder)})", ""]
     family = rule.__module__.rpartition(".")[2]
