@@ -130,7 +130,8 @@ class Typesetter:
             base = name(token.text)
             if token.text.endswith("_"):
                 opening = self.take().text
-                base += f"_{{{self.inside(')' if opening == '(' else '}')}}}"
+                below = self.inside(")" if opening == "(" else "}")
+                base = f"{base[:-1]}, {below}}}" if "_{" in base else f"{base}_{{{below}}}"
         elif token.text == "(":
             base = rf"\left( {self.inside(')')} \right)"
         elif token.text == "[":
