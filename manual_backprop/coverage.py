@@ -22,7 +22,7 @@ from . import functional, nn
 from ._nodes import VIEWS
 from ._operators import composite, served
 from .errors import BadInput
-from .functional import CONSTANT, HELPERS
+from .functional._without_rules import CONSTANT, HELPERS
 
 REASONS = {
     r"_backward(_.*)?$": "a backward of torch's own, which no rule calls: ours are differentiated again by themselves",

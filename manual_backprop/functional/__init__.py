@@ -17,6 +17,8 @@ from ..engine.exports import defined as _defined
 from ..engine.exports import give_reasons as _give_reasons
 from . import _derived, _inside
 from ._call import call
+from ._without_rules import CONSTANT as _CONSTANT
+from ._without_rules import HELPERS as _HELPERS
 
 _written = _defined(__name__, _inspect.isfunction)
 _found = {**_derived.derived(_written), **_written, "call": call}
@@ -27,18 +29,6 @@ __all__ = sorted(_found)  # type checkers and editors read __init__.pyi
 for _name in __all__:
     torch.fx.wrap(_name)  # a leaf of a graph that torch.fx traces; costs nothing outside of tracing
 
-CONSTANT = frozenset(("one_hot", "scaled_mm", "scaled_grouped_mm", "native_channel_shuffle"))
-"""Without a derivative in torch, for they are of integers, of numbers of 8 bits and fewer, or for inference alone:
-torch's own."""
-
-HELPERS = frozenset(
-    (
-        "assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function",
-        "has_torch_function_unary", "has_torch_function_variadic",
-    )
-)  # fmt: skip
-"""Of torch.nn.functional, too, but they compute nothing: torch's own."""
-
 _give_reasons(__name__)
 
 
@@ -46,12 +36,12 @@ def __getattr__(name: str) -> object:
     theirs = getattr(torch.nn.functional, name, None)
     if theirs is None or name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if not _inspect.isroutine(theirs) or name in CONSTANT or name in HELPERS:
+    if not _inspect.isroutine(theirs) or name in _CONSTANT or name in _HELPERS:
         return theirs
     if name.startswith("_"):
         raise _NotExportedError(
-            f"manual_backprop.functional has no {name!r}, a private function of torch. Write torch.nn.functional.{name}; "
-            f"what it computes has autograd's own backward"
+            f"manual_backprop.functional has no {name!r}, a private function of torch; "
+            f"torch.nn.functional.{name} computes it with autograd's own backward"
         )
     raise _NotExportedError(
         f"manual_backprop.functional has no rule for {name!r} yet; "

@@ -3,8 +3,8 @@
 Each layer in the files of this folder is exported. A differentiable layer that has no rule yet is not here: asking for
 it raises AttributeError, it never falls through.
 
-Modules import as torch.nn's do: `functional` is manual_backprop.functional; `init`, `utils`, `parallel`, `parameter` and
-`common_types` are torch's own; `modules` has the layers of this package.
+Modules import as torch.nn's do: `functional` is manual_backprop.functional; `init`, `utils`, `parallel`, `parameter`
+and `common_types` are torch's own; `modules` has the layers of this package.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def __getattr__(name: str) -> object:
         )
     if theirs is not None and not name.startswith("__"):
         raise _NotExportedError(
-            f"manual_backprop.nn has no {name!r}: what torch.nn.{name} computes does not run on the rules of this "
-            f"library. Write torch.nn.{name} for torch's own"
+            f"manual_backprop.nn has no {name!r}: what torch.nn.{name} computes does not run on rules. "
+            f"Write torch.nn.{name} for torch's own"
         )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """torch.nn.modules, by whose name code also imports layers: the layers and containers of manual_backprop.nn.
 
-Of its files there are those without layers: `module`, `container`, `lazy` and `utils`, torch's own. Any other is refused,
-for it would hold torch's layers.
+Of its files there are those without layers, torch's own: `module`, `container`, `lazy` and `utils`. Any other would
+hold torch's layers, and is refused.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def __getattr__(name: str) -> object:
         return getattr(nn, name)
     if theirs is not None and not name.startswith("__"):
         raise _NotExportedError(
-            f"manual_backprop.nn.modules has no {name!r}: the layers in torch.nn.modules.{name} are torch's, with "
-            f"autograd's own backward. Import layers from manual_backprop.nn, and base classes, such as _BatchNorm, from "
-            f"torch.nn.modules.{name}: the layers of manual_backprop.nn are instances of them, too"
+            f"manual_backprop.nn.modules has no {name!r}: the layers in torch.nn.modules.{name} have autograd's own "
+            f"backward. Import layers from manual_backprop.nn. Import base classes, such as _BatchNorm, from "
+            f"torch.nn.modules.{name}; the layers of manual_backprop.nn are instances of them, too"
         )
     if name == "__all__":
         return [name for name in _theirs.__all__ if hasattr(nn, name)]
