@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,20 @@ import manual_backprop as mb
 from tests.environments import Environment, finished
 
 ROOT = Path(__file__).parent.parent
-LOCAL = shutil.ignore_patterns(
-    ".*_cache", ".ci", ".git", ".hypothesis", ".venv", "__pycache__", "*.egg-info", "_build", "build", "data", "dist",
-    "out", "runs",
-)  # fmt: skip
-"""What is not copied: what lies in a working copy alone, and what a server runs."""
 LOOSE = {
     ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile",
     "README.md", "pyproject.toml",
 }  # fmt: skip
 """The files outside of folders."""
+
+
+def local(folder: str, names: list[str]) -> set[str]:
+    """What is not copied: what .gitignore names, since it lies in a working copy alone, and what a server runs."""
+    patterns = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split()] + [".git", ".ci"]
+    here = Path(folder).relative_to(ROOT)
+    return {
+        name for name in names for line in patterns if line in (name, (here / name).as_posix()) or fnmatch(name, line)
+    }
 
 
 def files(folder: Path) -> set[str]:
@@ -37,7 +42,7 @@ def files(folder: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean copy of the project, for builds leave folders behind."""
-    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / "copy", ignore=LOCAL))
+    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / "copy", ignore=local))
 
 
 @pytest.fixture(scope="module")
