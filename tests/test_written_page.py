@@ -1,4 +1,4 @@
-"""docs/written_out.md says what is so: its snippets run and print what stands below them, its links lead somewhere."""
+"""docs/guides/written_out.md says what is so: its snippets run and print what stands below them, its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from manual_backprop.cli import COMMANDS
 
-PAGE = Path(__file__).parent.parent / "docs" / "written_out.md"
+PAGE = Path(__file__).parent.parent / "docs" / "guides" / "written_out.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
