@@ -42,5 +42,5 @@ def test_every_line_of_the_backward_is_annotated() -> None:
 
 def test_commands_named_in_the_text_exist() -> None:
     words = set(re.findall(r"manual-backprop ([a-z]+)\b", TEXT))
-    assert words == {"write", "exercise"}
+    assert words == {"write", "exercise", "fit"}
     assert words <= set(COMMANDS)
