@@ -126,9 +126,7 @@ def is_word(found: list[Token], i: int) -> bool:
         return False
     name = token.text
     if name in ("a", "A"):
-        return bool(following and following.kind == "name" and len(following.text) > 1 and following.text.islower()
-                    and following.text not in AFTER_A | VARIABLES | set(FUNCTIONS) | {"sqrt"}) or (
-            bool(following) and following.text in ("mean", "value", "mask", "maximum", "softmax", "source"))  # fmt: skip
+        return following is not None and (following.kind in ("code", "ordinal") or begins_a_noun(following.text))
     if len(name) == 1 or "_" in name or name in FUNCTIONS or name in ("sqrt", "floor", "ceil", "trunc"):
         return False
     if re.fullmatch(r"[^\W\d_]\u0302?\d*|d[xywguF]|[A-Z]\d", name):
@@ -138,6 +136,14 @@ def is_word(found: list[Token], i: int) -> bool:
     if name in GREEK:
         return False
     return name not in VARIABLES or (name not in NAMES and i > 0 and found[i - 1].word and found[i - 1].text != "of")
+
+
+def begins_a_noun(text: str) -> bool:
+    """Whether `a` in front of this name is the article, rather than the variable a."""
+    if text in ("mean", "value", "mask", "maximum", "softmax", "source"):
+        return True
+    variables = AFTER_A | VARIABLES | set(FUNCTIONS) | {"sqrt"}
+    return len(text) > 1 and text.isalpha() and text.islower() and text not in variables
 
 
 def sums_up(found: list[Token], i: int) -> bool:

@@ -59,11 +59,12 @@ def derivations(family: str) -> dict[str, str]:
     if not file.exists():
         return {}
     parts = re.split(r"^## (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    return {
-        name.strip(): text.strip()
-        for heading, text in zip(parts[::2], parts[1::2], strict=True)
-        for name in heading.split(",")
-    }
+    found = {}
+    for heading, text in zip(parts[::2], parts[1::2], strict=True):
+        first, *others = (name.strip() for name in heading.split(","))
+        found[first] = text.strip()
+        found |= dict.fromkeys(others, f"Together with that of [{first}](#rule-{first}).")
+    return found
 
 
 def formulas(paragraph: str) -> str:
@@ -74,11 +75,13 @@ def formulas(paragraph: str) -> str:
 
 def prose(paragraph: str) -> str:
     """A note: its formulas are typeset where the whole of it follows the notation."""
-    text = " ".join(paragraph.split())
-    try:
-        return typeset(text)
-    except NotationError:
-        return re.sub(r"([*_|<])", r"\\\1", text)
+    shown = []
+    for sentence in re.split(r"(?<=[.]) (?=[A-Z])", " ".join(paragraph.split())):
+        try:
+            shown.append(typeset(sentence))
+        except NotationError:
+            shown.append(re.sub(r"([*_|<])", r"\\\1", sentence))
+    return " ".join(shown)
 
 
 def shapes(paragraph: str) -> str:
@@ -146,9 +149,7 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
     parts += ["**Backward**", "", formulas(backward), ""]
     parts += [f"Saved for the backward: {saved(rule)}.", ""]
     for note in notes:
-        text, _, more = note.partition("Source: ")
-        parts += [prose(text), ""]
-        source = f"Source: {more}" if more else source
+        parts += [prose(note), ""]
     if name in PLOTTED:
         parts += [f"![{name} and its derivative]({plot(name, folder)})", ""]
     family = rule.__module__.rpartition(".")[2]
@@ -224,7 +225,7 @@ INTRODUCTION = """A rule is one operation with its forward and its backward form
 derivation and its code.
 
 In all formulas $\\delta$ is the derivative of the loss by the output of the rule, in the output's shape;
-$\\delta_{\\mathrm{input}}$ is the derivative by the input, $\\mathrm{grad}_{\\mathrm{weight}}$ that by a parameter. $x$
+$\\delta_{\\text{input}}$ is the derivative by the input, $\\text{grad}_{\\text{weight}}$ that by a parameter. $x$
 is the input and $y$ the output. Factors side by side are multiplied element by element where they are lower case, and
 as matrices where they are capitals. $(*)$ is any shape."""
 

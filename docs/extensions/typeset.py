@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from .notation import FUNCTIONS, INDICES, NAMES, RELATIONS, SUMS, NotationError, Token, tokens
 
-WIDE = re.compile(r"\\(mathrm|operatorname|sum|prod|max|log|ln|sin|cos|tan)")
+WIDE = re.compile(r"\\(text|operatorname|sum|prod|max|log|ln|sin|cos|tan)")
+JOINER = "\u2060"  # no line ends between a formula and the comma behind it
 PUNCTUATION = re.compile(r"((?:[,;:] ?)*)(.*?)((?: ?(?:[,;:]|\\cdot$))*)")
 
 
@@ -228,9 +229,8 @@ def name(text: str) -> str:
     if text in NAMES:
         return NAMES[text]
     base, *below = text.rstrip("_").split("_")
-    escaped = text.replace("_", r"\_")
     if base == "log" and below:  # log_softmax, log_probs
-        return rf"\mathrm{{{escaped}}}"
+        return rf"\text{{{text}}}"
     if base in FUNCTIONS and not below:
         return FUNCTIONS[base]
     letter = re.fullmatch(r"([^\W\d_])(\u0302?)(\d*)", base)
@@ -241,9 +241,9 @@ def name(text: str) -> str:
         shown = rf"\hat{{{plain[0]}}}" if len(plain) > 1 else letter[1]
         below = [letter[3], *below] if letter[3] else below
     elif below and base not in ("grad", "norm"):
-        return rf"\mathrm{{{escaped}}}"
+        return rf"\text{{{text}}}"
     else:
-        shown = rf"\mathrm{{{base}}}"
+        shown = rf"\text{{{base}}}"
     if not below:
         return shown
     return f"{shown}_{{{','.join(map(subscript, below))}}}"
@@ -253,7 +253,7 @@ def subscript(text: str) -> str:
     """Indices in italics, names upright."""
     if text.isdigit() or len(text) == 1 or (set(text) <= INDICES and len(text) == 2):
         return text
-    return NAMES.get(text) or rf"\mathrm{{{text}}}"
+    return NAMES.get(text) or rf"\text{{{text}}}"
 
 
 def spaced(factors: list[str]) -> str:
@@ -312,5 +312,5 @@ def within(statement: str, found: list[Token]) -> str:
         if body:
             shown.append(f"${body}$")
         if after:
-            shown[-1] += after.strip()
+            shown[-1] += JOINER + after.strip()
     return " ".join(shown).replace(r"\cdot", ".")
