@@ -1,4 +1,4 @@
-"""docs/guides/written_out.md says what is so: its snippets run and print what stands below them, its links lead somewhere."""
+"""docs/guides/written_out.md says what is so: its snippets run and print what stands below them, its links exist."""
 
 from __future__ import annotations
 
