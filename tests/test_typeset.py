@@ -38,6 +38,7 @@ from extensions.typeset import JOINER, typeset
             r"$y = \text{max}\left( 0 , x \right) + s \, \text{min}\left( 0 , x \right)$",
         ),
         ("l = (x - y)^2, or the mean or sum of all", r"$l = \left( x - y \right)^{2}$, or the mean or sum of all"),
+        ("delta_a_{t+1} = 0", r"$\delta_{a, t + 1} = 0$"),
         ("h_t = z h_{t-1}", r"$h_{t} = z h_{t - 1}$"),
         ("x̂ = x[n, c]", r"$\hat{x} = x[n , c]$"),
         ("y = a value of softmax's input a", r"$y =$ a value of softmax's input $a$"),
