@@ -273,3 +273,12 @@ def test_second_derivatives_of_bessel_functions_that_torch_does_not_differentiat
     (curvature,) = torch.autograd.grad(slope.sum(), x)
     torch.testing.assert_close(curvature, torch.special.bessel_j1(x) / x - torch.special.bessel_j0(x))
     torch.testing.assert_close(torch.func.hessian(lambda v: F.special_bessel_j0(v).sum())(x).diagonal(), curvature)
+
+
+def test_no_delta_for_the_delta_of_a_loss() -> None:
+    """Where the second backward has nothing to send, the node of the softmax behind the loss gives as many nothings as
+    it has arguments."""
+    x, target = torch.randn(5, 4, requires_grad=True), torch.tensor([0, 1, 2, 3, 1])
+    (delta,) = torch.autograd.grad(F.cross_entropy(x, target), x, create_graph=True)
+    undefined = torch._C._functions.UndefinedGrad()(delta)
+    assert torch.autograd.grad(undefined, x, torch.zeros_like(delta), allow_unused=True) == (None,)

@@ -8,6 +8,8 @@ the loss is not run again, nor are the hooks on it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,19 +28,31 @@ def keep_as_node(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> Non
         ctx.to_save = tuple([own if tensor is output else tensor for tensor in ctx.to_save])
 
 
+@contextmanager
+def _without_last(ctx: Any) -> Iterator[None]:
+    """The arguments as the rule knows them: without its output, which is the last one here."""
+    needed = ctx.needs_input_grad
+    ctx.needs_input_grad = needed[:-1]
+    try:
+        yield
+    finally:
+        ctx.needs_input_grad = needed
+
+
 @functools.cache
 def _known(rule: type[Rule]) -> type[Rule]:
     """The rule where its output is known: the last argument."""
 
     def forward(ctx: Any, *args: Any) -> Tensor:
         output: Tensor = args[-1].data  # a node's output is another tensor than its input
-        ctx.needs_input_grad = ctx.needs_input_grad[:-1]  # what the rule knows of
         ctx.set_materialize_grads(False)
-        rule.setup_context(ctx, args[:-1], output)
+        with _without_last(ctx):
+            rule.setup_context(ctx, args[:-1], output)
         return output
 
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return *rule.backward(ctx, delta), None
+        with _without_last(ctx):
+            return *rule.backward(ctx, delta), None
 
     methods = {
         "forward": staticmethod(forward),
