@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: train test test-all lint check mutants bench bench-all bench-mnist gpu docs test-site clean
+.PHONY: train test test-all lint check mutants bench bench-all bench-mnist gpu stubs docs test-site clean
 .DELETE_ON_ERROR:
 
 train: $(READY)  ## learn handwritten digits, test, draw pictures: a run folder below runs/
@@ -42,8 +42,10 @@ bench-mnist: $(READY)  ## MNIST to 99 % against pytorch's example, one step agai
 gpu: $(READY)  ## all that wants a GPU, on one: its tests, and steps of ResNet-50, ViT-S and GPT-2 (8 minutes)
 	$(BIN)/python -m benchmarks.gpu
 
-docs: $(READY)  ## the site, in docs/_build/html: guides, derivations, API; and the stubs of packages (2 minutes)
-	$(BIN)/python docs/layers.py
+stubs: $(READY)  ## what packages export, for type checkers and editors, from their code
+	$(BIN)/python docs/stubs.py
+
+docs: $(READY)  ## the site, in docs/_build/html: guides, derivations, API (2 minutes)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -j auto docs docs/_build/html
 
 test-site: $(READY)  ## every page of the site in Chromium, nothing else reachable (5 minutes)

@@ -14,7 +14,7 @@ project = "manual_backprop"
 author = "the developers of manual_backprop"
 release = version = manual_backprop.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "extensions.mathml", "extensions.docstrings", "extensions.snippets"]
-exclude_patterns = ["_build", "derivations/*", "extensions/*", "mutants.md", "operators.md"]
+exclude_patterns = ["_build", "derivations/*", "extensions/*", "mutants.md"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_update_mathjax = False
 myst_heading_anchors = 4

@@ -27,8 +27,8 @@ GUIDES = sorted(f"docs/guides/{path.name}" for path in (ROOT / "docs" / "guides"
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docker/README.md"]
 
 
-def layers_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("layers", ROOT / "docs" / "layers.py")
+def stubs_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stubs", ROOT / "docs" / "stubs.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -77,8 +77,8 @@ def test_numbers_shown_are_those_of_the_committed_benchmarks() -> None:
 
 
 def test_what_packages_export_is_written_for_type_checkers() -> None:
-    for path, text in layers_script().written().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path}: run make docs"
+    for path, text in stubs_script().written().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run make stubs"
     for package in (mb.rules, mb.functional, mb.nn):
         stub = ast.parse(Path(str(package.__file__)).with_suffix(".pyi").read_text(encoding="utf-8"))
         imported = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}

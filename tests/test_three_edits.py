@@ -70,9 +70,10 @@ for command in (["check", "--layer", "SoftMarginLoss"], ["bench", "--layer", "So
 
 
 def edited(to: Path, own: bool) -> None:
-    """A copy of the package and what `make docs` needs, with the three edits, in files of their own or the family's."""
+    """A copy of the package and of docs/, with the three edits, in files of their own or the family's."""
     shutil.copytree(PACKAGE, to / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", HERE))
-    shutil.copytree(ROOT / "docs", to / "docs", ignore=shutil.ignore_patterns("images", "_build", "__pycache__"))
+    built = shutil.ignore_patterns("images", "_build", "rules", "__pycache__")
+    shutil.copytree(ROOT / "docs", to / "docs", ignore=built)
     for folder, code in {"rules": RULE, "nn": MODULE}.items():
         path = to / PACKAGE.name / folder / FILES[own]
         before = HEADS[folder] if own else path.read_text("utf-8")
@@ -84,7 +85,7 @@ def edited(to: Path, own: bool) -> None:
 
 
 def forgotten(copy: Path) -> None:
-    """Drop what `make docs` has written of the layer."""
+    """Drop what `make stubs` has written of the layer."""
     for path in (copy / PACKAGE.name).rglob("*.pyi"):
         lines = path.read_text("utf-8").splitlines(keepends=True)
         kept = [line for line in lines if not re.search("SoftMarginLoss|[^l]soft_margin_loss", line)]
@@ -121,7 +122,7 @@ def test_three_edits_are_a_layer(own: bool, tmp_path: Path) -> None:
     printed = python(tmp_path, "-c", FOLLOWS + ("" if own else COMMANDS), str(tmp_path))
     assert own or re.search(r"1 rows: (19|2\d) checks passed, 0 failed", printed), printed
     forgotten(tmp_path)
-    python(tmp_path, "-m", "docs.layers")
+    python(tmp_path, "-m", "docs.stubs")
     written = {f"manual_backprop/{package}/__init__.pyi" for package in ("rules", "nn", "functional")}
     assert changed(tmp_path) - files <= written
     stub = (tmp_path / "manual_backprop/functional/__init__.pyi").read_text("utf-8")
