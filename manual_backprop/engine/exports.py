@@ -1,4 +1,4 @@
-"""What the files of a package define: so that one more class or function in them is exported without a list."""
+"""Collects what the files of a package define, so that a new class or function is exported without a list."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 
 def defined(package: str, wanted: Callable[[Any], bool]) -> dict[str, Any]:
-    """Name -> value of what the files of a package define and is wanted, but for names and files that begin with an
-    underscore. Raises ImportError where two files define the same name."""
+    """Name -> value of everything that the package's files define and `wanted` accepts.
+
+    Names and files that begin with an underscore are skipped. Raises ImportError where two files define the same name.
+    """
     found: dict[str, Any] = {}
     for file in pkgutil.iter_modules(sys.modules[package].__path__):
         if file.name.startswith("_"):
