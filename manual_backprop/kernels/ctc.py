@@ -1,4 +1,4 @@
-"""The derivative of the CTC loss as C (ctc.c)."""
+"""The derivative of the CTC loss in C (ctc.c)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .registry import serves
 from .rows import takes
 
 
-@serves(CTCLoss.delta_input, on="cpu", upcasts=True, when="float32, float64; not empty, labels that are classes")
+@serves(CTCLoss.delta_input, on="cpu", upcasts=True, when="float32, float64; not empty, labels valid")
 def ctc_delta_input(
     delta: Tensor, input: Tensor, target: Tensor, input_lengths: Tensor, target_lengths: Tensor, log_alpha: Tensor,
     log_likelihood: Tensor, blank: int, zero_infinity: bool, reduction: str,

@@ -1,5 +1,4 @@
-"""Losses of rows, and angles between rows, as C (row_losses.c): each row is read once, where the formulas pass over all
-rows a dozen times."""
+"""Margin and cosine losses in C (row_losses.c): each row is read once, where the formulas make a dozen passes."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ def _real(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
 
 
 def _of_single(delta: Tensor, reduction: str, rows: int) -> Tensor:
-    """The deltas of single losses."""
+    """The delta of each row's loss."""
     return per_loss(delta, reduction, rows).expand(rows).contiguous()
 
 

@@ -48,10 +48,10 @@ SERVED: dict[str, Mapping[Function, tuple[str, str]]] = {
         rules.RMSNorm.derivatives: ("rms_norm_derivatives", ROWS),
     },
     "residual": {
-        rules.AddLayerNorm.outputs: ("layer_norm_outputs", f"{ROWS}; both of one shape; else the sum by itself"),
+        rules.AddLayerNorm.outputs: ("layer_norm_outputs", f"{ROWS}; both of one shape; else adds first"),
         rules.AddLayerNorm.normalized: ("layer_norm_normalized", ROWS),
         rules.AddLayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; a delta or grad_weight is wanted"),
-        rules.AddRMSNorm.outputs: ("rms_norm_outputs", f"{ROWS}; both of one shape; else the sum by itself"),
+        rules.AddRMSNorm.outputs: ("rms_norm_outputs", f"{ROWS}; both of one shape; else adds first"),
         rules.AddRMSNorm.normalized: ("rms_norm_normalized", ROWS),
         rules.AddRMSNorm.derivatives: ("rms_norm_derivatives", ROWS),
     },
