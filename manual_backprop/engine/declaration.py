@@ -165,8 +165,8 @@ def parameters_of(method: Callable[..., Any], owner: str) -> list[str]:
     starred = [p.name for p in found.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if starred:
         raise TypeError(
-            f"{owner}.{getattr(method, '__name__', method)} is called by the names of its parameters. "
-            f"got: *{starred[0]}. expected: no starred parameter; name each one"
+            f"{owner}.{getattr(method, '__name__', method)}'s parameters say by their names what it needs. "
+            f"got: *{starred[0]}. expected: a name for each parameter"
         )
     return list(found)
 

@@ -72,7 +72,8 @@ def rule(
     source = source or getattr(page, "SOURCE", None)
     if source is None:
         raise TypeError(
-            f"the rule of {operator} has no source. expected: source=..., or SOURCE = ... in {page.__name__}"
+            f"the rule of {operator} has no source. got: source={source!r}. expected: source=..., or SOURCE = ... in "
+            f"{page.__name__}"
         )
     name = name or class_name(operator.split(" ")[0].partition(".")[0])
     arguments = [part.strip() for part in takes.split(",")]

@@ -27,8 +27,8 @@ BLOCK = 2**19
 ROWS = 64, 256
 """Fewest and most queries in a block. Causal attention takes the fewest, to compute little above the diagonal."""
 SCORES = 32
-"""If |lse| is larger, e^(S - lse) would have an error of more than 32 roundings; then the softmax is computed again.
-The same number is in attention.c."""
+"""If |lse| is larger, e^(S - lse) would have an error of more than 32 roundings; then the softmax is recomputed. The
+same number is in attention.c."""
 
 
 SERVED = "tensors that are not traced, transformed or on the meta device"

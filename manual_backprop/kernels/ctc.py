@@ -30,7 +30,7 @@ def ctc_delta_input(
         delta = delta / target_lengths.clamp(min=1).to(delta.dtype) / batch
     states, _ = CTCLoss.states(target, target_lengths, blank, log_alpha.shape[2])
     if int(states.min()) < 0 or int(states.max()) >= classes:
-        return NotImplemented  # the formula says what is wrong
+        return NotImplemented  # the formula runs and raises the error
     delta_input = torch.empty_like(input, memory_format=torch.contiguous_format)
     native.call(
         f"ctc_delta_input_{REAL[input.dtype]}", delta_input, delta.expand(batch).contiguous(), input.contiguous(),

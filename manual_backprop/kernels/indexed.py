@@ -28,7 +28,7 @@ def embedding_grad_weight(
         f"embedding_grad_weight_{REAL[delta.dtype]}", grad_weight, delta.contiguous(), long(input), padding_idx,
         scale_grad_by_freq, rows, input.numel(), n, checked=True,
     )  # fmt: skip
-    return grad_weight if right else NotImplemented  # the formula says what is wrong
+    return grad_weight if right else NotImplemented  # the formula runs and raises the error
 
 
 @serves(NLLLoss.delta_input, on="cpu", upcasts=True, when=f"{REALS}; not empty")

@@ -38,7 +38,7 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
-/* What differs between the two types: bits, and the polynomials. */
+/* The constants and polynomials that differ between float and double. */
 
 #define REAL float
 #define WORD uint32_t

@@ -124,7 +124,7 @@ def cross_entropy_output(
         f"cross_entropy_{REAL[input.dtype]}", log_probs, loss, input, target, weight, native.number(smoothing),
         ignore_index, REDUCTIONS[reduction], *input.shape, checked=True,
     )  # fmt: skip
-    return (loss, log_probs) if right else NotImplemented  # the formula says what is wrong
+    return (loss, log_probs) if right else NotImplemented  # the formula runs and raises the error
 
 
 @serves(CrossEntropyLoss.delta_input, on="cpu", upcasts=True, when=f"{REALS}; log-probabilities contiguous")

@@ -1,8 +1,8 @@
 """Compression of saved tensors: masks as bits (exact); activations as bfloat16, or as integers of 8 or 4 bits.
 
 Rounding is stochastic: up or down, with probabilities that make the mean right, E[decoded] = x. So gradients stay
-unbiased where they are linear in the saved tensor, as those of Linear and Conv. They do not where a formula reads its
-sign (a ReLU counts a small number that was rounded to 0 as inactive) or its square (norms).
+unbiased where they are linear in the saved tensor, as those of Linear and Conv. They are biased where a formula reads
+its sign (a ReLU counts a small number that was rounded to 0 as inactive) or its square (norms).
 
 Integers count steps of (max - min) / (2^bits - 1) from the minimum of each group of 128 elements, so the error of an
 element is less than one step. A group with an infinity or NaN becomes NaN.

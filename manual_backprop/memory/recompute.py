@@ -5,9 +5,9 @@ would save a large tensor looks at the node that computed it. If that node has a
 and asks the node for the tensor in the backward. There is no global registry: everything is freed with the graph.
 
 Why this is sound:
-- The node that is asked comes earlier in the forward than the one that asks. So in a backward pass that runs both, its
-  saved tensors are still there. If it runs in a pass that leaves out the node that asks, it keeps its output for it
-  (`Recipe.kept`).
+- The node that is asked comes before the asking node in the forward, so its own backward runs later in the pass: what
+  it saved is still there. If its backward runs in a pass that leaves out the asking node, it keeps its output for that
+  node (`Recipe.kept`).
 - Every tensor that a recipe reads is a copy, or a saved tensor of a node, whose version torch checks when it is
   unpacked. Parameters are copied, because an optimizer or `.data` may change them before the backward.
 - In place of the tensor the rule saves a witness: an empty tensor that shares its version counter. So an in-place edit

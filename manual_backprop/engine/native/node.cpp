@@ -108,7 +108,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->materialize = PyTuple_GET_ITEM(found.get(), 6) == Py_True;
   recorder.finish(outputs);
   if (auto* inner = PyTuple_GET_ITEM(found.get(), 5); inner != Py_None) {
-    // (rule, attributes, needs, its tensors as places among the arguments, whether it saves its output, name)
+    // (rule, attributes, needs, positions of its tensors among the arguments, whether it saves its output, name)
     auto part = std::make_unique<Entry>();
     part->rule = Py_NewRef(PyTuple_GET_ITEM(inner, 0));
     part->attributes = Py_NewRef(PyTuple_GET_ITEM(inner, 1));
