@@ -18,7 +18,7 @@ import manual_backprop as mb
 from manual_backprop.engine.rule import paragraphs
 from manual_backprop.testing.cases import CASES
 
-from .notation import NotationError, statements
+from .notation import statements
 from .plots import PLOTTED, plot
 from .typeset import typeset
 
@@ -59,11 +59,12 @@ def derivations(family: str) -> dict[str, str]:
     if not file.exists():
         return {}
     parts = re.split(r"^## (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    return {
-        name.strip(): text.strip()
-        for heading, text in zip(parts[::2], parts[1::2], strict=True)
-        for name in heading.split(",")
-    }
+    found = {}
+    for heading, text in zip(parts[::2], parts[1::2], strict=True):
+        first, *others = (name.strip() for name in heading.split(","))
+        found[first] = text.strip()
+        found |= dict.fromkeys(others, f"Together with that of [{first}](#rule-{first}).")
+    return found
 
 
 def formulas(paragraph: str) -> str:
@@ -73,14 +74,9 @@ def formulas(paragraph: str) -> str:
 
 
 def prose(paragraph: str) -> str:
-    """A note: its formulas are typeset where the whole of it follows the notation."""
-    shown = []
-    for sentence in re.split(r"(?<=[.]) (?=[A-Z])", " ".join(paragraph.split())):
-        try:
-            shown.append(typeset(sentence))
-        except NotationError:
-            shown.append(re.sub(r"([*_|<])", r"\\\1", sentence))
-    return " ".join(shown)
+    """Sentences of a docstring as Markdown: words and short formulas as they stand there."""
+    parts = re.split(r"(`[^`]+`)", " ".join(paragraph.split()))
+    return "".join(part if i % 2 else re.sub(r"([\\*_|<\[\]])", r"\\\1", part) for i, part in enumerate(parts))
 
 
 def shapes(paragraph: str) -> str:
@@ -148,9 +144,7 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
     parts += ["**Backward**", "", formulas(backward), ""]
     parts += [f"Saved for the backward: {saved(rule)}.", ""]
     for note in notes:
-        text, _, more = note.partition("Source: ")
-        parts += [prose(text), ""]
-        source = f"Source: {more}" if more else source
+        parts += [prose(note), ""]
     if name in PLOTTED:
         parts += [f"![{name} and its derivative]({plot(name, folder)})", ""]
     family = rule.__module__.rpartition(".")[2]
@@ -190,11 +184,18 @@ def title(family: str) -> str:
     return TITLES.get(family) or family.replace("_", " ").capitalize()
 
 
+def about_family(paragraph: str) -> str:
+    """A paragraph of a module's docstring; what is indented keeps its lines."""
+    if paragraph.startswith("    "):
+        return f"```text\n{inspect.cleandoc(paragraph)}\n```\n"
+    return prose(paragraph) + "\n"
+
+
 def page(family: str, rules: list[type[mb.rules.Rule]], folder: Path) -> str:
     """The page of a family: what it is about, its shared derivation, its rules."""
     module = inspect.getmodule(rules[0])
     about = (inspect.getdoc(module) or "").split("\n\n")
-    parts = [f"# {title(family)}", "", *(paragraph.replace("\n", " ") + "\n" for paragraph in about), ""]
+    parts = [f"# {title(family)}", "", *map(about_family, about), ""]
     if shared := derivations(family).get("*"):
         parts += ["## Derivation", "", shared, ""]
     parts += [section(rule, folder) for rule in rules]

@@ -1,7 +1,7 @@
 """Bessel functions, number by number.
 
-torch has derivatives of I0 and I1 alone. The formulas of the others are made of functions that it does not
-differentiate, so their second derivatives are refused.
+torch has derivatives of I0 and I1 alone, plain and scaled. The formulas of J, Y and K call functions that it does not
+differentiate, and reads as constants: first derivatives are right, second ones are not.
 """
 
 from __future__ import annotations
