@@ -127,6 +127,29 @@ def speed(layers: list[str]) -> str:
     return "\n".join(head)
 
 
+@cache
+def bytes_kept(layer: str) -> tuple[str, int, int] | None:
+    """The shapes of the inputs of a layer's first row in the check suite, and the bytes that ours and torch's save."""
+    for case in CASES:
+        if case.covers == layer and not case.without:
+            torch.manual_seed(0)
+            args = [spec.make(torch.Generator().manual_seed(0), torch.float32) for spec in case.inputs]
+            inputs = [arg for arg in args if isinstance(arg, torch.Tensor)]
+            for spec, arg in zip(case.inputs, args, strict=True):
+                if isinstance(arg, torch.Tensor) and arg.is_floating_point():
+                    arg.requires_grad_(spec.differentiable)
+            found = mb.saved_bytes(case.build(), *args)
+            return ", ".join(" x ".join(map(str, arg.shape)) or "scalar" for arg in inputs), found.ours, found.twin
+    return None
+
+
+def memory(layers: list[str]) -> str:
+    """What each layer saves beside its inputs and parameters."""
+    rows = [(layer, bytes_kept(layer)) for layer in layers if layer in mb.nn.__all__]
+    lines = [f"| {layer} | {kept[0]} | {kept[2]:,} | {kept[1]:,} |" for layer, kept in rows if kept]
+    return "\n".join(["| layer | inputs | torch.nn | ours |", "|---|---|---|---|", *lines]) if lines else ""
+
+
 def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str:
     """All about one rule."""
     name = rule.__name__
@@ -154,6 +177,8 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
     if table := speed(layers):
         parts += ["**Speed**, forward and backward, "
                   "from `benchmarks/results/layers.md`, which names the machine:", "", table, ""]  # fmt: skip
+    if table := memory(layers):
+        parts += ["**Bytes** saved beside inputs and parameters, in float32 (`mb.saved_bytes`):", "", table, ""]
     rows = sum(rows_of_cases()[covered] for covered in {*layers, *functions})
     if rows:
         word = (layers or functions)[0]
