@@ -1,5 +1,4 @@
-"""What a package exports: all that its files define, without a list; torch's own modules by further names; and for a
-name that it lacks, why."""
+"""What a package exports: what its files define, torch's modules under other names, reasons for missing names."""
 
 from __future__ import annotations
 
@@ -14,8 +13,10 @@ from typing import Any
 
 
 def defined(package: str, wanted: Callable[[Any], bool]) -> dict[str, Any]:
-    """Name -> value of what the files of a package define and is wanted, but for names and files that begin with an
-    underscore. Raises ImportError where two files define the same name."""
+    """Name -> value of everything that the package's files define and `wanted` accepts.
+
+    Names and files that begin with an underscore are skipped. Raises ImportError where two files define the same name.
+    """
     found: dict[str, Any] = {}
     for file in pkgutil.iter_modules(sys.modules[package].__path__):
         if file.name.startswith("_"):
@@ -31,7 +32,7 @@ def defined(package: str, wanted: Callable[[Any], bool]) -> dict[str, Any]:
 
 
 def import_as(name: str, module: ModuleType) -> None:
-    """Let `import name` give a module that has another name, as `import os.path` does; and what lies below it."""
+    """Make a module importable under another name, as os.path is, together with its submodules."""
     sys.modules[name] = module
     for file in pkgutil.iter_modules(getattr(module, "__path__", ())):
         if not file.name.startswith("_"):
@@ -39,14 +40,14 @@ def import_as(name: str, module: ModuleType) -> None:
 
 
 class NotExportedError(AttributeError):
-    """A package of ours has no such name, though torch has; the message says why, and what to write."""
+    """torch has this name, our package does not; the message says why, and what to write instead."""
 
 
 class _Reasons(MetaPathFinder):
-    """Lets `from package import name` fail with the reason that `package.name` gives.
+    """Makes `from package import name` fail with the same message as `package.name`.
 
-    Python takes a name that a package lacks for a submodule, and asks all finders for it. This one is asked last, finds
-    nothing, and raises the reason as ImportError. Without it Python would say "cannot import name", and no more.
+    If a package lacks the name, Python looks for a submodule and asks all finders for it. This finder is asked last. It
+    finds nothing and raises the message as ImportError. Without it Python would only say "cannot import name".
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class _Reasons(MetaPathFinder):
             except NotExportedError as reason:
                 raise ImportError(str(reason), name=fullname) from None
             except AttributeError:
-                return None  # torch has no such name either: Python's own message says enough
+                return None  # torch lacks the name, too: Python's own message is enough
         return None
 
 
@@ -71,5 +72,5 @@ sys.meta_path.append(_reasons)
 
 
 def give_reasons(package: str) -> None:
-    """Let imports from a package fail with the message of the NotExportedError that its `__getattr__` raises."""
+    """Make imports from a package fail with the message of the NotExportedError that its `__getattr__` raises."""
     _reasons.packages.add(package)

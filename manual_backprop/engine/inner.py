@@ -1,8 +1,8 @@
-"""What a rule computes on the way, as the node of another rule.
+"""Saves an intermediate result of a rule as the output of another rule's node.
 
-A loss keeps log p, say, which depends on the logits: where its backward is differentiated again, a delta of log p has
-to reach them. It does so by a node of its own, which only that second backward visits, as it does in torch; the node of
-the loss is not run again, nor are the hooks on it.
+Example: cross-entropy saves log p, which depends on the logits. Where the backward is differentiated again, the delta
+of log p has to reach the logits. It goes through a separate LogSoftmax node, which only that second backward visits, as
+in torch. The node of the loss does not run again, and neither do the hooks on it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep_as_node(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:
-    """An output that the node keeps, and no user differentiates, is kept as one of `rule(*args)`."""
+    """Save `output`, which users cannot differentiate, as the output of `rule(*args)`."""
     ctx.mark_non_differentiable(output)
     if any([tensor is output for tensor in ctx.to_save]):
         with torch.enable_grad():
@@ -41,10 +41,10 @@ def _without_last(ctx: Any) -> Iterator[None]:
 
 @functools.cache
 def _known(rule: type[Rule]) -> type[Rule]:
-    """The rule where its output is known: the last argument."""
+    """The rule with its known output as one more argument: forward returns it and computes nothing."""
 
     def forward(ctx: Any, *args: Any) -> Tensor:
-        output: Tensor = args[-1].data  # a node's output is another tensor than its input
+        output: Tensor = args[-1].data  # torch wants an output that is not the same tensor as an input
         ctx.set_materialize_grads(False)
         with _without_last(ctx):
             rule.setup_context(ctx, args[:-1], output)
