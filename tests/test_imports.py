@@ -27,7 +27,7 @@ LAYERS = (
 )  # fmt: skip
 """Parts of the package, each of which may import those of its own line and of the lines above it."""
 
-FOR_RULES = {"engine.operators", "engine.rule", "engine.terms", "engine.torch_private"}
+FOR_RULES = {"engine.forward_mode", "engine.operators", "engine.rule", "engine.terms", "engine.torch_private"}
 """Of the package, all that a file of rules may import, besides other files of rules."""
 
 UPWARDS = {

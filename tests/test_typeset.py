@@ -38,6 +38,7 @@ from extensions.typeset import JOINER, typeset
             r"$y = \text{max}\left( 0 , x \right) + s \, \text{min}\left( 0 , x \right)$",
         ),
         ("l = (x - y)^2, or the mean or sum of all", r"$l = \left( x - y \right)^{2}$, or the mean or sum of all"),
+        ("delta_a_{t+1} = 0", r"$\delta_{a, t + 1} = 0$"),
         ("h_t = z h_{t-1}", r"$h_{t} = z h_{t - 1}$"),
         ("x̂ = x[n, c]", r"$\hat{x} = x[n , c]$"),
         ("y = a value of softmax's input a", r"$y =$ a value of softmax's input $a$"),
@@ -66,3 +67,18 @@ def test_formulas_of_all_rules() -> None:
             words = re.sub(r"\$[^$]*\$|`[^`]*`", "", shown)
             assert not re.search(r"[_^=|{}\\]|\b(delta|sigma|alpha|sqrt)\b", words), (rule, statement, shown)
     assert count > 1000
+
+
+def test_a_hat_stays_above_its_letter() -> None:
+    """docutils puts the index of an accented letter below it."""
+    shown = re.sub(r"\s", "", converted(r"\hat{x}_i", block=False))
+    assert '<msub><moveraccent="true"><mi>x</mi><mostretchy="false">ˆ</mo></mover><mi>i</mi></msub>' in shown
+
+
+def test_a_name_and_its_argument_are_parted_where_no_bracket_does_it() -> None:
+    assert "rspace" in converted(r"\log p", block=False)
+    assert "rspace" not in converted(r"\log(p)", block=False)
+
+
+def test_every_rule_names_its_source() -> None:
+    assert [rule for rule in mb.rules.RULES.values() if not paragraphs(rule)[-1].startswith("Source: ")] == []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from pathlib import Path
+from xml.etree import ElementTree
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -12,16 +12,41 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.writers.html5 import HTML5Translator
 
-SPACE = re.compile(r"<mo>&ApplyFunction;</mo>(?!\s*(?:<mrow>\s*)?<mo[^>]*>[(\[{|])")
-"""Behind a function's name whose argument has no brackets: log p."""
+ACCENTS = set("ˆˉ˜˙¨→¯^~")
+NAMESPACE = "http://www.w3.org/1998/Math/MathML"
+ElementTree.register_namespace("", NAMESPACE)
 
 
 def converted(latex: str, block: bool) -> str:
     """MathML of one formula. Raises ExtensionError naming the formula that cannot be converted."""
     try:
-        return SPACE.sub('<mo rspace="0.17em">&ApplyFunction;</mo>', tex2mathml(latex, as_block=block))
+        text = tex2mathml(latex, as_block=block).replace("&ApplyFunction;", "\u2061")
     except Exception as error:
         raise ExtensionError(f"got: {latex!r}; expected: LaTeX that docutils converts to MathML: {error}") from error
+    root = ElementTree.fromstring(text)
+    for parent in [*root.iter()]:
+        for i, child in enumerate([*parent]):
+            if child.tag == f"{{{NAMESPACE}}}munderover" and (child[2].text or "").strip() in ACCENTS:
+                parent[i] = index_beside_accent(child)
+            elif child.text == "\u2061" and i + 1 < len(parent) and not opens(parent[i + 1]):
+                child.set("rspace", "0.17em")  # log p: no bracket parts the name from its argument
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def index_beside_accent(under: ElementTree.Element) -> ElementTree.Element:
+    """The hat stays above the letter; its index stands beside it rather than below."""
+    base, index, accent = under
+    over = ElementTree.Element(f"{{{NAMESPACE}}}mover", {"accent": "true"})
+    over.extend([base, accent])
+    beside = ElementTree.Element(f"{{{NAMESPACE}}}msub")
+    beside.extend([over, index])
+    return beside
+
+
+def opens(element: ElementTree.Element) -> bool:
+    """Whether a bracket comes first."""
+    first = element[0] if element.tag == f"{{{NAMESPACE}}}mrow" and len(element) else element
+    return (first.text or "").strip() in ("(", "[", "{", "|")
 
 
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:

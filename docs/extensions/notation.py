@@ -66,6 +66,7 @@ TOKEN = re.compile(
 )
 
 POSSESSIVE = re.compile(r"'s\b|(?<=s)'(?= )")
+OF_A_LETTER = re.compile(r"'s\b")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def tokens(statement: str) -> list[Token]:
                 f"got: {statement[at]!r} in {statement!r}; expected: a name, a number or one of the marks"
             )
         end = match.end()
-        possessive = POSSESSIVE.match(statement, end) if len(match[0]) > 2 else None
+        possessive = (POSSESSIVE if len(match[0]) > 2 else OF_A_LETTER).match(statement, end)
         if possessive and match.lastgroup == "name":
             end = possessive.end()
         tight = at > 0 and not statement[at - 1].isspace()

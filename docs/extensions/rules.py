@@ -18,7 +18,7 @@ import manual_backprop as mb
 from manual_backprop.engine.rule import paragraphs
 from manual_backprop.testing.cases import CASES
 
-from .notation import NotationError, statements
+from .notation import statements
 from .plots import PLOTTED, plot
 from .typeset import typeset
 
@@ -59,11 +59,12 @@ def derivations(family: str) -> dict[str, str]:
     if not file.exists():
         return {}
     parts = re.split(r"^## (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    return {
-        name.strip(): text.strip()
-        for heading, text in zip(parts[::2], parts[1::2], strict=True)
-        for name in heading.split(",")
-    }
+    found = {}
+    for heading, text in zip(parts[::2], parts[1::2], strict=True):
+        first, *others = (name.strip() for name in heading.split(","))
+        found[first] = text.strip()
+        found |= dict.fromkeys(others, f"Together with that of [{first}](#rule-{first}).")
+    return found
 
 
 def formulas(paragraph: str) -> str:
@@ -73,14 +74,9 @@ def formulas(paragraph: str) -> str:
 
 
 def prose(paragraph: str) -> str:
-    """A note: its formulas are typeset where the whole of it follows the notation."""
-    shown = []
-    for sentence in re.split(r"(?<=[.]) (?=[A-Z])", " ".join(paragraph.split())):
-        try:
-            shown.append(typeset(sentence))
-        except NotationError:
-            shown.append(re.sub(r"([*_|<])", r"\\\1", sentence))
-    return " ".join(shown)
+    """Sentences of a docstring as Markdown: words and short formulas as they stand there."""
+    parts = re.split(r"(`[^`]+`)", " ".join(paragraph.split()))
+    return "".join(part if i % 2 else re.sub(r"([\\*_|<\[\]])", r"\\\1", part) for i, part in enumerate(parts))
 
 
 def shapes(paragraph: str) -> str:
@@ -131,6 +127,29 @@ def speed(layers: list[str]) -> str:
     return "\n".join(head)
 
 
+@cache
+def bytes_kept(layer: str) -> tuple[str, int, int] | None:
+    """The shapes of the inputs of a layer's first row in the check suite, and the bytes that ours and torch's save."""
+    for case in CASES:
+        if case.covers == layer and not case.without:
+            torch.manual_seed(0)
+            args = [spec.make(torch.Generator().manual_seed(0), torch.float32) for spec in case.inputs]
+            inputs = [arg for arg in args if isinstance(arg, torch.Tensor)]
+            for spec, arg in zip(case.inputs, args, strict=True):
+                if isinstance(arg, torch.Tensor) and arg.is_floating_point():
+                    arg.requires_grad_(spec.differentiable)
+            found = mb.saved_bytes(case.build(), *args)
+            return ", ".join(" x ".join(map(str, arg.shape)) or "scalar" for arg in inputs), found.ours, found.twin
+    return None
+
+
+def memory(layers: list[str]) -> str:
+    """What each layer saves beside its inputs and parameters."""
+    rows = [(layer, bytes_kept(layer)) for layer in layers if layer in mb.nn.__all__]
+    lines = [f"| {layer} | {kept[0]} | {kept[2]:,} | {kept[1]:,} |" for layer, kept in rows if kept]
+    return "\n".join(["| layer | inputs | torch.nn | ours |", "|---|---|---|---|", *lines]) if lines else ""
+
+
 def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str:
     """All about one rule."""
     name = rule.__name__
@@ -148,9 +167,7 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
     parts += ["**Backward**", "", formulas(backward), ""]
     parts += [f"Saved for the backward: {saved(rule)}.", ""]
     for note in notes:
-        text, _, more = note.partition("Source: ")
-        parts += [prose(text), ""]
-        source = f"Source: {more}" if more else source
+        parts += [prose(note), ""]
     if name in PLOTTED:
         parts += [f"![{name} and its derivative]({plot(name, folder)})", ""]
     family = rule.__module__.rpartition(".")[2]
@@ -160,6 +177,8 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
     if table := speed(layers):
         parts += ["**Speed**, forward and backward, "
                   "from `benchmarks/results/layers.md`, which names the machine:", "", table, ""]  # fmt: skip
+    if table := memory(layers):
+        parts += ["**Bytes** saved beside inputs and parameters, in float32 (`mb.saved_bytes`):", "", table, ""]
     rows = sum(rows_of_cases()[covered] for covered in {*layers, *functions})
     if rows:
         word = (layers or functions)[0]
@@ -190,11 +209,18 @@ def title(family: str) -> str:
     return TITLES.get(family) or family.replace("_", " ").capitalize()
 
 
+def about_family(paragraph: str) -> str:
+    """A paragraph of a module's docstring; what is indented keeps its lines."""
+    if paragraph.startswith("    "):
+        return f"```text\n{inspect.cleandoc(paragraph)}\n```\n"
+    return prose(paragraph) + "\n"
+
+
 def page(family: str, rules: list[type[mb.rules.Rule]], folder: Path) -> str:
     """The page of a family: what it is about, its shared derivation, its rules."""
     module = inspect.getmodule(rules[0])
     about = (inspect.getdoc(module) or "").split("\n\n")
-    parts = [f"# {title(family)}", "", *(paragraph.replace("\n", " ") + "\n" for paragraph in about), ""]
+    parts = [f"# {title(family)}", "", *map(about_family, about), ""]
     if shared := derivations(family).get("*"):
         parts += ["## Derivation", "", shared, ""]
     parts += [section(rule, folder) for rule in rules]

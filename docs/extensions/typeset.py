@@ -11,7 +11,7 @@ from .notation import FUNCTIONS, INDICES, NAMES, RELATIONS, SUMS, NotationError,
 
 WIDE = re.compile(r"\\(text|operatorname|sum|prod|max|log|ln|sin|cos|tan)")
 JOINER = "\u2060"  # no line ends between a formula and the comma behind it
-PUNCTUATION = re.compile(r"((?:[,;:] ?)*)(.*?)((?: ?(?:[,;:]|\\cdot$))*)")
+PUNCTUATION = re.compile(r"((?:[,;:.] ?)*)(.*?)((?: ?[,;:.])*)")
 
 
 class Typesetter:
@@ -41,9 +41,11 @@ class Typesetter:
         """(is text, LaTeX or words) up to the closing mark or the end."""
         while (token := self.peek()) is not None and not (closing and token.text == closing):
             if token.word:
-                yield True, re.sub(r"\b\w+_\w+", r"`\g<0>`", re.sub(r"^(\w)-", r"$\1$-", self.take().text))
+                yield True, re.sub(r"\b\w+_\w+", r"`\g<0>`", re.sub(r"^(\w)(-|'s)", r"$\1$\2", self.take().text))
             elif token.text == "(" and (words := self.remark()):
                 yield True, words
+            elif token.text == "." and token.tight:  # the end of a sentence
+                yield False, self.take().text
             elif token.text in RELATIONS:
                 yield False, RELATIONS[self.take().text]
             elif token.text == "/" and self.beside_a_word():  # as in `l / length of the target`
@@ -128,7 +130,8 @@ class Typesetter:
             base = name(token.text)
             if token.text.endswith("_"):
                 opening = self.take().text
-                base += f"_{{{self.inside(')' if opening == '(' else '}')}}}"
+                below = self.inside(")" if opening == "(" else "}")
+                base = f"{base[:-1]}, {below}}}" if "_{" in base else f"{base}_{{{below}}}"
         elif token.text == "(":
             base = rf"\left( {self.inside(')')} \right)"
         elif token.text == "[":
