@@ -1,8 +1,8 @@
-"""torch.nn.functional's signatures over the rules: argument checks, autocast, forward mode, in-place.
+"""torch.nn.functional's signatures over the rules: argument checks, autocast, forward mode, in place.
 
-Each function in the files of this folder is exported, and those that follow from a rule (_derived.py). A differentiable
-function of torch.nn.functional that has no rule yet is not here: asking for it raises AttributeError. `call` applies
-any rule, one of your own as well.
+The functions in the files of this folder are exported, and so are those that are generated from a rule (_derived.py).
+Access to a differentiable function of torch.nn.functional that has no rule yet raises AttributeError. `call` applies
+any rule, your own included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ globals().update(_found)
 __all__ = sorted(_found)  # type checkers and editors read __init__.pyi
 
 for _name in __all__:
-    torch.fx.wrap(_name)  # a leaf of a graph that torch.fx traces; costs nothing outside of tracing
+    torch.fx.wrap(_name)  # torch.fx records the call and does not trace into it; costs nothing outside of tracing
 
 _give_reasons(__name__)
 

@@ -1,7 +1,7 @@
 """Functions of torch.nn.functional that need no rule: manual_backprop.functional has torch's own."""
 
 CONSTANT = frozenset(("native_channel_shuffle", "one_hot", "scaled_grouped_mm", "scaled_mm"))
-"""Without a derivative in torch: of integers, of numbers of 8 bits and fewer, or for inference alone."""
+"""Functions without a derivative in torch: on integers, on floats of 8 bits or fewer, or for inference only."""
 
 HELPERS = frozenset(
     (
@@ -9,4 +9,4 @@ HELPERS = frozenset(
         "has_torch_function_unary", "has_torch_function_variadic",
     )
 )  # fmt: skip
-"""They compute nothing."""
+"""Helper functions, which compute nothing."""

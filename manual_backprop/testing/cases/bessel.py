@@ -1,4 +1,4 @@
-"""Rows of Bessel functions; where torch has no derivative, differences and formulas alone judge."""
+"""Rows of Bessel functions. Where torch has no derivative, the formulas are checked by finite differences only."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ AT_ZERO = {
     **SHORT,
     **dict.fromkeys(
         ("gradgradcheck", "forward_mode", "transforms: hessian"),
-        "the slope at 0 is a number, which is not differentiated again",
+        "the slope at 0 is a constant, so it has no second derivative",
     ),
 }
 zeros = Spec(lambda generator, dtype: torch.zeros(3, 4, dtype=dtype))
