@@ -1,5 +1,6 @@
 """The command `manual-backprop`: a table of subcommands, each imported only when it is asked for."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,13 @@ def require_train_extra() -> None:
         raise BadInput(f'{", ".join(missing)} not installed. Training needs: pip install "manual-backprop[train]"')
 
 
+def find_modules_here() -> None:
+    """Let import paths such as mymodule.MyNet name modules of the current folder. What is installed comes first."""
+    with contextlib.suppress(FileNotFoundError):  # of a folder that was removed meanwhile
+        if not {"", os.getcwd()} & set(sys.path):
+            sys.path.append(os.getcwd())
+
+
 def run(arguments: Sequence[str]) -> int:
     """Dispatch one command line; returns the exit status. Raises BadInput."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -59,6 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if word not in COMMANDS:
         raise unknown("command", word, COMMANDS)
+    find_modules_here()
     module = COMMANDS[word][0]
     if module == TRAINING:
         require_train_extra()

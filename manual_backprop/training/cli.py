@@ -17,8 +17,9 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from .._files import write_atomically
+from ..cli import COMMANDS
 from ..errors import BadInput, require_at_least
-from . import datasets, runs
+from . import checkpoints, datasets, runs
 from .accelerators import require_accelerator
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
 from .checkpoints import TRAINING_PARTS, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, require_parts
@@ -91,11 +92,18 @@ class CLI(LightningCLI):
             stopped.folder = getattr(self, "folder", None) if resolved.words[0] == "fit" else None
             raise
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_class_arguments(RunOptions, "run")
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Ours first: help shows options in the order in which they are added, and the trainer has many."""
         parser.add_argument("--trust", action="store_true", help=TRUST)
+        parser.add_lightning_class_args(self._model_class, "model")
+        parser.add_lightning_class_args(self._datamodule_class, "data")
+        parser.add_class_arguments(RunOptions, "run")
         parser.add_lightning_class_args(DeltaFlow, "delta_flow")
         parser.add_lightning_class_args(FiniteWatch, "finite_watch")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.dataset", "model.shape", compute_fn=lambda name: _spec(name).shape)
         parser.link_arguments("data.dataset", "model.classes", compute_fn=lambda name: len(_spec(name).classes))
 
@@ -130,8 +138,10 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.datamodule.load(self.subcommand)  # so that bad input leaves no run folder behind
         config = self.config[self.subcommand]
+        self.finished = ""
         if self.subcommand == "fit" and config.ckpt_path:
             self._require_further(config)
+            self.finished = checkpoints.finished(self.loaded, config.trainer, config.run.patience)
         self.options = RunOptions(**config.run.as_dict())
         folder = Path(self.options.folder, str(self.options.name), self.options.version or "")
         self.resumed = bool(config.ckpt_path) and Path(config.ckpt_path).absolute().parents[1] == folder.absolute()
@@ -189,10 +199,10 @@ class CLI(LightningCLI):
         if self.options.patience is not None:
             callbacks.append(Patience("val/loss", patience=self.options.patience))
         if trainer.enable_checkpointing is not False:
-            checkpoints = self.folder / "checkpoints"
+            folder = self.folder / "checkpoints"
             # without validation no epoch is the best
-            callbacks += [BestCheckpoint(checkpoints)] if trainer.limit_val_batches != 0 else []
-            callbacks += [LastCheckpoint(checkpoints, self.options.checkpoint_every)]
+            callbacks += [BestCheckpoint(folder)] if trainer.limit_val_batches != 0 else []
+            callbacks += [LastCheckpoint(folder, self.options.checkpoint_every)]
         return callbacks
 
     def instantiate_classes(self) -> None:
@@ -205,7 +215,9 @@ class CLI(LightningCLI):
 
     def before_fit(self) -> None:
         if self.trainer.is_global_zero:
-            print(f"{'continuing' if self.resumed else 'training'} {self.title}, run folder {self.folder}", flush=True)
+            doing = "continuing" if self.resumed else "training"
+            finished = f"{self.title}, run folder {self.folder}, is finished ({self.finished}): nothing to train"
+            print(finished if self.finished else f"{doing} {self.title}, run folder {self.folder}", flush=True)
 
     def after_fit(self) -> None:
         """The accuracy to report: of the best checkpoint, on images that were never looked at before."""
@@ -257,6 +269,12 @@ def quiet(command: str) -> None:
     )
 
 
+def _help(word: str) -> dict[str, str]:
+    """How the help of a command begins."""
+    text = COMMANDS[word][1]
+    return {"usage": f"manual-backprop {word} [options]", "description": f"{text[0].upper()}{text[1:]}."}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict` with its options. Raises BadInput."""
     quiet(arguments[0])
@@ -270,6 +288,7 @@ def main(arguments: Sequence[str]) -> int:
             trainer_defaults=DEFAULTS,
             seed_everything_default=0,
             parser_class=Parser,
+            parser_kwargs={word: _help(word) for word in CLI.subcommands()},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the run folder's config.yaml says how to build the model
         )

@@ -3,7 +3,6 @@
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +13,7 @@ import manual_backprop.functional as F
 import manual_backprop.nn as nn
 
 from ..errors import BadInput, require_at_least, unknown
+from .imports import imported
 
 Shape = tuple[int, int, int]  # channels, height, width of one image
 
@@ -220,16 +220,7 @@ def try_out(model: torch.nn.Module, shape: Shape, classes: int) -> None:
 
 
 def _imported(path: str) -> Callable[..., torch.nn.Module]:
-    module, _, name = path.rpartition(".")
-    if not module:
-        raise unknown("model", path, [*MODELS, "any.import.path"])
-    try:
-        found = import_module(module)
-    except (ImportError, ValueError) as error:  # ValueError: an empty name between two dots
-        raise BadInput(f"Model {path}: module {module} cannot be imported: {error}") from error
-    if not hasattr(found, name):
-        raise unknown(f"name in {module}:", name, [n for n in dir(found) if not n.startswith("_")])
-    maker = getattr(found, name)
+    maker = imported("model", path, MODELS)
     if wrong := _no_maker(maker):
         raise BadInput(
             f"Model {path} {wrong}. Expected a subclass of torch.nn.Module, or a function that builds one "

@@ -1,18 +1,36 @@
 """The parser of the training commands: short errors that name what was meant."""
 
+import argparse
 import inspect
 import re
 from itertools import chain
 from typing import Any
 
 import torch
+from jsonargparse import DefaultHelpFormatter
 from pytorch_lightning.cli import LightningArgumentParser
 
 from ..errors import BadInput, nearest
 
+MOST_CLASSES = 30
+"""Classes that help lists for an option; of torch.nn.Module there are hundreds."""
+
+
+class Formatter(DefaultHelpFormatter):
+    """jsonargparse's help without its longest lists."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, listed, classes = super()._get_help_string(action).partition(", known subclasses: ")
+        if classes.count(",") >= MOST_CLASSES:
+            return f"{text})"
+        return text + listed + classes
+
 
 class Parser(LightningArgumentParser):
     """Lightning's parser, whose errors name the nearest known option, optimizer or scheduler."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": Formatter, **kwargs})
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> Any:
         """Without jsonargparse's sub-configs: a file named mlp or cpu would be read in place of the word."""

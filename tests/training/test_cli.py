@@ -77,6 +77,21 @@ def test_help_shows_the_options(capsys, option):
     assert "lr" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("word", ["fit", "predict"])
+def test_help_begins_with_our_own_options(capsys, word):
+    with pytest.raises(SystemExit):
+        cli.main([word, "--help"])
+    shown = capsys.readouterr().out
+    does = command.COMMANDS[word][1].capitalize()[:20]
+    assert shown.startswith(f"usage: manual-backprop {word} [options]\n\n{does}")
+    places = [
+        shown.index(f"\n  --{name}") for name in ("model.net ", "data.dataset", "run.folder", "trainer.max_epochs")
+    ]
+    assert places == sorted(places)
+    assert len(shown.splitlines()) < 700, "jsonargparse lists every subclass of torch.nn.Module that it knows"
+    assert "torch.optim.SGD" in shown
+
+
 def test_the_command_and_errors_need_no_lightning():
     code = "import manual_backprop.cli, sys; sys.exit('pytorch_lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -24,7 +24,8 @@ class Summary(Callback):
     The backward nodes, of the network and its loss (the attribute `loss`, where it is a module), are counted by
     `manual_backprop.audit` on two examples of a real batch; nodes that are autograd's own are named. Accuracies are the
     logged metrics with "acc" in their names. After a resume the time of the runs before is added. A test that follows
-    a fit prints only what is new. Rank zero prints.
+    a fit prints only what is new. A run that was resumed at its end, with nothing left to train, prints nothing. Rank
+    zero prints.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -33,7 +34,7 @@ class Summary(Callback):
         self._folder: str | None = None
         self._started = 0.0
         self._seconds_before = 0.0
-        self._fitting = self._told = False
+        self._fitting = self._told = self._trained = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "console": None, "_example": None}
@@ -50,14 +51,11 @@ class Summary(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._started, self._seconds_before, self._fitting = time.monotonic(), 0.0, stage == "fit"
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._trained = False
         self._folder = trainer.log_dir  # asks all processes
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._folder = trainer.log_dir
-
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._trained = True
         self._keep_example(batch)
 
     def on_test_batch_start(
@@ -71,6 +69,8 @@ class Summary(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage not in ("fit", "test") or not trainer.is_global_zero:
+            return
+        if stage == "fit" and trainer.ckpt_path and not self._trained:
             return
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         table.add_column(style="bold", no_wrap=True)
@@ -93,7 +93,7 @@ class Summary(Callback):
             trained = sum(p.numel() for p in pl_module.parameters()) - frozen
             lines.append(("parameters", f"{trained:,}" + (f" and {frozen:,} frozen" if frozen else "")))
             lines.append(("backward nodes", backward_nodes(pl_module, self._example)))
-            lines.append(("run folder", self._folder or "none"))
+        lines.append(("run folder", str(Path(self._folder)) if self._folder else "none"))
         pictures = next((one for one in _callbacks(trainer) if isinstance(one, Pictures)), None)
         if pictures is not None:
             lines.append(("pictures", _listed(pictures.written, self._folder)))
