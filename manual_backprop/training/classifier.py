@@ -33,6 +33,14 @@ def made(option: str, maker: Callable[..., Any], *args: Any, **kwargs: Any) -> A
         raise BadInput(f"model.{option} cannot be made with these options: {error}") from error
 
 
+def converted(net: torch.nn.Module, whole: bool) -> torch.nn.Module:
+    """The network on rules; whole: its functions, too. Raises BadInput where the latter cannot be done."""
+    try:
+        return mb.convert(net, whole=whole)
+    except TypeError as error:
+        raise BadInput(f"model.explicit: {error}") from error
+
+
 class Metrics(torch.nn.Module):
     """Mean loss and accuracy over the images of an epoch, of all processes."""
 
@@ -71,6 +79,8 @@ class Classifier(LightningModule):
         scheduler_interval: step the scheduler after every epoch or every step (one with total_steps: every step).
         label_smoothing: share of the target probability that is spread over all classes.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
+        explicit: run the forward of `net` inside mb.explicit(), so that its functions and operators are rules, too
+            (mb.convert(net, whole=True)). On the command line also --explicit.
         channels_last: keep convolution weights and activations in channels_last memory format.
         written_out: run training steps as a written program (mb.write_out), but for those that a callback looks into
             with hooks; not with autocast.
@@ -92,6 +102,7 @@ class Classifier(LightningModule):
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
         convert: bool = True,
+        explicit: bool = False,
         channels_last: bool = False,
         written_out: bool = False,
         saving: Literal["exact", "off", "bf16", "int8", "int4"] | None = None,
@@ -103,11 +114,15 @@ class Classifier(LightningModule):
             raise BadInput(f"model.label_smoothing={label_smoothing}: give 0 to 1.")
         if written_out and saving is not None:
             raise BadInput("model.saving: a written step keeps what its backward reads. Leave it, or written_out, out.")
+        if explicit and not convert:
+            raise BadInput("model.explicit=true runs all of the network on rules. Leave model.convert=false out.")
         if isinstance(net, str):
             net = build(net, shape, classes, net_args or {})
         try_out(net, shape, classes)  # this also gives lazy layers their shapes
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
-        self.net = (mb.convert(net) if convert else net).to(memory_format=self.memory_format)
+        if convert or explicit:
+            net = converted(net, explicit)
+        self.net = net.to(memory_format=self.memory_format)
         self.shape, self.classes, self.seed, self.saving = shape, classes, seed or 0, saving
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
         made("optimizer", optimizer, self.net.parameters())  # bad options show here, ahead of all else

@@ -110,6 +110,7 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     known.add_argument("--ckpt_path")
     known.add_argument("--images", nargs="*")
     known.add_argument("--trust", action="store_true")
+    known.add_argument("--explicit", nargs="?", const="true")
     for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
         known.add_argument(f"--{option}", dest=option.partition(".")[2])
     given, others = known.parse_known_args(rest)
@@ -161,6 +162,7 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     settled = {
         "data.dataset": given.dataset,
         "model.net": given.net,
+        "model.explicit": given.explicit,
         "run.folder": str(root),
         "run.name": name or "null",
         "run.version": version or "null",
