@@ -20,8 +20,8 @@ LAYERS = (
     {"nn"},  # drop-in modules
     {
         "__init__", "__main__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture",
-        "_statistics", "_style", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors", "listing",
-        "optim", "plan", "saving", "testing", "trace",
+        "_statistics", "_style", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors",
+        "listing", "optim", "plan", "saving", "testing", "trace",
     },  # what looks at networks, changes them, checks them
     {"bench", "training"},
 )  # fmt: skip

@@ -127,10 +127,10 @@ class Patience(EarlyStopping):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps best.ckpt: the weights of the highest validation accuracy, of several equal ones the last."""
+    """Keeps best.ckpt: the weights of the highest validation accuracy or R2, of several equal ones the last."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, filename="best", monitor="val/accuracy", mode="max", enable_version_counter=False)
+    def __init__(self, folder: Path, metric: str = "accuracy") -> None:
+        super().__init__(folder, filename="best", monitor=f"val/{metric}", mode="max", enable_version_counter=False)
 
     def check_monitor_top_k(self, trainer: Any, current: torch.Tensor | None = None) -> bool:
         return super().check_monitor_top_k(trainer, current) or current == self.best_model_score

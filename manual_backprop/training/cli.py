@@ -1,16 +1,14 @@
 """`manual-backprop fit | validate | test | predict`: Lightning's command line around our model, data and run folder."""
 
 import contextlib
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
@@ -19,15 +17,17 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from .._files import write_atomically
 from ..cli import COMMANDS
 from ..errors import BadInput, require_at_least
-from . import checkpoints, datasets, runs
+from . import checkpoints, runs
 from .accelerators import require_accelerator
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
 from .checkpoints import TRAINING_PARTS, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, require_parts
-from .classifier import Classifier
 from .data import DataModule
 from .epochs import EpochLines
+from .learner import Learner
+from .own_data import Sizes, class_names, sizes
 from .parser import Parser
-from .predictions import write_predictions
+from .predictions import classified, in_numbers, write
+from .quiet import quiet
 from .runs import RunOptions
 from .stopping import Stopped, how_to_continue, stoppable
 from .table import MetricsTable
@@ -38,23 +38,14 @@ DEFAULTS = {
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
     "enable_model_summary": False,
-    "use_distributed_sampler": False,  # our batches know their rank
 }
 
-# what Lightning says in a run where nothing is wrong
-EXPECTED_WARNINGS = (
-    "Checkpoint directory .* exists and is not empty",  # a resumed run
-    "The `srun` command is available",
-    ".*does not have many workers",  # batches are index selections
-    "GPU available but not used",
-    "You called `self.log.*` .* and have no logger configured",  # --trainer.logger=false
-    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch's pytree
-    ".*torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of it
-    "\\s*skip_none parameter was deprecated",  # its new name is unknown to jsonargparse below 4.49
-    "The number of training batches .* is smaller than the logging interval",
-)
-
-
+# what the model is told of its data
+SIZES: dict[str, Callable[[Any], Any]] = {
+    "shape": lambda data: _sizes(data).shape,
+    "classes": lambda data: _sizes(data).classes,
+    "targets": lambda data: _sizes(data).targets,
+}
 # options of the trainer that count something, of which there must be one
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch")
 TRUST = (
@@ -96,7 +87,7 @@ class CLI(LightningCLI):
         """Ours first: help shows options in the order in which they are added, and the trainer has many."""
         parser.add_argument("--trust", action="store_true", help=TRUST)
         parser.add_lightning_class_args(self._model_class, "model")
-        parser.add_lightning_class_args(self._datamodule_class, "data")
+        parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=self.subclass_mode_data)
         parser.add_class_arguments(RunOptions, "run")
         parser.add_lightning_class_args(DeltaFlow, "delta_flow")
         parser.add_lightning_class_args(FiniteWatch, "finite_watch")
@@ -104,8 +95,8 @@ class CLI(LightningCLI):
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("data.dataset", "model.shape", compute_fn=lambda name: _spec(name).shape)
-        parser.link_arguments("data.dataset", "model.classes", compute_fn=lambda name: len(_spec(name).classes))
+        for name, of_data in SIZES.items():
+            parser.link_arguments("data", f"model.{name}", compute_fn=of_data, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)  # Lightning would warn that the process has arguments of its own
@@ -120,9 +111,8 @@ class CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        datasets.spec(config.data.dataset)
         require_accelerator(config.trainer.accelerator)
-        for part in (config.data, config.model):
+        for part in (config.model,) if self.resolved.own_data else (config.data, config.model):
             part.seed = int(config.seed_everything) if part.seed is None else part.seed
         trainer = config.trainer
         require_at_least("trainer", 0, **{key: trainer[key] for key in vars(trainer) if key.startswith("limit_")})
@@ -132,11 +122,13 @@ class CLI(LightningCLI):
         if self.subcommand == "predict":
             config.trainer.devices = 1  # a few files; their order stays theirs
         net = config.model.net if isinstance(config.model.net, str) else config.model.net.class_path
-        self.title = f"{config.data.dataset}_{net.rpartition('.')[2]}"
+        data = config.data.class_path if self.resolved.own_data else config.data.dataset
+        self.title = "_".join(name.rpartition(".")[2] for name in (data, net))
         config.run.name = config.run.name or self.title
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self.datamodule.load(self.subcommand)  # so that bad input leaves no run folder behind
+        if isinstance(self.datamodule, DataModule):
+            self.datamodule.load(str(self.subcommand))  # so that bad input leaves no run folder behind
         config = self.config[self.subcommand]
         self.finished = ""
         if self.subcommand == "fit" and config.ckpt_path:
@@ -201,13 +193,15 @@ class CLI(LightningCLI):
         if trainer.enable_checkpointing is not False:
             folder = self.folder / "checkpoints"
             # without validation no epoch is the best
-            callbacks += [BestCheckpoint(folder)] if trainer.limit_val_batches != 0 else []
+            callbacks += [BestCheckpoint(folder, self.model.task.metric)] if trainer.limit_val_batches != 0 else []
             callbacks += [LastCheckpoint(folder, self.options.checkpoint_every)]
         return callbacks
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
+        except NoSizes as none:
+            raise none.error from none.error.__cause__
         except ValueError as error:
             if isinstance(error, BadInput) or "Does not validate" not in str(error):
                 raise
@@ -230,21 +224,30 @@ class CLI(LightningCLI):
         self.trainer.test(**{**kwargs, "verbose": False})  # Summary prints the result
 
     def predict(self, **kwargs: Any) -> None:
-        """Classify the images and write predictions.csv and predictions.png."""
-        probabilities = torch.cat(self.trainer.predict(**kwargs)).cpu()
-        data = self.datamodule
+        """Write predictions.csv and, of image files, predictions.png."""
+        found = self.trainer.predict(**kwargs)
+        numbers = torch.cat([batch for loader in found for batch in _listed(loader)]).cpu()
+        data, regression = self.datamodule, self.model.task.metric == "r2"
+        predicted = in_numbers(numbers) if regression else classified(numbers, class_names(data))
         folder = Path(self.options.output) if self.options.output else self.folder / "predictions"
-        pixels = data.splits["predict"].images
-        table, picture = write_predictions(folder, data.files, pixels, probabilities, data.classes)
-        for file, numbers in zip(data.files, probabilities, strict=True):
-            name = str(file).encode(errors="replace").decode()
-            print(f"{name}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
-        print(f"table {table}\npicture {picture}")
+        if isinstance(data, DataModule) and data.files:
+            write(folder, predicted, data.files, data.pixels)
+        else:
+            write(folder, predicted)
 
 
-def _spec(name: str) -> datasets.Spec:
-    """The row of a dataset, or of digits for a name that is about to be refused."""
-    return datasets.DATASETS.get(name, datasets.DATASETS["digits"])
+class NoSizes(BaseException):
+    """Carries an error past jsonargparse, which would print the data module, and so ask it for its data again."""
+
+    def __init__(self, error: BadInput) -> None:
+        self.error = error
+
+
+def _sizes(data: Any) -> Sizes:
+    try:
+        return sizes(data)
+    except BadInput as error:
+        raise NoSizes(error) from None
 
 
 def _listed(value: Any) -> list[Any]:
@@ -253,20 +256,6 @@ def _listed(value: Any) -> list[Any]:
 
 def _on_terminal() -> bool:
     return sys.stdout.isatty()
-
-
-def quiet(command: str) -> None:
-    """Keep Lightning's notes about hardware, seeds and products off the screen; its real warnings stay."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # a checkpoint also holds the state of callbacks that only a fit has
-    unused = () if command == "fit" else ("Be aware that when using `ckpt_path`, callbacks",)
-    for message in (*EXPECTED_WARNINGS, *unused):
-        warnings.filterwarnings("ignore", message)
-    # what its dependencies are about to drop is Lightning's to mend
-    warnings.filterwarnings(
-        "ignore", category=DeprecationWarning, module="pytorch_lightning|lightning_fabric|jsonargparse"
-    )
 
 
 def _help(word: str) -> dict[str, str]:
@@ -279,13 +268,16 @@ def main(arguments: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict` with its options. Raises BadInput."""
     quiet(arguments[0])
     try:
+        resolved = runs.resolve(arguments)
         CLI(
-            runs.resolve(arguments),
-            model_class=Classifier,
-            datamodule_class=DataModule,
+            resolved,
+            model_class=Learner,
+            datamodule_class=LightningDataModule if resolved.own_data else DataModule,
+            subclass_mode_data=resolved.own_data,
             save_config_callback=SaveConfig if arguments[0] == "fit" else None,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults=DEFAULTS,
+            # our batches know their rank; those of other data are shared out by Lightning
+            trainer_defaults={**DEFAULTS, "use_distributed_sampler": resolved.own_data},
             seed_everything_default=0,
             parser_class=Parser,
             parser_kwargs={word: _help(word) for word in CLI.subcommands()},

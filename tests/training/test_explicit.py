@@ -12,7 +12,7 @@ from torch.overrides import _get_current_function_mode_stack as modes
 import manual_backprop as mb
 from manual_backprop.errors import BadInput
 from manual_backprop.training import cli
-from manual_backprop.training.classifier import Classifier
+from manual_backprop.training.learner import Learner
 
 from .runs import fit, last
 
@@ -40,7 +40,7 @@ class Net(torch.nn.Module):
 def test_functions_are_rules_in_a_training_step() -> None:
     images, labels = torch.randn(4, 1, 8, 8), torch.arange(4)
     for explicit in (False, True):
-        classifier = Classifier(Net(), explicit=explicit)
+        classifier = Learner(Net(), explicit=explicit)
         report = mb.audit(classifier.net, images)
         assert (report.autograd == 0) is explicit
         loss = classifier.loss(classifier(images), labels)
@@ -76,8 +76,8 @@ def test_the_other_commands_and_a_resumed_run_keep_it(tmp_path: Path, capsys: py
 
 def test_what_cannot_be_explicit() -> None:
     with pytest.raises(BadInput, match=r"model.explicit=true .* Leave model.convert=false out"):
-        Classifier(Net(), convert=False, explicit=True)
+        Learner(Net(), convert=False, explicit=True)
     replaced = Net()
     replaced.forward = lambda x: x.flatten(1)[:, :10]  # type: ignore[method-assign]
     with pytest.raises(BadInput, match=r"model.explicit: .* whose forward was replaced on the instance"):
-        Classifier(replaced, explicit=True)
+        Learner(replaced, explicit=True)
