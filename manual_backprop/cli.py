@@ -11,10 +11,10 @@ from .errors import BadInput, unknown
 
 # word: (module with a `main(arguments)`, what it does); the first four are Lightning's and receive the word as well
 COMMANDS = {
-    "fit": ("manual_backprop.training.cli", "train a network, then test it (default: it classifies handwritten digits)"),
+    "fit": ("manual_backprop.training.cli", "train a network, then test it (default: on handwritten digits)"),
     "validate": ("manual_backprop.training.cli", "measure a checkpoint on the validation data"),
     "test": ("manual_backprop.training.cli", "measure a checkpoint on the test data"),
-    "predict": ("manual_backprop.training.cli", "predict with a checkpoint: classes of image files, or the test part of other data"),
+    "predict": ("manual_backprop.training.cli", "classify image files, or predict the test part of other data"),
     "check": ("manual_backprop.testing.cli", "prove the backward formulas: layers x checks"),
     "audit": ("manual_backprop.audit", "which backward nodes of a model are explicit"),
     "coverage": ("manual_backprop.coverage", "what of torch's layers, functions and operators has a rule"),
