@@ -118,6 +118,9 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
         known.add_argument(f"--{option}", dest=option.partition(".")[2])
     given, others = known.parse_known_args(rest)
+    if given.data and Path(given.data).is_file():  # a file with that section
+        others.insert(0, f"--data={given.data}")
+        given.data = None
     if "-h" in others or any(word.partition("=")[0].endswith(("--help", ".help")) for word in others):
         named = [f"--data={given.data}"] if given.data else []
         asked = any(word.partition("=")[0] == "--data.help" for word in others)
@@ -166,6 +169,17 @@ def resolve(arguments: Sequence[str]) -> Resolved:
         anew = {"model.net": given.net, "data.dataset": given.dataset, "data.class_path": given.data}
         require_harmless(configs[0], {place for place, value in anew.items() if value is not None})
     own_data = bool(given.data) or any(names_data(path) for path in configs)
+    if own_data and given.dataset:
+        raise BadInput(
+            f"--data.dataset={given.dataset} is one of this package's data, and --data, here or in a config, names a "
+            "data module of your own: give one of the two."
+        )
+    for path in configs if given.data else ():
+        if not names_data(path) and read_config(path).get("data"):
+            raise BadInput(
+                f"{path} has options of this package's data in its section data:, which --data={given.data} does not "
+                "take. Give a config without that section."
+            )
     configs = configs or ([] if own_data else default_config(given.dataset, given.net))
     settled = {
         "data.dataset": given.dataset,

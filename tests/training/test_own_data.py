@@ -274,6 +274,12 @@ def test_a_packaged_network_learns_its_sizes_from_the_first_batch_or_from_attrib
         assert accuracy(run) > 0.8, name
 
 
+def test_a_file_with_that_section_is_still_read(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text("{dataset: digits, batch_size: 629}")
+    run = fit(tmp_path / "runs", f"--data={tmp_path / 'd.yaml'}", "--trainer.max_epochs=1")
+    assert last(run)["global_step"] == 1257 // 629
+
+
 def test_its_options_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["fit", f"--data.help={__name__}.Module"])
@@ -290,10 +296,16 @@ def test_its_options_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
             r"Silent gives no training batch before the run: OSError: no such disk.*`shape`",
         ),
         ([f"--data={__name__}.Triples"], r"first training batch is a list of Tensor, Tensor, Tensor, expected tensors"),
-        ([f"--data={__name__}.Module", "--data.cout=3"], r"cout"),
-        ([f"--data={__name__}.Nothing"], r"Nothing"),
-        ([f"--data={__name__}.Net"], r"Net"),
-        (["--data=no.such.Module"], r"no.such.Module"),
+        (
+            [f"--data={__name__}.Module", "--data.cout=3"],
+            r"^data: Option 'cout' .* Did you mean count in place of cout",
+        ),
+        ([f"--data={__name__}.Module", "--data.count=x"], r"^data.count: Expected a <class 'int'>. Got value: x.$"),
+        ([f"--data={__name__}.Nothing"], r"^data=.*Nothing: .* has no attribute 'Nothing'.$"),
+        ([f"--data={__name__}.Net"], r"^data=.*Net: Import path does not correspond to a subclass of LightningDataMod"),
+        (["--data=no.such.Module"], r"^data=no.such.Module: .*No module named 'no'.$"),
+        ([f"--data={__name__}.Module", "--data.dataset=digits"], r"--data.dataset=digits is one of .* one of the two"),
+        ([f"--data={__name__}.Module", "--config=digits_mlp"], r"digits_mlp.yaml has options .* a config without that"),
     ],
 )
 def test_data_modules_that_cannot_be_used(tmp_path: Path, options: list[str], message: str) -> None:
