@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgr
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from .._files import write_atomically
 from ..cli import COMMANDS
@@ -24,7 +25,7 @@ from .checkpoints import TRAINING_PARTS, AtomicCheckpointIO, BestCheckpoint, Las
 from .data import DataModule
 from .epochs import EpochLines
 from .learner import Learner
-from .own_data import Sizes, class_names, sizes
+from .own_data import SIZES, NoSizes, class_names
 from .parser import Parser
 from .predictions import classified, in_numbers, write
 from .quiet import quiet
@@ -40,12 +41,6 @@ DEFAULTS = {
     "enable_model_summary": False,
 }
 
-# what the model is told of its data
-SIZES: dict[str, Callable[[Any], Any]] = {
-    "shape": lambda data: _sizes(data).shape,
-    "classes": lambda data: _sizes(data).classes,
-    "targets": lambda data: _sizes(data).targets,
-}
 # options of the trainer that count something, of which there must be one
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch")
 TRUST = (
@@ -188,12 +183,18 @@ class CLI(LightningCLI):
             return callbacks
         if self._get(self.config, "model.scheduler") and trainer.logger is not False:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
+        validated = trainer.limit_val_batches != 0 and is_overridden("val_dataloader", self.datamodule)
         if self.options.patience is not None:
+            if not validated:
+                raise BadInput(
+                    f"run.patience={self.options.patience} waits for a smaller val/loss, and nothing is validated. "
+                    "Leave it out, or validate: trainer.limit_val_batches, and a val_dataloader of the data module."
+                )
             callbacks.append(Patience("val/loss", patience=self.options.patience))
         if trainer.enable_checkpointing is not False:
             folder = self.folder / "checkpoints"
             # without validation no epoch is the best
-            callbacks += [BestCheckpoint(folder, self.model.task.metric)] if trainer.limit_val_batches != 0 else []
+            callbacks += [BestCheckpoint(folder, self.model.task.metric)] if validated else []
             callbacks += [LastCheckpoint(folder, self.options.checkpoint_every)]
         return callbacks
 
@@ -217,6 +218,10 @@ class CLI(LightningCLI):
         """The accuracy to report: of the best checkpoint, on images that were never looked at before."""
         if not self.options.test or self.trainer.fast_dev_run or self.trainer.interrupted:
             return
+        if not is_overridden("test_dataloader", self.datamodule):
+            if self.trainer.is_global_zero:
+                print(f"not tested: {type(self.datamodule).__name__} has no test_dataloader")
+            return
         best = self.folder / "checkpoints" / "best.ckpt"
         self.trainer.test(self.model, self.datamodule, ckpt_path=str(best) if best.is_file() else None, verbose=False)
 
@@ -234,20 +239,6 @@ class CLI(LightningCLI):
             write(folder, predicted, data.files, data.pixels)
         else:
             write(folder, predicted)
-
-
-class NoSizes(BaseException):
-    """Carries an error past jsonargparse, which would print the data module, and so ask it for its data again."""
-
-    def __init__(self, error: BadInput) -> None:
-        self.error = error
-
-
-def _sizes(data: Any) -> Sizes:
-    try:
-        return sizes(data)
-    except BadInput as error:
-        raise NoSizes(error) from None
 
 
 def _listed(value: Any) -> list[Any]:

@@ -184,6 +184,28 @@ def sizes(data: Any) -> Sizes:
     return sizes_of((pair[0][0], pair[1][0]), classes)
 
 
+class NoSizes(BaseException):
+    """Carries an error past jsonargparse, which would print the data module, and so ask it for its data again."""
+
+    def __init__(self, error: BadInput) -> None:
+        self.error = error
+
+
+def _sizes(data: Any) -> Sizes:
+    try:
+        return sizes(data)
+    except BadInput as error:
+        raise NoSizes(error) from None
+
+
+# what the model is told of its data
+SIZES: dict[str, Callable[[Any], Any]] = {
+    "shape": lambda data: _sizes(data).shape,
+    "classes": lambda data: _sizes(data).classes,
+    "targets": lambda data: _sizes(data).targets,
+}
+
+
 def _spelled(item: Any) -> str:
     if isinstance(item, list | tuple):
         return f"a {type(item).__name__} of {', '.join(type(part).__name__ for part in item) or 'nothing'}"
