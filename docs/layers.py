@@ -1,9 +1,8 @@
-"""Writes what follows from the docstrings of the rules: `make docs`. The README's table of layers, docs/operators.md,
-and `__init__.pyi` for the packages that find out by themselves what they export.
+"""Writes what follows from the docstrings of the rules, for `make docs`: docs/operators.md, and `__init__.pyi` for the
+packages that find out by themselves what they export.
 
-One row per rule: the layers and functions whose docstrings name it, its forward formula, its backward formulas, the
-source. A rule's docstring has the formula as its first paragraph, the shapes as its second, the backward formulas as
-its third and the source as its last.
+A rule's docstring has the formula as its first paragraph, the shapes as its second, the backward formulas as its third
+and the source as its last.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -20,18 +18,7 @@ import torch
 import manual_backprop as mb
 from manual_backprop.engine.rule import paragraphs
 
-README = Path(__file__).parent.parent / "README.md"
 QUOTES = '"' * 3
-BEGIN, END = "<!-- layers: written by make docs -->\n", "<!-- end of layers -->\n"
-
-
-def named_in(namespace: ModuleType) -> dict[str, list[str]]:
-    """Rule name -> the public names of a namespace whose docstrings name that rule."""
-    found: dict[str, list[str]] = {}
-    for name in namespace.__all__:
-        for rule in dict.fromkeys(re.findall(r"mb\.rules\.(\w+)", inspect.getdoc(getattr(namespace, name)) or "")):
-            found.setdefault(rule, []).append(name)
-    return found
 
 
 def code(text: str) -> str:
@@ -40,33 +27,11 @@ def code(text: str) -> str:
     return "<br>".join("`" + line.strip().replace("|", "\\|") + "`" for line in lines if line.strip())
 
 
-def rows() -> Iterator[tuple[str, str, str, str]]:
-    """Layers, forward formula, backward formulas and source of every rule of the package, family by family."""
-    layers, functions = named_in(mb.nn), named_in(mb.functional)
-    # stable: within a family as its file has them
-    for rule in sorted(mb.rules.RULES.values(), key=lambda rule: rule.__module__):
-        name = rule.__name__
-        if rule.operator and name not in layers:
-            continue
-        public = layers.get(name) or [f"F.{function}" for function in functions.get(name, ())]
-        forward, _, backward, *rest = paragraphs(rule)
-        source = rest[-1].removeprefix("Source: ") if rest and rest[-1].startswith("Source: ") else ""
-        shown = ", ".join(f"`{entry}`" for entry in public) or f"{name} (used inside)"
-        yield shown, code(forward), code(backward), " ".join(source.split()).replace("|", "\\|")
-
-
-def table() -> str:
-    """The block between the markers."""
-    lines = ["| layers and functions | forward | backward | source |", "|---|---|---|---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows()]
-    return "\n".join(lines) + "\n"
-
-
 OPERATORS = Path(__file__).with_name("operators.md")
 HEAD = """# Operators
 
 Each runs on the rule of that line inside `mb.explicit()`, also where torch calls it inside of another function; and by
-itself as `mb.functional.<operator>`. Written by `make docs` from the rules. The layers have their table in the README.
+itself as `mb.functional.<operator>`. Written by `make docs` from the rules.
 """
 
 
@@ -86,15 +51,6 @@ def operators() -> str:
         cells = (" ".join(f"`{name}`" for name in rule.operator.split()), code(forward), code(backward), source)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def updated(text: str) -> str:
-    """The README with the table as the code has it now. Raises ValueError where the markers are missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{README} has lost the lines {BEGIN!r} and {END!r} around its table of layers")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 
 def stub(package: ModuleType) -> str:
@@ -121,7 +77,7 @@ def stub(package: ModuleType) -> str:
 
 def written() -> dict[Path, str]:
     """File -> what has to stand in it."""
-    files = {README: updated(README.read_text(encoding="utf-8")), OPERATORS: operators()}
+    files = {OPERATORS: operators()}
     for package in (mb.rules, mb.functional, mb.nn):
         files[Path(str(package.__file__)).with_suffix(".pyi")] = stub(package)
     return files

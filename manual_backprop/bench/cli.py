@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from .._files import write_atomically
-from .._observe import text_table
 from .._options import EXPECTED, build_model, random_batch, running
+from .._tables import text_table
 from ..convert import revert
 from ..errors import BadInput, require_at_least, unknown
 from ..training.models import MODELS

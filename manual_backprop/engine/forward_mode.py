@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .rule import Rule, _variant, _without_zeros, owned
+from .rule import Rule, _variant, _without_zeros, differentiated_again, owned
+from .torch_private import in_forward_mode
 
 
 class _Part:
@@ -29,6 +31,14 @@ class _Part:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.ctx, name, value)
+
+
+def differentiable(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule as a function inside of another rule's formula: with a derivative of its own where the formula is
+    differentiated again. For functions that torch does not differentiate; without it torch reads them as constants."""
+    if not differentiated_again():
+        return rule.forward
+    return (forward_mode(rule) if in_forward_mode() else rule).apply
 
 
 @functools.cache

@@ -12,9 +12,13 @@ import inspect as _inspect
 import torch
 import torch.fx
 
+from ..engine.exports import NotExportedError as _NotExportedError
 from ..engine.exports import defined as _defined
+from ..engine.exports import give_reasons as _give_reasons
 from . import _derived, _inside
 from ._call import call
+from ._without_rules import CONSTANT as _CONSTANT
+from ._without_rules import HELPERS as _HELPERS
 
 _written = _defined(__name__, _inspect.isfunction)
 _found = {**_derived.derived(_written), **_written, "call": call}
@@ -25,16 +29,21 @@ __all__ = sorted(_found)  # type checkers and editors read __init__.pyi
 for _name in __all__:
     torch.fx.wrap(_name)  # a leaf of a graph that torch.fx traces; costs nothing outside of tracing
 
-CONSTANT = frozenset(("one_hot", "scaled_mm", "scaled_grouped_mm"))
-"""Of integers and of numbers of 8 bits and fewer, without a derivative: torch's own."""
+_give_reasons(__name__)
 
 
 def __getattr__(name: str) -> object:
-    if name in CONSTANT and hasattr(torch.nn.functional, name):
-        return getattr(torch.nn.functional, name)
-    if hasattr(torch.nn.functional, name):
-        raise AttributeError(
-            f"manual_backprop.functional has no rule for {name!r} yet; "
+    theirs = getattr(torch.nn.functional, name, None)
+    if theirs is None or name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not _inspect.isroutine(theirs) or name in _CONSTANT or name in _HELPERS:
+        return theirs
+    if name.startswith("_"):
+        raise _NotExportedError(
+            f"manual_backprop.functional has no {name!r}, a private function of torch; "
             f"torch.nn.functional.{name} computes it with autograd's own backward"
         )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _NotExportedError(
+        f"manual_backprop.functional has no rule for {name!r} yet; "
+        f"torch.nn.functional.{name} computes it with autograd's own backward"
+    )

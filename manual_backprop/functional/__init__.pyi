@@ -712,7 +712,7 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool = True, ad
     """
 
 def linalg_matrix_exp(input: Tensor) -> Tensor:
-    """Y = e^A = I + A + A A / 2! + ...
+    """Y = e^A = I + A + A A / 2 + A A A / 6 + ...
 
     As torch.linalg.matrix_exp; rule: `mb.rules.MatrixExp`.
     """

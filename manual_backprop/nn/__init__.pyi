@@ -165,9 +165,13 @@ from torch.nn import ModuleList as ModuleList
 from torch.nn import Parameter as Parameter
 from torch.nn import ParameterDict as ParameterDict
 from torch.nn import ParameterList as ParameterList
+from torch.nn import RNNBase as RNNBase
+from torch.nn import RNNCellBase as RNNCellBase
 from torch.nn import Sequential as Sequential
 from torch.nn import UninitializedBuffer as UninitializedBuffer
 from torch.nn import UninitializedParameter as UninitializedParameter
+from torch.nn import common_types as common_types
+from torch.nn import factory_kwargs as factory_kwargs
 from torch.nn import init as init
 from torch.nn import parallel as parallel
 from torch.nn import parameter as parameter

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._tables import html_table
 from ..engine.torch_private import tree_flatten, tree_unflatten
 from .case import EXTREMES, INFINITE, Case, Spec
 from .checks import CHECKS, SLOW_CHECKS
@@ -51,6 +52,10 @@ class Report:
         width = max((len(r.check) for r in self.results), default=0)
         lines = [f"{r.check:<{width}}  {r.outcome:<4}  {r.detail}" for r in self.results]
         return "\n".join([self.name, *("  " + line.replace("\n", "\n      ") for line in lines)])
+
+    def _repr_html_(self) -> str:
+        cells = [(r.check, r.outcome, r.detail) for r in self.results]
+        return html_table((self.name, "", ""), cells, left=(0, 1, 2))
 
 
 def run_check(subject: Subject, name: str) -> Result:

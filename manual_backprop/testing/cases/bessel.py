@@ -10,13 +10,6 @@ from ..case import Case, Spec, normal, uniform
 from ._make import function
 
 SHORT = {"bfloat16": "torch has none of these functions in 16 bits"}
-ONCE = {
-    **SHORT,
-    **dict.fromkeys(
-        ("gradgradcheck", "forward_mode", "transforms: hessian"),
-        "the formula is made of Bessel functions that torch does not differentiate",
-    ),
-}
 AT_ZERO = {
     **SHORT,
     **dict.fromkeys(
@@ -34,7 +27,7 @@ CASES = [
         for name in ("special_i1", "special_i1e")
     ),
     *(
-        Case(name, partial(getattr, mb.functional, name), None, (spec,), without=ONCE)
+        Case(name, partial(getattr, mb.functional, name), None, (spec,), without=SHORT)
         for name, spec in (
             ("special_bessel_j0", normal(3, 4)),
             ("special_bessel_j1", normal(3, 4)),

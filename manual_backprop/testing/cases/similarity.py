@@ -14,8 +14,11 @@ ZEROS = Spec(lambda generator, dtype: torch.tensor([[0.0, 0.0], [0.5, -1.0], [-2
 NONE = Spec(lambda generator, dtype: torch.zeros(3, 2, dtype=dtype))
 KINK = {"without": dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode", "batched_grad"),
                                  "a zero vector or equal maxima: a kink, where torch takes a subgradient")}  # fmt: skip
-SHORT = {"without": dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode"),
-                                  "as in torch, the derivative of max(length, eps) counts as 1 below eps, too")}  # fmt: skip
+SHORT = {"without": {
+    **dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode", "batched_grad"),
+                    "as in torch, the derivative of max(length, eps) counts as 1 below eps, too"),
+    "transforms": "torch's forward mode counts that derivative as 0, against its own backward",
+}}  # fmt: skip
 CRASH = {"without": {"empty": "torch's backward for no rows ends the process"}}
 APART = uniform(4, 3, low=-2.0, high=2.0, specials=(0.0, 1000.0, -1000.0, 1e-30))
 POWERS = (0.0, 0.5, 1.0, 1.5, 3.0, math.inf)
