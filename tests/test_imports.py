@@ -19,9 +19,9 @@ LAYERS = (
     {"explicit", "_dialects", "_nodes", "_operators"},  # torch's functions led to them
     {"nn"},  # drop-in modules
     {
-        "__init__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture", "_statistics",
-        "_style", "_tables", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors", "listing",
-        "optim", "plan", "saving", "testing", "trace",
+        "__init__", "__main__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture",
+        "_statistics", "_style", "_tables", "_trace_picture", "_within", "audit", "cli", "convert", "coverage",
+        "errors", "listing", "optim", "plan", "saving", "testing", "trace",
     },  # what looks at networks, changes them, checks them
     {"bench", "training"},
 )  # fmt: skip
