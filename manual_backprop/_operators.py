@@ -33,6 +33,8 @@ from .engine.torch_private import (
     QuickDispatchMode,
     autograd_off,
     autograd_on,
+    function_modes,
+    function_modes_without,
     has_kernel,
     run_composed,
     share_storage,
@@ -69,7 +71,12 @@ class _Operators(QuickDispatchMode):
 
 
 def composed(function: Function, args: tuple, kwargs: dict[str, Any], strict: bool) -> Any:
-    """What torch's function returns, with rules for the operators that it is composed of."""
+    """What torch's function returns, with rules for the operators that it is composed of.
+
+    Other `mb.explicit` contexts around the innermost one are off: the mode of one sees all operators."""
+    if function_modes():
+        with function_modes_without("leads_to_rules"), autograd_off(), _Operators(strict):
+            return function(*args, **kwargs)
     with autograd_off(), _Operators(strict):
         return function(*args, **kwargs)
 

@@ -129,6 +129,23 @@ calls inside rules and passes them on, which costs time."""
 if None in (function_mode_at, pop_function_mode, push_function_mode):
     function_modes = int
 
+
+@contextmanager
+def function_modes_without(attribute: str) -> Iterator[None]:
+    """Switches off the TorchFunctionModes that have this attribute; the others stay, in their order."""
+    active = [pop_function_mode() for _ in range(function_modes())][::-1]
+    kept = [mode for mode in active if not hasattr(mode, attribute)]
+    for mode in kept:
+        push_function_mode(mode)
+    try:
+        yield
+    finally:
+        for _ in kept:
+            pop_function_mode()
+        for mode in active:
+            push_function_mode(mode)
+
+
 dispatch_modes: Callable[[], int] = _named("torch:_C._len_torch_dispatch_stack", lambda: 1)
 """How many TorchDispatchModes are active. Without: one is assumed, and kernels that write over their input are not
 used."""
