@@ -37,8 +37,6 @@ EXCEPT = {
             "multilabel_soft_margin_loss",
             "MarginRankingLoss",
             "margin_ranking_loss",
-            "HingeEmbeddingLoss",
-            "hinge_embedding_loss",
             "TripletMarginLoss",
             "triplet_margin_loss",
             "TripletMarginWithDistanceLoss",

@@ -45,6 +45,11 @@ def refuse_gradient(name: str, tensor: Tensor | None) -> None:
         )
 
 
+def constant(target: Tensor) -> Tensor:
+    """A target that only chooses between cases, cut from the graph: a loss has no gradient by it, as in torch."""
+    return target.detach() if target.requires_grad else target
+
+
 def broadcast(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Both broadcast to their common shape; RuntimeError where there is none."""
     if input.shape == target.shape:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import rules
 from ._autocast import cast_arguments
 from ._call import call
-from ._losses import common_shape, reduction_of, refuse_gradient
+from ._losses import common_shape, constant, reduction_of, refuse_gradient
 from .similarity import pairwise_distance
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -53,8 +53,8 @@ def hinge_embedding_loss(
     broadcast.
     """
     reduction = reduction_of(reduction, size_average, reduce)
-    input, target = common_shape(input, target)
-    return call(rules.HingeEmbeddingLoss, input, target, margin, reduction)
+    input, target = common_shape(input, constant(target))
+    return call(rules.HingeEmbeddingLoss, input, target, margin, reduction)[0]
 
 
 def triplet_margin_loss(

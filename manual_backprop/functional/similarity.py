@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import rules
 from ._call import call
-from ._losses import reduction_of
+from ._losses import constant, reduction_of
 from ._overloads import stands_for
 
 
@@ -50,7 +50,7 @@ def cosine_embedding_loss(
     Rule: `mb.rules.CosineEmbeddingLoss`. ValueError for an unknown reduction, RuntimeError for sizes that do not fit.
     """
     reduction = reduction_of(reduction, size_average, reduce)
-    return call(rules.CosineEmbeddingLoss, input1, input2, target, margin, reduction)
+    return call(rules.CosineEmbeddingLoss, input1, input2, constant(target), margin, reduction)
 
 
 def normalize(

@@ -60,24 +60,27 @@ class HingeEmbeddingLoss(Rule):
     """l = x where y = 1, max(0, margin - x) where y = -1, or the mean or sum of all
 
     input x (*), distances   target y (*), each -1 or 1   margin: number   reduction: "none", "mean" or "sum"
-    output, delta (*), or () when reduced
+    output, delta (*), or () when reduced   alike, close (*): true where y = 1, and where y = -1 and margin - x > 0
 
-    delta_input = delta where y = 1;   -delta where y = -1 and margin - x > 0;   else 0      with delta / n for a mean
+    delta_input = delta where alike;   -delta where close;   else 0                        with delta / n for a mean
     (any other y counts as both)
 
     Source: Hadsell, Chopra, LeCun 2006, "Dimensionality reduction by learning an invariant mapping".
     """
 
+    results = "output", "alike", "close"
     elementwise = True
     upcast = True
     autocast = FLOAT32
 
-    def forward(input: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
-        return F.hinge_embedding_loss(input, target, margin, reduction=reduction)
+    def forward(input: Tensor, target: Tensor, margin: float, reduction: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Masks are kept, as torch keeps them: input and target may then be overwritten before the backward."""
+        output = F.hinge_embedding_loss(input, target, margin, reduction=reduction)
+        return output, target != -1, (target != 1) & (margin - input > 0)
 
-    def delta_input(delta: Tensor, input: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
-        delta = per_loss(delta, reduction, input.numel())
-        return where(target != -1, delta) - where((target != 1) & (margin - input > 0), delta)
+    def delta_input(delta: Tensor, alike: Tensor, close: Tensor, reduction: str) -> Tensor:
+        delta = per_loss(delta, reduction, alike.numel())
+        return where(alike, delta) - where(close, delta)
 
 
 class TripletMarginLoss(Rule):
