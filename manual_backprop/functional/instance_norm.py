@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from .. import rules
@@ -29,18 +30,19 @@ def instance_norm(
     running statistics; otherwise by the running statistics (rule: `mb.rules.BatchNormEval`). Raises ValueError for an
     input with a single position, which has no variance.
     """
-    if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    if math.prod(input.shape[2:]) == 1:
+    if use_input_stats and math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.size()}")
-    return call(rules.InstanceNorm, input, weight, bias, running_mean, running_var, momentum, eps)[0]
+    return _instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
 
 
 @stands_for("instance_norm")
 def _instance_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-    running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float, cudnn_enabled: bool,
+    running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float, cudnn_enabled: bool = True,
 ) -> Tensor:  # fmt: skip
+    if weight is not None and torch.is_grad_enabled():
+        # torch saves a copy for each sample, so that a step of an optimizer may come before the backward
+        weight = call(rules.Copy, weight, None)
     if use_input_stats:
         return call(rules.InstanceNorm, input, weight, bias, running_mean, running_var, momentum, eps)[0]
     return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
