@@ -118,3 +118,21 @@ def test_a_step_between_forward_and_backward_of_an_instance_norm(layers: ModuleT
         second = torch.autograd.grad(sum(g.square().sum() for g in first), (x, layer.weight))
         found.append([g.detach() for g in (*first, *second)])
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("trains", [True, False])
+def test_attention_lays_its_output_out_as_torch_does(trains: bool, recorded: bool) -> None:
+    """Whether v.reshape(-1) is a view, so that an edit in place of it is seen in v, follows from the layout. torch's
+    unfused forward, which it takes where the mask has a gradient, returns a contiguous tensor."""
+    torch.manual_seed(0)
+    query = torch.randn(5, 3, 4).transpose(0, 1).requires_grad_()
+    key, mask = torch.randn(3, 2, 4), torch.randn(5, 2, requires_grad=trains)
+    found = []
+    for space in (torch.nn.functional, mb.functional):
+        with torch.set_grad_enabled(recorded):
+            y = space.scaled_dot_product_attention(query, key, key, mask)
+            y.reshape(-1)[:2] += 1
+        found.append((y.stride(), y.detach().clone()))
+    assert found[1][0] == found[0][0]
+    torch.testing.assert_close(found[1][1], found[0][1])

@@ -66,10 +66,10 @@ def _attention(
     if attn_mask is not None and (apart or _cannot_be_saved(attn_mask)):
         attn_mask = call(rules.Copy, attn_mask, None)
     output = call(rules.ScaledDotProductAttention, query, key, value, attn_mask, dropout_p, is_causal, scale, fused)[0]
-    if apart:
-        return call(rules.Copy, output, None) if seen else output
+    if apart and not seen:
+        return output
     order = _order(query, output, backend)
-    return output if order is None else call(rules.Copy, output, order)
+    return call(rules.Copy, output, order) if apart or order is not None else output
 
 
 def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
@@ -81,6 +81,8 @@ def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
     if not query.numel() or not key.numel():
         return MATH
     *positional, scale, enable_gqa = args
+    if query.device.type == "cpu" and positional[1] is not None and positional[1].requires_grad:
+        return MATH  # asked about three axes, torch forgets that its fused forward has no gradient of a mask
     return attention_backend(query, key, *positional, scale=scale, enable_gqa=enable_gqa)
 
 
@@ -98,8 +100,10 @@ def _cannot_be_saved(mask: Tensor) -> bool:
 
 
 def _order(query: Tensor, output: Tensor, backend: int | None) -> tuple[int, ...] | None:
-    """The memory order, outermost axis first, in which torch's fused forwards return (N, H, L, E). With it, heads that
-    were views of one tensor can be joined as a view again. None for the contiguous order, which ours has."""
+    """The memory order, outermost axis first, in which torch returns the output. From its fused forwards, heads that
+    were views of one tensor can be joined as a view again. None where ours has that order already."""
+    if backend == MATH:
+        return None if output.is_contiguous() else tuple(range(output.dim()))
     if query.device.type == "cuda" and backend not in (None, MATH) and query.dim() == 4:
         return 0, 2, 1, 3
     if query.device.type == "meta" and query.shape == output.shape:  # the query's order, as on the CPU
