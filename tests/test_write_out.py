@@ -361,6 +361,17 @@ def test_nothing_of_the_model_changes(level: str) -> None:
     assert torch.is_grad_enabled()
 
 
+def test_an_input_that_the_forward_writes_into_is_left_as_it_was() -> None:
+    def run(net: Any, x: Tensor, y: Tensor) -> Tensor:
+        return net.a(x) * y.clamp_(-0.5, 0.5)
+
+    x, y = torch.randn(5, 4), torch.randn(5, 4)
+    before = y.clone()
+    assert_same(Of(run, a=mb.nn.Linear(4, 4)), x, y.clone())
+    mb.write_out(Of(run, a=mb.nn.Linear(4, 4)), x, y, loss=total)
+    assert torch.equal(y, before)
+
+
 def test_nothing_changes_either_where_it_raises() -> None:
     net = Of(lambda net, x: Cubed.apply(net.b(net.a(x))), a=mb.nn.Linear(4, 6), b=mb.nn.BatchNorm1d(6))
     before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()

@@ -242,9 +242,9 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
     text = "\n".join(parts)
     constants = recording.tape.constants
     p = {name: t.detach().clone() for name, t in {**named(model), **constants}.items()}
-    tensors = [t.detach() for t in signature.given]
 
     def run(names: dict[str, Any]) -> None:
+        tensors = [t.detach().clone() for t in signature.given]  # a forward may write into them
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             _, kept = names["forward"](p, *tensors)
             names["backward"](p, kept)
