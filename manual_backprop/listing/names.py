@@ -7,7 +7,8 @@ import keyword
 import re
 from collections.abc import Iterable
 
-from .structure import Finder, fixed, relative, snake
+from .parts import fixed, relative, snake
+from .structure import Finder
 from .tape import Line, Value
 
 LONGEST = 16

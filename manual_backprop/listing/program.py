@@ -18,10 +18,12 @@ from ..engine.torch_private import has_gradient_hooks, tree_flatten, tree_unflat
 from ..errors import BadInput
 from ..explicit import explicit
 from ..saving import saving
-from .record import Recorder, Recording
+from .parts import fixed, reads
+from .record import Recorder
+from .recording import Recording
 from .reducing import reduced
 from .sources import used
-from .structure import fixed, reads, structured
+from .structure import structured
 from .text import program_text
 from .trial import trial
 

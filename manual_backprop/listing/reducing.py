@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from .constants import decided
+from .deciding import decided
 from .folding import Run, folded, without_dead, without_unused
 from .inlining import inlined, unnamed
 from .layout import notes_of, parsed, printed

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .layout import broken
-from .record import Recording
+from .recording import Recording
 from .tape import literal
 
 CHECKED = 8
