@@ -103,7 +103,7 @@ class Body:
             self.put(text, "")
             return
         targets = [self.target(value) for value in line.results]
-        comment = ", ".join(str(v.shape) for v in line.results if v is not None)
+        comment = ", ".join(str(v.shape) if v is not None else "None" for v in line.results)
         if line.branches:
             terms = [part.value for part in line.parts if isinstance(part, Operand)]
             ways = [self.branch(b, term, line.branches) for b, term in zip(line.branches, terms, strict=True)]

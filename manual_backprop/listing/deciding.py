@@ -10,6 +10,7 @@ from typing import Any
 
 from .constants import UNKNOWN, as_node, equal, is_literal, name_of, substituted, value_of
 from .folding import taken
+from .public import public
 
 ARITHMETIC: dict[type, Any] = {
     ast.Add: operator.add,
@@ -133,6 +134,7 @@ class Decided(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
+        node = public(node) or node  # type: ignore[assignment]
         node.args = [
             e
             for a in node.args
@@ -185,6 +187,8 @@ class Decided(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load):
             return node
+        if (plain := public(node)) is not None:
+            return plain
         place = value_of(node.slice)
         table = self.tables.get(name_of(node.value))
         if table is not None and isinstance(place, (int, str)):

@@ -2,7 +2,8 @@
 
 The file is run once with every condition noted. One that has the same answer at each call is answered in the text: the
 other branch goes. The formulas of a layer with many options are so reduced to those in use. A method that returned its
-own tensor at each call (`.to` of the dtype that it has, `.reshape` to its own shape) goes, too.
+own tensor at each call (`.to` of the dtype that it has, `.reshape` to its own shape) goes, too. What counts axes or
+works out sizes (`.dim()`, `[n - 1 for n in ...]`) becomes the number, where that is the same at each call.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from .layout import blocks, code_of, notes_of, printed
 
-NOTED, CALLED, TURNED = "__noted__", "__called__", "__turned__"
+NOTED, CALLED, TURNED, WORTH, FIRST = "__noted__", "__called__", "__turned__", "__worth__", "__first__"
 NEUTRAL = (
     "to",
     "reshape",
@@ -38,8 +40,14 @@ NEUTRAL = (
     "resolve_conj",
     "squeeze",
     "real",
+    "narrow",
 )
 """Methods that may return what they are called on."""
+FUNCTIONS = ("unsafe_view",)
+"""Functions that may return their first argument."""
+OF_LISTS = ("append", "extend", "insert", "index")
+COUNTS = ("dim", "is_complex", "is_floating_point")
+"""Methods whose answer depends on what kind of tensor it is."""
 
 Run = Callable[[dict[str, Any]], object]
 
@@ -51,13 +59,35 @@ def noted(node: ast.AST) -> bool:
     return isinstance(node, (ast.If, ast.IfExp)) or (isinstance(node, ast.Attribute) and node.attr == "mH")
 
 
+def sized(node: ast.AST) -> bool:
+    """Whether a node may be worth a number, or several, that depend on sizes alone."""
+    if isinstance(node, ast.Call):
+        method = isinstance(node.func, ast.Attribute) and node.func.attr in COUNTS and not node.args
+        return method or (isinstance(node.func, ast.Name) and node.func.id == "len")
+    return isinstance(node, ast.ListComp)
+
+
+def returns_first(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What an expression is worth at a call."""
+
+    value: Any
+
+
 def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
     """What each condition answered in one run, by the number of its node (ast.walk); of a method, whether it returned
     its own tensor; of `.mH`, what says the same."""
     wrapped = copy.deepcopy(tree)
     found: dict[int, set[Any]] = defaultdict(set)
-    for number, node in enumerate(list(ast.walk(wrapped))):
-        if not noted(node):
+    numbers = {id(node): number for number, node in enumerate(ast.walk(wrapped))}
+    _Worth(numbers).visit(wrapped)
+    for node in list(ast.walk(wrapped)):
+        number = numbers.get(id(node), -1)
+        if number < 0 or not noted(node):
             continue
         if isinstance(node, (ast.If, ast.IfExp)):
             node.test = ast.Call(ast.Name(NOTED, ast.Load()), [ast.Constant(number), node.test], [])
@@ -82,7 +112,19 @@ def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
         found[number].add(same(owner, result))
         return result
 
-    names: dict[str, Any] = {NOTED: note, CALLED: call, TURNED: turned, "__name__": "written"}
+    def worth(number: int, value: Any) -> Any:
+        listed = isinstance(value, list) and all(isinstance(v, int) for v in value)
+        plain = isinstance(value, int) or listed
+        found[number].add(Worth(tuple(value) if listed else value) if plain else None)
+        return value
+
+    def first(number: int, function: Any, *args: Any) -> Any:
+        result = function(*args)
+        found[number].add(same(args[0], result))
+        return result
+
+    names: dict[str, Any] = {NOTED: note, CALLED: call, TURNED: turned, WORTH: worth, FIRST: first}
+    names["__name__"] = "written"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         exec(compile(ast.fix_missing_locations(wrapped), "<written>", "exec"), names)
@@ -110,6 +152,26 @@ def same(one: Any, other: Any) -> bool:
     return where and alike and one.is_conj() == other.is_conj() and one.is_neg() == other.is_neg()
 
 
+class _Worth(ast.NodeTransformer):
+    """Notes what expressions are worth."""
+
+    def __init__(self, numbers: dict[int, int]) -> None:
+        self.numbers = numbers
+
+    def _noted(self, node: Any) -> Any:
+        self.generic_visit(node)
+        if not sized(node) and not returns_first(node):
+            return node
+        number = ast.Constant(self.numbers[id(node)])
+        if sized(node):
+            return ast.Call(ast.Name(WORTH, ast.Load()), [number, node], [])
+        node.args = [number, node.func, *node.args]
+        node.func = ast.Name(FIRST, ast.Load())
+        return node
+
+    visit_Call = visit_ListComp = _noted
+
+
 class _Answer(ast.NodeTransformer):
     def __init__(self, answers: dict[int, set[Any]]) -> None:
         self.answers = answers
@@ -131,8 +193,26 @@ class _Answer(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         answer = self._only(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr not in OF_LISTS:
+            node.args = [self._sizes(a) or a for a in node.args]
         self.generic_visit(node)
+        if isinstance(answer, Worth):
+            return ast.Constant(answer.value)
+        if returns_first(node) and answer is True:
+            return node.args[0]
         return node.func.value if answer is True and isinstance(node.func, ast.Attribute) else node
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        node.value = self._sizes(node.value) or node.value
+        self.generic_visit(node)
+        return node
+
+    def _sizes(self, node: ast.AST) -> ast.Tuple | None:
+        """A list of numbers as a tuple of literals."""
+        answer = self._only(node)
+        if isinstance(answer, Worth) and isinstance(answer.value, tuple):
+            return ast.Tuple([ast.Constant(v) for v in answer.value], ast.Load())
+        return None
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         answer = self._only(node)

@@ -21,9 +21,11 @@ from ..engine.rule import Rule, choose, plain
 from ..engine.torch_private import any_autocast, in_forward_mode, transforms_active
 from ..errors import BadInput
 from ..rules.copying import Write
+from ..rules.pooling import MaxPool
 from ..trace import ACTIVATION, WEIGHTED_INPUT
+from . import roles
 from .proxies import Proxies
-from .recording import Arrived, Call, Region, leads_to, refuse_autograd
+from .recording import Arrived, Call, Region, leads_to, refuse_autograd, unguarded
 from .spelling import Functions, Operators
 from .tape import Operand, Part, Tape, Value, key_of, writable
 from .views import undone
@@ -64,9 +66,14 @@ class Recorder:
         if any_autocast() or in_forward_mode() or transforms_active():
             return NotImplemented
         base = rule.overwrites or rule
+        if self.level != "kernels" and base is MaxPool:  # the places of winners save memory, and are longer to read
+            args = tuple("indices" if a == "winner" else a for a in args)
         tensors = [a for a in args if isinstance(a, Tensor)]
         named = dict(zip(base.forward.__signature__.parameters, args, strict=False))  # type: ignore[attr-defined]
         taken = {k: self._value(a) for k, a in named.items() if isinstance(a, Tensor)}
+        for name, value in taken.items():
+            if value is not None and value.line is not None and (not value.kind or value.rule == "Copy"):
+                value.role = value.role or roles.ARGUMENTS.get((base.__name__, name), "")
         sources = [self._value(a) for a in tensors]
         before = len(self.tape.lines)
         if (self.level == "torch" and base is not Write) or not all(map(writable, args)):
@@ -291,9 +298,3 @@ class Recorder:
         derive = self.proxies.rebuilt(unguarded(call.rule))
         found = derive(ctx, *deltas)
         return found if isinstance(found, tuple) else (found,)
-
-
-def unguarded(rule: type[Rule]) -> Any:
-    from ..engine.rule import UNGUARDED
-
-    return UNGUARDED.get(rule.backward, rule.backward)

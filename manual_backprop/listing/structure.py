@@ -95,7 +95,7 @@ class Finder:
         seen = set()
         while value not in seen:
             seen.add(value)
-            line = next(iter(self.readers[value]), None)
+            line = next((line for line in self.readers[value] if any(line.results)), None)
             found = next((v for v in line.results if v is not None), None) if line is not None else None
             if found is None:
                 return None
@@ -103,6 +103,12 @@ class Finder:
                 return found
             value = found
         return None
+
+    def roles(self, role: str, path: str) -> int:
+        """How many values in a module have a role."""
+        lines = (*self.forward, *self.backward)
+        inside = [line for line in lines if not path or line.owner == path or within(line.owner, path)]
+        return sum(value is not None and value.role == role for line in inside for value in line.results)
 
     def inside(self, number: int) -> set[int]:
         regions, found = self.recording.regions, {number}

@@ -10,6 +10,7 @@ from typing import Any
 from .constants import functions_of, is_literal, is_program, substituted
 from .inlining import impure
 from .layout import blocks
+from .public import attention
 
 SHORT = 80
 """Characters of two lines that are written as one."""
@@ -27,6 +28,8 @@ def tidied(tree: ast.Module, keep: tuple[str, ...]) -> bool:
             or _returned(function)
             or _forwarded(function)
             or _chained(function)
+            or _idle(function)
+            or _by_public_names(function)
         ):
             changed = True
     return changed
@@ -206,5 +209,37 @@ def _chained(function: ast.FunctionDef) -> bool:
             if again and isinstance(first, ast.Name) and first.id == target.id and len(ast.unparse(together)) <= SHORT:
                 following.value = together
                 del block[k]
+                return True
+    return False
+
+
+def _idle(function: ast.FunctionDef) -> bool:
+    """A loop that does nothing goes, and a condition of which both branches return the same."""
+    for block in blocks(function):
+        for k, s in enumerate(block):
+            if isinstance(s, ast.For) and not s.orelse and all(isinstance(b, ast.Pass) for b in s.body):
+                del block[k]
+                return True
+            following = block[k + 1] if k + 1 < len(block) else None
+            if (
+                isinstance(s, ast.If)
+                and isinstance(following, ast.Return)
+                and len(s.body) == 1
+                and not s.orelse
+                and ast.dump(s.body[0]) == ast.dump(following)
+                and not impure(s.test)
+            ):
+                del block[k]
+                return True
+    return False
+
+
+def _by_public_names(function: ast.FunctionDef) -> bool:
+    read = loads(function)
+    unread = {name for name in stores(function) if not read[name]}
+    for block in blocks(function):
+        for k, s in enumerate(block):
+            if (plain := attention(s, unread)) is not None:
+                block[k] = plain
                 return True
     return False
