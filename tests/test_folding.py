@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from manual_backprop.listing.folding import folded, without_unused
+from manual_backprop.listing.folding import folded
 from manual_backprop.listing.layout import parsed, printed
 from manual_backprop.listing.reducing import reduced
+from manual_backprop.listing.unused import without_unused
 
 KEEP = ("forward",)
 

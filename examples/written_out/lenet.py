@@ -70,18 +70,18 @@ class AvgPool:
         divisor = reduce(lambda product, vector: product.unsqueeze(-1) * vector, counts).to(delta.dtype)
         delta = delta / divisor
         for axis in range(2):
-            delta = AvgPool.spread(delta, axis - 2, size[axis], (2, 2)[axis], (2, 2)[axis], (0, 0)[axis])
+            delta = AvgPool.spread(delta, axis - 2, size[axis])
         return delta
 
-    def spread(delta, axis, size, kernel_size, stride, padding):
+    def spread(delta, axis, size):
         """Adds each element to all positions of its window, along one (negative) axis."""
-        last = stride * (delta.shape[axis] - 1)   # where the last window begins
-        full = last + kernel_size
+        last = 2 * (delta.shape[axis] - 1)   # where the last window begins
+        full = last + 2
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[4 + axis + 1:])
-        for k in range(kernel_size):
-            place = (..., slice(k, k + last + 1, stride), *[slice(None)] * (-1 - axis))
+        for k in range(2):
+            place = (..., slice(k, k + last + 1, 2), *[slice(None)] * (-1 - axis))
             spread[place].add_(delta)
-        return F.pad(spread, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
+        return F.pad(spread, [0, 0] * (-1 - axis) + [0, size - full])
 
 
 class Linear:

@@ -6,31 +6,8 @@ z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind
 
 from __future__ import annotations
 
-from torch import Tensor
-from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-
-Sizes = tuple[int, ...]
-
-
-class Part(NamedTuple):
-    """Some steps in a row: where their rows begin and end, and how many each has."""
-    begin: int
-    end: int
-    sizes: Sizes
-
-    def of(self, rows: Tensor):
-        return rows[self.begin:self.end]
-
-
-def parts():
-    found, begin = [], 0
-    for first in range(0, 4, 4):
-        some = (2, 2, 2, 2)[first:first + 4]
-        found.append(Part(begin, begin + sum(some), some))
-        begin += sum(some)
-    return found
 
 
 def flat(tensor):
@@ -38,32 +15,16 @@ def flat(tensor):
     return tensor if tensor.dim() == 2 else tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
 
 
-def order(reverse):
-    """The steps as they are computed."""
-    return range(4)[::-1 if reverse else 1]
-
-
 def joined(pieces):
     """Rows one behind the other, in the order of the keys."""
     listed = [pieces[key] for key in sorted(pieces)]
-    return torch.cat(listed) if len(listed) > 1 else listed[0]
-
-
-def shaped(rows, like):
-    """(S, H) as (T, N, H) where `like` has these axes, in its dtype."""
-    return rows.reshape(*like.shape[:-1], rows.shape[-1])
+    return torch.cat(listed)
 
 
 def backwards(rows):
     """Each step, the last first, and its rows."""
-    listed = rows.split((2, 2, 2, 2))
-    return ((t, listed[t]) for t in order(True))
-
-
-def shifted(states, initial):
-    """(S, H): for each row the state before the step, out of those behind it."""
-    ends = [initial[:2], states[:6]]
-    return torch.cat(ends)
+    listed = rows.split(2)
+    return ((t, listed[t]) for t in range(3, -1, -1))
 
 
 class LSTM:
@@ -83,27 +44,18 @@ class LSTM:
     Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000."""
 
     def forward(input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh):
-        tensors = (flat(input), hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, None)
-        x, h, c, *weights = [v for v in tensors]
-        outputs, entries = {}, {}
-        for part in parts():
-            entries[part.begin] = c
-            outputs[part.begin], h, c, gates, cells = LSTM.run(part.of(x), h, c, *weights, part.sizes, False)
-        kept = (gates, cells)
-        return shaped(joined(outputs), input), kept[0], kept[1]
-
-    def run(input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, sizes, reverse):
-        products, h, c = F.linear(input, weight_ih, bias_ih).split(sizes), hx, cx
+        x = flat(input)
+        products, h, c = F.linear(x, weight_ih, bias_ih).split(2), hx, cx
         outputs, gates, cells = {}, {}, {}
-        for t in order(reverse):
-            n = sizes[t]
-            gates[t] = LSTM.gates(products[t] + F.linear(h[:n], weight_hh, bias_hh))
+        for t in range(4):
+            gates[t] = LSTM.gates(products[t] + F.linear(h, weight_hh, bias_hh))
             i, f, g, o = gates[t].chunk(4, -1)
-            cells[t] = f * c[:n] + i * g
+            cells[t] = f * c + i * g
             m = o * cells[t].tanh()
             outputs[t] = m
             h, c = outputs[t], cells[t]
-        return joined(outputs), h.clone(), c.clone(), joined(gates), joined(cells)
+        outputs, gates, cells = joined(outputs), joined(gates), joined(cells)
+        return outputs.reshape(*input.shape[:-1], outputs.shape[-1]), gates, cells
 
     def gates(a):
         """i, f, g, o"""
@@ -112,15 +64,14 @@ class LSTM:
 
     def recursion(delta, delta_h, delta_c, gates, cells, cx, weight_hh):
         """delta_a (S, 4 H), of a projection delta_h (S, P), delta_hx, delta_cx"""
-        before = shifted(cells, cx).split((2, 2, 2, 2))
-        gates_of, cells_of = gates.split((2, 2, 2, 2)), cells.split((2, 2, 2, 2))
-        found, projected = {}, {}
+        before = torch.cat([cx, cells[:6]]).split(2)
+        gates_of, cells_of = gates.split(2), cells.split(2)
+        found = {}
         for t, delta_t in backwards(delta):
-            n, y = (2, 2, 2, 2)[t], cells_of[t].tanh()
+            y = cells_of[t].tanh()
             i, f, g, o = gates_of[t].chunk(4, -1)
-            projected[t] = delta_h[:n] + delta_t
-            dm = projected[t]
-            dc = delta_c[:n] + dm * o * (1 - y * y)
+            dm = delta_h + delta_t
+            dc = delta_c + dm * o * (1 - y * y)
             found[t] = torch.cat(
                 [dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)], -1
             )

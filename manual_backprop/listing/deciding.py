@@ -8,7 +8,7 @@ import math
 import operator
 from typing import Any
 
-from .constants import UNKNOWN, as_node, equal, is_literal, name_of, substituted, value_of
+from .constants import UNKNOWN, as_node, equal, equal_names, is_literal, name_of, substituted, value_of
 from .folding import taken
 from .public import public
 
@@ -94,6 +94,8 @@ class Decided(ast.NodeTransformer):
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         self.generic_visit(node)
         found = value_of(node.operand)
+        if isinstance(node.op, ast.USub) and found == 0 and type(found) is int:
+            return ast.Constant(0)
         return ast.Constant(not found) if isinstance(node.op, ast.Not) and found is not UNKNOWN else node
 
     def visit_Compare(self, node: ast.Compare) -> Any:
@@ -161,6 +163,9 @@ class Decided(ast.NodeTransformer):
             numbers = [value_of(a) for a in inner.args]
             if name_of(inner.func) == "range" and all(type(v) is int for v in numbers):
                 return as_node(tuple(range(*numbers)), node)
+        sizes = given[0] if isinstance(node.func, ast.Attribute) and node.func.attr == "split" and given else None
+        if isinstance(sizes, tuple) and len(set(sizes)) == 1:  # x.split((2, 2, 2))
+            node.args[0] = ast.Constant(sizes[0])
         if name == "torch.Size" and len(node.args) == 1 and isinstance(node.args[0], (ast.Tuple, ast.List)):
             return node
         if (
@@ -195,8 +200,13 @@ class Decided(ast.NodeTransformer):
             for key, value in zip(table.keys, table.values, strict=True):
                 if key is not None and value_of(key) == place and isinstance(value, (ast.Attribute, ast.Constant)):
                     return copy.deepcopy(value)
+        if isinstance(node.value, ast.Tuple) and not is_literal(node.value) and type(place) is int:  # (x, y)[0]
+            simple = all(isinstance(e, ast.Name) or is_literal(e) for e in node.value.elts)
+            return node.value.elts[place] if simple and -len(node.value.elts) <= place < len(node.value.elts) else node
         if isinstance(node.value, ast.Tuple) and is_literal(node.value):
             whole = node.value.elts
+            if place is UNKNOWN and isinstance(node.slice, ast.Name) and len({ast.dump(e) for e in whole}) == 1:
+                return whole[0]
             if type(place) is int and -len(whole) <= place < len(whole):
                 return whole[place]
             if isinstance(node.slice, ast.Slice):
@@ -205,6 +215,13 @@ class Decided(ast.NodeTransformer):
                 ]
                 if UNKNOWN not in edges:
                     return ast.Tuple(whole[slice(*edges)], ast.Load())
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        self.generic_visit(node)
+        call = node.value  # Part(begin=0, end=8).end
+        if isinstance(call, ast.Call) and name_of(call.func)[:1].isupper() and not call.args:
+            return next((k.value for k in call.keywords if k.arg == node.attr and is_literal(k.value)), node)
         return node
 
     def _comprehension(self, node: Any) -> Any:
@@ -242,10 +259,6 @@ def shorten(call: ast.Call, name: str) -> None:
         if numbers != {preset[names[k]]}:
             return
         call.args.pop()
-
-
-def equal_names(one: ast.AST, other: ast.AST) -> bool:
-    return isinstance(one, ast.Name) and isinstance(other, ast.Name) and one.id == other.id
 
 
 def alike(target: ast.AST, iterated: ast.AST) -> dict[str, ast.expr]:

@@ -7,12 +7,13 @@ import re
 
 from .constants import functions_of
 from .deciding import decided
-from .folding import Run, folded, without_dead, without_unused
+from .folding import Run, folded
 from .inlining import inlined, unnamed
 from .layout import is_docstring, notes_of, parsed, printed
 from .parameters import specialized
 from .results import without_unread
 from .tidying import tidied
+from .unused import without_dead, without_unused
 
 ENGINE = re.compile(r"vmap|torch\.compile|derivative|differentiat|CUDA|\bGPU\b")
 """Comments on why a formula suits torch's transforms: a file has none of these."""
@@ -26,8 +27,10 @@ def reduced(text: str, run: Run, keep: tuple[str, ...]) -> str:
         if isinstance(node, ast.stmt):
             notes_of(node)[:] = [note for note in notes_of(node) if not ENGINE.search(note[0])]
     before = {name: arguments(f) for name, f in functions_of(tree).items()}
-    folded(tree, run)
-    simplify(tree, keep)
+    for _ in range(2):  # what is left the first time may have one answer then
+        folded(tree, run)
+        simplify(tree, keep)
+    without_unused(tree, keep)
     for name, function in functions_of(tree).items():
         without_docstring_on(function, before[name] - arguments(function))
     return printed(tree)
@@ -49,7 +52,7 @@ def simplify(tree: ast.Module, keep: tuple[str, ...]) -> None:
     """Without a run: as far as constants go."""
     changed, plain = True, set[str]()
     while changed:
-        without_unused(tree, keep)
+        without_unused(tree, (*keep, "F"))  # what torch keeps to itself may become a function of F
         before = ast.dump(tree)
         decided(tree)
         without_dead(tree)

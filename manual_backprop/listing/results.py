@@ -36,7 +36,7 @@ def without_unread(tree: ast.Module, keep: tuple[str, ...]) -> bool:
         found = [p for p in places if p is not None]
         for k in range(length - 1, -1, -1):
             drawn = any(impure(r.value.elts[k]) for r in returned)  # type: ignore[union-attr]
-            if drawn or not all(_unread(s.targets[0].elts[k], caller) for s, caller in found):
+            if drawn or not all(_unread(s.targets[0].elts[k], caller, s) for s, caller in found):
                 continue
             for statement, _ in found:
                 _drop(statement, k)
@@ -53,7 +53,7 @@ def _length(returned: list[ast.Return], places: list[ast.Assign]) -> int:
     tuples = [r.value for r in returned] + [p.targets[0] for p in places]
     lengths = {len(t.elts) if isinstance(t, ast.Tuple) else 0 for t in tuples}
     starred = any(isinstance(n, ast.Starred) for t in tuples if isinstance(t, ast.Tuple) for n in t.elts)
-    return 0 if starred or len(lengths) > 1 else lengths.pop()
+    return 0 if starred or len(lengths) != 1 else lengths.pop()
 
 
 def _unpacking(function: ast.FunctionDef) -> Iterator[Any]:
@@ -66,8 +66,14 @@ def _unpacking(function: ast.FunctionDef) -> Iterator[Any]:
                     yield s
 
 
-def _unread(target: ast.expr, function: ast.FunctionDef) -> bool:
-    return isinstance(target, ast.Name) and not loads(function)[target.id]
+def _unread(target: ast.expr, function: ast.FunctionDef, statement: ast.stmt | None = None) -> bool:
+    """Whether no one reads a name, or no one behind a statement outside of loops."""
+    if not isinstance(target, ast.Name):
+        return False
+    behind: list[ast.stmt] = [function]
+    if statement is not None and any(s is statement for s in function.body):
+        behind = function.body[next(k for k, s in enumerate(function.body) if s is statement) + 1 :]
+    return not any(loads(s)[target.id] for s in behind)
 
 
 def _without(node: Any, k: int) -> Any:

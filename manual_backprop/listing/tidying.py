@@ -11,6 +11,7 @@ from .constants import functions_of, is_literal, is_program, substituted
 from .inlining import impure
 from .layout import blocks
 from .public import attention
+from .unrolling import unrolled
 
 SHORT = 80
 """Characters of two lines that are written as one."""
@@ -29,6 +30,7 @@ def tidied(tree: ast.Module, keep: tuple[str, ...]) -> bool:
             or _forwarded(function)
             or _chained(function)
             or _idle(function)
+            or unrolled(function)
             or _by_public_names(function)
         ):
             changed = True
@@ -199,6 +201,10 @@ def _chained(function: ast.FunctionDef) -> bool:
             target = s.targets[0]
             if not isinstance(target, ast.Name) or following.value is None or loads(following)[target.id] != 1:
                 continue
+            if isinstance(s.value, ast.List) and _only_argument(following, target.id):
+                following.value = substituted(following.value, {target.id: s.value})
+                del block[k]
+                return True
             again = isinstance(following, ast.Return) or (
                 isinstance(following.targets[0], ast.Name) and following.targets[0].id == target.id
             )
@@ -211,6 +217,12 @@ def _chained(function: ast.FunctionDef) -> bool:
                 del block[k]
                 return True
     return False
+
+
+def _only_argument(statement: ast.Assign | ast.Return, name: str) -> bool:
+    """Whether it returns a function of that name alone."""
+    call = statement.value if isinstance(statement, ast.Return) else None
+    return isinstance(call, ast.Call) and len(call.args) == 1 and getattr(call.args[0], "id", "") == name
 
 
 def _idle(function: ast.FunctionDef) -> bool:
