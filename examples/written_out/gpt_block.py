@@ -210,13 +210,10 @@ def backward(p, kept):
     delta_block_attention = delta_block_attention_reshape.transpose(1, 2)   # (2, 2, 6, 4)
     # (2, 2, 6, 4), (2, 2, 6, 4), (2, 2, 6, 4)
     delta_q, delta_k, delta_v = ScaledDotProductAttention.deltas(delta_block_attention, q, k, v)
-    delta_z_qkv = torch.cat(   # (2, 6, 24)
-        [
-            delta_q.transpose(1, 2).reshape(2, 6, 8), delta_k.transpose(1, 2).reshape(2, 6, 8),
-            delta_v.transpose(1, 2).reshape(2, 6, 8)
-        ],
-        2
-    )
+    delta_z_qkv = torch.cat([   # (2, 6, 24)
+        delta_q.transpose(1, 2).reshape(2, 6, 8), delta_k.transpose(1, 2).reshape(2, 6, 8),
+        delta_v.transpose(1, 2).reshape(2, 6, 8)
+    ], 2)
     delta_ln_1 = Linear.delta_input(delta_z_qkv, p["block.qkv.weight"])   # (2, 6, 8)
     grad["block.qkv.weight"] = Linear.grad_weight(delta_z_qkv, ln_1)   # (24, 8)
     grad["block.qkv.bias"] = Linear.grad_bias(delta_z_qkv)   # (24,)

@@ -72,9 +72,9 @@ class LSTM:
             i, f, g, o = gates_of[t].chunk(4, -1)
             dm = delta_h + delta_t
             dc = delta_c + dm * o * (1 - y * y)
-            found[t] = torch.cat(
-                [dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)], -1
-            )
+            found[t] = torch.cat([
+                dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)
+            ], -1)
             delta_h, delta_c = found[t] @ weight_hh, dc * f
         return joined(found)
 
@@ -120,21 +120,6 @@ class CrossEntropyLoss:
         return (log_probs.exp() * at_label).scatter_add_(1, labels, -at_label)
 
 
-class RNN:
-    """h_t = phi(a_t),   a_t = W x_t + b + U h_{t-1} + b',   phi = tanh or relu
-    input (T, N, I) or packed (S, I)   hx (N, H)   weight_ih (H, I)   weight_hh (H, H)   biases (H) or None
-    output, delta (T, N, H) or (S, H)   hy (N, H): the last state of each row
-    delta_h_t = delta_t + U^T delta_a_{t+1}      (of the last step: delta_t + delta_hy)
-    delta_a_t = phi'(a_t) delta_h_t,   phi' = 1 - h_t^2, or 1 but 0 where h_t <= 0
-    delta_x_t = W^T delta_a_t                    delta_hx  = U^T delta_a_1
-    grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
-    grad_b    = grad_b' = sum over t of delta_a_t
-    Source: Werbos 1990, "Backpropagation through time: what it does and how to do it"; Elman 1990."""
-
-    def grad_weight(deltas, factors):
-        return deltas.T @ factors
-
-
 def forward(p, x, t):
     lstm_transpose = x.transpose(0, 1)   # (4, 2, 3)
     h0, = x.new_zeros([1, 2, 5]).unbind()   # (2, 5)
@@ -165,8 +150,8 @@ def backward(p, kept):
         lstm_cells, c0, p["lstm.weight_hh_l0"]
     )
     grad["lstm.bias_ih_l0"] = Linear.grad_bias(delta_a)   # (20,)
-    grad["lstm.weight_ih_l0"] = RNN.grad_weight(delta_a, lstm_transpose.reshape(8, 3))   # (20, 3)
-    grad["lstm.weight_hh_l0"] = RNN.grad_weight(delta_a, torch.cat([h0, lstm.reshape(8, 5)[:6]]))   # (20, 5)
+    grad["lstm.weight_ih_l0"] = delta_a.T @ lstm_transpose.reshape(8, 3)   # (20, 3)
+    grad["lstm.weight_hh_l0"] = delta_a.T @ torch.cat([h0, lstm.reshape(8, 5)[:6]])   # (20, 5)
     grad["lstm.bias_hh_l0"] = grad["lstm.bias_ih_l0"].clone()   # (20,)
     return grad
 

@@ -176,6 +176,9 @@ def _broken(text: str, indent: int) -> list[str]:
     if not pairs:
         return [space + text]
     begin, end = max(pairs, key=lambda pair: pair[1] - pair[0])
+    first = next(_brackets(text[begin + 1 : end]), (-1, -1))
+    if first[0] == 0 and end - begin - first[1] < 12 and not _comprehension(text[begin + 1 : end]):
+        begin, end = begin + 1, begin + 1 + first[1]  # f([...], 2) is broken inside of the list
     inner = text[begin + 1 : end]
     pieces = _comprehension(inner) or _split(inner, ",") or _split(inner, "+") or [inner]
     rows, row = [], ""
