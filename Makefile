@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: train test test-all lint check mutants bench bench-all bench-mnist gpu docs clean
+.PHONY: train test test-all lint check mutants bench bench-all bench-mnist gpu stubs docs test-site clean
 .DELETE_ON_ERROR:
 
 train: $(READY)  ## learn handwritten digits, test, draw pictures: a run folder below runs/
@@ -42,15 +42,21 @@ bench-mnist: $(READY)  ## MNIST to 99 % against pytorch's example, one step agai
 gpu: $(READY)  ## all that wants a GPU, on one: its tests, and steps of ResNet-50, ViT-S and GPT-2 (8 minutes)
 	$(BIN)/python -m benchmarks.gpu
 
-docs: $(READY)  ## the README's table of layers, from the docstrings of the rules
-	$(BIN)/python docs/layers.py
+stubs: $(READY)  ## what packages export, for type checkers and editors, from their code
+	$(BIN)/python docs/stubs.py
+
+docs: $(READY)  ## the site, in docs/_build/html: guides, derivations, API (2 minutes)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -j auto docs docs/_build/html
+
+test-site: $(READY)  ## every page of the site in Chromium, nothing else reachable (5 minutes)
+	$(BIN)/python -m pytest -n0 -m site tests/test_site.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out docs/_build docs/rules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is %d.%d: name another with make PYTHON=..." % v[:2])'
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -e ".[train,dev]"
+	$(BIN)/pip install --disable-pip-version-check -e ".[train,dev,docs]"
 	touch $@

@@ -1,12 +1,12 @@
-"""How exact the activations are, forward and backward, ours beside ATen's: distances from the true values in ulps.
+"""Errors of the activations, forward and backward, ours and ATen's: distances from the true values in ulps.
 
 python -m benchmarks.accuracy [--count 65536]      (about a minute)
 
-A unit in the last place (ulp) is the distance of neighbouring float32 numbers at the true value, which mpmath computes
-with 50 digits from the function's definition, not from our formulas. Inputs are normal with deviation 3; the largest
-errors are also those of inputs about 0, far out, and about the seams of piecewise functions. Deltas are normal. Where
-an output is the difference of nearly equal terms, neither side holds its last digits; the backwards of Sigmoid and
-Tanh begin with the rounded output on both sides.
+A unit in the last place (ulp) is the distance between neighbouring float32 numbers at the true value. mpmath computes
+the true value with 50 digits from the function's definition, not from our formulas. Inputs are normal with standard
+deviation 3. Largest errors also include inputs near 0, far from 0, and near the kinks of piecewise functions. Deltas
+are normal. Where an output is the difference of nearly equal terms, neither library's last digits are right. In both,
+the backwards of Sigmoid and Tanh start from the rounded output.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ LAYERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "GELU, tanh": (gelu_tanh, gelu_tanh_slope),
     "GLU": (lambda a, b: a * sigma(b), lambda a, b: (sigma(b), a * sigma(b) * sigma(-b))),
 }
-"""Of each layer the function and its derivative, of the pair of halves for GLU."""
+"""Layer -> its function and the derivative; those of GLU take both halves of the input."""
 
 
 def exact(function: Callable[..., Any], *inputs: Tensor) -> Tensor:
-    """The function's values, rounded to float64; of a function with several results they are the last axis."""
+    """The function's values, rounded to float64; several results of a function form the last axis."""
 
     def value(*numbers: float) -> Any:
         found = function(*map(mp.mpf, numbers))
@@ -94,14 +94,14 @@ def exact(function: Callable[..., Any], *inputs: Tensor) -> Tensor:
 
 
 def ulps(values: Tensor, truth: Tensor) -> Tensor:
-    """The distances from the truth, NaN where that is no normal number."""
+    """The distances from the true values in ulps, NaN where the true value is not a normal number."""
     _, exponent = torch.frexp(truth)
     off = (values.double() - truth).abs() / torch.ldexp(torch.ones_like(truth), exponent - 24)
     return off.where((truth.abs() >= SMALLEST) & truth.isfinite(), torch.nan)
 
 
 def inputs(count: int) -> Tensor:
-    """Rows of 128 numbers: `count` normal ones, and behind them the quarter that only the largest errors see."""
+    """Inputs in rows of 128: first `count` normal ones, then a quarter as many, used for the largest errors only."""
     generator = torch.Generator().manual_seed(0)
     normal = torch.randn(count, generator=generator) * 3
     more = count // 16
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2**16, help="how many normal inputs")
     arguments = parser.parse_args()
-    # kernels that are ours for large tensors alone, at any size
+    # run our kernels for tensors of every size, also those that otherwise serve only large ones
     memory.around = lambda *_: True
     pointwise.WORTHWHILE = pointwise.HUGE_FROM = 0
     results = measured(arguments.count)
@@ -156,7 +156,7 @@ def main() -> None:
     print(body)
     write(
         "accuracy",
-        "Exactness of the activations in float32, in ulps",
+        "Errors of the activations in float32, in ulps",
         f"{(__doc__ or '').split(chr(10) * 2)[2]}\n\n{body}",
         results,
     )

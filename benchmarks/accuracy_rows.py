@@ -1,9 +1,9 @@
-"""How exact rows and windows are, forward and backward, ours beside ATen's: distances from float64.
+"""Errors of functions of rows and windows (norms, softmax, pools), forward and backward, ours and ATen's.
 
 python -m benchmarks.accuracy_rows      (about 20 seconds)
 
-The unit is the distance of neighbouring float32 numbers at the largest true value of the tensor: terms cancel here, so
-that small results have no digits of their own to hold. Inputs are normal with deviation 3 about 1, deltas normal.
+The unit is the distance between neighbouring float32 numbers at the tensor's largest true value: because terms cancel,
+small results have no accurate digits of their own. Inputs are normal with mean 1 and deviation 3, deltas normal.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
 
 
 def off(values: Tensor, truth: Tensor) -> tuple[float, float]:
-    """The largest and the mean distance from the truth."""
+    """The largest and the mean distance from the true values."""
     unit = 2.0 ** (math.frexp(float(truth.abs().max()))[1] - 24)
     distances = (values.double() - truth).abs() / unit
     return float(distances.max()), float(distances.mean())
@@ -77,8 +77,8 @@ def main() -> None:
     ]
     body = table(header, rows)
     print(body)
-    about = "float32 against float64, in roundings of the largest true value; *most*: the worst element."
-    write("accuracy_rows", "How exact rows and windows are", f"{about}\n\n{body}", results)
+    about = "float32 against float64, in float32 roundings of the largest true value; *most* is the worst element."
+    write("accuracy_rows", "Errors of norms, softmax and pools in float32", f"{about}\n\n{body}", results)
 
 
 if __name__ == "__main__":

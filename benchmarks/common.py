@@ -1,4 +1,4 @@
-"""Writing what was measured as Markdown, JSON and bars."""
+"""Writes results as Markdown, JSON and bar charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).with_name("results")
 
 
 def write(name: str, title: str, body: str, data: Any) -> None:
-    """`results/<name>.md` and `.json`, whole or not at all."""
+    """Writes `results/<name>.md` and `.json`; an interrupted write leaves the old file."""
     where = machine()
     facts = f"{where['cpu']}, {where['threads']} threads, torch {where['torch']}" + (
         f", {where['gpu']}, triton {where['triton']}" if where["gpu"] else ""
@@ -36,8 +36,8 @@ def draw(name: str, figure: Any) -> None:
 
 
 def bars(name: str, panels: Mapping[str, Mapping[str, float]], label: str, alike: bool = False) -> None:
-    """Panels of bars, from 1 to the left where slower and to the right where faster, on a log axis; alike: one scale
-    for all panels, with a tick at every tenth."""
+    """Panels of bars on a log axis: from 1 to the left for slower, to the right for faster. alike: all panels have the
+    same scale, with a tick at every tenth."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -2,13 +2,13 @@
 
 python -m benchmarks.cuda                     ResNet-50 and ViT-S/16 (224, batch 64), GPT-2 small (T 1,024, batch 8)
 python -m benchmarks.cuda --model gpt2        one, without writing results
-python -m benchmarks.cuda --profile           the GPU's kernels in a step of eager and of exact, besides
-python -m benchmarks.cuda --dry-run           every line of this on the CPU, with networks of a few thousand parameters
+python -m benchmarks.cuda --profile           also the GPU kernels in a step of eager and of exact
+python -m benchmarks.cuda --dry-run           all of this code on the CPU, with networks of a few thousand parameters
 
-Contestants take turns in one process: "eager" is torch.nn; "exact" ours as it is by default; "off" ours keeping every
-tensor as autograd does; "compile" eager under torch.compile; "liger" eager with Liger-Kernel's LayerNorm and
-cross-entropy, where the package imports; "eager-graph" and "exact-graph" replay a CUDA graph of a step, so that nobody
-waits for Python.
+Contestants run alternately in one process. "eager" is torch.nn; "exact" is ours with default settings; "off" is ours
+with every tensor saved, as autograd does; "compile" is eager under torch.compile; "liger" is eager with Liger-Kernel's
+LayerNorm and cross-entropy, if the package is installed; "eager-graph" and "exact-graph" replay a CUDA graph of a step,
+without the overhead of Python.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from manual_backprop.bench.timing import duration, interleaved, now, ratio
 from .common import table, write
 
 TIME, MEMORY = 0.9, 0.6
-"""At most, over eager: the step of "exact", and what its forward keeps."""
+"""Targets for "exact", relative to eager: at most this time of a step, and these bytes saved by the forward."""
 
 PROFILED = 20
-"""Kernels that a profile names."""
+"""How many kernels a profile lists."""
 
 HOW = (
     "bfloat16 autocast; ResNet-50 and ViT-S/16 on 64 images of 224 x 224, GPT-2 small on 8 x 1,024 tokens. A step is "
-    "forward, loss and backward, without an optimizer. `eager` is torch.nn, `exact` ours as it is by default, `off` "
-    "ours keeping every tensor as autograd does; `eager-graph` and `exact-graph` replay a CUDA graph of such a step."
+    "forward, loss and backward, without an optimizer. `eager` is torch.nn, `exact` is ours with default settings, "
+    "`off` is ours with every tensor saved, as autograd does; `eager-graph` and `exact-graph` replay a CUDA graph of "
+    "such a step."
 )
 
 CONTESTANTS = ("eager", "exact", "off", "compile", "liger", "eager-graph", "exact-graph")
@@ -57,13 +58,13 @@ def resnet50() -> nn.Module:
 
 
 def vit(size: int = 224, width: int = 384, depth: int = 12, heads: int = 6) -> nn.Module:
-    """ViT-S/16; the mean of the patches in place of a class token."""
+    """ViT-S/16; the mean over patches replaces the class token."""
     blocks = [Block(width, heads, causal=False) for _ in range(depth)]
     return nn.Sequential(Patches(size, 16, width), *blocks, nn.LayerNorm(width), Mean(), nn.Linear(width, 1000))
 
 
 def gpt2(vocabulary: int = 50257, tokens: int = 1024, width: int = 768, depth: int = 12, heads: int = 12) -> nn.Module:
-    """GPT-2 small without dropout, its logits one row for each token."""
+    """GPT-2 small without dropout; its logits have one row per token."""
     blocks = [Block(width, heads, causal=True) for _ in range(depth)]
     last = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False), nn.Flatten(0, 1)
     return nn.Sequential(Embed(vocabulary, tokens, width), *blocks, *last)
@@ -88,13 +89,14 @@ DRY = {
     "vit-s16": Network(lambda: vit(32, 16, 1, 2), images(2, 3, 32), labels(2, 1000)),
     "gpt2": Network(lambda: gpt2(50, 8, 16, 1, 2), tokens(50, 2, 8), labels(2 * 8, 50)),
 }
-"""The same by name, for --dry-run."""
+"""Tiny versions by the same names, for --dry-run."""
 
 
 @dataclass
 class Found:
-    """Of one network: seconds of each contestant's steps; bytes that its forward keeps, and its peak above that of a
-    model at rest; why a contestant could not run; seconds of the compiled one's first step; a profile of a step."""
+    """Results of one network by contestant. seconds: of the steps. kept: bytes saved by the forward. peak: bytes of a
+    step above those of the idle model. missing: why a contestant could not run. compiling: seconds of the first step
+    of "compile". profiles: text of a profiled step."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
@@ -105,12 +107,12 @@ class Found:
 
     @property
     def good(self) -> bool:
-        """Whether torch's own and ours have run."""
+        """Whether torch.nn and ours could run."""
         return not {"eager", "exact", "off"} & self.missing.keys()
 
 
 class Contestant:
-    """A model with its loss, taking steps in bfloat16 autocast."""
+    """A model with its loss; its steps run in bfloat16 autocast."""
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, loss: Loss, mode: str | None = None) -> None:
         self.model, self.x, self.y, self.loss, self.mode = model, x, y, loss, mode
@@ -127,7 +129,7 @@ class Contestant:
         self.forward().backward()
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that the forward keeps, and the peak of a step, above what is there before it."""
+        """Bytes saved by the forward and peak bytes of a step, both above those allocated before."""
         self.model.zero_grad(set_to_none=True)
         before = _allocated(self.x.device)
         loss = self.forward()
@@ -137,7 +139,7 @@ class Contestant:
 
 
 def _allocated(device: torch.device) -> int:
-    """Bytes in use now, from where the peak counts anew; the CPU's allocator does not tell."""
+    """Bytes allocated now; resets the peak. 0 on the CPU, whose allocator does not report it."""
     if device.type != "cuda":
         return 0
     torch.cuda.synchronize()
@@ -162,7 +164,7 @@ def liger(model: nn.Module) -> tuple[nn.Module, Loss]:
 
 
 def profile(step: Callable[[], None], device: str) -> str:
-    """The kernels in which a step spends most of the GPU's time, and how much of the step the GPU is busy."""
+    """The kernels that take most of the GPU's time in a step, and for how much of the step the GPU is busy."""
     from torch.profiler import ProfilerActivity
 
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
@@ -170,7 +172,7 @@ def profile(step: Callable[[], None], device: str) -> str:
         start = now()
         step()
         seconds = now() - start
-    on_cpu = torch.profiler.DeviceType.CPU  # where operators are listed again, with the time of their kernels
+    on_cpu = torch.profiler.DeviceType.CPU  # these entries repeat the kernels' time for their operators
     kernels = [e for e in record.key_averages() if e.device_type != on_cpu]
     busy = sum(e.self_device_time_total for e in kernels) / 1e6  # of microseconds
     kernels.sort(key=lambda e: e.self_device_time_total, reverse=True)
@@ -182,12 +184,12 @@ def profile(step: Callable[[], None], device: str) -> str:
 def measure(
     network: Network, names: Sequence[str], rounds: int | None, budget: float, device: str, profiled: bool = False
 ) -> Found:
-    """Every contestant alone for its memory, then all in turns for their time."""
+    """Measures the memory of each contestant alone, then the time of all, alternately."""
     torch.manual_seed(0)
     model, x, y = network.build().to(device), network.input().to(device), network.target().to(device)
     found = Found()
     steps: dict[str, Callable[[], Any]] = {}
-    alive: list[Contestant] = []  # a graph reads where their tensors lie
+    alive: list[Contestant] = []  # a CUDA graph reads the memory of their tensors, so they must not be freed
     for name in names:
         theirs = copy.deepcopy(model)
         try:
@@ -216,7 +218,7 @@ def measure(
         except torch.OutOfMemoryError:
             found.missing[name] = "out of memory"
             continue
-        except Exception as error:  # whatever it is, the others are measured
+        except Exception as error:  # the other contestants are measured in any case
             traceback.print_exc()
             found.missing[name] = f"failed: {type(error).__name__}"
             continue
@@ -230,12 +232,12 @@ def measure(
 
 
 def graphed(step: Callable[[], None], device: str) -> Callable[[], Any]:
-    """The replay of a CUDA graph of a step; on the CPU the step."""
+    """A function that replays a CUDA graph of a step; on the CPU, the step itself."""
     if device != "cuda":
         return step
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # cuBLAS and cuDNN get their memory
+    with torch.cuda.stream(stream):  # lets cuBLAS and cuDNN allocate their memory first
         for _ in range(3):
             step()
     torch.cuda.current_stream().wait_stream(stream)
@@ -261,7 +263,7 @@ def summary(results: dict[str, Found]) -> str:
         head = "contestant", "step", "over eager (quartiles)", "kept (over eager)", "peak (over eager)"
         notes = [f"{name}: n/a, {reason}" for name, reason in found.missing.items()]
         if found.compiling is not None:
-            notes.append(f"compile: {duration(found.compiling)} for the first step, from what its caches hold")
+            notes.append(f"compile: {duration(found.compiling)} for the first step (its caches may be filled already)")
         if {"eager", "exact"} <= found.seconds.keys():
             time = ratio(found.seconds["exact"], found.seconds["eager"]).value
             notes.append(f"exact: time at most {TIME}: {_verdict(time, TIME)}")
@@ -295,8 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not options.dry_run and not torch.cuda.is_available():
         print(
-            "benchmarks.cuda measures on a GPU, and torch sees none (torch.cuda.is_available() is False): run it where "
-            "there is one, or with --dry-run to try its code on the CPU",
+            "benchmarks.cuda needs a GPU, and torch sees none (torch.cuda.is_available() is False): run it on a "
+            "machine with one, or with --dry-run to try its code on the CPU",
             file=sys.stderr,
         )
         return 2
@@ -306,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in options.model or networks:
         results[name] = measure(networks[name], names, options.rounds, options.budget, device, options.profile)
         print(summary({name: results[name]}) + "\n", flush=True)
-        if not options.dry_run and not options.model:  # after each, so that one that ends the process takes none along
+        if not options.dry_run and not options.model:  # after each network, so that a crash loses no earlier results
             data = {network: vars(found) for network, found in results.items()}
             write("cuda", "A training step on a GPU", f"{HOW}\n\n{summary(results)}", data)
     return 0 if all(found.good for found in results.values()) else 1

@@ -1,12 +1,12 @@
-"""All that wants a GPU, in eight minutes on one card, nothing downloaded: the tests marked `gpu` and benchmarks.cuda.
+"""Everything that needs a GPU, in eight minutes on one card, without downloads: tests marked `gpu` and benchmarks.cuda.
 
 make gpu
 python -m benchmarks.gpu --part kernels    one part (or several), without writing results/gpu
-python -m benchmarks.gpu --seconds 240     every part's limit made shorter or longer, to this sum
-python -m benchmarks.gpu --dry-run         every line of this on the CPU, Triton interpreted, with a few tests of each
+python -m benchmarks.gpu --seconds 240     scales the time limits of the parts to this sum
+python -m benchmarks.gpu --dry-run         all of this code on the CPU, Triton interpreted, a few tests of each part
 
-Parts run one after another, each in a process of its own, those that tell most first. One that fails, or that is not
-done within its limit, stops no other; the exit status is 1 if there was any.
+Parts run one after another, each in its own process, the most informative first. If one fails or exceeds its time
+limit, the others still run; the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from .common import table, write
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 200
-"""Characters of the message of a test that failed."""
+"""How many characters of a failed test's message are shown."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Arguments of python -m; `dry` are those that replace `command` on the CPU. workers: most processes of pytest."""
+    """command: arguments of `python -m`. dry: arguments that replace it on the CPU. workers: at most so many processes
+    of pytest."""
 
     what: str
     limit: float
@@ -48,7 +49,7 @@ class Part:
         return self.command[0] == "pytest"
 
 
-# warnings of another torch or driver fail nothing here; pytest prints them
+# warnings of another version of torch or of the driver are not errors here; pytest prints them
 PYTEST = (
     "pytest",
     "-p",
@@ -79,12 +80,12 @@ PARTS = {
     "layers": Part("every check of every layer", 130, (*PYTEST, FILES[2], "-m", "gpu and not slow"),
                    (*PYTEST, "tests/test_layers.py", "-m", "not gpu and not slow", "-k", "test_layer and ReLU6")),
 }  # fmt: skip
-"""By name, in their order; eight minutes in all."""
+"""By name, in the order in which they run; eight minutes in total."""
 
 
 @dataclass
 class Outcome:
-    """What a part came to; `failed`: tests by name with the last line of why."""
+    """The result of a part; `failed`: test name -> last line of its message."""
 
     status: str
     seconds: float
@@ -97,7 +98,7 @@ class Outcome:
 
 
 def run(part: Part, limit: float, records: Path, dry: bool, workers: int) -> Outcome:
-    """The part in a process group of its own, which ends at the limit at the latest."""
+    """Runs the part in its own process group, which is killed at the time limit."""
     arguments = list(part.dry if dry else part.command)
     if part.tests:
         arguments += ["-n", str(min(workers, part.workers))]
@@ -111,7 +112,7 @@ def run(part: Part, limit: float, records: Path, dry: bool, workers: int) -> Out
         status = f"stopped at its limit of {limit:.0f} s"
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # also what it may have left running
+            os.killpg(process.pid, signal.SIGKILL)  # also ends child processes that are still running
         process.wait()
     outcome = Outcome(status, time.monotonic() - start)
     if part.tests:
@@ -121,7 +122,7 @@ def run(part: Part, limit: float, records: Path, dry: bool, workers: int) -> Out
         outcome.failed = {name: t["message"][:SHOWN] for name, t in tests.items() if t["outcome"] == "failed"}
         if outcome.good and not outcome.counts["passed"]:
             outcome.status = "failed (no test has run)"
-        if status.startswith("stopped"):  # pytest has not come to show them
+        if status.startswith("stopped"):  # pytest was stopped before it printed them
             print(*(f"\n== {name}\n{tests[name]['text']}" for name in outcome.failed), flush=True)
     return outcome
 
@@ -155,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not options.dry_run and not torch.cuda.is_available():
         print(
-            "benchmarks.gpu runs on a GPU, and torch sees none (torch.cuda.is_available() is False): run it where "
-            "there is one, or with --dry-run to try its code on the CPU",
+            "benchmarks.gpu needs a GPU, and torch sees none (torch.cuda.is_available() is False): run it on a machine "
+            "with one, or with --dry-run to try its code on the CPU",
             file=sys.stderr,
         )
         return 2

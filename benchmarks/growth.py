@@ -1,12 +1,12 @@
 """How time and saved bytes of one training step grow with batch, width and depth: ours, eager torch.nn, torch.compile.
 
 python -m benchmarks.growth                       (about a minute on two cores)
-python -m benchmarks.growth --compile             torch.compile besides (a few minutes more: it compiles every point)
+python -m benchmarks.growth --compile             also torch.compile (a few minutes more: it compiles every point)
 python -m benchmarks.growth --against depth       one of the three, without writing results
 
-The network is a multilayer perceptron with GELU. Each axis is varied alone, the others stay at BASE. A straight line on
-log-log axes is growth as a power; its exponent is fitted to the upper half of the points, for below it the cost of
-calls hides it.
+The network is a multilayer perceptron with GELU. One axis is varied at a time; the others stay at BASE. A power law is
+a straight line on log-log axes. Its exponent is fitted to the upper half of the points, because at lower points the
+overhead of calls dominates.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ POINTS = {
 LABELS = {"exact": "manual_backprop", "eager": "torch.nn, eager", "compile": "torch.compile"}
 COLOURS = {"exact": BLUE, "eager": MUTED, "compile": GREEN}
 Sweeps = Mapping[str, Mapping[int, Step]]
-"""What is varied -> its value -> what was measured there."""
+"""Axis that is varied -> its value -> what was measured there."""
 
 
 def network(batch: int, width: int, depth: int) -> Network:
@@ -51,7 +51,7 @@ def network(batch: int, width: int, depth: int) -> Network:
 
 
 def exponent(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """The a of y = c x^a through the upper half of the points, by least squares of the logarithms."""
+    """The exponent a of y = c x^a, fitted to the upper half of the points by least squares of the logarithms."""
     half = len(xs) // 2
     points = sorted(zip(xs, ys, strict=True))[half if len(xs) - half > 1 else 0 :]
     logs = [(math.log(x), math.log(y)) for x, y in points]
@@ -70,7 +70,7 @@ def lines(sweep: Mapping[int, Step]) -> dict[str, dict[str, dict[int, float]]]:
 
 
 def report(sweeps: Sweeps) -> str:
-    """For each axis a table of the points, and one of the exponents."""
+    """A table of the points for each axis, and a table of the exponents."""
     parts, slopes = [], []
     for axis, sweep in sweeps.items():
         others = ", ".join(f"{name} {value}" for name, value in BASE.items() if name != axis)
@@ -107,7 +107,7 @@ def picture(sweeps: Sweeps) -> Any:
                 for name, points in by_name.items():
                     xs, ys = list(points), list(points.values())
                     scaled = [1e3 * y if what == "time" else y / 2**20 for y in ys]
-                    line = "o--" if name == "compile" else "o-"  # its bytes lie on eager's
+                    line = "o--" if name == "compile" else "o-"  # its bytes coincide with eager's
                     axes.loglog(xs, scaled, line, markersize=3.5, color=COLOURS[name],
                                 label=f"{LABELS[name]}, exponent {exponent(xs, ys):.2f}")  # fmt: skip
                 axes.set_xscale("log", base=2)
@@ -123,7 +123,7 @@ def picture(sweeps: Sweeps) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", choices=POINTS, action="append")
-    parser.add_argument("--points", type=int, help="only so many of the smallest points of each axis")
+    parser.add_argument("--points", type=int, help="measure only this many points of each axis, the smallest")
     parser.add_argument("--budget", type=float, default=1.5, help="seconds for a point (default %(default)s)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--compile", action="store_true")
@@ -135,13 +135,13 @@ def main() -> None:
             sweeps[axis] = {}
             for x in POINTS[axis][: options.points]:
                 sweeps[axis][x] = measure(network(**{**BASE, axis: x}), contestants, budget=options.budget)
-                torch.compiler.reset()  # a network of other sizes is another network
+                torch.compiler.reset()  # so that torch.compile does not reuse the code of other sizes
                 print(axis, x, *(f"{cells[0]} {cells[1]}, {cells[3]}" for cells in sweeps[axis][x].cells()), flush=True)
         text = report(sweeps)
         print(text)
         if options.against or options.points:
             return
-        about = "A multilayer perceptron with GELU: forward, loss and backward, contestants taking turns; medians."
+        about = "A multilayer perceptron with GELU: forward, loss and backward. Contestants run alternately; medians."
         body = f"{about}\n\n![time and bytes against batch, width and depth](growth.png)\n\n{text}"
         write("growth", "Cost over growth", body,
               {axis: {x: step.json() for x, step in sweep.items()} for axis, sweep in sweeps.items()})  # fmt: skip

@@ -4,7 +4,7 @@ python -m benchmarks.layers                        (about four minutes on two co
 python -m benchmarks.layers --group activation --group norm --size 4M
 python -m benchmarks.layers --budget 0.2           a fifth of the time, more noise
 
-A row of its own: manual-backprop bench --layer GELU
+For a single layer: manual-backprop bench --layer GELU
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from manual_backprop.bench.timing import disturbed, threads
 from .common import bars, table, write
 
 ABOUT = """\
-Forward and backward in {dtype} on {device}, contestants taking turns; medians. The three columns after the times are
-times as fast as torch.nn, above 1 faster. A tiny tensor shows the cost of a call. A target is for both together."""
+Forward and backward in {dtype} on {device}. Contestants run alternately; medians. The three columns after the times are
+speeds relative to torch.nn, above 1 faster. Tiny tensors show the cost of a call. A target is for both together."""
 
 
 def report(found: list[Measured]) -> str:

@@ -1,9 +1,9 @@
 """What rounding of saved activations costs: accuracy on MNIST over seeds, and errors of gradients, per saving mode.
 
 python -m benchmarks.lossy --root data                    all (five minutes on two cores)
-python -m benchmarks.lossy --root data --mode int4        one mode's runs; the table shows what is there so far
+python -m benchmarks.lossy --root data --mode int4        the runs of one mode; the table shows all results so far
 
-The runs are whole ones, `manual-backprop fit --config mnist_fast --model.saving <mode>`.
+Each run is a complete `manual-backprop fit --config mnist_fast --model.saving <mode>`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DRAWS = 8
 
 
 def gradient(name: str, mode: str, seed: int) -> torch.Tensor:
-    """All gradients of one step of a network as one vector; `seed` is that of the rounding."""
+    """All gradients of one step of a network as one vector; `seed` seeds the stochastic rounding."""
     torch.manual_seed(0)
     network = NETWORKS[name]
     model, x, y = mb.convert(network.build()), network.input(), network.target()
@@ -41,7 +41,7 @@ def gradient(name: str, mode: str, seed: int) -> torch.Tensor:
 
 
 def errors(name: str) -> dict[str, tuple[float, float]]:
-    """By mode: the relative error of a gradient (root mean square over draws), and that of the mean of all draws."""
+    """Mode -> relative error of a gradient (root mean square over draws), and of the mean gradient over all draws."""
     exact, found = gradient(name, "exact", 1), {}
     for mode in MODES[1:]:
         off = [gradient(name, mode, 1 + draw) - exact for draw in range(DRAWS)]
@@ -69,10 +69,10 @@ def report(runs: dict[str, list[dict[str, Any]]], off: dict[str, dict[str, Any]]
     text = "Test accuracy of mnist_fast after its one epoch, over seeds:\n\n"
     text += table(("mode", "seeds", "mean", "standard deviation", "range", "beside exact"), rows)
     text += (
-        "\n\nRelative error of the gradient of a whole network, ||estimate - exact|| / ||exact||, of one draw of the "
-        f"rounding and, behind the stroke, of the mean of {DRAWS} draws. Without any bias the latter would be "
-        f"{1 / math.sqrt(DRAWS):.2f} of the former. Where a sign (ReLU) or a square (norms) is read from a "
-        "rounded tensor one is to be expected; which of them makes it here was not measured.\n\n"
+        "\n\nRelative error of the gradient of a whole network, ||estimate - exact|| / ||exact||: for one draw of the "
+        f"rounding, and after the slash for the mean of {DRAWS} draws. Without bias the second would be "
+        f"{1 / math.sqrt(DRAWS):.2f} of the first. A bias is expected where a sign (ReLU) or a square (norms) is "
+        "computed from a rounded tensor; which of them causes it here was not measured.\n\n"
     )
     cells = [(name, *(f"{a:.4f} / {b:.4f}" for a, b in by_mode.values())) for name, by_mode in off.items()]
     return text + table(("network", *MODES[1:]), cells)
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="folder that holds MNIST/raw")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--mode", choices=[*MODES, "errors"], help="one part; the others stay as they were measured")
+    parser.add_argument("--mode", choices=[*MODES, "errors"], help="run one part; results of the others are kept")
     options = parser.parse_args()
     before = RESULTS / "lossy.json"
     known = json.loads(before.read_text())["results"] if options.mode and before.exists() else {}

@@ -1,4 +1,4 @@
-"""The three products of a Linear in float32: ATen's BLAS against oneDNN's forward operation (kernels/matmul.py).
+"""The three matmuls of a Linear in float32: ATen's BLAS against oneDNN's forward operation (kernels/matmul.py).
 
 python -m benchmarks.matmul [--rounds 60]      (half a minute)
 """
@@ -17,7 +17,7 @@ from manual_backprop.engine.torch_private import linear_pointwise
 from .common import interleaved, ratio, table, write
 
 SHAPES = ((128, 784, 512), (128, 512, 256), (784, 192, 768), (1024, 256, 1024), (784, 512, 2048), (1024, 256, 8192))
-"""Rows, input and output features: those of the networks that `benchmarks.steps` trains."""
+"""Rows, input features and output features, as in the networks that `benchmarks.steps` trains."""
 
 
 def products(rows: int, features: int, outputs: int) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     rounds = parser.parse_args().rounds
     if linear_pointwise is None:
-        raise SystemExit("this torch was built without oneDNN: there is nothing to compare")
+        raise SystemExit("this torch was built without oneDNN, so there is nothing to compare")
     torch.manual_seed(0)
     results, rows = [], []
     for shape in SHAPES:
@@ -59,7 +59,7 @@ def main() -> None:
     print(text)
     write(
         "matmul",
-        "Products of matrices: oneDNN's time over the BLAS's",
+        "Matmuls: oneDNN's time divided by the BLAS's",
         f"Below 1: oneDNN is faster.\n\n{text}",
         results,
     )

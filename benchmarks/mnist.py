@@ -1,4 +1,4 @@
-"""MNIST: the whole run to 99 % against pytorch's own example, and one training step against plain torch.nn.
+"""MNIST: a whole run to 99 % against pytorch's own example, and one training step against plain torch.nn.
 
 python -m benchmarks.mnist --root data          both (about four minutes on two cores)
 python -m benchmarks.mnist --root data step     the training step alone
@@ -72,7 +72,7 @@ def example_run(root: str, limit: int) -> dict[str, Any]:
 
 
 def our_run(root: str, seed: int, *options: str) -> dict[str, Any]:
-    """`manual-backprop fit --config mnist_fast`, the whole process: imports, training, test, files."""
+    """`manual-backprop fit --config mnist_fast`, timed as a whole process: imports, training, test, files."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "manual_backprop.cli", "fit", "--config", "mnist_fast", f"--data.root={root}",
                    f"--run.folder={folder}", f"--seed_everything={seed}", *options]  # fmt: skip
@@ -132,7 +132,7 @@ def report_step(times: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
     rows = [[name, f"{statistics.median(values) * 1e3:.2f}"] for name, values in times.items()]
     text = table(["training step of mnist_fast", "median ms"], rows)
     text += f"\n\nours / torch: {found.value:.3f} (quartiles {found.low:.3f} to {found.high:.3f}), "
-    text += f"{len(times['ours'])} steps each, taking turns"
+    text += f"{len(times['ours'])} steps each, alternately"
     return text, {
         "ratio": found.value,
         "quartiles": [found.low, found.high],
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=["all", "step"], default="all")
     parser.add_argument("--root", default="data", help="folder that holds MNIST/raw")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6, help="give the example at most so many")
+    parser.add_argument("--epochs", type=int, default=6, help="limit for the example (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=200)
     options = parser.parse_args()
     body, data = report_step(step_times(options.root, options.rounds))

@@ -1,5 +1,5 @@
-"""A plugin of pytest: a line of JSON in the file $RECORDS for every test, as soon as it is done, so that a run that is
-stopped keeps what it has found."""
+"""A plugin of pytest: appends a line of JSON to the file $RECORDS after every test. So the results of a run that is
+stopped are not lost."""
 
 from __future__ import annotations
 

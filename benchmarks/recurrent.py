@@ -1,10 +1,10 @@
-"""RNN, LSTM and GRU: time of forward and backward, and bytes kept for the backward, ours over torch's.
+"""RNN, LSTM and GRU: time of forward and backward, and bytes saved for the backward, ours divided by torch's.
 
 python -m benchmarks.recurrent                     (a minute on two cores)
 python -m benchmarks.recurrent --rounds 5          fewer rounds, without writing results
 
-2 layers of 256 units, 128 steps, 32 rows, two threads. "segment 16": the gates of 16 steps at a time are computed again
-in the backward, in place of being kept.
+2 layers of 256 units, 128 steps, batch 32, two threads. "segment 16": gates are not saved, but recomputed in the
+backward, 16 steps at a time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CASES: tuple[tuple[str, dict[str, Any], torch.dtype, int], ...] = (
 
 
 def kept(run: Callable[[], Tensor], *others: Tensor) -> int:
-    """Bytes that a forward keeps, but for the input and the weights."""
+    """Bytes that a forward saves, without the input and the weights."""
     found: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def kept(run: Callable[[], Tensor], *others: Tensor) -> int:
 
 
 def measured(name: str, options: dict[str, Any], dtype: torch.dtype, segment: int, rounds: int) -> dict[str, Any]:
-    """Seconds of forward and of both, and bytes."""
+    """Seconds of the forward and of the whole step, and saved bytes."""
     torch.manual_seed(0)
     twin = getattr(torch.nn, name)(UNITS, UNITS, LAYERS, **options).to(dtype)
     ours = getattr(mb.nn, name)(UNITS, UNITS, LAYERS, **options).to(dtype)
@@ -95,7 +95,7 @@ def main() -> None:
             print(*rows[-1], flush=True)
     head = ("layer", "step, ours / torch", "forward, ours / torch", "step, ours", "step, torch", "bytes, ours / torch",
             "bytes, ours", "bytes, torch")  # fmt: skip
-    about = f"{LAYERS} layers of {UNITS} units, {STEPS} steps, {ROWS} rows; medians of turns, quartiles in brackets."
+    about = f"{LAYERS} layers of {UNITS} units, {STEPS} steps, batch {ROWS}; medians, quartiles in brackets."
     text = f"{about}\n\n{table(head, rows)}"
     print(text)
     if options.rounds is None:

@@ -1,10 +1,10 @@
-"""One training step (forward, loss, backward) and the bytes it keeps: ours against eager torch.nn.
+"""One training step (forward, loss, backward) and the bytes it saves: ours against eager torch.nn.
 
 python -m benchmarks.steps                            every network (about six minutes on two cores)
-python -m benchmarks.steps --compile                  torch.compile besides, and its compile time (eight minutes more)
+python -m benchmarks.steps --compile                  also torch.compile and its compile time (eight minutes more)
 python -m benchmarks.steps --model gpt --rounds 30    one, without writing results
 
-Contestants take turns in one process; what they are: manual_backprop/bench/steps.py.
+Contestants run alternately in one process; manual_backprop/bench/steps.py describes them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SIX = ("mlp", "mnist_fast", "resnet18", "mixer-s16", "vit-tiny", "gpt")
 """The networks that have targets."""
 
 TIME, SMALL_TIME, MEAN_TIME, MEAN_BYTES = 1.02, 1.05, 0.97, 0.57
-"""At most: the step of each of the six over eager's, of each small network, and over the six the geometric means of
-time and bytes; by default ("exact")."""
+"""Targets for "exact" relative to eager, upper limits: the time of each of the six networks and of each small network,
+and the geometric means of time and bytes over the six."""
 
 
 def verdict(value: float, target: float, digits: int = 2) -> str:
-    """Whether the number that is shown is at most the target."""
+    """Whether the number, as printed, is at most the target."""
     return "met" if round(value, digits) <= target else "missed"
 
 
@@ -47,10 +47,10 @@ def summary(results: dict[str, Step]) -> str:
         kept = [f"{found.saved(mode):.3f}" for mode in MODES]
         sizes.append((network, f"{found.bytes['eager'] / 2**20:.1f} MiB", *kept))
     return (
-        "One step over eager torch.nn's, medians and quartiles of the ratios round by round (below 1: faster than "
+        "Time of a step over eager torch.nn's: medians, and quartiles of the ratios per round (below 1: faster than "
         "eager):\n\n"
         + table(("network", "eager", *names, "compiling", "target"), times)
-        + "\n\nBytes kept for the backward over eager torch.nn's:\n\n"
+        + "\n\nBytes saved for the backward, divided by eager torch.nn's:\n\n"
         + table(("network", "eager", *MODES), sizes)
         + f"\n\n{means(results)}"
         + "".join(f"\n\n{line}" for line in notes(results))
@@ -62,22 +62,22 @@ def _over_eager(found: Step, name: str) -> str:
 
 
 def means(results: dict[str, Step]) -> str:
-    """The geometric means over those of the six that were measured, and whether they reach their targets."""
+    """The geometric means over the measured networks of the six, and whether they reach their targets."""
     six = {name: found for name, found in results.items() if name in SIX}
     if not six:
-        return "None of the six networks with targets among them."
+        return "None of the six networks with targets was measured."
     time = statistics.geometric_mean([found.ratio("exact").value for found in six.values()])
     off = statistics.geometric_mean([found.ratio("off").value for found in six.values()])
     kept = statistics.geometric_mean([found.saved("exact") for found in six.values()])
     return (
-        f"Geometric means over {len(six)} networks ({', '.join(six)}), as it is by default: "
+        f"Geometric means over {len(six)} networks ({', '.join(six)}), with default settings: "
         f"time {time:.3f} (at most {MEAN_TIME}: {verdict(time, MEAN_TIME, 3)}), "
-        f"bytes {kept:.3f} (at most {MEAN_BYTES}: {verdict(kept, MEAN_BYTES, 3)}). Time {off:.3f} keeping every tensor."
+        f"bytes {kept:.3f} (at most {MEAN_BYTES}: {verdict(kept, MEAN_BYTES, 3)}). Time {off:.3f} with `off`."
     )
 
 
 def notes(results: dict[str, Step]) -> Iterable[str]:
-    """Why there is no number where the table has n/a, and whether the machine was busy."""
+    """Reasons for each n/a in the tables, and whether the machine was busy."""
     for network, found in results.items():
         for name, reason in found.missing.items():
             yield f"n/a: {name} of {network}, {reason}."

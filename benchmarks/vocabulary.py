@@ -1,9 +1,9 @@
-"""The last layer and the loss of a large vocabulary (V 50,000): time, bytes kept and peak memory.
+"""The last layer and the loss of a large vocabulary (V 50,000): time, saved bytes and peak memory.
 
 python -m benchmarks.vocabulary                     (under a minute on two cores)
 
-"kept" is alive between forward and backward; "peak" the most that a step has allocated at a time, both beyond the
-parameters and inputs that are there before, as torch's own profiler counts allocations on the CPU.
+"kept" is the memory allocated between forward and backward; "peak" is the largest allocated at any time in a step. Both
+exclude parameters and inputs, and are counted by torch's own profiler on the CPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Step = Callable[[], Tensor]
 
 
 class Head(nn.Module):
-    """The last Linear and the loss behind it."""
+    """The last Linear and the loss after it."""
 
     def __init__(self, linear: nn.Module, loss: nn.Module) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Head(nn.Module):
 
 
 def allocated(events: Any) -> list[int]:
-    """Bytes that are allocated after each allocation and release."""
+    """Bytes that are in use after each allocation and release."""
     total, sizes = 0, [0]
     for event in events:
         if event.name() == "[memory]":
@@ -45,8 +45,8 @@ def allocated(events: Any) -> list[int]:
 
 
 def memory(forward: Step) -> tuple[int, int]:
-    """Bytes that are alive after the forward, and at most in forward and backward."""
-    forward()  # lets the gradients of an earlier step go
+    """Bytes in use after the forward, and the peak of forward and backward."""
+    forward()  # frees the gradients of an earlier step
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as first:
         loss = forward()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as second:
@@ -56,7 +56,7 @@ def memory(forward: Step) -> tuple[int, int]:
 
 
 def contestants(width: int, classes: int) -> dict[str, tuple[nn.Module, dict[str, Any] | None]]:
-    """Modules of (input, target) by name, each with the options of `mb.saving`; None for torch's own."""
+    """Name -> module of (input, target), and its options of `mb.saving`; None for torch's own."""
 
     def seeded(make: Callable[[], nn.Module]) -> nn.Module:
         torch.manual_seed(0)

@@ -1,9 +1,9 @@
-"""The training step as a written program against eager torch.nn, and its first call.
+"""The training step as a written program against eager torch.nn, and the duration of its first call.
 
 python -m benchmarks.written                             every network with a target (about three minutes on two cores)
-python -m benchmarks.written --model mlp-16 --compile    one, with torch.compile besides, without writing results
+python -m benchmarks.written --model mlp-16 --compile    one, also with torch.compile, without writing results
 
-Contestants take turns in one process; what they are: manual_backprop/bench/steps.py.
+Contestants run alternately in one process; manual_backprop/bench/steps.py describes them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .common import table, write
 from .steps import SIX, verdict
 
 TARGETS = {"mlp-16": 0.80, "mlp-relu": 0.60, "mlp-small": 0.60, "lenet-5": 0.90}
-"""At most: the written step over eager's."""
+"""Targets: at most this time of the written step, divided by eager's."""
 
 MEAN, FIRST = 0.97, 2.0
-"""At most: the geometric mean of the six networks of benchmarks/steps.py, and the seconds of a first call."""
+"""Targets: at most this geometric mean over the six networks of benchmarks/steps.py, these seconds of a first call."""
 
 ALL = FEW | NETWORKS
 

@@ -11,7 +11,7 @@ from .rules import backend
 from .saving import saved_bytes, saving
 from .trace import trace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "audit",

@@ -36,7 +36,7 @@ def picture(found: SavedBytes) -> bytes:
         axes.invert_yaxis()
         axes.set_xlabel("MiB kept for the backward, by the layer that was the first to keep them")
         axes.set_title(f"Saved for backward: {found.ratio:.2f} of torch.nn", loc="left")
-        axes.legend(loc="lower right", frameon=False)
+        figure.legend(loc="outside lower left", ncols=2, frameon=False)  # on no bar
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=DPI, format="png")
     return buffer.getvalue()

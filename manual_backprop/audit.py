@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from ._nodes import is_view, rule_of
-from ._observe import Watch, differentiable, graph, graph_leaves, leaves, text_table, unchanged
+from ._observe import Watch, differentiable, graph, graph_leaves, leaves, unchanged
 from ._options import add_model, build_model, random_batch, running
+from ._tables import html_table, text_table
 from .engine.torch_private import TorchDispatchMode
 from .explicit import explicit
 
@@ -67,15 +68,22 @@ class Audit:
     def _count(self, kind: str) -> int:
         return sum(row.count for row in self.rows if row.kind == kind)
 
-    def __str__(self) -> str:
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]], Sequence[int]]:
+        head = ("module", "node", "kind", "", "count")
+        cells = [(r.module or "(itself)", r.node, r.kind, ", ".join(r.operators), str(r.count)) for r in self.rows]
+        return head, cells, (0, 1, 2, 3)
+
+    def _total(self) -> str:
         vendor = f" ({self.vendor} of them by vendor kernels)" if self.vendor else ""
         views = f", {self.views} view{'s' * (self.views > 1)}" if self.views else ""
         total = f"backward nodes: {self.explicit} explicit{vendor}{views}, {self.autograd} autograd"
-        if not self.rows:
-            return f"{total}: no output is differentiable"
-        head = ("module", "node", "kind", "", "count")
-        cells = [(r.module or "(itself)", r.node, r.kind, ", ".join(r.operators), str(r.count)) for r in self.rows]
-        return f"{text_table(head, cells, left=(0, 1, 2, 3))}\n{total}"
+        return total if self.rows else f"{total}: no output is differentiable"
+
+    def __str__(self) -> str:
+        return f"{text_table(*self._table())}\n{self._total()}" if self.rows else self._total()
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._table(), below=self._total())
 
 
 def audit(model: Callable[..., Any], *inputs: Any, **kwargs: Any) -> Audit:

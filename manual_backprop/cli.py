@@ -1,5 +1,6 @@
 """The command `manual-backprop`: a table of subcommands, each imported only when it is asked for."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ from .errors import BadInput, unknown
 
 # word: (module with a `main(arguments)`, what it does); the first four are Lightning's and receive the word as well
 COMMANDS = {
-    "fit": ("manual_backprop.training.cli", "train a classifier, then test it (default: handwritten digits)"),
-    "validate": ("manual_backprop.training.cli", "measure a checkpoint on the validation images"),
-    "test": ("manual_backprop.training.cli", "measure a checkpoint on the official test images"),
-    "predict": ("manual_backprop.training.cli", "classify image files with a checkpoint"),
+    "fit": ("manual_backprop.training.cli", "train a network, then test it (default: on handwritten digits)"),
+    "validate": ("manual_backprop.training.cli", "measure a checkpoint on the validation data"),
+    "test": ("manual_backprop.training.cli", "measure a checkpoint on the test data"),
+    "predict": ("manual_backprop.training.cli", "classify image files, or predict the test part of other data"),
     "check": ("manual_backprop.testing.cli", "prove the backward formulas: layers x checks"),
     "audit": ("manual_backprop.audit", "which backward nodes of a model are explicit"),
     "coverage": ("manual_backprop.coverage", "what of torch's layers, functions and operators has a rule"),
@@ -48,6 +49,13 @@ def require_train_extra() -> None:
         raise BadInput(f'{", ".join(missing)} not installed. Training needs: pip install "manual-backprop[train]"')
 
 
+def find_modules_here() -> None:
+    """Let import paths such as mymodule.MyNet name modules of the current folder. What is installed comes first."""
+    with contextlib.suppress(FileNotFoundError):  # of a folder that was removed meanwhile
+        if not {"", os.getcwd()} & set(sys.path):
+            sys.path.append(os.getcwd())
+
+
 def run(arguments: Sequence[str]) -> int:
     """Dispatch one command line; returns the exit status. Raises BadInput."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -59,6 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if word not in COMMANDS:
         raise unknown("command", word, COMMANDS)
+    find_modules_here()
     module = COMMANDS[word][0]
     if module == TRAINING:
         require_train_extra()

@@ -22,6 +22,7 @@ from . import functional, nn
 from ._nodes import VIEWS
 from ._operators import composite, served
 from .errors import BadInput
+from .functional._without_rules import CONSTANT, HELPERS
 
 REASONS = {
     r"_backward(_.*)?$": "a backward of torch's own, which no rule calls: ours are differentiated again by themselves",
@@ -39,15 +40,6 @@ REASONS = {
 }  # fmt: skip
 """Pattern of names -> why they have no rule."""
 
-
-HELPERS = {
-    "assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function",
-    "has_torch_function_unary", "has_torch_function_variadic",
-}  # fmt: skip
-"""What torch.nn.functional's file has besides its functions."""
-
-CONSTANT = {"one_hot", "scaled_grouped_mm", "scaled_mm", "native_channel_shuffle"}
-"""Functions of torch.nn.functional without a derivative in torch, and of another layout of memory."""
 
 NOTHING = {
     "Container", "DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "RNNBase",

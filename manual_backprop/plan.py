@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ._observe import text_table
 from ._options import add_model, build_model, running, sizes_of
+from ._tables import text_table
 from .errors import BadInput, unknown
 from .functional import cross_entropy, reshape
 from .memory.saving import MODES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ._files import write_atomically
-from ._observe import Watch, leaves, tensors, text_table, unchanged, watch_saved
+from ._observe import Watch, leaves, tensors, unchanged, watch_saved
+from ._tables import html_table, text_table
 from .convert import as_twin, twin_function
 from .memory.saving import saving as saving
 
@@ -72,15 +73,23 @@ class SavedBytes:
 
         write_atomically(Path(path), picture(self))
 
-    def __str__(self) -> str:
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]], Sequence[int]]:
         cells = [(r.module, r.type, *_cells(r.ours, r.twin)) for r in self.rows]
         total = ("total", "", *_cells(self.ours, self.twin))
+        return ("module", "type", "ours", "torch.nn", "ours / torch.nn"), [*cells, total], (0, 1)
+
+    def _alive(self) -> str:
         alive = ", ".join(
             f"{what} {size(ours)} (torch.nn {size(twin)})"
             for what, (ours, twin) in (("parameters and buffers", self.parameters), ("inputs", self.inputs))
         )
-        head = ("module", "type", "ours", "torch.nn", "ours / torch.nn")
-        return f"{text_table(head, [*cells, total], left=(0, 1))}\nalso saved, but alive anyway: {alive}"
+        return f"also saved, but alive anyway: {alive}"
+
+    def __str__(self) -> str:
+        return f"{text_table(*self._table())}\n{self._alive()}"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._table(), below=self._alive())
 
 
 def saved_bytes(

@@ -18,8 +18,9 @@ from . import nn
 from ._backward_pass import Pass, Seen, difference, rms, run
 from ._files import write_atomically
 from ._nodes import is_view, name_of, rule_of
-from ._observe import Call, text_table
+from ._observe import Call
 from ._options import CLASSES, add_model, build_model, random_batch, running
+from ._tables import html_table, text_table
 from .convert import as_twin, twin_function
 from .engine.rule import RULES_PACKAGE, paragraphs
 from .explicit import explicit
@@ -76,10 +77,18 @@ class Trace:
     loss: float
     formulas: dict[str, tuple[str, str]]
 
-    def __str__(self) -> str:
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]], Sequence[int]]:
         head = ("layer", "type: rules", "x -> y", "y", "rms x", "rms y", "rms delta", "rms of gradients", "dead", "off")
-        table = text_table(head, map(_cells, self.rows), left=(0, 1, 2, 3, 7))
-        return "\n\n".join([f"{table}\n{LEGEND}", *self._formulas(), f"loss {_number(self.loss)}"])
+        return head, [*map(_cells, self.rows)], (0, 1, 2, 3, 7)
+
+    def _below(self) -> str:
+        return "\n\n".join([LEGEND, *self._formulas(), f"loss {_number(self.loss)}"])
+
+    def __str__(self) -> str:
+        return f"{text_table(*self._table())}\n{self._below()}"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._table(), below=self._below())
 
     def _formulas(self) -> Iterator[str]:
         width = max(map(len, self.formulas), default=0) + 2

@@ -203,10 +203,12 @@ def test_the_report_shows_what_is_slow() -> None:
 def test_a_busy_machine_is_called_one() -> None:
     found = [measured("ReLU", 1.0), measured("Mish", 1.0, spread=2.1)]
     assert disturbed([1.1, 2.0]) == ""
-    assert disturbed([1.1, 2.1]).startswith("A busy machine: in 1 of 2 rows a median is more than 2 times the fastest")
+    assert disturbed([1.1, 2.1]).startswith(
+        "The machine was busy: in 1 of 2 rows a median is more than 2 times the fastest"
+    )
     assert spread([1.0, 2.0, 3.0], [2.0, 5.0, 5.0]) == 2.5
-    assert "A busy machine" in benchmarks.layers.report(found)
-    assert "A busy machine" not in benchmarks.layers.report(found[:1])
+    assert "The machine was busy" in benchmarks.layers.report(found)
+    assert "The machine was busy" not in benchmarks.layers.report(found[:1])
 
     seconds = iter([9.0, 9.0, 1.0, *[3.0] * 5])  # the first two warm up
     step = layers.step(row("Tanh"), torch.nn, "tiny")
@@ -248,7 +250,7 @@ def test_the_command_for_a_network(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_the_command_for_a_network_by_import_path(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--model", "torchvision.models.squeezenet1_1", "--input", "2,3,32,32", "--rounds", "1"]) == 0
-    assert "checkpoint: n/a, the network is no Sequential of blocks" in capsys.readouterr().out
+    assert "checkpoint: n/a, the network is not a Sequential of blocks" in capsys.readouterr().out
     assert main(["bench", "--model", "cnn", "--input", "2,1,28,28", "--rounds", "1"]) == 0
 
 
@@ -259,17 +261,17 @@ def test_the_command_for_a_network_by_import_path(capsys: pytest.CaptureFixture[
         (["--layer", "Sigmoids"], "Unknown layer 'Sigmoids'"),
         (["--layer", "ReLU", "--rounds", "0"], "bench.rounds=0: give 1 or more."),
         (["--layer", "ReLU", "--threads", "0"], "bench.threads=0: give 1 or more."),
-        (["--layer", "ReLU", "--compile"], "--compile and --input go with --model"),
+        (["--layer", "ReLU", "--compile"], "--compile and --input need --model"),
         (["--model", "gtp"], "Unknown network 'gtp'. Did you mean 'gpt'? Known: mlp, "),
-        (["--model", "mlp", "--input", "2,3"], "mlp brings a batch of its own"),
-        (["--model", "cnn"], "--model cnn wants --input: expected positive sizes"),
+        (["--model", "mlp", "--input", "2,3"], "mlp has its own batch"),
+        (["--model", "cnn"], "--model cnn needs --input: expected positive sizes"),
         (["--model", "cnn", "--input", "2,x"], "--input '2,x': expected positive sizes"),
         (["--model", "torchvision.models.resnet81", "--input", "2,3,8,8"], "Did you mean 'resnet18'?"),
         (
             ["--model", "torchvision.models.resnet18", "--input", "2,1,64,64"],
             "cannot run on a batch of sizes 2,1,64,64",
         ),
-        (["--model", "torch.nn.Identity", "--input", "2,1,8,8"], "gives (2, 1, 8, 8) for 2 inputs, expected logits"),
+        (["--model", "torch.nn.Identity", "--input", "2,1,8,8"], "gives (2, 1, 8, 8) for 2 inputs. expected: logits"),
     ],
 )
 def test_bad_input(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

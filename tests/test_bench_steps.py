@@ -101,7 +101,7 @@ def test_the_summary_of_steps_judges_by_given_numbers() -> None:
     assert "n/a: autograd of gpt, gone." in text
     assert "busy" not in text
     results["mlp"].seconds["off"][0] = 0.4
-    assert "A busy machine: in 1 of 2 rows" in benchmarks.steps.summary(results)
+    assert "The machine was busy: in 1 of 2 rows" in benchmarks.steps.summary(results)
 
 
 def test_the_exponent_is_that_of_the_upper_half() -> None:

@@ -56,7 +56,7 @@ BAD = [
         "MSELoss",
         (),
         (LOGITS, torch.zeros(3, 5)),
-        ["(3, 5)", "(3, 4)", "expected is a target of the shape"],
+        ["(3, 5)", "(3, 4)", "expected: a target of the input's shape"],
     ),
     ("BCELoss", (), (torch.tensor([2.0]), torch.tensor([1.0])), ["input holds 2", "between 0 and 1"]),
 ]

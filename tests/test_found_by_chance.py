@@ -74,7 +74,7 @@ def test_second_derivatives_of_rounded_tensors_are_refused(mode: str) -> None:
     x = torch.randn(160, 128, requires_grad=True)
     with mb.saving(mode):
         y = F.gelu(F.mul(x, x))
-    with pytest.raises(RuntimeError, match=r"had rounded what a backward with create_graph=True expects"):
+    with pytest.raises(RuntimeError, match=r"create_graph=True needs the exact saved tensors"):
         torch.autograd.grad(y.sum(), x, create_graph=True)
     assert torch.autograd.grad(y.sum(), x)[0].isfinite().all()
 
@@ -255,3 +255,30 @@ def test_arithmetic_in_place_over_a_part_of_its_other_operand(of: Callable[[Tens
             x[:1] += x[1:]
         with context, pytest.raises(RuntimeError, match="refer to a single memory location"):
             torch.func.grad(lambda x: (y := x * 1).add_(of(y)).sum())(torch.randn(2, 2))
+
+
+def test_atan2_at_the_origin_has_deltas_of_zero() -> None:
+    """As torch's from 2.14 on; before, they were NaN there, and everything behind them."""
+    a, b = torch.tensor([0.0, 0.0, 3.0], requires_grad=True), torch.tensor([0.0, -0.0, 4.0], requires_grad=True)
+    first = torch.autograd.grad(F.atan2(a, b).sum(), (a, b), create_graph=True)
+    assert [delta.tolist() for delta in first] == [[0, 0, pytest.approx(0.16)], [0, 0, pytest.approx(-0.12)]]
+    second = torch.autograd.grad(first[0].sum() + first[1].sum(), (a, b))
+    assert all(delta.isfinite().all() for delta in second)
+
+
+def test_second_derivatives_of_bessel_functions_that_torch_does_not_differentiate() -> None:
+    """J0'' = -J1' = J1 / x - J0; read as a constant, J1 would give none."""
+    x = torch.tensor([0.7, 1.3, 2.5], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(F.special_bessel_j0(x).sum(), x, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), x)
+    torch.testing.assert_close(curvature, torch.special.bessel_j1(x) / x - torch.special.bessel_j0(x))
+    torch.testing.assert_close(torch.func.hessian(lambda v: F.special_bessel_j0(v).sum())(x).diagonal(), curvature)
+
+
+def test_no_delta_for_the_delta_of_a_loss() -> None:
+    """Where the second backward has nothing to send, the node of the softmax behind the loss gives as many nothings as
+    it has arguments."""
+    x, target = torch.randn(5, 4, requires_grad=True), torch.tensor([0, 1, 2, 3, 1])
+    (delta,) = torch.autograd.grad(F.cross_entropy(x, target), x, create_graph=True)
+    undefined = torch._C._functions.UndefinedGrad()(delta)
+    assert torch.autograd.grad(undefined, x, torch.zeros_like(delta), allow_unused=True) == (None,)

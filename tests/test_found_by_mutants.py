@@ -169,5 +169,5 @@ def test_complex_numbers_that_need_no_gradient_are_served_and_others_refused(nam
     z, function = matrix(3, 4, dtype=torch.complex128), getattr(mb.functional, name)
     twin = getattr(torch, name, None) or getattr(torch.nn.functional, name)
     torch.testing.assert_close(function(z), twin(z))
-    with pytest.raises(NotImplementedError, match="pass real and imaginary parts apart"):
+    with pytest.raises(NotImplementedError, match="pass real and imaginary parts separately"):
         function(z.requires_grad_())

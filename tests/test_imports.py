@@ -19,15 +19,15 @@ LAYERS = (
     {"explicit", "_dialects", "_nodes", "_operators"},  # torch's functions led to them
     {"nn"},  # drop-in modules
     {
-        "__init__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture", "_statistics",
-        "_style", "_trace_picture", "_within", "audit", "cli", "convert", "coverage", "errors", "listing", "optim",
-        "plan", "saving", "testing", "trace",
+        "__init__", "__main__", "_backward_pass", "_files", "_fx", "_observe", "_options", "_saving_picture",
+        "_statistics", "_style", "_tables", "_trace_picture", "_within", "audit", "cli", "convert", "coverage",
+        "errors", "listing", "optim", "plan", "saving", "testing", "trace",
     },  # what looks at networks, changes them, checks them
     {"bench", "training"},
 )  # fmt: skip
 """Parts of the package, each of which may import those of its own line and of the lines above it."""
 
-FOR_RULES = {"engine.operators", "engine.rule", "engine.terms", "engine.torch_private"}
+FOR_RULES = {"engine.forward_mode", "engine.operators", "engine.rule", "engine.terms", "engine.torch_private"}
 """Of the package, all that a file of rules may import, besides other files of rules."""
 
 UPWARDS = {

@@ -25,7 +25,6 @@ from manual_backprop.testing.cases import CASES
 # ours alone before torch 2.13; tests/test_linear_cross_entropy.py has more
 NEW = {name for name in ("LinearCrossEntropyLoss",) if not hasattr(torch.nn, name)}
 NEW |= {name for name in ("linear_cross_entropy",) if not hasattr(torch.nn.functional, name)}
-NAMESPACES = {"nn": (mb.nn, torch.nn), "functional": (mb.functional, torch.nn.functional)}
 
 
 def layers() -> list[str]:
@@ -116,22 +115,6 @@ def test_a_rule_of_a_user_runs_and_is_not_counted_among_ours() -> None:
     assert all(rule.__module__.startswith("manual_backprop.rules.") for rule in RULES.values())
     with pytest.raises(TypeError, match=r"(?s)in ReLU: y = 2 x.*got: +input None.*expected: input, output"):
         mb.functional.call(ReLU, None)
-
-
-@pytest.mark.parametrize("space", NAMESPACES)
-def test_what_has_no_rule_is_refused_by_name(space: str) -> None:
-    ours, theirs = NAMESPACES[space]
-    missing = {"nn": "RNNBase", "functional": "handle_torch_function"}[space]
-    assert hasattr(theirs, missing)
-    with pytest.raises(AttributeError, match=f"no rule for '{missing}'"):
-        getattr(ours, missing)
-    with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
-        ours.Nonsense  # noqa: B018
-
-
-def test_containers_and_infrastructure_are_torchs_own() -> None:
-    for name in ("Module", "Sequential", "ModuleList", "ModuleDict", "Parameter", "ParameterList", "init", "utils"):
-        assert getattr(mb.nn, name) is getattr(torch.nn, name)
 
 
 def test_import_pulls_in_nothing_of_the_train_extra() -> None:

@@ -106,7 +106,7 @@ OLD = {"forward_mode": "has no jvp", "transforms": "has no setup_context"}
 FAIR: list[tuple[Any, tuple, dict[str, str]]] = [
     (Old, (X,), OLD),
     (Split, (X,), {"forward_mode": "Split has no jvp"}),
-    (Whole, (X,), {"compiled": "torch.compile does not take Whole into a graph"}),
+    (Whole, (X,), {"compiled": "torch.compile cannot put Whole into a graph"}),
     (Once, (X,), {**OLD, "gradgradcheck": "double backward is missing"}),
     (Greedy, (X, X + 1), OLD),
     (NoTangent, (X,), {"forward_mode": "NoTangent has no tangent"}),
@@ -137,14 +137,14 @@ def test_a_transform_that_does_not_apply_is_named_beside_those_that_do() -> None
 def test_waste_is_said_and_no_failure() -> None:
     (result,) = check(Greedy, X, X + 1, checks=["frozen"]).results
     assert (result.outcome, result.detail) == (
-        "pass", "2 arguments frozen in turn; GreedyBackward computes gradients nobody asked for",
+        "pass", "2 arguments frozen in turn; GreedyBackward computes gradients that are not needed",
     )  # fmt: skip
 
 
 def test_a_backward_through_numpy_takes_no_batch_of_deltas() -> None:
     results = check(ThroughNumpy, X, checks=["float32", "batched_grad", "explicit"]).results
     assert [result.outcome for result in results] == ["pass", "n/a", "pass"]
-    assert "vmap does not take the backward of ThroughNumpy" in results[1].detail
+    assert "vmap does not support the backward of ThroughNumpy" in results[1].detail
 
 
 def test_a_wrong_rule_for_vmap_is_caught_without_a_twin() -> None:

@@ -1,11 +1,13 @@
-"""The README says what is so: its snippets run, its outputs are theirs, its table, links and commands exist."""
+"""The README says what is so: its snippets run, its outputs are theirs, its formula is the code's, its links and
+commands exist; and what packages export is written for type checkers."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
+import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,15 +15,20 @@ from types import ModuleType
 import pytest
 
 import manual_backprop as mb
-from manual_backprop.cli import COMMANDS, run
+from manual_backprop.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+from extensions import snippets  # noqa: E402
+
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = sorted(f"docs/guides/{path.name}" for path in (ROOT / "docs" / "guides").glob("*.md"))
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docker/README.md"]
 
 
-def layers_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("layers", ROOT / "docs" / "layers.py")
+def stubs_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stubs", ROOT / "docs" / "stubs.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,55 +38,47 @@ def layers_script() -> ModuleType:
 
 def test_snippets_run_in_order_and_print_what_stands_below_them() -> None:
     """In a process of their own, where nothing else has imported anything."""
-    snippets = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", TEXT, re.DOTALL)
-    assert len(snippets) == TEXT.count("```python")
-    assert sum(bool(output) for _, output in snippets) == TEXT.count("```text")
-    script = "\nprint('<end of snippet>')\n".join(
-        ["import torch; torch.manual_seed(0)", *(code for code, _ in snippets)]
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for (code, output), printed in zip(snippets, done.stdout.split("<end of snippet>\n")[1:], strict=True):
-        if output:
-            assert printed.rstrip() == output.rstrip(), code
+    assert snippets.check(ROOT / "README.md") == TEXT.count("```python")
+    assert TEXT.count("```text") == sum(bool(printed) for _, printed in snippets.snippets(TEXT))
 
 
-def test_the_trace_shown_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """But for the numbers, whose last digits depend on the machine."""
-    shown = re.search(r"\$ manual-backprop (trace .*)\n([^`]*)```", TEXT)
-    assert shown is not None
-    assert run(shown[1].split()) == 0
-
-    def words(text: str) -> list[str]:
-        return re.sub(r"\b\d+(\.\d+)?(e-\d+)?%?(?=\s|,|$)|--+", "#", text).split()
-
-    assert words(capsys.readouterr().out) == words(shown[2])
+def test_it_is_a_page_of_at_most_eight_kilobytes() -> None:
+    assert len(TEXT.encode()) <= 8192
 
 
-def test_the_table_of_layers_is_what_the_code_says() -> None:
-    script = layers_script()
-    assert script.updated(TEXT) == TEXT, "run: make docs"
-    assert len(list(script.rows())) > 40
-    for shown, forward, backward, _ in script.rows():
-        assert "delta" in backward, shown
-        assert forward.count("`") >= 2, shown
+def test_the_formula_shown_is_the_one_in_the_code() -> None:
+    shown = re.findall(r"```py\n(.*?)```", TEXT, re.DOTALL)
+    assert shown == [inspect.getsource(mb.rules.Softmax.delta_input)]
 
 
-def test_every_layer_is_in_the_table() -> None:
-    block = TEXT.partition("<!-- layers")[2].partition("<!-- end of layers -->")[0]
-    missing = [name for name in mb.nn.__all__ if f"`{name}`" not in block and not name.startswith("Lazy")]
-    assert missing == ["Flatten", "Identity", "Unflatten"]  # have no rule, as the README says below the table
+def test_the_trace_shown_sets_its_seed_and_names_every_layer() -> None:
+    """That its numbers are those of a run, the snippets' test says."""
+    code, printed = next((code, printed) for code, printed in snippets.snippets(TEXT) if "mb.trace(" in code)
+    assert code.startswith("torch.manual_seed(")
+    rows = [line.split()[:2] for line in printed.splitlines()]
+    assert rows == [["0", "Linear"], ["1", "ReLU"], ["2", "Linear"], ["(loss)", "CrossEntropyLoss"]]
 
 
-def test_a_readme_without_its_markers_is_refused() -> None:
-    script = layers_script()
-    with pytest.raises(ValueError, match="has lost the lines"):
-        script.updated(TEXT.replace(script.END, ""))
+def test_numbers_shown_are_those_of_the_committed_benchmarks() -> None:
+    results = ROOT / "benchmarks" / "results"
+    steps = json.loads((results / "steps.json").read_text())
+    table = (results / "steps.md").read_text()
+    assert steps["machine"]["cpu"] in TEXT
+    assert f"torch {steps['machine']['torch'].rpartition('.')[0]}" in TEXT
+    for shown, network in {"ResNet-18": "resnet18", "ViT tiny": "vit-tiny", "GPT": "gpt"}.items():
+        time = re.search(rf"^\| {network} \| [\d.]+ .s \| ([\d.]+) ", table, re.MULTILINE)
+        kept = re.search(rf"^\| {network} \| [\d.]+ MiB \| ([\d.]+) ", table, re.MULTILINE)
+        assert time is not None
+        assert kept is not None
+        assert f"| {shown} | {time[1]} | {float(kept[1]):.2f} |" in TEXT
+    mean = re.search(r"time ([\d.]+) .*?bytes ([\d.]+)", table)
+    assert mean is not None
+    assert f"| geometric mean of six networks | {float(mean[1]):.2f} | {float(mean[2]):.2f} |" in TEXT
 
 
 def test_what_packages_export_is_written_for_type_checkers() -> None:
-    for path, text in layers_script().written().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path}: run make docs"
+    for path, text in stubs_script().written().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run make stubs"
     for package in (mb.rules, mb.functional, mb.nn):
         stub = ast.parse(Path(str(package.__file__)).with_suffix(".pyi").read_text(encoding="utf-8"))
         imported = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
@@ -94,7 +93,7 @@ def test_links_lead_somewhere(page: str) -> None:
         assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *GUIDES])
 def test_commands_named_in_the_text_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     words = set(re.findall(r"manual-backprop ([a-z]+)\b", text))

@@ -129,7 +129,7 @@ def test_a_missing_conjugate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not run_case(case, ["gradcheck"]).ok
 
 
-def test_a_gradient_nobody_asked_for_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_that_is_not_needed_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def backward(ctx: Any, delta: Tensor) -> tuple:
         input, weight = ctx.saved_tensors
         return delta @ weight, delta.T @ input, delta.sum(0)
@@ -142,7 +142,7 @@ def test_a_gradient_nobody_asked_for_is_caught(monkeypatch: pytest.MonkeyPatch) 
     case = Case("Linear", lambda: mb.nn.Linear(4, 3), lambda: torch.nn.Linear(4, 3), (normal(5, 4),))
     (result,) = run_case(case, ["frozen"]).results
     assert result.outcome == "fail"
-    assert "nobody asked for" in result.detail
+    assert "computed a gradient that is not needed" in result.detail
 
 
 @pytest.mark.parametrize("through", ["compile", "vmap", "jacrev", "checkpoint"])

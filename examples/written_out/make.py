@@ -1,7 +1,7 @@
 """Writes the listings of this folder: python examples/written_out/make.py [FOLDER]
 
 Each is the training step of one network, forward and backward, as a file that needs torch alone and checks its
-gradients by finite differences. docs/written_out.md says how to read one.
+gradients by finite differences. docs/guides/written_out.md says how to read one.
 """
 
 import sys

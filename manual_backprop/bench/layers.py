@@ -1,4 +1,4 @@
-"""One layer, forward and backward, ours against torch.nn's: measured, judged by its target, shown."""
+"""One layer, forward and backward, ours against torch.nn's: measured, compared with its target, printed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .rows import MEANS, SIZES, Row
 from .timing import Ratio, duration, now, ratio, spread, turns
 
 BUDGETS = {"tiny": 0.3, "64k": 0.6, "4M": 1.2}
-"""Seconds that a row may take at each size, if it does not have so many rounds."""
+"""Seconds that a row may take at each size, where the number of rounds is not given."""
 
 PARTS = ("forward", "backward", "both")
 HEAD = ("layer", "input", "torch", "ours", "forward", "backward", "both (quartiles)", "target", "")
 
 Seconds = tuple[float, float, float]
-"""Of the forward, of the backward, of both."""
+"""Seconds of the forward, of the backward, of both."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A layer at one size: median seconds of ours and torch's, and how many times as fast as torch's, by part."""
+    """A layer at one size: median seconds of ours and torch's, and the speed relative to torch's, by part."""
 
     layer: str
     group: str
@@ -45,7 +45,7 @@ class Measured:
 
     @property
     def met(self) -> bool:
-        """Whether the number that is shown reaches the target."""
+        """Whether the number, as printed, reaches the target."""
         return round(self.speed["both"].value, 2) >= self.target
 
     def json(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Measured:
 def step(
     row: Row, nn: Any, size: str, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Callable[[], Seconds]:
-    """One forward and one backward of the row's layer, which gives their seconds."""
+    """A function that runs one forward and one backward of the row's layer and returns their seconds."""
     shape = row.shapes[size]
     layer = row.make(nn, shape).to(device, dtype)
     with torch.random.fork_rng():
@@ -89,7 +89,7 @@ def step(
 
 def compare(row: Row, size: str, ours: Callable[[], Seconds], theirs: Callable[[], Seconds],
             rounds: int | None = None, budget: float | None = None) -> Measured:  # fmt: skip
-    """The two contestants' steps in turns; see `timing.turns` for rounds and budget."""
+    """Runs both contestants' steps alternately; see `timing.turns` for rounds and budget."""
     found = turns({"ours": ours, "torch": theirs}, rounds, BUDGETS[size] if budget is None else budget)
     columns = {name: dict(zip(PARTS, zip(*calls, strict=True), strict=True)) for name, calls in found.items()}
     medians = {name: {part: statistics.median(c) for part, c in parts.items()} for name, parts in columns.items()}
@@ -100,7 +100,7 @@ def compare(row: Row, size: str, ours: Callable[[], Seconds], theirs: Callable[[
 
 def measure(row: Row, size: str, device: str = "cpu", dtype: torch.dtype = torch.float32, rounds: int | None = None,
             budget: float | None = None) -> Measured:  # fmt: skip
-    """The row's layer of `mb.nn` against torch.nn's. Raises BadInput where one cannot run in that dtype there."""
+    """The row's layer of `mb.nn` against torch.nn's. Raises BadInput where one does not support dtype or device."""
     node.wait()
     try:
         ours, theirs = (step(row, nn, size, device, dtype) for nn in (mb.nn, torch.nn))
@@ -110,13 +110,13 @@ def measure(row: Row, size: str, device: str = "cpu", dtype: torch.dtype = torch
 
 
 def of_size(found: Iterable[Measured]) -> dict[str, list[Measured]]:
-    """The same by size."""
+    """The measured layers by size."""
     found = list(found)
     return {size: chosen for size in SIZES if (chosen := [m for m in found if m.size == size])}
 
 
 def means(found: Sequence[Measured]) -> dict[str, tuple[float, float | None]]:
-    """Of layers at one size: geometric mean of each group, and its target where it has one."""
+    """Group -> geometric mean of its speeds at one size, and its target if it has one."""
     groups = dict.fromkeys(m.group for m in found)
     return {
         group: (

@@ -14,7 +14,7 @@ from . import small_networks as small
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is made, what it takes, and its classes or vocabulary."""
+    """A network: how to build it, its inputs, and its number of classes or vocabulary size."""
 
     build: Callable[[], nn.Module]
     input: Callable[[], Tensor]
@@ -36,7 +36,7 @@ class Mixer(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block, normalized first, on scaled_dot_product_attention."""
+    """A pre-norm transformer block on scaled_dot_product_attention."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def mixer(width: int = 512, depth: int = 8) -> nn.Module:
 
 
 def vit() -> nn.Module:
-    """ViT-Tiny/16: 12 blocks, width 192, 3 heads; the mean of the patches in place of a class token."""
+    """ViT-Tiny/16: 12 blocks, width 192, 3 heads; the mean over patches replaces the class token."""
     blocks = [Block(192, 3, causal=False) for _ in range(12)]
     return nn.Sequential(Patches(224, 16, 192), *blocks, nn.LayerNorm(192), Mean(), nn.Linear(192, 10))
 
@@ -137,7 +137,7 @@ NETWORKS = {
     "vit-tiny": Network(vit, images(4, 3, 224), labels(4)),
     "gpt": Network(gpt, lambda: torch.randint(8192, (4, 256)), labels(4 * 256, 8192)),
 }
-"""By name; the six of the target and, beside the first, the same with GELU."""
+"""By name: the six networks with targets, and a variant of the first with GELU."""
 
 SMALL = {
     "mlp-small": Network(lambda: small.mlp((8, 64, 64, 4), nn.Tanh), lambda: torch.randn(64, 8), labels(64, 4)),
@@ -153,4 +153,4 @@ FEW = {
     "mlp-16": Network(lambda: mlp(nn.ReLU), lambda: torch.randn(16, 784), labels(16)),
     "mlp-relu": Network(lambda: small.mlp((8, 64, 64, 4), nn.ReLU), lambda: torch.randn(64, 8), labels(64, 4)),
 }
-"""Few rows, for the written step (benchmarks/written.py)."""
+"""Networks with small batches, for the written step (benchmarks/written.py)."""

@@ -1,8 +1,8 @@
 """Other libraries' steps of the same multilayer perceptron, from the same weights: Linear and ReLU, then cross-entropy.
 
-Each entry of `PEERS` takes a torch.nn.Sequential, a batch and its labels and returns a function that takes one step
-and gives the gradients, weights before biases. It raises ImportError where the library is not there, and
-NotImplementedError for a network that it cannot express.
+Each entry of `PEERS` takes a torch.nn.Sequential, a batch and its labels. It returns a function that runs one step and
+returns the gradients, weights before biases. It raises ImportError where the library is not installed, and
+NotImplementedError for a network that the library cannot express.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Gradients = list[np.ndarray]
 
 
 def _layers(model: nn.Module, x: Tensor) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights (I, O) and biases of the Linears. Raises NotImplementedError for another network or device."""
+    """Weights (I, O) and biases of the Linears. Raises NotImplementedError for other layers, dtypes and devices."""
     layers = list(model.children()) if isinstance(model, nn.Sequential) else []
     if not layers or any(type(layer) is not (nn.ReLU if i % 2 else nn.Linear) for i, layer in enumerate(layers)):
-        raise NotImplementedError("only for Linear and ReLU in turns")
+        raise NotImplementedError("only for alternating Linear and ReLU")
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         raise NotImplementedError("only for float32 and float64 on the CPU")
     linears: list[Any] = layers[::2]
@@ -32,7 +32,7 @@ def _layers(model: nn.Module, x: Tensor) -> tuple[list[np.ndarray], list[np.ndar
 
 
 def scikit_learn(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Gradients]:
-    """The backward that sklearn.neural_network.MLPClassifier has written by hand."""
+    """The hand-written backward of sklearn.neural_network.MLPClassifier."""
     weights, biases = _layers(model, x)
     try:
         from sklearn.neural_network import MLPClassifier
@@ -58,7 +58,7 @@ def scikit_learn(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Gradien
 
 
 def autograd(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Gradients]:
-    """HIPS autograd: numpy's functions, recorded and run backwards."""
+    """HIPS autograd, which records numpy's functions and differentiates them."""
     weights, biases = _layers(model, x)
     try:
         import autograd.numpy as anp
@@ -89,7 +89,7 @@ PEERS = {"scikit-learn": scikit_learn, "autograd": autograd}
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """numpy's matrix products use as many threads as torch's inside, where threadpoolctl is there to say so."""
+    """Inside, numpy's matmuls use as many threads as torch's, if threadpoolctl is installed."""
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:

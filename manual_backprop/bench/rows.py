@@ -1,4 +1,4 @@
-"""The layers that are measured, on what, and how fast each has to be."""
+"""The layers that are measured, their inputs, and their targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..testing.cases import CASES
 from ..trace import ACTIVATION
 
 SIZES = {"tiny": 2**6, "64k": 2**16, "4M": 2**22}
-"""Numbers in a layer's input, about. The first is there for the cost of a call."""
+"""Size -> approximate number of elements in a layer's input. The first size shows the cost of a call."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 MATRIX: Shapes = {"tiny": (4, 16), "64k": (512, 128), "4M": (4096, 1024)}
@@ -28,7 +28,7 @@ VOLUME: Shapes = {"tiny": (1, 8, 2, 2, 2), "64k": (4, 8, 8, 16, 16), "4M": (16, 
 TOKENS: Shapes = {"tiny": (2, 2, 16), "64k": (4, 64, 256), "4M": (64, 256, 256)}
 
 TINY = 0.95
-"""A call on a tiny tensor may cost at most 1.05 times torch.nn's."""
+"""Target for tiny tensors: a call may take at most 1.05 times as long as torch.nn's."""
 
 TARGETS = {
     "activation": 0.95,
@@ -41,19 +41,19 @@ TARGETS = {
     "resampling": 0.9,
     "other": 1.0,
 }
-"""By group: times as fast as torch.nn, forward and backward, from 64k on."""
+"""Group -> target speed relative to torch.nn, forward and backward together, from 64k elements on."""
 
 MEANS = {"activation": {"64k": 1.3, "4M": 1.8}}
-"""By group and size: the geometric mean of a group that has a target."""
+"""Group -> size -> target for the geometric mean of the group."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: how it is made and called, from the shape of its input.
+    """One layer: how to build and call it, given the shape of its input.
 
-    label: shown, if not the layer's name. arguments: what its constructor takes. inputs: what its forward takes, the
-    first of them differentiated where it is no integer. call: how the layer is called, which gives one tensor or
-    several. build: for what is no layer, a module of torch's functions or of ours.
+    label: printed in place of the layer's name. arguments: of its constructor. inputs: of its forward; a derivative by
+    the first is measured unless that holds integers. call: how to call the layer; returns one tensor or several. build:
+    makes a module of functions, torch's or ours, for a row that is not a layer.
     """
 
     layer: str
@@ -114,7 +114,7 @@ def _heads(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class Residual(torch.nn.Module):
-    """A sum and its norm, as a block that is normalized first uses them: both are outputs."""
+    """A sum and its norm, both returned, as in a pre-norm transformer block."""
 
     def __init__(self, norm: torch.nn.Module) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ ROWS = [
 
 
 LEFT_OUT = {
-    "CTCLoss",  # its lengths do not grow with the batch
+    "CTCLoss",  # the lengths in its rows do not grow with the batch
     "Flatten", "Identity", "Unflatten",  # compute nothing
     "FractionalMaxPool3d",  # as in two dimensions
     "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell",  # benchmarks/recurrent.py
@@ -257,7 +257,7 @@ def _repeated(tensor: Tensor, times: int) -> Tensor:
 
 
 def rows() -> list[Row]:
-    """Those above that `mb.nn` has, and of each further layer its first case of the suite that has a batch."""
+    """The rows above whose layer `mb.nn` has; for every other layer, its first case of the check suite with a batch."""
     found = [row for row in ROWS if row.build is not None or hasattr(mb.nn, row.layer)]
     named = {row.layer for row in ROWS} | LEFT_OUT
     further = [name for name in mb.nn.__all__ if name not in named and not name.startswith("Lazy")]
@@ -266,7 +266,7 @@ def rows() -> list[Row]:
 
 
 def of_case(case: Case) -> Row:
-    """A case whose inputs are repeated along the batch, their first axis, until the first of them is large enough."""
+    """A row from a case: inputs are repeated along the batch, their first axis, until the first one is large enough."""
     given = _given(case)
     (batch, *rest), numbers = given[0].shape, given[0][:1].numel()
 

@@ -1,4 +1,4 @@
-"""Small and odd networks, as users have them, in plain torch.nn: here a step's cost beside its arithmetic counts."""
+"""Small networks in plain torch.nn. In their steps the overhead of calls counts, not only the arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lenet5() -> nn.Module:
 
 
 class Residual(nn.Module):
-    """A block of ResNet for CIFAR (He et al. 2016), with ReLU in place."""
+    """A block of ResNet for CIFAR (He et al. 2016), with in-place ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def resnet20() -> nn.Module:
 
 
 def double(inputs: int, outputs: int) -> nn.Module:
-    """Twice a convolution, group norm and SiLU."""
+    """Two times: convolution, group norm, SiLU."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.SiLU()]

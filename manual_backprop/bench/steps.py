@@ -1,8 +1,8 @@
-"""One training step (forward, loss, backward) of a network, and the bytes it keeps: ours against eager torch.nn.
+"""One training step (forward, loss, backward) of a network, and the bytes it saves: ours against eager torch.nn.
 
-Contestants: "eager" is torch.nn; "exact" ours, as it is by default; "off" ours, keeping every tensor as autograd does;
-"checkpoint" eager with every block of the network under torch.utils.checkpoint; "compile" eager under torch.compile;
-"written" ours as a written program, `mb.write_out(...).step()`; and the libraries of peers.py.
+Contestants: "eager" is torch.nn; "exact" is ours with default settings; "off" is ours with every tensor saved, as
+autograd does; "checkpoint" is eager with every block under torch.utils.checkpoint; "compile" is eager under
+torch.compile; "written" is ours as a written program, `mb.write_out(...).step()`; and the libraries of peers.py.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from .peers import PEERS, limited
 from .timing import Ratio, disturbed, duration, interleaved, now, ratio, spread
 
 CONTESTANTS = ("eager", "exact", "off", "checkpoint")
-"""Those that run at no cost before the first step; "compile", "written" and the peers can be asked for besides."""
+"""Contestants by default. "compile" and "written" take long before their first step; they and peers are optional."""
 
 MODES = ("exact", "off", "bf16", "int8", "int4")
 BUDGET = 16.0
-"""Seconds for the contestants of one network together, if it does not have so many rounds."""
+"""Seconds for all contestants of one network, where the number of rounds is not given."""
 
 HEAD = ("contestant", "step", "over eager (quartiles)", "saved bytes", "over eager's")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was measured of one network: seconds of every contestant's steps; bytes in each mode, eager's and compile's.
+    """Measurements of one network: seconds of each contestant's steps; saved bytes of eager, compile and each mode.
 
-    missing: contestants that could not run, and why. compiling, writing: seconds of the first call of the compiled
-    contestant and of the written one.
+    missing: contestants that could not run -> reason. compiling, writing: seconds of the first call of the contestants
+    "compile" and "written".
     """
 
     seconds: dict[str, list[float]]
@@ -54,11 +54,11 @@ class Step:
     writing: float | None = None
 
     def ratio(self, name: str) -> Ratio:
-        """A contestant's time over eager's: below 1 where it is faster."""
+        """A contestant's time divided by eager's: below 1 is faster."""
         return ratio(self.seconds[name], self.seconds["eager"])
 
     def saved(self, mode: str) -> float:
-        """Bytes in that mode over eager's."""
+        """Saved bytes of a contestant divided by eager's."""
         return self.bytes[mode] / self.bytes["eager"]
 
     @property
@@ -81,7 +81,7 @@ class Step:
         return lines
 
     def notes(self) -> list[str]:
-        """What the lines do not say."""
+        """Notes below the table: why contestants are missing, and the seconds of first calls."""
         notes = [f"{name}: n/a, {reason}" for name, reason in self.missing.items()]
         notes += filter(None, [disturbed([self.spread])])
         first = {"compile": self.compiling, "written": self.writing}
@@ -91,7 +91,7 @@ class Step:
 def step(
     model: nn.Module, x: Tensor, y: Tensor, loss: Callable[..., Tensor], mode: str | None = None
 ) -> Callable[[], None]:
-    """A function that takes one step; `mode` is that of `mb.saving`, None for torch's own functions."""
+    """A function that runs one step; `mode` is that of `mb.saving`, None for torch's own functions."""
     parameters = list(model.parameters())
 
     def run() -> None:
@@ -108,7 +108,7 @@ def step(
 
 
 def written(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
-    """A function that takes one step of the written program."""
+    """A function that runs one step of the written program."""
     parameters = list(model.parameters())
     program = WrittenStep(model, mb.functional.cross_entropy, None)
 
@@ -135,9 +135,10 @@ class Checkpointed(nn.Module):
 
 def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: int | None = None,
             budget: float = BUDGET, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Step:  # fmt: skip
-    """Time the contestants, "eager" among them, in turns, the second of two steps (see `timing.turns`); count bytes.
+    """Times the contestants alternately, "eager" included, and counts saved bytes.
 
-    Peers run after the others, one by one: their idle threads would take the others' cores.
+    Of two steps in a row, the second is timed (see `timing.turns`). Peers run last, one by one, because their idle
+    threads would occupy the others' cores.
     """
     node.wait()
     with torch.random.fork_rng():
@@ -149,7 +150,7 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
     steps |= {m: step(ours, x, y, mb.functional.cross_entropy, m) for m in MODES if m in contestants}
     missing, compiling, writing = {}, None, None
     if "checkpoint" in contestants and not isinstance(model, nn.Sequential):
-        missing["checkpoint"] = "the network is no Sequential of blocks"
+        missing["checkpoint"] = "the network is not a Sequential of blocks"
     elif "checkpoint" in contestants:
         steps["checkpoint"] = step(Checkpointed(copy.deepcopy(model)), x, y, F.cross_entropy)  # type: ignore[arg-type]
     if "compile" in contestants:
@@ -160,7 +161,7 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
                 step(compiled, x, y, F.cross_entropy)()
             compiling = now() - start
             steps["compile"], bytes["compile"] = step(compiled, x, y, F.cross_entropy), kept(compiled, x, y)
-        except Exception as error:  # whatever a compiler raises
+        except Exception as error:  # a compiler may raise anything
             missing["compile"] = f"torch.compile failed: {type(error).__name__}"
     if "written" in contestants:
         start = now()
@@ -173,14 +174,14 @@ def measure(network: Network, contestants: Sequence[str] = CONTESTANTS, rounds: 
             with limited():
                 seconds |= interleaved({name: PEERS[name](model, x, y)}, len(seconds["eager"]), budget, lead=1)
         except NotImplementedError:
-            continue  # no contestant for such a network
+            continue  # this peer cannot run such a network
         except ImportError as error:
             missing[name] = str(error)
     return Step(seconds, bytes, missing, compiling, writing)
 
 
 def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
-    """Bytes that forward and loss of our model keep in each mode, and eager's."""
+    """Bytes that forward and loss save: ours in each mode, and eager's."""
     found = {}
     for mode in MODES:
         with mb.saving(mode), mb.explicit():
@@ -190,7 +191,7 @@ def saved(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
 
 
 def kept(model: nn.Module, x: Tensor, y: Tensor) -> int:
-    """Bytes of the storages, parameters and inputs aside, that forward and loss of any model keep for the backward."""
+    """Bytes of storages that forward and loss of a model save for the backward, without parameters and inputs."""
     storages: dict[int, Any] = {}
 
     def note(tensor: Tensor) -> None:

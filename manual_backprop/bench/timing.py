@@ -1,4 +1,4 @@
-"""Contestants that take turns in one process, ratios with their spread, and what a number was measured on."""
+"""Contestants that run alternately in one process, ratios of their times with quartiles, and facts of the machine."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .. import __version__
 _Result = TypeVar("_Result")
 
 LEAST = 5
-"""Rounds that are measured however long they take."""
+"""Minimum number of rounds, even if they exceed the budget."""
 
 BUSY = 2.0
-"""A spread beyond which something else was computing."""
+"""A `spread` above this means that other programs were using the processor."""
 
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""glibc's numbers for the bytes from which memory that is freed goes back to the system: at the end of what the process
-has, and each piece by itself."""
+"""Options of glibc's mallopt: the thresholds in bytes above which freed memory returns to the system, at the end of the
+heap (M_TRIM_THRESHOLD) and for single blocks (M_MMAP_THRESHOLD)."""
 
 
 @functools.cache
 def keep_freed() -> bool:
-    """Lets the process keep up to 1 GiB of memory that it has freed; False where the C library cannot do so.
+    """Lets the process keep up to 1 GiB of freed memory; False where the C library does not support it.
 
-    Else some of it goes back to the system and comes again as fresh pages, more or less of them from run to run and at
-    the cost of whichever contestant asks: at times a quarter of a step's time.
+    Otherwise some memory returns to the system and must be mapped again. How much varies from run to run, and the
+    contestant that allocates next pays for it: sometimes a quarter of a step's time.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -55,12 +55,12 @@ def turns(
     warm_up: int | None = None,
     lead: int = 0,
 ) -> dict[str, list[_Result]]:
-    """What every call gave, the contestants taking turns so that a noisy moment hits all of them alike.
+    """The results of every call. Contestants run alternately, so that other load on the machine affects all alike.
 
-    rounds: how many; None for as many as fit into `budget` seconds, at least `LEAST`. Each turns the order around.
-    warm_up: rounds before them that do not count; None for two, or for as many as fit into a fifth of the budget.
-    lead: calls before each that do not count: it then finds its own code and data in the caches and not the last
-    contestant's, as a step of a training run does.
+    rounds: how many; None for as many as fit into `budget` seconds, at least `LEAST`. The order is reversed in each
+    round. warm_up: rounds before them that do not count; None for two, or as many as fit into a fifth of the budget.
+    lead: calls before each counted call that do not count. They fill the caches with the contestant's own code and
+    data, as in a training run, in place of those of the previous contestant.
     """
     keep_freed()
     found: dict[str, list[_Result]] = {name: [] for name in steps}
@@ -104,14 +104,14 @@ def interleaved(
 
 
 def now() -> float:
-    """Seconds on a clock, once a GPU has done what it was given."""
+    """Seconds on a clock, after the GPU has finished its queued work."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 class Ratio(NamedTuple):
-    """`value`: median of some times over the median of others; `low`, `high`: the quartiles of the paired ratios."""
+    """`value`: ratio of two medians; `low`, `high`: quartiles of the ratios per round."""
 
     value: float
     low: float
@@ -122,28 +122,28 @@ class Ratio(NamedTuple):
 
 
 def ratio(of: Sequence[float], over: Sequence[float]) -> Ratio:
-    """How many times as long as `over` the calls of `of` took; the two were measured in turns."""
+    """The times `of` divided by the times `over`; both were measured alternately."""
     paired = [a / b for a, b in zip(of, over, strict=True)]
     low, _, high = statistics.quantiles(paired, n=4) if len(paired) > 1 else paired * 3
     return Ratio(statistics.median(of) / statistics.median(over), low, high)
 
 
 def spread(*times: Sequence[float]) -> float:
-    """Median over fastest round, of the contestant where that is largest: near 1 on a quiet machine."""
+    """Median divided by fastest round, the largest over all contestants: near 1 on a quiet machine."""
     return max(statistics.median(seconds) / min(seconds) for seconds in times)
 
 
 def disturbed(spreads: Sequence[float]) -> str:
-    """One line where other programs took the processor from some of the rows, else nothing."""
+    """One line if other programs used the processor while some rows were measured, else an empty string."""
     count = sum(value > BUSY for value in spreads)
     return (
-        f"A busy machine: in {count} of {len(spreads)} rows a median is more than {BUSY:g} times the fastest round. "
-        "Measure again when nothing else computes."
+        f"The machine was busy: in {count} of {len(spreads)} rows a median is more than {BUSY:g} times the fastest "
+        "round. Measure again when no other program is running."
     ) * bool(count)
 
 
 def machine() -> dict[str, Any]:
-    """What a number was measured on, and with which versions."""
+    """The machine and the versions of libraries that a number was measured with."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -164,7 +164,7 @@ def machine() -> dict[str, Any]:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Torch computes with so many threads inside; None changes nothing."""
+    """Inside, torch uses `count` threads; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -174,7 +174,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them."""
+    """A duration in a readable unit, e.g. 12.3 ms."""
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}" if seconds * factor < 1000 else f"{seconds * factor:.0f} {unit}"

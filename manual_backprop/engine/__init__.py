@@ -1,1 +1,1 @@
-"""What runs a rule; `rules/` is the mathematics."""
+"""Runs the rules: base class, derived methods, native node. The mathematics is in `rules/`."""

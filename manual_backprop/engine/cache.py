@@ -1,8 +1,8 @@
-"""Where compiled kernels are kept: folders of the user's own, in which a library is whole or not there.
+"""The folders in which compiled kernels are cached.
 
-Its code is run in this process. So folders are the user's own, no one else may write to them, and what belongs to
-another user is passed over. A library ends with a digest of what is before it, which loaders ignore: loading one that
-was cut short, by a full disk or a machine that went down, would kill the process.
+A library's code runs in this process. So only folders that the user owns and no one else may write to are used, and
+files of other users are skipped. A library is either complete or not there. It ends with a digest of its content, which
+loaders ignore: loading one that was cut short, by a full disk or a crash, would kill the process.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ASIDE = "building-"
-"""How the name of a folder for one build begins."""
+"""Prefix of the name of a temporary build folder."""
 
 STALE = 3600
-"""Seconds after which such a folder was left by a process that was killed: no build takes that long."""
+"""Age in seconds from which a build folder counts as left by a killed process: no build takes that long."""
 
 _log = logging.getLogger("manual_backprop")
 _refused: set[Path] = set()
 
 
 def kept(name: str) -> Iterator[Path]:
-    """The whole files of that name that are the user's own."""
+    """The cached files of that name that are complete and belong to the user."""
     for place in (_of_the_user, _of_the_user_below_the_temporary):
         with contextlib.suppress(OSError):
             folder = place()
@@ -39,7 +39,7 @@ def kept(name: str) -> Iterator[Path]:
 
 
 def places() -> Iterator[Path]:
-    """Folders to write to, the best first, made where they are not there; at worst one that goes with this process."""
+    """Folders to write to, best first, created if missing. The last resort is removed when this process ends."""
     for place in (_of_the_user, _of_the_user_below_the_temporary, _of_this_process):
         with contextlib.suppress(OSError):
             folder = place()
@@ -52,8 +52,8 @@ def places() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """A folder for one build below that folder, so that processes that build at the same time do not meet. It goes
-    afterwards, and with it those that were left by processes that were killed."""
+    """A temporary folder for one build, so that processes that build at the same time do not collide. It is removed
+    afterwards. Folders that killed processes have left are removed, too."""
     for left in folder.glob(f"{ASIDE}*"):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime > STALE:
@@ -67,7 +67,7 @@ def building(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[None]:
-    """While one process builds what takes long, the others wait for it; where there are no locks, nobody waits."""
+    """A lock between processes: one builds, the others wait for it. Without file locks (Windows) nobody waits."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -83,7 +83,7 @@ def alone(name: str) -> Iterator[None]:
 
 
 def seal(path: Path) -> None:
-    """Append the digest, and write the file through to the disk, which is where a full one is noticed."""
+    """Append the digest and sync the file to disk; a full disk raises OSError here."""
     with open(path, "r+b") as file:
         digest = hashlib.sha256(file.read()).digest()
         file.write(digest)
@@ -92,12 +92,12 @@ def seal(path: Path) -> None:
 
 
 def publish(built: Path, folder: Path) -> None:
-    """Move what was built, or written, aside to the folder, in place of an earlier file."""
+    """Move a finished file from its build folder to `folder`, replacing an earlier one."""
     os.replace(built, folder / built.name)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is there, the user's own, and as `seal` left it."""
+    """Whether the file exists, belongs to the user, and is as `seal` left it."""
     if not is_own(path):
         return False
     data = path.read_bytes()
@@ -105,7 +105,7 @@ def is_whole(path: Path) -> bool:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file, no link, is there and belongs to the user."""
+    """Whether the path is a regular file, not a link, that belongs to the user."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -117,8 +117,8 @@ def is_own(path: Path) -> bool:
 
 
 def _of_the_user() -> Path | None:
-    """Below $XDG_CACHE_HOME or ~/.cache; a relative path is passed over, as the standard of the former has it: the
-    current folder may be anyone's."""
+    """Below $XDG_CACHE_HOME or ~/.cache. A relative path is ignored, as the XDG standard demands: the current folder
+    may belong to anyone."""
     for folder in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
         if os.path.isabs(folder):
             return Path(folder) / "manual_backprop"
@@ -140,7 +140,7 @@ def _temporary() -> tempfile.TemporaryDirectory:
 
 
 def _private(folder: Path) -> bool:
-    """Whether a folder is there and the user's own, as is a link in its place, and no one else may write to it."""
+    """Whether the folder exists and belongs to the user, also if it is a link, and no one else may write to it."""
     link, found = folder.lstat(), folder.stat()
     if not (_own(link) and _own(found)):
         _refuse(folder)
@@ -161,4 +161,4 @@ def _own(found: os.stat_result) -> bool:
 def _refuse(path: Path, reason: str = "it belongs to another user") -> None:
     if path not in _refused:
         _refused.add(path)
-        _log.warning("no kernels are loaded from, or kept in, %s: %s", path, reason)
+        _log.warning("%s is not used as a cache for kernels: %s", path, reason)

@@ -1,8 +1,8 @@
-"""Compiles C and C++ with the system's compilers when it is first asked for, and keeps the result.
+"""Compiles C and C++ at first use with the system's compilers, and caches the libraries.
 
-One library per text of the sources, compiler and processor, below $XDG_CACHE_HOME/manual_backprop
-(~/.cache/manual_backprop; cache.py). $CC and $CXX name other compilers. Where a library cannot be had, for whatever
-reason, nothing is raised: Python runs in its place, which the logger "manual_backprop" says once.
+There is one library per source text, compiler and processor, below $XDG_CACHE_HOME/manual_backprop
+(~/.cache/manual_backprop; cache.py). Set $CC or $CXX to use another compiler. Where no library can be built or loaded,
+nothing is raised: Python code runs instead, and the logger "manual_backprop" warns once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from . import cache
 
 
 class Language(NamedTuple):
-    """variable: of the environment, which names the compiler; default: its name otherwise; suffix: of a text that it
-    reads from its input; flags: always given; instead: what runs where there is no compiler."""
+    """A language and its compiler.
+
+    variable: the environment variable that names the compiler. default: the compiler where it is not set. suffix: the
+    language, for a program on standard input. flags: always passed. instead: for the warning, what runs without.
+    """
 
     variable: str
     default: str
@@ -37,7 +40,7 @@ class Language(NamedTuple):
     instead: str
 
 
-# numbers stay IEEE's (no -ffast-math): NaN, infinities and signed zeros are part of the formulas
+# no -ffast-math: NaN, infinities and signed zeros are part of the formulas
 C = Language(
     "CC", "cc", "c",
     ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC"),
@@ -45,14 +48,15 @@ C = Language(
 )  # fmt: skip
 CPP = Language(
     "CXX", "c++", "c++", ("-O2", "-std=c++20", "-DNDEBUG", "-w", "-shared", "-fPIC"),
-    "no native nodes, nodes in Python run in their place (slower)",
+    "no native nodes, Python nodes run in their place (slower)",
 )  # fmt: skip
 
 TIMEOUT = 300
 """Seconds that a compiler may take."""
 
 FULL = "No space left on device", "Disk quota exceeded", "Bus error"
-"""What a compiler says where the disk is full: another folder may do. The last is of linkers that map the file."""
+"""Compiler messages that mean a full disk; then another folder is tried. The last comes from linkers that map the
+file."""
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -61,14 +65,14 @@ _running: set[subprocess.Popen] = set()
 
 @atexit.register
 def _end() -> None:
-    """A program that ends waits for no compiler."""
+    """Kill running compilers when the program ends, so that it need not wait for them."""
     for process in list(_running):
         _kill(process)
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """The compiler and all that it has started."""
-    with contextlib.suppress(OSError, AttributeError):  # it has ended; Windows
+    """Kill the compiler and every process that it started."""
+    with contextlib.suppress(OSError, AttributeError):  # OSError: it has ended; AttributeError: Windows has no killpg
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
 
@@ -81,9 +85,10 @@ def loaded(
     name: str, sources: Sequence[Path], headers: Sequence[Path] = (), program: str = "", *flags: str,
     symbol: str = "kernel", language: Language = C, opened: Callable[[Path, str], Any] | None = None,
 ) -> Any:  # fmt: skip
-    """The library of source files, or of the text of a program that includes the headers; None where it cannot be had.
+    """The compiled library of `sources`, or of the text `program`; None where it cannot be built or loaded.
 
-    symbol: a function that it has. opened: what loads the library, and raises OSError or ImportError where it is none.
+    headers: the files that these include. symbol: a function that the library must have. opened: a function that loads
+    the library, and raises OSError or ImportError where it is invalid.
     """
     opened = opened or _opened
     if (known := _compiler(language)) is None:
@@ -91,7 +96,7 @@ def loaded(
     compiler, facts = known
     try:
         texts = [source.read_text("utf-8") for source in (*sources, *headers)]
-    except (OSError, UnicodeError) as error:  # an installation that is not whole
+    except (OSError, UnicodeError) as error:  # an incomplete installation
         _warn(str(error), language)
         return None
     key = "\n".join((*texts, program, *compiler, *language.flags, *flags, facts)).encode(errors="backslashreplace")
@@ -104,14 +109,14 @@ def loaded(
         if program
         else [*map(str, sources)]
     )
-    problem = "no folder can be written to, neither for caches nor a temporary one"
+    problem = "neither the cache folder nor a temporary folder can be written to"
     for folder in cache.places():
         try:
             with cache.building(folder) as aside:
                 built = aside / name
                 _compile(built, given, program, flags, language)
                 cache.seal(built)
-                found = opened(built, symbol)  # what is kept has been loaded once
+                found = opened(built, symbol)  # before publishing, so that only loadable libraries are cached
                 cache.publish(built, folder)
                 return found
         except subprocess.TimeoutExpired:
@@ -125,14 +130,14 @@ def loaded(
             OSError,
             AttributeError,
             ImportError,
-        ) as error:  # full, not ours to write, or nothing may be run from there
-            problem = f"{_named(language)} made no library that can be kept and loaded: {error}"
+        ) as error:  # the folder is full or read-only, or mounted noexec
+            problem = f"the library made by {_named(language)} could not be saved or loaded: {error}"
     _warn(problem, language)
     return None
 
 
 def _opened(path: Path, symbol: str) -> Any:
-    """Raises OSError for what is no library, AttributeError for one without that function."""
+    """Raises OSError if the file is not a library, AttributeError if it lacks the function."""
     library = ctypes.CDLL(str(path))
     getattr(library, symbol)
     return library
@@ -147,17 +152,17 @@ def _warn(problem: str, language: Language = C) -> None:
 
 @functools.cache
 def _compiler(language: Language = C) -> tuple[tuple[str, ...], str] | None:
-    """The compiler's command, and what its results depend on; None where there is none."""
+    """The compiler's command, and a text that identifies it and the processor; None if it does not run."""
     try:
         command = shlex.split(os.environ.get(language.variable, language.default))
         if not command:
-            raise ValueError("it is empty")
+            raise ValueError("the variable is empty")
         version = _output([*command, "--version"])
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         kind = "C" if language is C else "C++"
         _warn(
-            f"{_named(language)} does not run: {error}. Install a {kind} compiler, or name one by the variable "
-            f"{language.variable}",
+            f"{_named(language)} does not run: {error}. Install a {kind} compiler, or set {language.variable} to the "
+            "name of one",
             language,
         )
         return None
@@ -165,22 +170,22 @@ def _compiler(language: Language = C) -> tuple[tuple[str, ...], str] | None:
 
 
 def _named(language: Language) -> str:
-    """The compiler, for messages."""
+    """The compiler's name for messages, with the variable that sets it."""
     variable = language.variable
     if variable in os.environ:
         return f"{variable}={os.environ[variable]!r}"
-    return f"{language.default} (the variable {variable} names no other)"
+    return f"{language.default} (the variable {variable} is not set)"
 
 
 def _compile(to: Path, given: Sequence[str], program: str, flags: Sequence[str], language: Language = C) -> None:
-    """The compiler's own temporary files lie beside the result, and go with its folder."""
+    """Compile to the file `to`. The compiler's temporary files go to the same folder, and are removed with it."""
     known = _compiler(language)
     assert known is not None
     _output([*known[0], *language.flags, "-o", str(to), *given, *flags, "-lm"], program, str(to.parent))
 
 
 def _output(command: Sequence[str], text: str = "", temporary: str | None = None) -> str:
-    """What a command writes. Whatever ends the wait for it ends, too, all that it has started."""
+    """A command's standard output. If the wait is interrupted or times out, the command and its children are killed."""
     environment = {**os.environ, "LC_ALL": "C", **({"TMPDIR": temporary} if temporary else {})}
     with subprocess.Popen(
         command, env=environment, process_group=0, encoding="utf-8", errors="replace",
@@ -200,7 +205,7 @@ def _output(command: Sequence[str], text: str = "", temporary: str | None = None
 
 
 def _processor() -> str:
-    """What -march=native depends on."""
+    """A text that identifies the processor, on which -march=native depends."""
     try:
         lines = CPUINFO.read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 FACTS = ("shape", "dtype")
-"""What can be kept of a tensor that is not saved: <argument>_shape, <argument>_dtype."""
+"""Properties that can be kept without saving the tensor: <argument>_shape, <argument>_dtype."""
 
 IN_PLACE = "_in_place"
-"""The suffix of a formula that takes the place of another where the output was written over the input."""
+"""Suffix of the formula that is used instead where the output was written over the input."""
 
 
 WIDTH = 116
@@ -18,13 +18,13 @@ WIDTH = 116
 
 
 def listed(parts: Iterable[str]) -> str:
-    """Names with commas; a tuple of one where it is one."""
+    """Names with commas between them; a single name as a tuple of one."""
     parts = list(parts)
     return f"({parts[0]},)" if len(parts) == 1 else ", ".join(parts)
 
 
 def row(before: str, parts: Iterable[str]) -> list[str]:
-    """`before(parts)` on one line, or a line for each part where that is too long."""
+    """`before(parts)` on one line, or one line for each part where that would be too long."""
     parts = list(parts)
     line = f"    {before}({', '.join(parts)})"
     return [line] if len(line) <= WIDTH else [f"    {before}(", *(f"        {part}," for part in parts), "    )"]
@@ -33,10 +33,13 @@ def row(before: str, parts: Iterable[str]) -> list[str]:
 class Declaration:
     """What a rule declares: its arguments, results and formulas, and what each formula needs.
 
-    formulas: argument -> the name of its formula. needed_by: every name that is read -> the arguments for whose
-    formulas. order: the methods to call, in order; formulas are among them. leaves: what is saved or kept; given: the
-    part of it that `derivatives` takes. through: result -> argument -> the formula for the result's delta. incoming:
-    the deltas that the formulas read.
+    formulas   argument -> name of its formula
+    needed_by  name that a formula reads -> the arguments whose formulas need it
+    order      the methods to call, formulas included, in order
+    leaves     names that are saved, or kept on ctx
+    given      the leaves that `derivatives` takes
+    through    result -> argument -> name of the formula for the result's delta
+    incoming   the deltas that the formulas read
     """
 
     def __init__(self, rule: Any) -> None:
@@ -74,7 +77,7 @@ class Declaration:
         return found
 
     def _together(self) -> list[str]:
-        """The deltas of several results, where the formulas read those in place of `delta`."""
+        """The deltas of the results, where formulas read them by name instead of `delta`."""
         read: set[str] = set()
         methods = list(self.formulas.values())
         while methods:
@@ -84,7 +87,7 @@ class Declaration:
         return [f"delta_{result}" for result in self.results if f"delta_{result}" in read]
 
     def _need(self, name: str, argument: str, path: tuple[str, ...]) -> None:
-        """Note that `argument`'s derivative needs `name`, and all that this one needs in turn."""
+        """Record that the derivative of `argument` needs `name`, and everything that `name` needs in turn."""
         if name in path:
             raise TypeError(self._unknown(name, path))
         users = self.needed_by.setdefault(name, [])
@@ -105,7 +108,7 @@ class Declaration:
             self.order.append(name)
 
     def reading(self, names: Iterable[str]) -> Iterator[str]:
-        """What these methods read, and in turn what it is computed from; of a statistic, itself."""
+        """The leaves that these methods read, directly or through other methods. A statistic counts as a leaf."""
         for name in names:
             if name in self.reads and name not in self.statistics:
                 yield from self.reading(self.reads[name])
@@ -119,7 +122,7 @@ class Declaration:
     def _unknown(self, name: str, path: tuple[str, ...]) -> str:
         reader = path[-1] if path else name
         return (
-            f"{self.name}.{reader} has a parameter that names nothing it could be given. got: {name!r}. "
+            f"{self.name}.{reader} has a parameter whose name is unknown. got: {name!r}. "
             f"expected: delta, an argument of forward ({', '.join(self.arguments)}), a result "
             f"({', '.join(self.results)}), <argument>_shape, <argument>_dtype, or another function of {self.name}"
         )
@@ -129,21 +132,21 @@ class Declaration:
         return [n for n in self.leaves if n in self.results or self.kinds.get(n) in ("tensor", "either")]
 
     def kept(self) -> list[str]:
-        """The names of what is kept on `ctx`."""
+        """The names of the values that are kept on `ctx`."""
         return [n for n in self.leaves if self.fact(n) or self.kinds.get(n) in ("number", "either")]
 
     def facts_of_gradients(self) -> list[str]:
-        """What is kept of each argument to give its gradient the right dtype, and after broadcasting its shape."""
+        """The properties of each argument that its gradient must match: the dtype, and after broadcasting the shape."""
         facts = FACTS if self.rule.broadcasts else ("dtype",) if self.rule.upcast else ()
         return [f"{argument}_{fact}" for argument in self.formulas for fact in facts]
 
     def when(self, name: str) -> str | None:
-        """The condition under which a name is needed; None if always."""
+        """The condition under which a name is needed, as source; None if it is always needed."""
         users = [a for a in self.formulas if a in self.needed_by[name]]
         return None if len(users) == len(self.formulas) else " or ".join(f"needs_{a}" for a in users)
 
     def value(self, fact: str) -> str:
-        """The source of a fact or number."""
+        """The source that gives a property of an argument, or a number."""
         found = self.fact(fact)
         if found is None:
             return fact if self.kinds[fact] == "number" else f"None if isinstance({fact}, Tensor) else {fact}"
@@ -162,8 +165,8 @@ def parameters_of(method: Callable[..., Any], owner: str) -> list[str]:
     starred = [p.name for p in found.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if starred:
         raise TypeError(
-            f"the names of {owner}.{getattr(method, '__name__', method)}'s parameters say what it is given. "
-            f"got: *{starred[0]}. expected: each parameter by its name"
+            f"{owner}.{getattr(method, '__name__', method)}'s parameters say by their names what it needs. "
+            f"got: *{starred[0]}. expected: a name for each parameter"
         )
     return list(found)
 

@@ -7,16 +7,19 @@ parameters say what it needs (as in PyTorch's derivatives.yaml):
     <argument>                           an argument of `forward`; a tensor is saved, a number is kept on `ctx`
     <argument>_shape, <argument>_dtype   of an argument that need not be saved
     output, or a name in `results`       what `forward` returned; saved
-    <method>                             the value of another function of the rule, by the same reading of its
-                                         parameters: a statistic, a term that formulas share, or another gradient
+    <method>                             the value of another function of the rule: a statistic, a term that formulas
+                                         share, or another gradient; its parameters are read in the same way
 
-A result that is also a method is a statistic: saved, and recomputed by the method where the backward is itself
-differentiated. Or the result has a delta of its own: `<formula>_from_<result>` reads `delta_<result>`, arguments and
-results, and says what that delta adds to the one of the argument. Where formulas need the deltas of several results
-together they name them all, `delta_<result>` (None for one that did not come); results they do not name have none.
+A result that is also a method is a statistic. It is saved, and recomputed by the method where the backward is itself
+differentiated.
 
-A loss that is elementwise up to a sum or mean has an argument `reduction`: its tangent is that of the single losses,
-reduced. What is written is plain Python; `print(rule.source)` shows it.
+Any other result may have a delta, which is handled in one of two ways:
+- `<formula>_from_<result>` reads `delta_<result>`, arguments and results. Its value is added to that of `<formula>`.
+- Formulas that need the deltas of several results together name each of them: `delta_<result>`, which is None where
+  that delta is missing. Results that no formula names have no derivative.
+
+A loss that is elementwise up to a sum or mean has an argument `reduction`. Its tangent is the tangent of the loss per
+element, reduced. The generated code is plain Python; `print(rule.source)` shows it.
 """
 
 from __future__ import annotations
@@ -102,7 +105,7 @@ def backward(d: Declaration) -> list[str]:
 
 
 def _passed_on(d: Declaration, steps: list[str], given: dict[str, str]) -> list[str]:
-    """`steps` where the output has a delta, and what deltas of other results add."""
+    """`steps` for the output's delta, if there is one, and then the terms that come from deltas of other results."""
     lines = [f"    {' = '.join(d.formulas.values())} = None", "    if delta is not None:"]
     lines += [f"    {line}" for line in steps]
     for result, formulas in d.through.items():
@@ -168,10 +171,10 @@ def _called(through: str, function: str, arguments: str) -> str:
 
 
 def tangent(d: Declaration) -> list[str]:
-    """The lines of `tangent` for an elementwise rule, whose Jacobian is diagonal: its formulas carry tangents, too.
+    """The lines of `tangent` for an elementwise rule: its formulas apply to tangents, too (a diagonal Jacobian).
 
-    A formula multiplies a delta by the conjugate of the derivative, a tangent moves by the derivative itself: so a
-    tangent that may be complex is conjugated before and after.
+    A formula multiplies the delta by the conjugate of the derivative; a tangent is multiplied by the derivative itself.
+    So a tangent that may be complex is conjugated before and after.
     """
     lines = ["def tangent(inputs, tangents, output):", f"    {listed(d.arguments)} = inputs"]
     if len(d.results) > 1:
@@ -200,8 +203,10 @@ def tangent(d: Declaration) -> list[str]:
 
 
 def linear_tangent(d: Declaration) -> list[str]:
-    """The lines of `tangent` for a rule that is linear in some arguments together (a tangent that is not there is of
-    zeros), or in each of several: forward again, with tangents in their places."""
+    """The lines of `tangent` for a linear rule: forward again, with tangents in place of arguments.
+
+    The rule is linear in some arguments together (a missing tangent counts as zeros), or in each of several arguments.
+    """
     lines = ["def tangent(inputs, tangents, output):", f"    {listed(d.arguments)} = inputs"]
     together, each = d.rule.linear, d.rule.multilinear
     moving = together or each
@@ -219,7 +224,7 @@ def linear_tangent(d: Declaration) -> list[str]:
 
 
 def _nested(d: Declaration, name: str, stand_ins: dict[str, str]) -> str:
-    """A name's value as one expression: a call whose arguments are calls in turn."""
+    """A name's value as one expression of nested calls."""
     if name not in d.reads or name in d.statistics:
         return stand_ins.get(name, name)
     arguments = ", ".join(_nested(d, read, stand_ins) for read in d.reads[name])
@@ -227,9 +232,10 @@ def _nested(d: Declaration, name: str, stand_ins: dict[str, str]) -> str:
 
 
 def derive(rule: Any, helpers: dict[str, Any]) -> None:
-    """Give a rule what its formulas say: `setup_context`, `backward`, `derivatives`, `tangent`, `keeps_input`,
-    `returns_more`, `tangent_reads` and `source`, each unless the class itself has it. Raises TypeError for a
-    parameter that names nothing.
+    """Derive a rule's methods and attributes from its formulas.
+
+    Sets `setup_context`, `backward`, `derivatives`, `tangent`, `keeps_input`, `returns_more`, `tangent_reads` and
+    `source`, except those that the class itself defines. Raises TypeError for a parameter whose name is unknown.
     """
     d = Declaration(rule)
     written = {"setup_context": setup_context(d), "backward": backward(d)}
@@ -243,7 +249,7 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
     rule.source = "\n\n".join("\n".join(lines) for lines in written.values()) + "\n"
     file = f"<{rule.__module__}.{rule.__qualname__}>"
     linecache.cache[file] = (len(rule.source), None, rule.source.splitlines(keepends=True), file)
-    # a module of its own: torch.compile looks the names up in the module that a function says it is of
+    # a separate module: torch.compile looks names up in the module that `function.__module__` names
     module = types.ModuleType(f"{rule.__module__}.{rule.__qualname__}")
     scope = vars(module)
     scope.update(helpers)
@@ -256,7 +262,7 @@ def derive(rule: Any, helpers: dict[str, Any]) -> None:
         function.derived = True
         setattr(rule, name, staticmethod(function))
     if "derivatives" in written:
-        rule.derivatives.rounds_once = True  # each formula is upcast by itself
+        rule.derivatives.rounds_once = True  # the caller need not upcast: each formula inside is upcast already
     if "keeps_input" not in vars(rule):
         rule.keeps_input = d.arguments[0] in d.saved() and not d.in_place
     if "returns_more" not in vars(rule):

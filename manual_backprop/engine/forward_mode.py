@@ -1,18 +1,20 @@
-"""Forward mode: a rule with a `jvp`, made of its `tangent`."""
+"""Forward mode: adds a `jvp` to a rule, which calls the rule's `tangent`."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .rule import Rule, _variant, _without_zeros, owned
+from .rule import Rule, _variant, _without_zeros, differentiated_again, owned
+from .torch_private import in_forward_mode
 
 
 class _Part:
-    """A ctx as the rule alone would see it, while forward mode saves more tensors behind the rule's own."""
+    """The ctx as the rule sees it: with the tensors that the rule saved, without those saved for forward mode."""
 
     def __init__(self, ctx: Any) -> None:
         object.__setattr__(self, "ctx", ctx)
@@ -31,9 +33,19 @@ class _Part:
         setattr(self.ctx, name, value)
 
 
+def differentiable(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule as a function for use in another rule's formula; it has a derivative if the formula is differentiated.
+
+    For functions that torch itself does not differentiate: torch would treat their results as constants.
+    """
+    if not differentiated_again():
+        return rule.forward
+    return (forward_mode(rule) if in_forward_mode() else rule).apply
+
+
 @functools.cache
 def forward_mode(rule: type[Rule]) -> type[Rule]:
-    """The rule with a `jvp`; apart from the rule itself because torch.compile refuses Functions that have one."""
+    """A copy of the rule that has a `jvp`. The rule itself has none, because torch.compile refuses such Functions."""
 
     reads = rule.tangent_reads
 
@@ -58,8 +70,8 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
         }
         read = (v for place, v in enumerate(outputs) if place not in ctx.unread)
         saved = (*own, *(v for v in inputs if isinstance(v, Tensor)), *read)
-        # what the tangent alone reads may be edited before the backward. Under vmap it is one list for both: torch's
-        # generated rule, whose ctx is a wrapper, remembers the batch axes of the last list only
+        # Tensors that only the tangent reads may be edited before the backward, so they are not saved for it. Under
+        # vmap both lists are the same: torch wraps the ctx there and remembers the batch axes of the last list only
         ctx.save_for_backward(*(own if isinstance(ctx, torch.autograd.function.FunctionCtx) else saved))
         ctx.save_for_forward(*saved)
         ctx.output_count = len(outputs)
@@ -84,7 +96,7 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
 
 
 def _apart(moved: Tensor | None, tangents: tuple) -> Tensor | None:
-    """A tangent in memory of its own: an edit of the output in place must not change the input's."""
+    """The output's tangent in its own memory: an in-place edit of the output must not change the input's tangent."""
     if moved is None:
         return None
     base = moved._base

@@ -1,13 +1,15 @@
-"""What a rule computes on the way, as the node of another rule.
+"""Saves an intermediate result of a rule as the output of another rule's node.
 
-A loss keeps log p, say, which depends on the logits: where its backward is differentiated again, a delta of log p has
-to reach them. It does so by a node of its own, which only that second backward visits, as it does in torch; the node of
-the loss is not run again, nor are the hooks on it.
+Example: cross-entropy saves log p, which depends on the logits. Where the backward is differentiated again, the delta
+of log p has to reach the logits. It goes through a separate LogSoftmax node, which only that second backward visits, as
+in torch. The node of the loss does not run again, and neither do the hooks on it.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep_as_node(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:
-    """An output that the node keeps, and no user differentiates, is kept as one of `rule(*args)`."""
+    """Save `output`, which users cannot differentiate, as the output of `rule(*args)`."""
     ctx.mark_non_differentiable(output)
     if any([tensor is output for tensor in ctx.to_save]):
         with torch.enable_grad():
@@ -26,19 +28,31 @@ def keep_as_node(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> Non
         ctx.to_save = tuple([own if tensor is output else tensor for tensor in ctx.to_save])
 
 
+@contextmanager
+def _without_last(ctx: Any) -> Iterator[None]:
+    """The arguments as the rule knows them: without its output, which is the last one here."""
+    needed = ctx.needs_input_grad
+    ctx.needs_input_grad = needed[:-1]
+    try:
+        yield
+    finally:
+        ctx.needs_input_grad = needed
+
+
 @functools.cache
 def _known(rule: type[Rule]) -> type[Rule]:
-    """The rule where its output is known: the last argument."""
+    """The rule with its known output as one more argument: forward returns it and computes nothing."""
 
     def forward(ctx: Any, *args: Any) -> Tensor:
-        output: Tensor = args[-1].data  # a node's output is another tensor than its input
-        ctx.needs_input_grad = ctx.needs_input_grad[:-1]  # what the rule knows of
+        output: Tensor = args[-1].data  # torch wants an output that is not the same tensor as an input
         ctx.set_materialize_grads(False)
-        rule.setup_context(ctx, args[:-1], output)
+        with _without_last(ctx):
+            rule.setup_context(ctx, args[:-1], output)
         return output
 
     def backward(ctx: Any, delta: Tensor) -> tuple:
-        return *rule.backward(ctx, delta), None
+        with _without_last(ctx):
+            return *rule.backward(ctx, delta), None
 
     methods = {
         "forward": staticmethod(forward),

@@ -1,12 +1,12 @@
-"""The native node (native/node.cpp): a rule's call and its backward run without Python once they have been recorded.
+"""The native node (native/node.cpp): runs recorded calls of rules, and their backwards, without Python.
 
-The first calls of a rule with the same dtypes, sizes and numbers run in Python; one is then recorded as a program of
-operators and kernels, and the next ones run that program, with one C++ node behind their output. So is the backward,
-and what recomputes a tensor (native/recompute.h). What is not served
-(see `call` in node.cpp) or could not be recorded runs in Python as ever. Both give the same bits.
+The first calls of a rule with the same dtypes, sizes and numbers run in Python. Then one is recorded as a program of
+operators and kernels. Later calls run that program, with one C++ node behind their output. The backward is recorded in
+the same way, and so is the recomputation of a tensor (native/recompute.h). Calls that are not served (see `call` in
+node.cpp) or could not be recorded stay in Python. Both ways give the same bits.
 
-It is built at first use, in the background, with the system's C++ compiler and the headers that torch brings. Without a
-compiler, and with MANUAL_BACKPROP_NATIVE=0 in the environment, there are nodes in Python alone.
+The node is compiled at first use, in the background, with the system's C++ compiler and torch's headers. Without a
+compiler, or with MANUAL_BACKPROP_NATIVE=0 in the environment, all nodes are Python nodes.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ SOURCE = Path(__file__).with_name("native")
 NAME = "manual_backprop_node"
 
 CALLS_IN_PYTHON = 2
-"""Calls alike before one is recorded: recording costs as much as some tens of calls."""
+"""Calls with the same key that run in Python before one is recorded: recording costs as much as tens of calls."""
 
 LARGE = ("recomputed", "as they are", "in Python")
-"""What becomes of large tensors that a node would save (memory/saving.py), in the order of entry.h."""
+"""What happens to large tensors that a node would save (memory/saving.py), in the order of entry.h."""
 
 module: Any = None
-"""The compiled node; None before it is built, and where there is none."""
+"""The compiled module; None before it is built, and where it cannot be built."""
 
 enabled = True
 
 call: Callable[..., Any] | None = None
-"""(rule, arguments) -> what the rule returns, or NotImplemented for what Python has to run."""
+"""(rule, arguments) -> what the rule returns, or NotImplemented where the call has to run in Python."""
 
 AFTER = 200
-"""Calls of rules after which it is built: a short program needs none."""
+"""Calls of rules after which the module is built: a short program does not need it."""
 
 calls = 0
 
 building: threading.Thread | None = None
-"""What builds it, from the first call on."""
+"""The thread that builds the module; None before it is started."""
 
 
 def count() -> None:
-    """Count a call; from AFTER of them on, build or load it in the background."""
+    """Count a call; after AFTER calls, start to build or load the module in the background."""
     global calls
     calls += 1
     if calls == AFTER:
@@ -64,7 +64,7 @@ def count() -> None:
 
 
 def begin() -> None:
-    """Build or load it in the background, once."""
+    """Build or load the module in the background, once."""
     global building
     if building is None:
         building = threading.Thread(target=_build, name="manual_backprop native node", daemon=True)
@@ -73,7 +73,7 @@ def begin() -> None:
 
 
 def wait() -> bool:
-    """Wait until it is built; whether there is one."""
+    """Wait until the build has ended; return whether there is a module."""
     begin()
     assert building is not None
     if building.ident is not None:
@@ -83,8 +83,8 @@ def wait() -> bool:
 
 @contextmanager
 def intercepted(function: Callable[..., Any]) -> Iterator[None]:
-    """`function` in place of the node, for what records calls: (rule, arguments) -> what the rule returns, or
-    NotImplemented for what the caller has to run itself."""
+    """Call `function` in place of the native node, to record calls: (rule, arguments) -> what the rule returns, or
+    NotImplemented where the caller has to run the rule itself."""
     global call
     if building is not None and building.is_alive():
         building.join()
@@ -130,7 +130,7 @@ PROTOCOL = ("needs_input_grad", "to_save", "apart", "materialize")
 
 
 class Context:
-    """The ctx that a rule's `setup_context` and `backward` see."""
+    """The ctx that a native node passes to a rule's `setup_context` and `backward`."""
 
     needs_input_grad: tuple[bool, ...]
     saved_tensors: tuple
@@ -141,7 +141,7 @@ class Context:
     """Results without a derivative."""
 
     def attributes(self) -> dict[str, Any]:
-        """What the rule has kept besides tensors."""
+        """The attributes that the rule has set on ctx."""
         found = {k: v for k, v in vars(self).items() if k not in PROTOCOL}
         if any(isinstance(value, Tensor) for value in found.values()):
             module.unrecorded("it keeps a tensor on ctx")
@@ -151,7 +151,7 @@ class Context:
         self.to_save = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
-        """Of an in-place rule: said by `_servable` before."""
+        """Nothing to do: `_servable` has found out before that the rule works in place."""
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         self.apart = tensors
@@ -161,8 +161,8 @@ class Context:
 
 
 def _servable(rule: Any) -> int:
-    """Whether the calls of a rule can be recorded: where it depends on its arguments alone (`Rule.pure`); 2 where it
-    writes over its first argument."""
+    """0 if a rule's calls cannot be recorded, because it does not depend on its arguments alone (`Rule.pure`); 2 if
+    they can and it writes over its first argument; else 1."""
     from .rule import RULES_PACKAGE
 
     if not vars(rule).get("pure", rule.__module__.startswith(RULES_PACKAGE)):
@@ -174,8 +174,11 @@ def _servable(rule: Any) -> int:
 
 
 def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
-    """Run a rule's forward, while it is recorded: (output, whether each output has a derivative, what is saved,
-    attributes of the ctx, the node's name, the node within, whether deltas are materialized, the recipe)."""
+    """Run a rule's forward while it is recorded.
+
+    Returns: output, whether each output has a derivative, the saved tensors, the attributes of ctx, the node's name,
+    the inner node, whether missing deltas are replaced by zeros, the recipe.
+    """
     from ..memory.saving import masks_as_bits
     from .rule import offered, owned
 
@@ -200,7 +203,7 @@ def _learn(rule: Any, args: tuple, needs: tuple[bool, ...]) -> tuple:
 
 
 def _decoding(recipe: tuple, masks: tuple, saved: tuple, codes: dict[int, Any]) -> tuple:
-    """A recipe that reads what is saved in place of masks."""
+    """A recipe that decodes the masks among its arguments, which are saved as bits."""
     function, arguments, index = recipe
     read = {k: p for k, argument in enumerate(arguments) for p in codes if argument is masks[p]}
 
@@ -211,8 +214,11 @@ def _decoding(recipe: tuple, masks: tuple, saved: tuple, codes: dict[int, Any]) 
 
 
 def _inner(rule: Any, args: tuple, output: Tensor) -> tuple:
-    """The node of its own that the second output is kept as: (rule, attributes of the ctx, what needs a derivative,
-    its tensors' places among the arguments, whether it saves its output, the node's name)."""
+    """The inner node whose output the second output is saved as (inner.py).
+
+    Returns: rule, attributes of ctx, which arguments need a derivative, positions of its tensors among the outer rule's
+    arguments, whether it saves its output, the node's name.
+    """
     inner, given = rule.inner(args)
     tensors = [value for value in given if isinstance(value, Tensor)]
     ctx = Context()
@@ -220,7 +226,7 @@ def _inner(rule: Any, args: tuple, output: Tensor) -> tuple:
     inner.setup_context(ctx, given, output)
     saves_output = any(value is output for value in ctx.to_save)
     if not all(map(operator.is_, given, tensors)) or len(ctx.to_save) > saves_output:
-        module.unrecorded("the node within keeps more than its output")
+        module.unrecorded("the inner node saves more than its output")
     own = [value for value in args if isinstance(value, Tensor)]
     places = tuple(next(i for i, other in enumerate(own) if other is value) for value in tensors)
     return (
@@ -247,7 +253,7 @@ def _derive(
 
 
 class Number:
-    """The number in a tensor, times a factor, for a kernel; a program reads it again each time."""
+    """A tensor's single element, times a factor, as a kernel's argument. A recorded program reads it at each run."""
 
     def __init__(self, tensor: Tensor, factor: float = 1.0, value: float | None = None) -> None:
         if value is None:
@@ -268,12 +274,15 @@ class Number:
 
 
 READ = (torch.float32, torch.float64)
-"""Dtypes of the numbers that are read without an operator."""
+"""Dtypes whose elements are read without calling an operator."""
 
 
 def note(function: Any, checked: bool, *arguments: Any) -> None:
-    """Note a kernel's call in the program that is recorded, if one is: tensors, None, numbers, arrays of ctypes, which
-    are constants. checked: whether it returns 0 where it has taken what it read."""
+    """Add a kernel's call to the program that is being recorded, if there is one.
+
+    arguments: tensors, None, numbers, and ctypes arrays, which count as constants. checked: whether the kernel returns
+    0 if it accepts the values that it reads.
+    """
     if module is not None and module.recording():
         address = ctypes.cast(function, ctypes.c_void_p).value
         module.kernel(address, checked, *map(_constant, arguments))
@@ -286,26 +295,29 @@ def _constant(argument: Any) -> Any:
 
 
 def unrecorded(why: str) -> None:
-    """What runs now may run otherwise next time for the same key: it is not recorded."""
+    """Give up the running recording: another call with the same key may do something else."""
     if module is not None:
         module.unrecorded(why)
 
 
 def forget() -> None:
-    """A formula or a kernel is another one now: programs recorded before are not used again."""
+    """Drop all recorded programs, because a formula or a kernel has changed."""
     if module is not None:
         module.forget()
 
 
 def limits(large: int, calls: int = -1, tensors: str | None = None) -> None:
-    """From how many elements tensors are large, how many calls run in Python before one is recorded (-1: as it is),
-    and what becomes of large tensors (one of LARGE; None: as it is)."""
+    """Set the limits of the native node.
+
+    large: number of elements from which a tensor is large. calls: calls in Python before one is recorded (-1: no
+    change). tensors: what happens to large tensors, one of LARGE (None: no change).
+    """
     if module is not None:
         module.limits(large, calls, -1 if tensors is None else LARGE.index(tensors))
 
 
 def enable(on: bool) -> None:
-    """Whether native nodes are made, and their backwards run programs."""
+    """Turn native nodes on or off; off, the backwards of existing native nodes run in Python."""
     global enabled
     enabled = on
     if module is not None:

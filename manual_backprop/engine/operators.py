@@ -1,12 +1,12 @@
-"""Rules that take a line of a table: one operator of torch, and for each argument the formula of its delta.
+"""Rules written as one line of a table: an operator of torch, and for each argument the formula of its delta.
 
     #               operator   y =             delta_input =
     Exp = elemental("exp",     "e^x",          "delta y",   lambda delta, output: delta * conj(output))
     Flip = linear("flip",      "x, reversed",  "delta, reversed",  lambda delta, dims: delta.flip(dims),
                   takes="input, dims: list")
 
-Both are rules as those that are written as classes: the names of a formula's parameters say what it needs, and all else
-is derived. What a docstring would say is put together from the two texts, the shapes and the source of the page.
+Both are rules like those written as classes: the names of a formula's parameters say what it needs, and everything else
+is derived. The docstring is composed of the two texts, the shapes, and the source of the page.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from torch import Tensor
 from .rule import Rule
 
 HOMES = ("linalg", "special", "fft")
-"""Namespaces of torch, which the names of aten's operators begin with."""
+"""Namespaces of torch that names of aten's operators begin with: linalg_det, special_erfcx, fft_fft."""
 
 
 def torch_name(operator: str) -> str:
     """How a user calls one of aten's operators: `torch.exp` for exp, `torch.linalg.det` for linalg_det, and
-    `torch.ops.aten.<name>` for what has no function of its own."""
+    `torch.ops.aten.<name>` where torch has no public function."""
     home, _, name = operator.partition("_")
     if home in HOMES and hasattr(getattr(torch, home), name):
         return f"torch.{home}.{name}"
@@ -37,7 +37,7 @@ def torch_name(operator: str) -> str:
 
 
 def torch_function(name: str) -> Callable[..., Any]:
-    """torch's function that one of `mb.functional` has the name of."""
+    """torch's function of the same name as a function of `mb.functional`."""
     found: Any = getattr(torch.nn.functional, name, None) or torch
     for part in torch_name(name).split(".")[1:] if found is torch else ():
         found = getattr(found, part)
@@ -45,7 +45,7 @@ def torch_function(name: str) -> Callable[..., Any]:
 
 
 def class_name(operator: str) -> str:
-    """exp: Exp, special_bessel_j0: BesselJ0, log_sigmoid: LogSigmoid."""
+    """The class name of an operator's rule: exp -> Exp, special_bessel_j0 -> BesselJ0, log_sigmoid -> LogSigmoid."""
     home, _, name = operator.partition("_")
     words = (name if home in HOMES else operator).split("_")
     return "".join([word[:1].upper() + word[1:] for word in words])
@@ -62,17 +62,18 @@ def rule(
     name: str | None = None,
     **members: Any,
 ) -> type[Rule]:
-    """The rule of one operator. `formulas` belong to the arguments named in `takes`, in their order; `members` are
-    class attributes, other formulas among them. An argument in `takes` without an annotation is a tensor; those behind
-    a `*` are given to torch's function by their names.
+    """The rule of one operator.
 
-    Raises TypeError where the page says no source, in `SOURCE`, and `source` does not either.
+    `formulas` belong to the arguments named in `takes`, in that order. An argument in `takes` without an annotation is
+    a tensor; arguments behind a `*` are passed to torch's function by name. `members` are class attributes, among them
+    further formulas. Raises TypeError where neither `source` nor the page's `SOURCE` names a source.
     """
     page = sys.modules[formulas[0].__module__]
     source = source or getattr(page, "SOURCE", None)
     if source is None:
         raise TypeError(
-            f"the rule of {operator} has no source. expected: source=..., or SOURCE = ... in {page.__name__}"
+            f"the rule of {operator} has no source. got: source={source!r}. expected: source=..., or SOURCE = ... in "
+            f"{page.__name__}"
         )
     name = name or class_name(operator.split(" ")[0].partition(".")[0])
     arguments = [part.strip() for part in takes.split(",")]
@@ -91,21 +92,23 @@ def rule(
 
 
 elemental = partial(rule, elementwise=True, takes_complex=True, upcast=True)
-"""A rule each of whose outputs depends on one number of its input."""
+"""A rule whose output elements each depend on one element of the input."""
 
 pairwise = partial(
     rule, elementwise=True, broadcasts=True, upcast=True, takes="input: Any, other: Any",
     shapes="input, other (*, broadcast) or number   output, delta (*)",
 )  # fmt: skip
-"""A rule each of whose outputs depends on one number of each input; they are broadcast, and may be numbers."""
+"""A rule whose output elements each depend on one element of each input. Inputs are broadcast and may be numbers."""
 
 linear = partial(rule, linear=("input",))
-"""A rule whose output is a linear function of its input: forward mode sends the tangent the way of the input."""
+"""A rule whose output is a linear function of its input. Forward mode calls forward with the tangent as the input."""
 
 
 def _forward(operator: str, rule: str, arguments: list[str], several: bool) -> Callable[..., Any]:
-    """The operator as a function of the arguments by their names; each with code of its own, for torch.compile.
-    `several` results come as a plain tuple: under vmap torch takes no named one from a Function."""
+    """The operator as a function with named arguments. Each has its own code object, which torch.compile needs.
+
+    `several` results are returned as a plain tuple: under vmap torch accepts no named tuple from a Function.
+    """
     placed = arguments[: arguments.index("*")] if "*" in arguments else arguments
     named = arguments[len(placed) + 1 :]
     typed = [argument if ":" in argument else f"{argument}: Tensor" for argument in (*placed, *named)]

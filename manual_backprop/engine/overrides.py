@@ -1,4 +1,4 @@
-"""Formulas that a subclass of a rule overrides in vain: the parent's methods call them by the parent's name."""
+"""Refuses an override that would never run: a parent's methods call its formulas by the parent's name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 def refuse_dead_overrides(cls: type, base: type) -> None:
-    """TypeError where `cls` overrides a formula that an inherited method calls as `Parent.formula`.
+    """Raises TypeError where `cls` overrides a formula that an inherited method calls as `Parent.formula`.
 
-    torch.compile cannot look a formula up on the class that runs, so methods of a rule name their class. An override
-    in a subclass would then never run, and nobody would notice.
+    torch.compile cannot look up a formula on the class that runs. So a rule's methods name their own class, and an
+    override in a subclass would silently never run.
     """
     parents = [parent for parent in cls.__mro__[1:] if issubclass(parent, base) and parent is not base]
     inherited = {name for parent in parents for name in vars(parent)}
@@ -32,7 +32,7 @@ def refuse_dead_overrides(cls: type, base: type) -> None:
 
 
 def _calls(cls: type, parents: list[type]) -> Iterator[tuple[str, set[str]]]:
-    """The methods that `cls` inherits, each with what it takes from a parent by the parent's name."""
+    """The methods that `cls` inherits, each with the names x that it reads as `Parent.x`."""
     classes = {parent.__name__ for parent in parents}
     for method in dict.fromkeys(name for parent in parents for name in vars(parent)):
         function = inspect.unwrap(getattr(cls, method)) if callable(getattr(cls, method, None)) else None
@@ -42,7 +42,7 @@ def _calls(cls: type, parents: list[type]) -> Iterator[tuple[str, set[str]]]:
 
 
 def _taken(code: CodeType, classes: set[str]) -> Iterator[str]:
-    """The x of every `Class.x` in a function and the functions inside it."""
+    """Every x that is read as `Class.x` in a function or in the functions inside it."""
     before: Any = None
     for instruction in dis.get_instructions(code):
         if before is not None and before.argval in classes and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):

@@ -1,11 +1,11 @@
-"""What every rule shares: the base class, saving, and the choice between a formula and its kernel.
+"""The base class of rules: deriving their methods, saving, and the choice between a formula and its kernel.
 
-A rule is a class with a `forward` and formulas (`delta_input`, `grad_weight`, ...), plain functions that the base class
-makes static. From them it derives the `setup_context` and `backward` of a `torch.autograd.Function` in the split style
-(derive.py), which torch.compile and torch.func can take apart.
+A rule is a class with a `forward` and formulas (`delta_input`, `grad_weight`, ...). They are plain functions, which the
+base class makes static. From them it derives `setup_context` and `backward` of a `torch.autograd.Function` (derive.py).
+These are separate static methods, as torch.compile and torch.func need them.
 
-Docstring convention, read by the error messages, the trace and the documentation:
-first paragraph the forward formula, second the shapes, third the backward formulas, last the source.
+Error messages, the trace and the documentation read a rule's docstring by its paragraphs: first the forward formula,
+second the shapes, third the backward formulas, last the source.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ from .torch_private import any_autocast, dispatch_modes, in_forward_mode, subcla
 RULES_PACKAGE = "manual_backprop.rules."
 
 RULES: dict[str, type[Rule]] = {}
-"""Every rule of this package by name; a rule written elsewhere needs no entry to work."""
+"""The rules of this package by name. A rule written elsewhere works without an entry."""
 
 KERNELS: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""Formula -> what asks its kernels before it runs; filled by `kernels/registry.py` alone."""
+"""Formula -> function that tries its kernels first, and runs the formula if none serves; filled by
+`kernels/registry.py`."""
 
 
 LOWER = {"cpu": "lower", "cuda": "lower"}
 """The autocast policy of matmuls and convolutions."""
 
 UNGUARDED: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""The guarded backward of a rule -> the one that was written; by the function itself, since what someone wraps around
-it has its attributes, too."""
+"""The guarded backward of a rule -> the backward as written. The key is the function itself: an attribute on it would
+be copied by whoever wraps it with functools.wraps."""
 
 OVER: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""`forward` -> `forward_`, which writes the same over its input."""
+"""`forward` -> `forward_`, which computes the same and writes it over its input."""
 
 TRACES_LOOKUP = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
 """Whether torch.compile can look a static method up in a dict; older versions trace the formulas."""
@@ -59,87 +60,89 @@ class Rule(torch.autograd.Function):
 
     generate_vmap_rule = True
     keeps_input = True
-    """Whether `setup_context` saves the input; a rule that does not can overwrite it (`inplace=True`) at no cost."""
+    """Whether `setup_context` saves the input. A rule that does not save it can overwrite it (`inplace=True`)."""
 
     cheap: ClassVar[bool] = False
-    """Whether running `forward` again in backward is worth the memory of its output: one pass over memory or two, and
-    the same result bit for bit."""
+    """Whether to recompute the output in the backward instead of saving it: running `forward` again takes one or two
+    passes over memory and gives the same bits."""
 
     costly: ClassVar[bool] = False
-    """Whether running `forward` again is more than that, and done only where `mb.saving` was asked for it."""
+    """Whether running `forward` again costs more than that; then it is done only where `mb.saving` was told to."""
 
     inner: ClassVar[Any] = None
-    """Of a rule whose second output is kept for the backward, and seen by no user: a static method that takes the
-    inputs and gives the rule, and its arguments, of which it is the output (inner.py)."""
+    """For a rule whose second output is saved for the backward and hidden from users: a static method that takes the
+    inputs and returns another rule and its arguments. The second output is that rule's output (inner.py)."""
 
     passes_on: ClassVar[int | None] = None
-    """Of a cheap rule whose output is one of its arguments again, in other memory: the place of that argument. Who
-    recomputes the output asks for the argument itself."""
+    """For a cheap rule whose output equals one of its arguments, copied: the position of that argument. To recompute
+    the output, the argument itself is taken."""
 
     recomputed_result: ClassVar[int] = 0
-    """Which of several outputs `recipe` recomputes."""
+    """Index of the output that `recipe` recomputes."""
 
     results: ClassVar[tuple[str, ...]] = ("output",)
-    """The names of what `forward` returns; only the output has a derivative, and another result that a formula
-    `<formula>_from_<result>` is written for."""
+    """The names of what `forward` returns. Only the output has a derivative, and every other result that a formula
+    `<formula>_from_<result>` exists for."""
 
     upcast: ClassVar[bool] = False
-    """Whether the formulas compute 16-bit numbers in float32 and round once, as ATen's kernels do."""
+    """Whether the formulas upcast 16-bit tensors to float32 and round once at the end, as ATen's kernels do."""
 
     elementwise: ClassVar[bool] = False
-    """Whether each element of the output, before a loss's `reduction`, depends on one element of each input: then the
-    formulas are those of forward mode, too."""
+    """Whether each element of the output, before a loss's `reduction`, depends on one element of each input. Then
+    forward mode is derived from the same formulas."""
 
     linear: ClassVar[tuple[str, ...]] = ()
-    """The arguments of which the output is a linear function, of all of them together: forward mode follows."""
+    """The arguments in which the output is linear, taken together. Forward mode is derived from that."""
 
     multilinear: ClassVar[tuple[str, ...]] = ()
-    """The arguments of each of which the output is a linear function while the others stay: forward mode follows."""
+    """The arguments in which the output is linear, one at a time with the others fixed. Forward mode is derived from
+    that."""
 
     operator: ClassVar[str] = ""
-    """The operator of torch.ops.aten that the rule stands in for, with the arguments of `forward`; inside `mb.explicit`
-    it does wherever torch calls that operator. Several are separated by spaces; `name.overload` is one overload."""
+    """The operator of torch.ops.aten that the rule replaces; `forward` takes the operator's arguments. Inside
+    `mb.explicit` the rule runs wherever torch calls that operator. Several names are separated by spaces;
+    `name.overload` is one overload."""
 
     broadcasts: ClassVar[bool] = False
-    """Whether the inputs are broadcast: then each delta is summed over the axes along which its input was repeated."""
+    """Whether the inputs are broadcast. Then each delta is summed over the axes along which its input was repeated."""
 
     takes_complex: ClassVar[bool] = False
-    """Whether an elementwise rule's numbers may be complex: then its formulas multiply by conjugates, and forward mode
-    by what they are the conjugates of. Said by `broadcasts`, too."""
+    """Whether an elementwise rule takes complex tensors. Then its formulas multiply by the conjugate of the derivative,
+    and forward mode by the derivative. `broadcasts` implies it."""
 
     real_only: ClassVar[bool] = False
-    """Whether the backward refuses complex numbers, as the twin's does."""
+    """Whether the backward refuses complex tensors, as torch's does."""
 
     in_place_slope: ClassVar[tuple[str, str] | None] = None
-    """An argument that must not be negative where the output was written over the input, and the twin's name."""
+    """An argument that must not be negative after an in-place call, and the name of torch's function for the error."""
 
     derivatives: ClassVar[Callable[..., tuple]]
-    """All formulas in one call: (delta, what they read, which are needed) -> a tuple with None for the others."""
+    """All formulas in one call: (delta, what they read, which are needed) -> a tuple, None where not needed."""
 
     source: ClassVar[str] = ""
-    """What `engine.derive` has written from the formulas."""
+    """The source that `engine.derive` generated from the formulas."""
 
     pure: ClassVar[bool]
-    """Whether what it computes depends on its arguments alone, and on nothing else that may change: then its calls may
-    be recorded and run without Python (engine/node.py). True of the rules of this package; for a rule of your own, say
-    so in its class. It is not inherited."""
+    """Whether the result depends on the arguments alone. Then its calls may be recorded and run without Python
+    (engine/node.py). True for the rules of this package. For your own rule, set it in the class; it is not
+    inherited."""
 
     returns_views: ClassVar[bool] = False
-    """Whether what it returns are views of its input, which no user sees; torch then wants views for tangents, too."""
+    """Whether it returns views of its input, which no user sees. torch then requires tangents that are views, too."""
 
     returns_more: ClassVar[bool] = False
-    """Whether it returns more than its output, such as a mask: torch then takes no write over a view."""
+    """Whether it returns more than its output, such as a mask. torch then refuses to write over a view in place."""
 
     tangent_reads: ClassVar[tuple[int, ...] | None] = None
-    """Which outputs `tangent` reads the numbers of (None: all); of the others it is told shape and dtype alone, so that
-    they can be edited in place."""
+    """Indices of the outputs whose elements `tangent` reads; None for all. Of the others it gets shape and dtype only,
+    so that they may be edited in place."""
 
     overwrites: ClassVar[type[Rule] | None] = None
-    """The rule that this one is the in-place version of."""
+    """For the in-place version of a rule: the rule itself."""
 
     autocast: ClassVar[dict[str, str]] = {}
-    """Device type -> "lower" (bfloat16 or float16), "float32" or "promote" (the widest that came), as ATen's
-    autocast_mode.h has it for the twin; a device that is not named keeps the dtypes."""
+    """Device type -> "lower" (bfloat16 or float16), "float32" or "promote" (the widest dtype among the arguments), as
+    ATen's autocast_mode.h has it for torch's operator. Without an entry the dtypes stay as they are."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -149,7 +152,7 @@ class Rule(torch.autograd.Function):
         if _declares(cls):
             derive(cls, HELPERS)
         refuse_dead_overrides(cls, Rule)
-        # Function.apply binds arguments through inspect.signature at every call; cached, a call costs half
+        # Function.apply calls inspect.signature at every call; with the signature cached a call costs half
         cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
         cls.autocast_policy = staticmethod(_policies(cls.autocast))  # type: ignore[assignment]
         if "forward_" in vars(cls):
@@ -161,27 +164,27 @@ class Rule(torch.autograd.Function):
 
     @staticmethod
     def autocast_policy(device: str) -> str | None:
-        """`autocast` for one device type; a function, since torch.compile cannot read attributes of a Function."""
+        """`autocast` for one device type. A function, because torch.compile cannot read attributes of a Function."""
         return None
 
     @staticmethod
     def tangent(inputs: tuple, tangents: tuple, output: Any) -> Any:
-        """Forward mode: the change of the output when each input moves along its tangent (None where it stays)."""
+        """Forward mode: the derivative of the output along the inputs' tangents (None where an input has none)."""
         raise NotImplementedError("this rule has no forward-mode formula: define tangent(inputs, tangents, output)")
 
     @classmethod
     def recipe(cls, inputs: tuple, output: Any) -> tuple[Callable[..., Any], tuple] | None:
-        """A function and its arguments that recompute the output, for a rule that is `cheap`; None if not this one."""
+        """For a `cheap` rule: a function and its arguments that recompute the output; None to save this output."""
         return (cls.overwrites or cls).forward, inputs
 
     @staticmethod
     def hints(*args: Any) -> list[str]:
-        """What to change in arguments that torch has refused, as far as this rule can tell."""
+        """Advice for the error message where torch has refused the arguments: what to change in them."""
         return []
 
 
 def _declares(rule: type[Rule]) -> bool:
-    """Whether the class brings formulas of its own, and neither it nor a parent has a backward written by hand."""
+    """Whether the class defines formulas, and neither it nor a parent has a backward written by hand."""
     own = any([name.startswith(("delta_", "grad_")) for name in vars(rule)])
     return (
         own
@@ -198,13 +201,15 @@ def _policies(autocast: dict[str, str]) -> Callable[[str], str | None]:
 
 
 def paragraphs(rule: type[Rule]) -> list[str]:
-    """A rule's docstring: forward formula, shapes, backward formulas, what else there is to say, source."""
+    """The paragraphs of a rule's docstring: forward formula, shapes, backward formulas, remarks, source."""
     return inspect.cleandoc(rule.__doc__ or "").split("\n\n")
 
 
 def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """No deltas, no derivatives; and deltas keep the dtypes that forward chose, also when `loss.backward()` is called
-    inside an autocast region."""
+    """Wrap a rule's backward: without deltas it returns no gradients, and it runs with autocast off.
+
+    So deltas keep the dtypes that the forward chose, also where `loss.backward()` is called inside an autocast region.
+    """
 
     @functools.wraps(backward)
     def run(ctx: Any, *deltas: Any) -> Any:
@@ -227,8 +232,8 @@ def _guarded(backward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
-    """What the engine calls on a node of a rule that runs under no transform: its backward, at the least cost where
-    there is nothing to guard it from."""
+    """What autograd's engine calls on a rule's node outside of transforms. Skips the guard of `_guarded` where it is
+    not needed."""
     backward = ctx._forward_cls.backward
     if delta is not None and not any_autocast():
         backward = UNGUARDED.get(backward, backward)
@@ -247,7 +252,7 @@ def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
 
 @functools.cache
 def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """A formula or its kernel, whichever computed the tensor that is recomputed."""
+    """The formula or its kernel, chosen at each call as in the forward, so that recomputing gives the same bits."""
 
     @functools.wraps(formula)
     def run(*args: Any) -> Any:
@@ -258,7 +263,7 @@ def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., Any], tuple, int] | None:
-    """How a rule's output is computed again: a function, its arguments, and which output it is."""
+    """How to recompute a rule's output: a function, its arguments, and the index of the output."""
     if rule.passes_on is not None and output.stride() == args[rule.passes_on].stride():
         return passed_on, (args[rule.passes_on],), 0
     recipe = rule.recipe(args, output)
@@ -266,14 +271,14 @@ def offered(rule: type[Rule], args: tuple, output: Any) -> tuple[Callable[..., A
 
 
 def _without_zeros(ctx: Any, output: Any) -> None:
-    """Where no delta comes, none goes on: torch would make one of zeros for the rule."""
+    """Pass None where there is no delta. By default torch would make a delta of zeros for the rule."""
     if type(output) is not tuple:
         ctx.set_materialize_grads(False)
 
 
 def owned(output: Any, args: tuple) -> Any:
-    """What a rule returns is never a view of a tensor that was made on the way, so that it can be edited in place as
-    what the twin returns can be. A view of one of the arguments stays one."""
+    """The output, not as a view of an intermediate tensor, so that it can be edited in place as torch's output can.
+    A view of one of the arguments stays a view."""
     if type(output) is tuple:
         return tuple([owned(part, args) for part in output])
     if isinstance(output, Tensor) and output._is_view():
@@ -285,8 +290,11 @@ def owned(output: Any, args: tuple) -> Any:
 
 @functools.cache
 def plain(rule: type[Rule]) -> type[Rule]:
-    """The rule for a call under no transform: for the split style Function.apply binds the arguments to a signature
-    at every call, which costs more than many a forward."""
+    """The rule for calls outside of transforms: one `forward(ctx, ...)` that also saves.
+
+    With a separate `setup_context`, Function.apply binds the arguments to a signature at every call. That costs more
+    than the forward of many rules.
+    """
 
     overwritten = rule.overwrites is not None
 
@@ -328,7 +336,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
 
 @functools.cache
 def in_place(rule: type[Rule]) -> type[Rule]:
-    """The rule writing its output over its input, for rules that do not save the input.
+    """The in-place version of a rule that does not save its input: it writes the output over the input.
 
     A rule may have a `forward_` that does so in one pass.
     """
@@ -337,7 +345,7 @@ def in_place(rule: type[Rule]) -> type[Rule]:
 
     @functools.wraps(rule.forward)
     def forward(input: Tensor, *args: Any) -> Any:
-        if overwrite is not None and not dispatch_modes():  # a mode has to see what is written to
+        if overwrite is not None and not dispatch_modes():  # a dispatch mode has to see the write
             return overwrite(input, *args)
         output = rule.forward(input, *args)
         value, *extra = output if isinstance(output, tuple) else (output,)
@@ -354,9 +362,9 @@ def in_place(rule: type[Rule]) -> type[Rule]:
 
 
 def choose(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """The formula, or its kernel where one exists, the backend allows it and no higher derivative is asked.
+    """The formula, or its kernel where one exists, the backend allows it and no higher derivative is needed.
 
-    While backward runs with `create_graph=True` the formula is taken: it is differentiable again.
+    In a backward with `create_graph=True` the formula is chosen: it is differentiable again.
     """
     if (
         torch.is_grad_enabled()
@@ -388,13 +396,13 @@ def _use(name: str) -> None:
 
 
 def backend(name: str) -> Any:
-    """Choose what runs in backward: "formula" (the readable formulas only) or "auto" (the fastest kernel there is).
+    """Choose what runs in the backward: "formula" (only the readable formulas) or "auto" (the fastest kernel there is).
 
-    Takes effect at once and for the whole process; used as a context manager, the former choice returns at the end.
+    Takes effect at once and for the whole process. As a context manager it restores the previous choice at the end.
     Raises ValueError for another name.
     """
     if name not in ("formula", "auto"):
-        raise ValueError(f'backend {name!r} is unknown: choose "formula" or "auto"')
+        raise ValueError(f'unknown backend. got: {name!r}. expected: "formula" or "auto"')
     previous = _backend
     _use(name)
     return _restore(previous)
@@ -407,4 +415,4 @@ HELPERS: dict[str, Any] = {
         refuse_negative_slope, torch, total, widened,
     )
 }  # fmt: skip
-"""What the derived source calls."""
+"""The names that the derived source may use."""

@@ -1,11 +1,11 @@
-"""Every private name of torch that this package uses: what it tells, and what happens in a torch without it.
+"""Every private name of torch that this package uses, each with a fallback.
 
-No other file of the package touches a private name (tests/test_torch_private.py reads all of them), but for the
-attributes in `ATTRIBUTES` and what the C++ node includes. torch 2.9 to 2.14 have them all; a later one may rename or
-drop any. Each is looked up once, when this file is imported; where it is gone its fallback serves, which is as right,
-but slower, or has less to tell.
+No other file of the package uses a private name (tests/test_torch_private.py checks that), except the attributes in
+`ATTRIBUTES` and what the C++ node includes. torch 2.9 to 2.14 have all of these names; a later version may rename or
+drop any of them. Each is looked up once, when this file is imported. Where it is missing, its fallback is used: results
+stay right, but it is slower or reports less. In the docstrings, "Without:" says what happens where the name is missing.
 
-What torch has as a function is bound as it is, not wrapped: a call costs no more, and torch.compile knows these
+torch's functions are bound directly, not wrapped: wrapping would cost time at each call, and torch.compile knows these
 functions by identity.
 """
 
@@ -23,13 +23,13 @@ from torch.autograd import forward_ad
 from torch.nn.modules import module as module_hooks
 
 ATTRIBUTES = {
-    # of a tensor, read on each call, where a function around them would cost time
-    "_base": "what a tensor is a view of",
-    "_is_view": "whether it is a view that autograd knows",
-    "_is_zerotensor": "whether it stands for zeros without memory",
-    "_version": "how often it was written to in place",
-    "_indices": "the places in a sparse tensor that is not coalesced: the public name refuses one",
-    "_values": "the numbers in it",
+    # of a tensor; read on each call, where a wrapping function would cost time
+    "_base": "the tensor that a view is a view of",
+    "_is_view": "whether it is a view that autograd tracks",
+    "_is_zerotensor": "whether it represents zeros without memory",
+    "_version": "the number of in-place writes so far",
+    "_indices": "indices of a sparse tensor that is not coalesced; the public name refuses such a tensor",
+    "_values": "its values",
     # of an operator in torch.ops
     "_schema": "its name and arguments",
     "_overloadname": "which overload of its name it is",
@@ -39,30 +39,30 @@ ATTRIBUTES = {
     "_upsample_nearest_exact3d": "interpolate with mode nearest-exact",
     "_upsample_bilinear2d_aa": "interpolate with antialias",
     "_upsample_bicubic2d_aa": "interpolate with antialias",
-    "_upsample_lanczos2d_aa": "interpolate with mode lanczos; asked for first, torch 2.14 brought it",
+    "_upsample_lanczos2d_aa": "interpolate with mode lanczos, since torch 2.14; callers check first that it exists",
     # of torch.ops.aten
     "_pack_padded_sequence": "the operator of torch.nn.utils.rnn.pack_padded_sequence",
-    # of the ctx in a backward, on each call
+    # of the ctx in a backward; read on each call
     "_forward_cls": "the Function that the node belongs to",
     # of torch's modules, for subclasses such as ours
-    "_check_input_dim": "BatchNorm: the error for a wrong number of axes",
-    "_conv_forward": "Conv: what forward calls, and subclasses with a weight of their own; ours replaces it",
+    "_check_input_dim": "BatchNorm: raises the error for a wrong number of axes",
+    "_conv_forward": "Conv: called by forward and by subclasses that compute the weight; ours overrides it",
     "_output_padding": "ConvTranspose: output_padding for an output_size",
     "_reversed_padding_repeated_twice": "Conv: padding as torch.nn.functional.pad wants it",
     "_sa_block": "Transformer layers: self-attention and its dropout",
     "_mha_block": "TransformerDecoderLayer: attention to the memory, and its dropout",
-    "_ff_block": "Transformer layers: the network for each token, which is ours",
-    "_update_flat_weights": "RNN, LSTM, GRU: for weights that were replaced, before dtypes are compared",
+    "_ff_block": "Transformer layers: the feed-forward network; ours overrides it",
+    "_update_flat_weights": "RNN, LSTM, GRU: picks up replaced weights before dtypes are compared",
 }
-"""Private attributes that other files may read, and what each is. Without one Python says which is missing: they have
-no fallback."""
+"""Private attributes that other files may read, and what each is. They have no fallback: a missing one raises
+AttributeError."""
 
 FALLBACKS: dict[str, Any] = {}
-"""Private name as `module:attribute` -> what stands in for it."""
+"""Private name as `module:attribute` -> its fallback."""
 
 
 def _named(path: str, otherwise: Any) -> Any:
-    """What torch has under that name, or `otherwise`."""
+    """torch's object of that name, or `otherwise` where torch has none."""
     FALLBACKS[path] = otherwise
     try:
         return pkgutil.resolve_name(path)
@@ -71,7 +71,7 @@ def _named(path: str, otherwise: Any) -> Any:
 
 
 def _missing(path: str, without: str) -> Any:
-    """What torch has under that name, or what refuses to be called: for what inspects a run, and is no part of one."""
+    """torch's object of that name, or a class that raises when it is called: for inspection, which can do without."""
 
     class Missing:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,12 +93,13 @@ def _never(*args: Any) -> bool:
 # The state of the calling thread
 
 transforms_active: Callable[[], bool] = _named("torch:_C._are_functorch_transforms_active", _always)
-"""Whether a transform of torch.func runs. Without: always, so every call takes the way that is right there."""
+"""Whether a transform of torch.func is active. Without: always true, so every call takes the path that is right under
+transforms."""
 
 if hasattr(forward_ad, "_current_level"):
 
     def in_forward_mode() -> bool:
-        """Whether forward mode (forward_ad.dual_level, torch.func.jvp) is on. Without: a dual tensor is tried."""
+        """Whether forward mode (forward_ad.dual_level, torch.func.jvp) is on. Without: tries to make a dual tensor."""
         return forward_ad._current_level >= 0
 
 else:
@@ -116,21 +117,21 @@ def _autocast_of_a_device() -> bool:
 
 
 any_autocast: Callable[[], bool] = _named("torch:_C._is_any_autocast_enabled", _autocast_of_a_device)
-"""Whether autocast is on for any device. Without: the public question, for one device after the other."""
+"""Whether autocast is on for any device. Without: the public function, called for each device."""
 
 function_modes: Callable[[], int] = _named("torch:_C._len_torch_function_stack", int)
 function_mode_at: Callable[[int], Any] = _named("torch:_C._get_function_stack_at", None)
 pop_function_mode: Callable[[], Any] = _named("torch:_C._pop_torch_function_stack", None)
 push_function_mode: Callable[[Any], None] = _named("torch:_C._push_on_torch_function_stack", None)
-"""The stack of TorchFunctionModes. Without one of the four: it counts as empty, and `mb.explicit` also sees what a rule
-calls, and passes it on, which costs time."""
+"""The stack of TorchFunctionModes. Without one of the four: the stack counts as empty. Then `mb.explicit` also sees the
+calls inside rules and passes them on, which costs time."""
 
 if None in (function_mode_at, pop_function_mode, push_function_mode):
     function_modes = int
 
 dispatch_modes: Callable[[], int] = _named("torch:_C._len_torch_dispatch_stack", lambda: 1)
-"""How many TorchDispatchModes look at every operator. Without: one is assumed, and kernels that write over their
-input are not used."""
+"""How many TorchDispatchModes are active. Without: one is assumed, and kernels that write over their input are not
+used."""
 
 # What a tensor is
 
@@ -139,16 +140,15 @@ _unwrapped: Callable[[Tensor], Tensor] | None = _named("torch:_C._functorch.get_
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
-    """The tensor that torch.func's transforms have wrapped. Without: the tensor as it is; torch then refuses some
-    edits in place under transforms."""
+    """The tensor inside the wrappers of torch.func's transforms. Without: the tensor itself; torch then refuses some
+    in-place edits under transforms."""
     while _unwrapped is not None and _is_wrapped(tensor):
         tensor = _unwrapped(tensor)
     return tensor
 
 
 batched_by_autograd: Callable[[Tensor], bool] = _named("torch:_C._functorch.is_legacy_batchedtensor", _always)
-"""Whether a tensor is a batch of `autograd.grad(is_grads_batched=True)`. Without: any may be one, and no kernel
-runs."""
+"""Whether a tensor is a batch of `autograd.grad(is_grads_batched=True)`. Without: always true, and no kernel runs."""
 
 
 def _same_storage(one: Tensor, other: Tensor) -> bool:
@@ -156,7 +156,7 @@ def _same_storage(one: Tensor, other: Tensor) -> bool:
 
 
 share_storage: Callable[[Tensor, Tensor], bool] = _named("torch:_C._is_alias_of", _same_storage)
-"""Whether two tensors lie in one storage. Without: their storages are compared."""
+"""Whether two tensors share a storage. Without: their storages are compared."""
 
 
 def _layout_by_contiguity(tensor: Tensor) -> torch.memory_format:
@@ -169,24 +169,23 @@ def _layout_by_contiguity(tensor: Tensor) -> torch.memory_format:
 suggested_memory_format: Callable[[Tensor], torch.memory_format] = _named(
     "torch._prims_common:suggest_memory_format", _layout_by_contiguity
 )
-"""The memory format that ATen would give an output. Without: channels last for what is contiguous so."""
+"""The memory format that ATen would give an output. Without: channels_last for a tensor that is contiguous in it."""
 
-# The graph and the pass of backward that runs
+# The graph and the running backward pass
 
 current_graph_task: Callable[[], int] = _named("torch:_C._current_graph_task_id", lambda: -1)
-"""The number of the running pass of backward, -1 outside of one. Without: see `subclass_node`."""
+"""The number of the running backward pass, -1 outside of one. Without: see `subclass_node`."""
 
 end_of_pass: Callable[[Callable[[], None]], None] = _named(
     "torch:autograd.Variable._execution_engine.queue_callback", lambda callback: None
 )
-"""Call a function when the running pass of backward ends. Without: what was recomputed stays as long as its
-node."""
+"""Call a function when the running backward pass ends. Without: recomputed tensors live as long as their node."""
 
 
 def subclass_node(function: Any, mixin: type, members: dict[str, Any]) -> bool:
-    """Let the nodes of a torch.autograd.Function be of class `mixin`, too, with `members` (`_backward_cls`).
+    """Make the nodes of a torch.autograd.Function instances of `mixin` as well, with `members` (`_backward_cls`).
 
-    False without that, or without `current_graph_task`: then every tensor is saved, whatever `mb.saving` says.
+    Without that name or `current_graph_task`: returns False, and every tensor is saved, whatever `mb.saving` says.
     """
     node = getattr(function, "_backward_cls", None)
     if node is None or current_graph_task is FALLBACKS["torch:_C._current_graph_task_id"]:
@@ -196,17 +195,17 @@ def subclass_node(function: Any, mixin: type, members: dict[str, Any]) -> bool:
 
 
 def function_of(node: Any) -> Any:
-    """The torch.autograd.Function that a node belongs to, None for torch's own (`_forward_cls`; the C++ node has
-    it, too). Without: None, and audit, trace and the check suite take rules for autograd's."""
+    """The torch.autograd.Function that a node belongs to, None for torch's own nodes (`_forward_cls`; the C++ node has
+    it, too). Without: None, and audit, trace and the check suite count our nodes as torch's."""
     return getattr(node, "_forward_cls", None)
 
 
 next_sequence_number: Callable[[], int] = _named("torch:_C._autograd._get_sequence_nr", int)
-"""The number that the thread's next node gets. Without: 0, and audit and trace tell no modules apart."""
+"""The sequence number of this thread's next node. Without: 0, and audit and trace cannot tell modules apart."""
 
 
 def sequence_number(node: Any) -> int:
-    """A node's number, in the order in which they were made (`_sequence_nr`). Without: 0, as for the next one."""
+    """A node's sequence number: nodes are numbered as they are created (`_sequence_nr`). Without: 0."""
     return node._sequence_nr() if hasattr(node, "_sequence_nr") else 0
 
 
@@ -221,10 +220,11 @@ top_saved_tensors_hooks: Callable[[bool], Any] = _named(
 
 
 def checkpoint_state() -> dict[str, Any]:
-    """What the hooks of the innermost torch.utils.checkpoint hold in their closures; empty outside of one.
+    """The closure variables of the innermost torch.utils.checkpoint's hooks; empty outside of one.
 
-    `frame` while its forward runs first, `target_frame_ref` and `gid`, the pass of backward, while it runs again.
-    Without, or where the names are others: empty, and a checkpoint wants the same modes around forward and backward.
+    They have `frame` while its forward runs for the first time. While it runs again they have `target_frame_ref` and
+    `gid`, the number of the backward pass. Without, or under other names: empty. Then a checkpoint needs the same
+    modes around forward and backward.
     """
     hooks = top_saved_tensors_hooks(True)
     if hooks is None:
@@ -238,28 +238,29 @@ def checkpoint_state() -> dict[str, Any]:
 # Operators
 
 linear_pointwise: Any = _named("torch:ops.mkldnn._linear_pointwise.default", None)
-"""oneDNN's x W^T + b. Without, or in a build without oneDNN: None, and ATen multiplies."""
+"""oneDNN's x W^T + b. Without, or in a build without oneDNN: None, and ATen's matmul runs."""
 
 unsafe_view: Callable[[Tensor, Any], Tensor] = _named(
     "torch:ops.aten._unsafe_view.default", lambda tensor, shape: tensor.reshape(shape).clone()
 )
-"""The same memory in another shape, and no view, so that it may be written to. Without: a copy."""
+"""The same memory in another shape, which autograd does not treat as a view, so it may be edited in place. Without: a
+copy."""
 
 flash_attention_for_cpu: Any = _named("torch:ops.aten._scaled_dot_product_flash_attention_for_cpu.default", None)
 """torch's fused attention on the CPU. Without: None, and attention is computed as its formula says."""
 
 ctc_forward: Any = _named("torch:_ctc_loss", None)
-"""torch's forward recursion of the CTC loss. Without: None, and the formula's."""
+"""torch's forward recursion of the CTC loss. Without: None, and the formula runs."""
 
 weight_norm_parametrization: Any = _named("torch.nn.utils.parametrizations:_WeightNorm", None)
 spectral_norm_parametrization: Any = _named("torch.nn.utils.parametrizations:_SpectralNorm", None)
 orthogonal_parametrization: Any = _named("torch.nn.utils.parametrizations:_Orthogonal", None)
-"""The modules that compute a parametrized weight. Without: None, and what computes it stays with autograd."""
+"""The modules that compute a parametrized weight. Without: None, and that computation stays with autograd."""
 
 attention_backend: Callable[..., int] = _named(
     "torch:_fused_sdp_choice", lambda *args, **options: torch.nn.attention.SDPBackend.MATH.value
 )
-"""Which SDPBackend torch would take. Without: the one that is not fused, to which the formula is equal."""
+"""Which SDPBackend torch would choose. Without: MATH, which computes the same as the formula."""
 
 
 def _batch_norm_without_cudnn(input: Tensor, *args: Any) -> tuple:
@@ -269,16 +270,17 @@ def _batch_norm_without_cudnn(input: Tensor, *args: Any) -> tuple:
 
 
 batch_norm_with_statistics: Callable[..., tuple] = _named("torch:_batch_norm_impl_index", _batch_norm_without_cudnn)
-"""torch.batch_norm with the mean and invstd that it computes. Without: ATen's, which does without cuDNN."""
+"""torch.batch_norm that also returns mean and invstd. Without: ATen's native_batch_norm, which does not use cuDNN."""
 
 has_kernel: Callable[[str, str], bool] = _named("torch:_C._dispatch_has_kernel_for_dispatch_key", _always)
-"""Whether an operator has a kernel for a dispatch key, such as an autocast policy. Without: as in torch 2.14."""
+"""Whether an operator has a kernel for a dispatch key, such as an autocast policy. Without: always true, which is what
+torch 2.14 says of the operators we ask about."""
 
 
 autograd_off: Any = _named("torch:_C._AutoDispatchBelowADInplaceOrView", None)
-"""A context manager: operators called inside go past autograd to the TorchDispatchMode that has to be on, which sees
-each before autograd would. Without: None, and `mb.explicit` leaves to autograd what shows inside of torch's functions
-alone."""
+"""A context manager: operators called inside skip autograd and reach the active TorchDispatchMode (there must be one),
+which so sees each operator before autograd does. Without: None. Then `mb.explicit` cannot see operators that torch
+calls inside its own functions, and leaves them to autograd."""
 
 _included: Callable[[], Any] = _named("torch:_C._dispatch_tls_local_include_set", None)
 _excluded: Callable[[], Any] = _named("torch:_C._dispatch_tls_local_exclude_set", None)
@@ -290,19 +292,20 @@ else:
     with autograd_off():
         _autograd = _excluded()
     _autograd = _autograd - _excluded()
-    # a mode is called above what resolves conjugates and signs, and sees what C++ calls in turn with those open
+    # the mode runs before these keys, and operators that C++ calls in turn reach it with conjugates unresolved
     for _name in ("Conjugate", "Negative", "ZeroTensor"):
         _autograd = _autograd | torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _name))
 
 
 def autograd_on() -> Any:
-    """Inside the mode of an `autograd_off`: autograd is on again, and what resolves conjugates; all else as it is."""
+    """For the mode inside `autograd_off`: turns on autograd again, and the resolving of conjugate and negative views.
+    All other dispatch keys stay as they are."""
     return _force(_included(), _excluded() - _autograd)
 
 
 def run_composed(operator: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call an operator as torch composes it of others, in C++ (`_op_dk`). Without: by `decompose`, which may take the
-    version of torch's reference in Python."""
+    """Run an operator as torch composes it of others, in C++ (`_op_dk`). Without: by `decompose`, which may take
+    torch's Python reference instead."""
     run = getattr(operator, "_op_dk", None)
     if run is None:
         return operator.decompose(*args, **kwargs)
@@ -315,7 +318,7 @@ def _at_once(callback: Callable[[], None]) -> None:
 
 
 when_cuda_starts: Callable[[Callable[[], None]], None] = _named("torch:cuda._lazy_call", _at_once)
-"""Call a function when CUDA is used first. Without: now, where there is a GPU."""
+"""Call a function when CUDA is initialized. Without: call it now, if there is a GPU."""
 
 # Modules and their functions
 
@@ -324,8 +327,8 @@ _GLOBAL_HOOKS = [getattr(module_hooks, f"_global_{kind}", True) for kind in _KIN
 
 
 def has_hooks(module: torch.nn.Module) -> bool:
-    """Whether a hook looks at calls of a module, its own or a global one. Without the names of the global ones: yes,
-    and the module is called by itself."""
+    """Whether a hook, the module's own or a global one, sees calls of a module. Without the names of the global ones:
+    always true, and the module is called by itself."""
     return bool(
         module._forward_pre_hooks
         or module._forward_hooks
@@ -336,32 +339,32 @@ def has_hooks(module: torch.nn.Module) -> bool:
 
 
 def has_gradient_hooks(tensor: Tensor) -> bool:
-    """Whether a hook looks at a tensor's gradient. Without the names of both kinds: yes."""
+    """Whether a tensor has a hook on its gradient. Without the names of both kinds: always true."""
     kinds = "_backward_hooks", "_post_accumulate_grad_hooks"
     return any([bool(getattr(tensor, kind, True)) for kind in kinds])
 
 
 def members(module: torch.nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """A module's own dicts of parameters, buffers and children. Without them: audit, trace and saved_bytes fail and say
-    so."""
+    """A module's own dicts of parameters, buffers and children. Without: audit, trace and saved_bytes raise
+    AttributeError."""
     return module._parameters, module._buffers, module._modules
 
 
 COMPILED = "_orig_mod"
-"""What torch.compile calls the module that it wraps. Were it another, layers' names would show it."""
+"""The attribute under which torch.compile keeps the module that it wraps. Without: layers' names show the new name."""
 
 check_attention_shapes: Callable[..., bool] = _named(
     "torch.nn.functional:_mha_shape_check", lambda query, *others: query.dim() == 3
 )
-"""torch's errors for the inputs of multi_head_attention_forward; whether they are batched. Without: no errors
-here, but later ones in other words."""
+"""Checks the inputs of multi_head_attention_forward with torch's errors; returns whether they are batched. Without: no
+check here; wrong shapes fail later with other messages."""
 
 OPERATORS: tuple[type, ...] = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-"""What stands in torch.ops: an operator, and one overload of it."""
+"""The classes of the objects in torch.ops: an operator, and one overload of an operator."""
 
 
 def path_of(function: Any) -> str | None:
-    """Where torch has a function of its own, as source. None: it is none of torch's."""
+    """The path under which torch has a function, as source; None where the function is not torch's."""
     name = getattr(function, "__name__", None)
     if isinstance(function, OPERATORS):
         return f"torch.ops.{function}"
@@ -378,7 +381,7 @@ def spelled(path: str) -> str:
     return path
 
 
-# Looking at a run: inspection, the check suite, benchmarks
+# For inspection, the check suite and benchmarks
 
 tree_map: Any = _missing("torch.utils._pytree:tree_map", "mb.bench")
 tree_map_only: Any = _missing("torch.utils._pytree:tree_map_only", "inspection of a model")
@@ -390,8 +393,8 @@ TorchDispatchMode: Any = _missing("torch.utils._python_dispatch:TorchDispatchMod
 
 
 class QuickDispatchMode(TorchDispatchMode):
-    """A mode that torch.compile has no part in. torch keeps its compiler out of a mode by importing it, at the first
-    operator, which takes two seconds (`_should_skip_dynamo`). Without that name: it takes them."""
+    """A mode that does not import torch.compile. By default torch imports its compiler at the mode's first operator,
+    only to keep it out of the mode; that takes two seconds (`_should_skip_dynamo`). Without: it takes them."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -400,8 +403,8 @@ class QuickDispatchMode(TorchDispatchMode):
 
 @contextmanager
 def engine_runs() -> Iterator[list[None]]:
-    """Notes each start of the autograd engine: torch.autograd's ways in all pass `_engine_run_backward`. Without: the
-    check `explicit` fails and says so."""
+    """Records each start of the autograd engine: all of torch.autograd's functions call `_engine_run_backward`.
+    Without: the check `explicit` fails and says so."""
     runs: list[None] = []
     original = torch.autograd._engine_run_backward
 
@@ -417,13 +420,13 @@ def engine_runs() -> Iterator[list[None]]:
 
 
 def refused_by_compile(error: Exception) -> bool:
-    """Whether torch.compile(fullgraph=True) could not take something into a graph. Without: no."""
+    """Whether torch.compile(fullgraph=True) raised the error because it met something unsupported. Without: False."""
     unsupported = _named("torch._dynamo.exc:Unsupported", ())
     return isinstance(error, unsupported)
 
 
 def compiling_from_nothing() -> Any:
-    """torch.compile finds nothing of earlier runs on the disk, as the first time. It compiles in this process: those
-    that it starts by default take the cores of who is measured next. Without: it compiles as ever."""
+    """torch.compile as on its first run: without its cache on disk. It also compiles in this process: by default it
+    starts worker processes, which would take cores from the next measurement. Without: torch's default settings."""
     config = _named("torch._inductor:config", None)
     return nullcontext() if config is None else config.patch(force_disable_caches=True, compile_threads=1)

@@ -1,8 +1,8 @@
-"""torch.nn.functional's signatures over the rules: argument checks, autocast, forward mode, in-place.
+"""torch.nn.functional's signatures over the rules: argument checks, autocast, forward mode, in place.
 
-Each function in the files of this folder is exported, and those that follow from a rule (_derived.py). A differentiable
-function of torch.nn.functional that has no rule yet is not here: asking for it raises AttributeError. `call` applies
-any rule, one of your own as well.
+The functions in the files of this folder are exported, and so are those that are generated from a rule (_derived.py).
+Access to a differentiable function of torch.nn.functional that has no rule yet raises AttributeError. `call` applies
+any rule, your own included.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import inspect as _inspect
 import torch
 import torch.fx
 
+from ..engine.exports import NotExportedError as _NotExportedError
 from ..engine.exports import defined as _defined
+from ..engine.exports import give_reasons as _give_reasons
 from . import _derived, _inside
 from ._call import call
+from ._without_rules import CONSTANT as _CONSTANT
+from ._without_rules import HELPERS as _HELPERS
 
 _written = _defined(__name__, _inspect.isfunction)
 _found = {**_derived.derived(_written), **_written, "call": call}
@@ -23,18 +27,23 @@ globals().update(_found)
 __all__ = sorted(_found)  # type checkers and editors read __init__.pyi
 
 for _name in __all__:
-    torch.fx.wrap(_name)  # a leaf of a graph that torch.fx traces; costs nothing outside of tracing
+    torch.fx.wrap(_name)  # torch.fx records the call and does not trace into it; costs nothing outside of tracing
 
-CONSTANT = frozenset(("one_hot", "scaled_mm", "scaled_grouped_mm"))
-"""Of integers and of numbers of 8 bits and fewer, without a derivative: torch's own."""
+_give_reasons(__name__)
 
 
 def __getattr__(name: str) -> object:
-    if name in CONSTANT and hasattr(torch.nn.functional, name):
-        return getattr(torch.nn.functional, name)
-    if hasattr(torch.nn.functional, name):
-        raise AttributeError(
-            f"manual_backprop.functional has no rule for {name!r} yet; "
+    theirs = getattr(torch.nn.functional, name, None)
+    if theirs is None or name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not _inspect.isroutine(theirs) or name in _CONSTANT or name in _HELPERS:
+        return theirs
+    if name.startswith("_"):
+        raise _NotExportedError(
+            f"manual_backprop.functional has no {name!r}, a private function of torch; "
             f"torch.nn.functional.{name} computes it with autograd's own backward"
         )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _NotExportedError(
+        f"manual_backprop.functional has no rule for {name!r} yet; "
+        f"torch.nn.functional.{name} computes it with autograd's own backward"
+    )

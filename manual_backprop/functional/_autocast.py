@@ -13,7 +13,7 @@ from . import _call
 
 
 def cast_arguments(policy: str, device: str, args: tuple) -> tuple:
-    """The arguments with their floating point tensors cast as autocast casts those of the twin."""
+    """The arguments, with floating point tensors cast as autocast casts those of torch's own function."""
     if policy == "lower":
         dtype = torch.get_autocast_dtype(device)
     elif policy == "float32":
@@ -41,7 +41,7 @@ def _cast(value: Any, dtype: torch.dtype, device: str) -> Any:
 
 
 def float32_on_cpu(input: Tensor) -> Tensor:
-    """The input as float32 where the CPU's autocast runs an operator in float32 in some of its forms only."""
+    """The input, cast to float32 under CPU autocast: for the forms of an operator that torch runs in float32 there."""
     if torch.is_autocast_enabled("cpu") and input.device.type == "cpu":
         (input,) = cast_arguments("float32", "cpu", (input,))
     return input

@@ -1,4 +1,4 @@
-"""Sizes given as one number or one per axis; query, key and value changed alike."""
+"""Sizes given as one number or one per axis; the same change to query, key and value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Axes = tuple[int, ...]
 
 
 def axes(value: Any, count: int, message: str) -> Axes:
-    """An int repeated for each axis, or the given tuple or list; RuntimeError(message) where it has another length."""
+    """A tuple of `count` numbers: an int is repeated for each axis. RuntimeError(message) for another length."""
     if not isinstance(value, (tuple, list)):
         return (value,) * count
     if len(value) == 1:
@@ -22,7 +22,7 @@ def axes(value: Any, count: int, message: str) -> Axes:
 
 
 def alike(change: Callable[[Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-    """Each of the three changed; those that are the same tensor still are."""
+    """The change applied to each of the three. Arguments that are the same tensor give the same result tensor."""
     changed_query = change(query)
     changed_key = changed_query if key is query else change(key)
     return changed_query, changed_key, changed_key if value is key else change(value)

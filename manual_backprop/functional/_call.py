@@ -1,4 +1,4 @@
-"""From a checked call to a rule: autocast, inference, forward mode, transforms, in-place, and errors that explain."""
+"""From a checked call to a rule: autocast, inference, forward mode, transforms, in place, and detailed errors."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from ._errors import EXPLAINED, explained
 
 
 def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
-    """Apply a rule, one of the package's or your own, to its positional arguments, as torch would apply the twin.
+    """Apply a rule, one of the package's or your own, to positional arguments, as torch would call its own function.
 
-    Beyond `rule.apply` it follows `rule.autocast`, forward mode (`rule.tangent`) and inference, and the errors that
-    torch raises in `rule.forward`, of the same type, say what it got, what the rule's docstring expects, and hints.
+    Unlike `rule.apply`, it also handles autocast (`rule.autocast`), forward mode (`rule.tangent`) and inference.
+    An error that torch raises in `rule.forward` keeps its type. Its message then also says what the call got and what
+    the rule's docstring expects, with hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
     if depth := function_modes():
         mode = function_mode_at(depth - 1)
-        if getattr(mode, "leads_to_rules", False):  # mb.explicit has nothing to change in a rule, call by call
+        if getattr(mode, "leads_to_rules", False):  # mb.explicit is off while a rule runs: it has nothing to replace
             pop_function_mode()
             try:
                 return call(rule, *args, _cast=_cast)
             finally:
                 push_function_mode(mode)
-    if torch.compiler.is_compiling():  # asked first: a graph is not to be compiled again when the node is there
+    if torch.compiler.is_compiling():  # checked first: a compiled graph must not depend on whether node.call is built
         pass
     elif node.call is None:
         node.count()
@@ -55,7 +56,7 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
         if served is not NotImplemented:
             return served
     for arg in args:
-        if type(arg) is Proxy:  # of torch.fx, outside of its own trace: a node of the graph that it belongs to
+        if type(arg) is Proxy:  # a value of a torch.fx graph, used outside of tracing: record the call in that graph
             return arg.tracer.create_proxy("call_function", call, (rule, *args), {})
     if _cast and (torch.compiler.is_compiling() or any_autocast()):
         return _under_autocast(rule, args)
@@ -78,7 +79,7 @@ def _explain(error: Exception, rule: type[Rule], args: tuple) -> NoReturn:
 
 
 def _unviewed(output: Any) -> Any:
-    """vmap gives results of a Function that are views of tensors made on the way: copies can be edited in place."""
+    """Copies of outputs that are views: vmap returns views of intermediates, which cannot be edited in place."""
     if type(output) is tuple:
         return tuple([_unviewed(part) for part in output])
     return output.clone() if isinstance(output, Tensor) and unwrapped(output)._is_view() else output
@@ -88,7 +89,7 @@ def _under_autocast(rule: type[Rule], args: tuple) -> Any:
     for arg in args:
         if isinstance(arg, Tensor):
             device = arg.device.type
-            if device != "meta" and torch.is_autocast_enabled(device):  # no autocast is known there
+            if device != "meta" and torch.is_autocast_enabled(device):  # meta tensors have no autocast
                 policy = rule.autocast_policy(device)
                 if policy:
                     args = cast_arguments(policy, device, args)
@@ -99,8 +100,10 @@ def _under_autocast(rule: type[Rule], args: tuple) -> Any:
 
 
 def expand(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """The input repeated along axes, for a rule: a view that no user sees, by the rule `Expand`. torch lets no Function
-    return a view under its transforms and in forward mode: there it is torch's own."""
+    """The input expanded to a shape, as an argument of a rule: a view that no user sees, by the rule `Expand`.
+
+    Under transforms and in forward mode no Function may return a view: there torch's own expand is used.
+    """
     if not torch.compiler.is_compiling() and (in_forward_mode() or transforms_active()):
         return input.expand(shape)
     return call(Expand, input, tuple(shape))
@@ -111,13 +114,13 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
     if (
         torch.compiler.is_compiling()
         or transforms_active()
-        or in_forward_mode()  # the tangent would have to be overwritten, too
+        or in_forward_mode()  # the tangent must be overwritten, too
     ):
         value, *extra = _listed(call(rule, input.clone(), *args))
         input.copy_(value)
         return (input, *extra) if extra else input
     recorded = torch.is_grad_enabled() and input.requires_grad
-    refuse_leaf(input)  # a Function would write first and raise then
+    refuse_leaf(input)  # a Function would raise only after it has written
     if not rule.keeps_input and not (rule.returns_more and recorded and input._is_view()):
         return call(in_place(rule), input, *args)
     kept = recorded or (torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in args]))
@@ -141,7 +144,7 @@ def _listed(output: Any) -> tuple:
 
 
 def _distinct(args: tuple) -> list[Any]:
-    """torch.compile refuses a tensor that is passed twice, as in x + x: the second time, a view of it."""
+    """The arguments, with a view for each repetition of a tensor: torch.compile refuses one passed twice (x + x)."""
     distinct: list[Any] = []
     for arg in args:
         again = isinstance(arg, Tensor) and any(arg is other for other in distinct)

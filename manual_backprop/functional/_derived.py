@@ -1,11 +1,11 @@
-"""Functions that need no writing: those of torch.nn.functional whose arguments are those of a rule's `forward`.
+"""Functions generated from rules: those of torch.nn.functional that take the arguments of a rule's `forward`.
 
     relu(input, inplace=False)             ReLU.forward(input)
     softplus(input, beta=1, threshold=20)  Softplus.forward(input, beta=1, threshold=20)
 
-A rule's name is the function's, but for capitals and underscores. torch's may have `inplace` besides, and the arguments
-that `reduction` has replaced. The defaults are torch's, or where torch has the function in C, which does not tell them,
-those of `forward`.
+A rule and its function have the same name, apart from capitals and underscores. torch's function may also take
+`inplace` and the deprecated arguments that `reduction` replaced. Defaults are torch's. Python cannot read those of
+functions written in C: there they are those of `forward`.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from ..engine.rule import RULES, Rule, paragraphs
 from ._call import call, call_in_place
 from ._losses import reduction_of
 
-# ruff: noqa: F401  # the functions are written into this module, and name what it imports
+# ruff: noqa: F401  # the generated functions are compiled in this module and use its imports
 
 ANNOTATIONS = annotations.compiler_flag
 
 NAMES = {name.replace("_", ""): name for name in dir(F) if not name.startswith("_") and not name.endswith("_")}
-"""What a rule is called in small letters -> torch's function."""
+"""Name in lower case without underscores -> name of torch's function."""
 
 BESIDES = {"inplace": "bool", "size_average": "bool | None", "reduce": "bool | None"}
-"""Arguments of torch's that `forward` does not have, and their types."""
+"""Arguments that torch's functions have and `forward` does not, and their types."""
 
 TYPES = {"Tensor", "bool", "int", "float", "str", "tuple", "list", "None", "..."}
-"""What is repeated from the annotations of `forward`."""
+"""Types that are copied from the annotations of `forward`; all others become Any."""
 
 Parameters = Mapping[str, inspect.Parameter]
 
 
 def derived(written: Collection[str]) -> dict[str, Callable[..., Any]]:
-    """Name -> function of all that follows from the rules, but for the names that are written by hand."""
+    """Name -> function, for each that can be generated from a rule, except the names that are written by hand."""
     found: dict[str, Callable[..., Any]] = {}
     for rule in RULES.values():
         name = NAMES.get(rule.__name__.lower())
@@ -60,11 +60,11 @@ def derived(written: Collection[str]) -> dict[str, Callable[..., Any]]:
 
 
 def _parameters(rule: type[Rule], name: str) -> Parameters | None:
-    """Those of torch's function; None where `forward` has others."""
+    """The parameters of torch's function; None where those of `forward` differ."""
     own = inspect.signature(rule.forward).parameters
     try:
         given = inspect.signature(getattr(F, name)).parameters
-    except (TypeError, ValueError):  # it is in C
+    except (TypeError, ValueError):  # written in C, so without a signature
         return own
     if list(own) != [n for n in given if n in own] or not given.keys() - own.keys() <= BESIDES.keys():
         return None
@@ -72,7 +72,8 @@ def _parameters(rule: type[Rule], name: str) -> Parameters | None:
 
 
 def _made(rule: type[Rule], name: str, parameters: Parameters) -> Callable[..., Any]:
-    """A function written out, which costs no more to call than one by hand; `inspect.getsource` shows it."""
+    """The function, compiled from source: it costs no more to call than one written by hand, and
+    `inspect.getsource` shows it."""
     listed = [_spelled(p) for p in parameters.values()]
     keywords = [i for i, p in enumerate(parameters.values()) if p.kind is p.KEYWORD_ONLY]
     if keywords:
@@ -100,8 +101,8 @@ def _made(rule: type[Rule], name: str, parameters: Parameters) -> Callable[..., 
 
 
 def _returned(rule: type[Rule], name: str, called: str) -> str:
-    """What a rule returns, as torch's function does: the output of a rule that also keeps statistics, all results of an
-    operator that has several, by name."""
+    """The expression that the function returns. Of a rule that also returns statistics, the output alone; of an
+    operator with several results, all of them by name."""
     if len(rule.results) == 1:
         return called
     if not rule.operator:

@@ -1,4 +1,4 @@
-"""Errors of torch's, told in full: what came, what the rule expects, and what to do about it."""
+"""torch's errors with more detail: what the call got, what the rule expects, and what to do about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPLAINED = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexErro
 def explained(error: Exception, rule: type[Rule], args: tuple) -> Exception:
     """An error of the same type: torch's message, the rule's formula and shapes, the arguments, and hints."""
     named = _named(rule, args)
-    formula, shapes, *_ = [*paragraphs(rule), "", ""]  # a rule of a user's may have a short docstring or none
+    formula, shapes, *_ = [*paragraphs(rule), "", ""]  # a user's rule may have a short docstring or none
     lines = [
         str(error),
         f"  in {rule.__name__}" + (f": {' '.join(formula.splitlines())}" if formula else ""),
@@ -33,7 +33,7 @@ def explained(error: Exception, rule: type[Rule], args: tuple) -> Exception:
 
 
 def _named(rule: type[Rule], args: tuple) -> dict[str, Any]:
-    """The arguments by name; those of *tensors as tensors[0], tensors[1], ..."""
+    """The arguments by name; for *tensors: tensors[0], tensors[1], ..."""
     named: dict[str, Any] = {}
     for i, parameter in enumerate(inspect.signature(rule.forward).parameters.values()):
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -65,16 +65,16 @@ def _hints(named: dict[str, Any]) -> list[str]:
 
 
 def check_tensors(function: str, **arguments: Any) -> None:
-    """TypeError, as the twin's, for an argument that is no tensor."""
+    """TypeError, as torch raises it, for an argument that is not a tensor."""
     for name, value in arguments.items():
         if not isinstance(value, Tensor):
             raise TypeError(
-                f"{function}(): argument '{name}' must be Tensor, not {type(value).__name__}: "
-                f"came {reprlib.repr(value)}, e.g. torch.as_tensor({name}) makes a tensor of numbers and lists"
+                f"{function}(): argument '{name}' must be Tensor, not {type(value).__name__}. "
+                f"got: {reprlib.repr(value)}. Convert numbers and lists with torch.as_tensor({name})"
             )
 
 
 def refuse_single_values(size: Sequence[int]) -> None:
-    """ValueError, as the twin's, for one value per channel, (N, C, *), whose variance is none."""
+    """ValueError, as torch raises it, for a size (N, C, *) with a single value per channel: it has no variance."""
     if math.prod((size[0], *size[2:])) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")

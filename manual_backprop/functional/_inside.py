@@ -1,4 +1,4 @@
-"""Operators that no one calls by these arguments but torch itself, inside of its functions: for `mb.explicit`."""
+"""Operators that only torch itself calls with these arguments, inside of its functions. `mb.explicit` sees them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @stands_for("elu")
 def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
-    """ELU, CELU and SELU are one operator in torch; with other numbers than theirs no function of torch calls it."""
+    """ELU, CELU and SELU are one operator in torch, told apart by its constants; others are left to autograd."""
     if (scale, input_scale) == (1, 1):
         return call(rules.ELU, input, alpha)
     if scale == 1 and input_scale * alpha == 1:
@@ -28,5 +28,5 @@ def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: flo
 
 @stands_for("_prelu_kernel")
 def _prelu_kernel(input: Tensor, weight: Tensor) -> Tensor:
-    """PReLU with a weight that is laid along the axis of the channels."""
+    """PReLU with a weight that is already reshaped to broadcast along the channel axis."""
     return call(rules.PReLU, input, weight.reshape(-1))

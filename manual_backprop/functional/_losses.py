@@ -14,7 +14,7 @@ REDUCTIONS = "none", "mean", "sum"
 
 
 def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """ "none", "mean" or "sum"; torch's deprecated arguments decide where given, and warn as there.
+    """The reduction: "none", "mean" or "sum". torch's deprecated arguments, where given, decide, with a warning.
 
     ValueError for another name.
     """
@@ -37,7 +37,7 @@ def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None)
 
 
 def refuse_gradient(name: str, tensor: Tensor | None) -> None:
-    """The twin has no derivative by this argument; RuntimeError as there."""
+    """RuntimeError, as in torch, where this argument requires a gradient: the loss has no derivative by it."""
     if tensor is not None and tensor.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
             f"the loss is not differentiable with respect to argument '{name}': pass {name}.detach(), or freeze it "
@@ -46,15 +46,15 @@ def refuse_gradient(name: str, tensor: Tensor | None) -> None:
 
 
 def broadcast(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in their common shape; RuntimeError where there is none."""
+    """Both broadcast to their common shape; RuntimeError where there is none."""
     if input.shape == target.shape:
         return input, target
     try:
         shape = torch.broadcast_shapes(input.shape, target.shape)
     except RuntimeError as error:
         raise RuntimeError(
-            f"{function}: the target has shape {tuple(target.shape)}, the input {tuple(input.shape)}, and neither can "
-            f"be broadcast to the other: expected is a target of the shape of the input"
+            f"{function}: input and target cannot be broadcast. got: a target of shape {tuple(target.shape)} for an "
+            f"input of shape {tuple(input.shape)}. expected: a target of the input's shape"
         ) from error
     return (
         input if input.shape == shape else expand(input, shape),
@@ -63,13 +63,13 @@ def broadcast(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Ten
 
 
 def common_shape(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """All in their common shape; RuntimeError where there is none."""
+    """All broadcast to their common shape; RuntimeError where there is none."""
     shape = torch.broadcast_shapes(*[tensor.shape for tensor in tensors])
     return tuple([tensor if tensor.shape == shape else expand(tensor, shape) for tensor in tensors])
 
 
 def one_size(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in their common shape, with the twin's warning where they differ."""
+    """Both broadcast to their common shape, with torch's warning where they differ."""
     if target.size() != input.size() and not torch.compiler.is_compiling():
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
@@ -81,7 +81,7 @@ def one_size(function: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tens
 
 
 def check_weight(weight: Tensor, input: Tensor) -> None:
-    """ValueError as in the twin where a weight has not the size of the input."""
+    """ValueError, as in torch, for a weight whose size is not that of the input."""
     if weight.size() != input.size():
         raise ValueError(
             "Weights and input must have the same size: "
@@ -90,7 +90,7 @@ def check_weight(weight: Tensor, input: Tensor) -> None:
 
 
 def over_weights(losses: Tensor, weight: Tensor, reduction: str) -> Tensor:
-    """w l, its sum, or its sum divided by that of the weights."""
+    """The weighted losses w l, their sum, or their sum divided by the sum of the weights."""
     losses = mul(losses, weight)
     if reduction == "none":
         return losses

@@ -1,4 +1,4 @@
-"""Operators of torch whose arguments are not those of a rule: the functions that take them, for `mb.explicit`."""
+"""Functions for torch's operators whose arguments are not those of a rule. `mb.explicit` calls them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def stands_for(*operators: str) -> Callable[[_Function], _Function]:
     """Marks a function that takes the arguments of these operators (`name`, or `name.overload`) and returns what they
-    do. It may return NotImplemented for a call that it leaves to autograd. Raises TypeError for one that is taken."""
+    do. The function may return NotImplemented: that call is then left to autograd. Raises TypeError for an operator
+    that already has a function."""
 
     def mark(function: _Function) -> _Function:
         for operator in operators:

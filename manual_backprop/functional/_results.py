@@ -1,4 +1,4 @@
-"""Several results by their names, as torch returns them."""
+"""Several results as one named tuple, as torch returns them."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from torch import Tensor, return_types
 
 
 def named(function: str, results: tuple[Tensor, ...]) -> Any:
-    """The results of torch's function of that name (linalg_svd): a tuple with an attribute for each."""
+    """The results as torch's function of that name (linalg_svd) returns them: a tuple with an attribute for each."""
     return getattr(return_types, function)(results)

@@ -1,4 +1,4 @@
-"""Arithmetic with torch's signatures, for residual connections, shared weights and losses of one's own."""
+"""Arithmetic with torch's signatures, for residual connections, shared weights and your own losses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mul(input: Operand, other: Operand) -> Tensor:
 
 
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-    """input / other, as torch.div; rule: `mb.rules.Div`, with a rounding mode `mb.rules.DivRounded`: 0 everywhere."""
+    """input / other, as torch.div; rule: `mb.rules.Div`, with a rounding mode `mb.rules.DivRounded` (gradients 0)."""
     if rounding_mode is None:
         return call(rules.Div, input, other)
     return call(rules.DivRounded, input, other, rounding_mode)
@@ -44,7 +44,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Concatenation along an axis, as torch.cat; rule: `mb.rules.Cat`."""
     if torch.compiler.is_compiling():
-        # where no derivative is asked, torch.compile takes the first argument of a forward with *tensors for its ctx
+        # where nothing requires a gradient, torch.compile mistakes the first argument of a forward(*tensors) for ctx
         recorded = False
         for tensor in tensors:
             recorded = recorded or tensor.requires_grad

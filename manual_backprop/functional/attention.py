@@ -17,7 +17,7 @@ from ._call import call, expand
 from ._errors import check_tensors
 
 FLASH, MATH = SDPBackend.FLASH_ATTENTION.value, SDPBackend.MATH.value
-"""torch's numbers for two of its forwards; as constants, since torch.compile cannot read the enumeration."""
+"""torch's numbers for two of its implementations. Constants, because torch.compile cannot read the enumeration."""
 
 
 def scaled_dot_product_attention(
@@ -32,9 +32,10 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(scale Q K^T + mask) V, as torch.nn.functional.scaled_dot_product_attention.
 
-    Rule: `mb.rules.ScaledDotProductAttention`. Without `scale`, 1 / sqrt(E). With `enable_gqa`, each head of key and
-    value serves several of the query's in a row. Under `dropout_p` a byte for each pair of query and key is kept.
-    Raises RuntimeError for a mask beside is_causal, fewer than two axes, dtypes that differ; TypeError for nested ones.
+    Rule: `mb.rules.ScaledDotProductAttention`. Without `scale`, 1 / sqrt(E). With `enable_gqa`, several neighbouring
+    heads of the query share one head of key and value. With `dropout_p`, one byte per pair of query and key is saved.
+    Raises RuntimeError for a mask together with is_causal, for fewer than two axes and for dtypes that differ;
+    TypeError for nested tensors.
     """
     check_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
     return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
@@ -44,11 +45,11 @@ def _attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float, is_causal: bool,
     scale: float | None = None, enable_gqa: bool = False, seen: bool = True,
 ) -> Tensor:  # fmt: skip
-    """`scaled_dot_product_attention`. seen: whether anyone else has these tensors, and may edit them in place."""
+    """`scaled_dot_product_attention`. seen: whether users can reach these tensors and so edit them in place."""
     _check(query, key, value, attn_mask, is_causal)
     if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
-    if not query.dtype == key.dtype == value.dtype:  # autocast makes them one, before torch looks for a fused forward
+    if not query.dtype == key.dtype == value.dtype:  # autocast casts to one dtype before torch picks a fused kernel
         query, key, value = cast_arguments("lower", query.device.type, (query, key, value))
     backend = _torchs_choice(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     fused = query.device.type == "cpu" and backend == FLASH and flash_attention_for_cpu is not None
@@ -72,11 +73,11 @@ def _attention(
 
 
 def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
-    """Which of its forwards torch would run; None where that does not matter."""
+    """Which of its implementations torch would run; None where that does not matter."""
     if torch.compiler.is_compiling() or query.device.type not in ("cpu", "cuda"):
         return None
     if transforms_active() or in_forward_mode():
-        return MATH  # of vmap it cannot be asked, and the fused forward has no tangent
+        return MATH  # torch cannot be asked under vmap, and its fused forward has no tangent
     if not query.numel() or not key.numel():
         return MATH
     *positional, scale, enable_gqa = args
@@ -84,24 +85,24 @@ def _torchs_choice(query: Tensor, key: Tensor, *args: Any) -> int | None:
 
 
 def _copies(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Without a fused forward torch keeps query and key scaled, not as they are: they may be edited in place. (It adds
-    the mask and keeps nothing of it.)"""
-    if value.dtype in LOW or not query.numel() or not key.numel():  # torch keeps it in float32, or not at all
+    """Copies of query and key. Without a fused forward torch saves scaled copies of both, so that a user may edit the
+    originals in place. (It does not save the mask.)"""
+    if value.dtype in LOW or not query.numel() or not key.numel():  # torch saves it in float32, or not at all
         value = call(rules.Copy, value, None)
     return call(rules.Copy, query, None), call(rules.Copy, key, None), value
 
 
 def _cannot_be_saved(mask: Tensor) -> bool:
-    """A mask of inference mode where gradients are recorded. (torch.compile cannot read what that asks.)"""
+    """Whether the mask was made in inference mode, where gradients are recorded. (torch.compile cannot read that.)"""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling() and mask.is_inference()
 
 
 def _order(query: Tensor, output: Tensor, backend: int | None) -> tuple[int, ...] | None:
-    """The order of axes in memory in which torch's fused forwards return (N, H, L, E), from the outermost: heads that
-    were views of one tensor are joined as a view again. None where it is that of the axes, as ours has it."""
+    """The memory order, outermost axis first, in which torch's fused forwards return (N, H, L, E). With it, heads that
+    were views of one tensor can be joined as a view again. None for the contiguous order, which ours has."""
     if query.device.type == "cuda" and backend not in (None, MATH) and query.dim() == 4:
         return 0, 2, 1, 3
-    if query.device.type == "meta" and query.shape == output.shape:  # as on the CPU, where it is that of the query
+    if query.device.type == "meta" and query.shape == output.shape:  # the query's order, as on the CPU
         order = tuple(sorted(range(query.dim()), key=query.stride().__getitem__, reverse=True))
         return None if order == tuple(range(query.dim())) else order
     return None
@@ -136,7 +137,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_ca
 
 
 def _repeated(tensor: Tensor, query: Tensor) -> Tensor:
-    """Each head of a key or value as often as it serves heads of the query."""
+    """A key or value with each head repeated for all heads of the query that share it."""
     if query.dim() < 3 or tensor.dim() < 3:
         raise IndexError(f"enable_gqa needs an axis of heads, (*, H, L, E), but got {query.dim()} axes")
     heads, served = tensor.shape[-3], query.shape[-3]

@@ -22,8 +22,8 @@ def batch_norm(
 ) -> Tensor:
     """w (x - mean) / sqrt(var + eps) + b for each channel, as torch.nn.functional.batch_norm.
 
-    In training with the statistics of the batch (rule: `mb.rules.BatchNorm`), which also move the running ones;
-    otherwise with the running ones (rule: `mb.rules.BatchNormEval`).
+    In training by the statistics of the batch (rule: `mb.rules.BatchNorm`), which also update the running statistics;
+    otherwise by the running statistics (rule: `mb.rules.BatchNormEval`).
     Raises ValueError for a single value per channel in training, or for an eps that is too small.
     """
     if training:
@@ -35,6 +35,6 @@ def batch_norm(
     if training:
         return call(rules.BatchNorm, input, weight, bias, running_mean, running_var, momentum, eps)[0]
     if torch.is_grad_enabled() and running_mean is not None and running_var is not None:
-        # a training batch before the backward would move them unnoticed: ATen counts no version there
+        # copies, because a training batch before the backward would change them, and ATen does not raise their version
         running_mean, running_var = running_mean.clone(), running_var.clone()
     return call(rules.BatchNormEval, input, weight, bias, running_mean, running_var, eps)

@@ -1,4 +1,4 @@
-"""What is no family of its own: conv_tbc, gumbel_softmax, weight_norm, grouped_mm."""
+"""Functions that belong to no family: conv_tbc, gumbel_softmax, weight_norm, grouped_mm."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
-    """softmax((x + g) / tau) with noise g of Gumbel's distribution, as torch.nn.functional.gumbel_softmax.
+    """softmax((x + g) / tau) with Gumbel noise g, as torch.nn.functional.gumbel_softmax.
 
-    Rules: those of add, div and softmax. With hard the output is one-hot, its derivative that of the softmax.
+    Rules: those of add, div and softmax. With `hard` the output is one-hot, but its derivative is that of the softmax.
     """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
@@ -43,9 +43,9 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
 
 @stands_for("_weight_norm")
 def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """g v / |v|, the length over all axes but dim (-1: of all numbers); rule: `mb.rules.WeightNorm`.
+    """g v / |v|, the norm taken over all axes except dim (-1: over all elements); rule: `mb.rules.WeightNorm`.
 
-    What torch.nn.utils.parametrizations.weight_norm computes.
+    It computes what torch.nn.utils.parametrizations.weight_norm computes.
     """
     return call(rules.WeightNorm, v, g, dim)
 
@@ -61,14 +61,14 @@ def grouped_mm(
 ) -> Tensor:
     """Products of groups of rows or columns, as torch.nn.functional.grouped_mm; rule: `mb.rules.GroupedMM`.
 
-    offs (G): where each group ends, for what has two axes. float64, too, which torch's does not take. RuntimeError for
-    a bias, which torch does not have, either, and for shapes that do not fit.
+    offs (G): where each group ends, needed where a matrix has two axes. Unlike torch's, takes float64, too.
+    RuntimeError for a bias, which torch does not support yet either, and for shapes that do not fit.
     """
     if bias is not None:
-        raise RuntimeError("grouped_mm: got a bias, expected None: torch does not support one yet. Add it afterwards")
+        raise RuntimeError("grouped_mm: a bias is not supported. got: a bias. expected: None; add the bias afterwards")
     if (offs is None) != (mat_a.dim() == mat_b.dim() == 3):
         raise RuntimeError(
-            f"grouped_mm: got offs {None if offs is None else tuple(offs.shape)} for matrices {tuple(mat_a.shape)} and "
-            f"{tuple(mat_b.shape)}, expected offs where one of them has two axes, and only there"
+            f"grouped_mm: offs do not fit. got: offs {None if offs is None else tuple(offs.shape)} for matrices "
+            f"{tuple(mat_a.shape)} and {tuple(mat_b.shape)}. expected: offs if a matrix has two axes, else None"
         )
     return call(rules.GroupedMM, mat_a, mat_b, offs, out_dtype)

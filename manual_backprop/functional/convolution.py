@@ -108,13 +108,13 @@ def _conv(
         input, padding = _same(input, weight, stride, dilation)
     elif isinstance(padding, str):
         if padding != "valid":
-            raise RuntimeError(f'Invalid padding string: {padding!r}: pass numbers, "valid" or "same"')
+            raise RuntimeError(f'Invalid padding string. got: {padding!r}. expected: numbers, "valid" or "same"')
         padding = 0
     return call(rules.Conv, input, weight, bias, stride, _per_axis("padding", padding, n), dilation, groups)
 
 
 def _same(input: Tensor, weight: Tensor, stride: tuple, dilation: tuple) -> tuple[Tensor, tuple]:
-    """Zeros for an output of the input's size; where their number is odd, one is appended beforehand."""
+    """The input and the padding that keep its size. Where an axis needs an odd number of zeros, the input gets one."""
     if any(s != 1 for s in stride):
         raise RuntimeError(f"padding='same' is not supported for strided convolutions, but stride is {stride}")
     zeros = [d * (k - 1) for d, k in zip(dilation, weight.shape[-len(dilation) :], strict=True)]
@@ -148,7 +148,7 @@ def _conv_transpose(
 
 
 def _per_axis(name: str, value: Any, n: int) -> tuple:
-    if type(value) is tuple and len(value) == n:  # the message takes longer than all else here
+    if type(value) is tuple and len(value) == n:  # skips building the message, the slowest part of this function
         return value
     return axes(
         value,

@@ -29,10 +29,12 @@ def cross_entropy(
 ) -> Tensor:
     """Cross-entropy of logits, as torch.nn.functional.cross_entropy.
 
-    Rules: `mb.rules.CrossEntropyLoss` for class indices; `mb.rules.SoftCrossEntropyLoss` for class probabilities, that
-    is where target has the shape of input, and `mb.rules.LabelSmoothing` before it. Labels out of range: IndexError on
-    the CPU, a failed assertion on CUDA; ValueError for sizes that do not fit or an unknown reduction; RuntimeError for
-    dtypes that do not fit, a label smoothing above 1, or ignore_index >= 0 with probabilities.
+    Rules: `mb.rules.CrossEntropyLoss` for class indices. For class probabilities, where target has the shape of input,
+    `mb.rules.LabelSmoothing` and then `mb.rules.SoftCrossEntropyLoss`.
+
+    Labels out of range: IndexError on the CPU, a failed assertion on CUDA. ValueError for sizes that do not fit or an
+    unknown reduction. RuntimeError for dtypes that do not fit, a label smoothing above 1, or ignore_index >= 0 with
+    probabilities.
     """
     check_tensors("cross_entropy", input=input, target=target)
     reduction = reduction_of(reduction, size_average, reduce)
@@ -40,13 +42,13 @@ def cross_entropy(
     probabilities = input.shape == target.shape
     if probabilities and not target.is_floating_point():
         raise RuntimeError(
-            f"Expected floating point type for target with class probabilities, got {target.dtype}: a target of the "
-            f"shape of input, {tuple(input.shape)}, holds probabilities; class indices have no axis of classes"
+            f"Expected floating point type for target with class probabilities, got {target.dtype}. A target with the "
+            f"shape of input, {tuple(input.shape)}, holds probabilities; a target of class indices has no class axis"
         )
     if probabilities and ignore_index >= 0:
         raise RuntimeError(
-            f"ignore_index is not supported for floating point target, got {ignore_index}: it is expected to be "
-            "negative there; rows of zero probability add nothing to the loss"
+            f"ignore_index is not supported for floating point target. got: {ignore_index}. expected: a negative "
+            "number; to ignore a row, set its probabilities to zero"
         )
     if smoothing > 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
@@ -72,10 +74,10 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of the logits x W^T + b, as torch.nn.functional.linear_cross_entropy (torch 2.13 and newer).
 
-    Class indices of (N, I) inputs and (V, I) weights run on `mb.rules.LinearCrossEntropyLoss`, which never holds all
-    logits, in any mode of differentiation: `options`, which torch's own needs for that, changes nothing. Other shapes
-    and class probabilities run on the rules of `linear` and `cross_entropy`. RuntimeError for shapes that do not fit,
-    a label smoothing outside of [0, 1], or an ignore_index with probabilities.
+    Inputs (N, I) and weights (V, I) with class indices run on `mb.rules.LinearCrossEntropyLoss`. It never holds all
+    logits at once, in any mode of differentiation. torch's function needs `options` for that; here they change nothing.
+    Other shapes and class probabilities run on the rules of `linear` and `cross_entropy`. RuntimeError for shapes that
+    do not fit, a label smoothing outside of [0, 1], or an ignore_index with probabilities.
     """
     check_tensors("linear_cross_entropy", input=input, linear_weight=linear_weight, target=target)
     if input.dim() not in (1, 2):
@@ -109,7 +111,7 @@ def linear_cross_entropy(
             raise ValueError(f"Expected input batch_size ({len(input)}) to match target batch_size ({len(target)}).")
         reduction = reduction_of(reduction, None, None)
         device = input.device.type
-        float32 = device != "meta" and torch.is_autocast_enabled(device)  # in which torch runs the loss
+        float32 = device != "meta" and torch.is_autocast_enabled(device)  # torch's autocast runs the loss in float32
         facts = target, weight, ignored, reduction, label_smoothing, torch.float32 if float32 else None
         return call(rules.LinearCrossEntropyLoss, input, linear_weight, linear_bias, *facts)
     matrix = reshape(linear_weight, (-1, input.shape[-1]))
@@ -148,10 +150,10 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Cross-entropy of probabilities of yes, as torch.nn.functional.binary_cross_entropy; rule: `mb.rules.BCELoss`.
+    """Binary cross-entropy of probabilities, as torch.nn.functional.binary_cross_entropy; rule: `mb.rules.BCELoss`.
 
-    RuntimeError for values outside [0, 1] and, as in torch, under CUDA autocast; ValueError where target has not the
-    size of input, and for an unknown reduction.
+    RuntimeError for values outside [0, 1] and, as in torch, under CUDA autocast; ValueError for a target whose size is
+    not that of input, and for an unknown reduction.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if target.size() != input.size():
@@ -178,9 +180,10 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of logits of yes, as torch's function of that name; rule: `mb.rules.BCEWithLogitsLoss`.
+    """Binary cross-entropy of logits, as torch's function of that name; rule: `mb.rules.BCEWithLogitsLoss`.
 
-    ValueError where target has not the size of input, and for an unknown reduction; RuntimeError for an integer target.
+    ValueError for a target whose size is not that of input, and for an unknown reduction; RuntimeError for an integer
+    target.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if target.size() != input.size():
@@ -188,7 +191,7 @@ def binary_cross_entropy_with_logits(
     refuse_gradient("weight", weight)
     refuse_gradient("pos_weight", pos_weight)
     if not torch.compiler.is_compiling() and transforms_active():
-        # there torch makes the loss of smaller steps, none of which keeps these: they may be edited in place
+        # here torch composes the loss of smaller operators that do not save these: copies, so users may edit them
         input, target = call(rules.Copy, input, None), call(rules.Copy, target, None)
         pos_weight = None if pos_weight is None else call(rules.Copy, pos_weight, None)
     return call(rules.BCEWithLogitsLoss, input, target, weight, pos_weight, reduction)

@@ -26,9 +26,9 @@ def ctc_loss(
 ) -> Tensor:
     """-log of the probability that frames spell a target, as torch.nn.functional.ctc_loss; rule: `mb.rules.CTCLoss`.
 
-    log_probs (T, N, V) or (T, V); targets (N, S), or those of all N in one row; lengths (N): tensors, tuples or lists.
-    A mean is one over the batch of the losses divided by the lengths of their targets. ValueError for an unknown
-    reduction, RuntimeError for lengths, labels or sizes that do not fit.
+    log_probs (T, N, V) or (T, V); targets (N, S), or all concatenated in one axis; lengths (N): tensors, tuples or
+    lists. "mean" first divides each loss by the length of its target, then averages over the batch. ValueError for an
+    unknown reduction, RuntimeError for lengths, labels or sizes that do not fit.
     """
     reduction = reduction_of(reduction, None, None)
     single = log_probs.dim() == 2
@@ -45,5 +45,5 @@ def _lengths(name: str, lengths: Any, input: Tensor) -> Tensor:
     if not isinstance(lengths, Tensor):
         return torch.tensor(lengths, dtype=torch.long, device=input.device).reshape(-1)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise RuntimeError(f"{name}_lengths must be integral, got: {lengths.dtype}, expected: torch.long")
+        raise RuntimeError(f"{name}_lengths must be integral. got: {lengths.dtype}. expected: torch.long")
     return lengths.to(input.device, torch.long).reshape(-1)

@@ -1,5 +1,7 @@
-"""torch's operators that are derivatives of others, and the forms of softmax and attention that it calls inside of
-others: for `mb.explicit`."""
+"""Operators that torch calls inside of others: derivatives, and special forms of softmax and attention.
+
+`mb.explicit` runs them on rules.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ def _fused_attention(
     attn_mask: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Output, and the logarithm of each query's sum of exponentials, of which torch has no derivative."""
-    if dropout_p:  # refused by torch
+    """Output, and the log-sum-exp of each query's scores, for which torch has no derivative."""
+    if dropout_p:  # torch refuses it
         return NotImplemented
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     return call(rules.ScaledDotProductAttention, query, key, value, attn_mask, 0.0, is_causal, scale, True)[:2]

@@ -9,10 +9,10 @@ from ._call import call
 from ._overloads import stands_for
 
 MODES = "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"
-"""How to compute Euclidean distances, by torch's numbers; none is the first."""
+"""How to compute Euclidean distances, in the order of torch's numbers; None means the first."""
 
 MANY = 25
-"""Points on either side from which on torch computes Euclidean distances by a product of matrices."""
+"""With more points than this in either argument, torch computes Euclidean distances by a matmul."""
 
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) -> Tensor:

@@ -14,7 +14,7 @@ from ._errors import check_tensors
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero with probability p, else x / (1 - p), as torch.nn.functional.dropout; rule: `mb.rules.Dropout`.
+    """0 with probability p, else x / (1 - p), as torch.nn.functional.dropout; rule: `mb.rules.Dropout`.
 
     Outside training, or for p = 0, returns the input itself. Raises ValueError for a p outside [0, 1].
     """
@@ -27,14 +27,14 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.dim() not in (2, 3):
         raise RuntimeError(f"dropout1d: Expected 2D or 3D input, (C, L) or (N, C, L), but received {input.dim()}D")
     if inplace and input.dim() == 2:
-        refuse_leaf(input)  # to which torch gives an axis N in place, whether it drops something or not
+        refuse_leaf(input)  # torch adds the axis N in place first, so it refuses a leaf even if nothing is dropped
     return _dropped(rules.Dropout, input, p, training, inplace, _channels(input, batched=input.dim() == 3))
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of (N, C, H, W), as torch.nn.functional.dropout2d.
 
-    As torch does, takes three axes as (N, C, L) and other numbers of axes, both with a warning.
+    Like torch's, treats three axes as (N, C, L), and accepts other numbers of axes; both with a warning.
     """
     _check_probability(p)
     if input.dim() == 3:
@@ -49,7 +49,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W), as torch.nn.functional.dropout3d.
 
-    As torch does, takes other numbers of axes as unbatched, with a warning.
+    Like torch's, treats other numbers of axes as unbatched, with a warning.
     """
     _check_probability(p)
     if input.dim() not in (4, 5):
@@ -83,14 +83,17 @@ def _dropped(
     if not training or p == 0 or not input.numel():
         return input
     if mask_shape == () and p == 1:
-        mask_shape = None  # as in torch nothing is drawn then: no channels are needed
+        mask_shape = None  # nothing is drawn for p = 1, as in torch, so no channel axis is needed
     elif mask_shape == ():
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p < 1 and not (input.is_floating_point() or input.is_complex()):
-        raise RuntimeError(f"result type Float can't be cast to {input.dtype}: dropout scales, pass input.float()")
+        raise RuntimeError(
+            f"result type Float can't be cast to {input.dtype}: dropout scales its input by 1 / (1 - p); pass "
+            "input.float()"
+        )
     if mask_shape is None and (inplace if input.is_cuda else transforms_active()):
-        # on CUDA a mask that is drawn: torch's fused dropout, with other draws, is not in place; on the CPU torch draws
-        # in the order of the axes under its transforms, else in that of the memory
+        # To draw as torch does: in place on CUDA torch does not use its fused dropout, which draws other numbers. On
+        # the CPU it draws in the order of the axes under transforms, otherwise in the order of the memory.
         mask_shape = input.shape
     return (call_in_place if inplace else call)(rule, input, p, mask_shape)[0]
 

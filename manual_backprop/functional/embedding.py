@@ -1,4 +1,4 @@
-"""Looking rows up in a table."""
+"""Lookup of rows in a table."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def embedding(
 ) -> Tensor:
     """The rows of weight at the indices input, as torch.nn.functional.embedding; rule: `mb.rules.Embedding`.
 
-    With `max_norm`, rows that are longer are first shortened in place. Raises AssertionError for a padding_idx outside
-    of the table, RuntimeError where a sparse gradient is to be scaled by frequency, which torch does not have, either.
+    With `max_norm`, rows with a larger norm are first scaled down in place. Raises AssertionError for a padding_idx
+    outside of the table, RuntimeError for scale_grad_by_freq with sparse gradients, which torch does not support
+    either.
     """
     check_tensors("embedding", input=input, weight=weight)
     if padding_idx is None:
@@ -33,7 +34,8 @@ def embedding(
         padding_idx += rows
     if sparse and scale_grad_by_freq and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
-            "embedding: scale_grad_by_freq is not supported with sparse gradients: leave one of them away"
+            "embedding: scale_grad_by_freq is not supported with sparse gradients. Set one of scale_grad_by_freq and "
+            "sparse to False"
         )
     if max_norm is not None:
         _shortened(weight, input, max_norm, norm_type)
@@ -41,10 +43,10 @@ def embedding(
 
 
 def _shortened(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
-    """Make the rows that are looked up no longer than max_norm, in place."""
+    """Scale the rows that are looked up down to the norm max_norm, in place."""
     with torch.no_grad():
         table = weight.detach()
-        packed = table.contiguous()  # torch's kernel for CUDA takes any other memory for packed rows
+        packed = table.contiguous()  # torch's CUDA kernel ignores strides
         torch.embedding_renorm_(packed, input.contiguous(), max_norm, norm_type)
         if packed is not table:
             table.copy_(packed)

@@ -11,7 +11,7 @@ from ._overloads import stands_for
 from .embedding import _shortened
 
 MODES = ("sum", "mean", "max")
-"""By the number that torch's operator takes."""
+"""In the order of the numbers that torch's operator takes."""
 
 
 def embedding_bag(
@@ -29,9 +29,10 @@ def embedding_bag(
 ) -> Tensor:
     """Bags of rows of weight at the indices input, as torch.nn.functional.embedding_bag; rule: `mb.rules.EmbeddingBag`.
 
-    input (B, n) without offsets, or (n) with the places at which its bags begin. With `max_norm`, rows that are longer
-    are first shortened in place. ValueError for shapes, modes and offsets that do not go together, NotImplementedError
-    for per_sample_weights of another mode than "sum", RuntimeError for a padding_idx outside of the table.
+    input (B, n) without offsets, or (n) with offsets: the positions at which its bags begin. With `max_norm`, rows with
+    a larger norm are first scaled down in place. ValueError for shapes, modes and offsets that do not fit together,
+    NotImplementedError for per_sample_weights in a mode other than "sum", RuntimeError for a padding_idx outside of
+    the table.
     """
     if per_sample_weights is not None and input.size() != per_sample_weights.size():
         raise ValueError(
@@ -43,7 +44,7 @@ def embedding_bag(
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
-                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                "if input is 2D, then offsets has to be None, as input is treated as a mini-batch of fixed length "
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
         offsets = torch.arange(0, input.numel(), input.size(1), dtype=input.dtype, device=input.device)
@@ -81,7 +82,7 @@ def _bags(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """torch's operators of that name: the bags, and what torch notes of them."""
+    """torch's operators of that name: the bags, and the bookkeeping that torch returns with them."""
     rows = len(weight)
     if padding_idx is None or padding_idx == -rows - 1:
         padding_idx = -1

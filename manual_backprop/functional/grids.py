@@ -1,4 +1,4 @@
-"""Sampling at the places of a grid, and the grids of affine maps."""
+"""Sampling at the positions of a grid, and the grids of affine maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PADDINGS = ("zeros", "border", "reflection")
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:
-    """The input (N, C, *) at the places of a grid, as torch.nn.functional.grid_sample; rule: `mb.rules.GridSample`.
+    """The input (N, C, *) at the positions of a grid, as torch.nn.functional.grid_sample; rule: `mb.rules.GridSample`.
 
     Raises ValueError for a mode or padding that torch does not have.
     """
@@ -43,11 +43,11 @@ def grid_sample(
 
 
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
-    """The places that affine maps (N, 2, 3) or (N, 3, 4) send those of an output to, as
+    """The positions to which affine maps (N, 2, 3) or (N, 3, 4) send each position of an output, as
     torch.nn.functional.affine_grid; rule: `mb.rules.AffineGrid`.
 
-    Raises ValueError for maps that are no floating point numbers or do not fit the size, NotImplementedError for a size
-    that is not (N, C, H, W) or (N, C, D, H, W).
+    Raises ValueError for maps that are not floating point or do not fit the size, NotImplementedError for a size that
+    is not (N, C, H, W) or (N, C, D, H, W).
     """
     if align_corners is None:
         warnings.warn(

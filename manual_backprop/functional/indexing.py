@@ -19,7 +19,7 @@ Indices = Sequence[Tensor | None]
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """One element along an axis for each index, as torch.gather; rule: `mb.rules.Gather`.
 
-    A sparse gradient (`sparse_grad=True`) is torch's own.
+    With `sparse_grad=True`, this is torch's own function.
     """
     if sparse_grad:
         return torch.gather(input, dim, index, sparse_grad=True)
@@ -28,7 +28,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 @stands_for("index", "_unsafe_index.Tensor")
 def index(input: Tensor, indices: Indices) -> Tensor:
-    """input[i, j, ...] with tensors for indices and None for a whole axis; rule: `mb.rules.Index`."""
+    """input[i, j, ...], where an index is a tensor, or None for a whole axis; rule: `mb.rules.Index`."""
     return call(rules.Index, input, *indices)
 
 
@@ -56,7 +56,7 @@ def _masked_index_put(input: Tensor, mask: Tensor, indices: Indices, values: Ten
 
 
 def _within(input: Tensor, indices: Indices) -> list[Tensor | None]:
-    """The indices, moved to the nearest place that there is: where the mask is false they may be any."""
+    """The indices, clamped to the valid range: where the mask is false they may be out of range."""
     sizes = input.shape[: len(indices)]
     return [None if i is None else i.clamp(-size, size - 1) for i, size in zip(indices, sizes, strict=True)]
 
@@ -65,7 +65,7 @@ def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
     """The input with src, or one number, written at index, as torch.scatter; rules: `mb.rules.Scatter`,
-    `mb.rules.ScatterValue`. With `reduce` it is torch's own, which has no derivative there."""
+    `mb.rules.ScatterValue`. With `reduce`, this is torch's own function, which then has no derivative."""
     what = value if src is None else src
     if reduce is not None:
         return torch.scatter(input, dim, index, what, reduce=reduce)

@@ -25,8 +25,9 @@ def instance_norm(
 ) -> Tensor:
     """w (x - mean) / sqrt(var + eps) + b for each channel of each sample, as torch.nn.functional.instance_norm.
 
-    With the statistics of the input (rule: `mb.rules.InstanceNorm`), which also move the running ones; otherwise with
-    the running ones (rule: `mb.rules.BatchNormEval`). Raises ValueError for a single position, whose variance is none.
+    With `use_input_stats`, by the statistics of the input (rule: `mb.rules.InstanceNorm`), which also update the
+    running statistics; otherwise by the running statistics (rule: `mb.rules.BatchNormEval`). Raises ValueError for an
+    input with a single position, which has no variance.
     """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
@@ -55,6 +56,6 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
     if not input.numel():
         return input
-    if input.dim() > 3:  # where torch averages in three dimensions, for which autocast has no 16 bits
+    if input.dim() > 3:  # torch averages by avg_pool3d here, which autocast runs in float32
         input = float32_on_cpu(input)
     return call(rules.LocalResponseNorm, input, size, alpha, beta, k)

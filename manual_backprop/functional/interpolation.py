@@ -1,4 +1,4 @@
-"""Resampling to another size: torch.nn.functional.interpolate, and what is named after it."""
+"""Resampling to another size: torch.nn.functional.interpolate, and its former names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AXES = {
     "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
     "bicubic": (2,), "trilinear": (3,), "lanczos": (2,),
 }  # fmt: skip
-"""torch's modes, and how many axes of positions each takes."""
+"""torch's modes, and for how many spatial axes each is defined."""
 KERNELS = {"bilinear": "linear", "trilinear": "linear", "bicubic": "cubic"}
 """torch's name of a mode -> the kernel along each axis."""
 
@@ -40,8 +40,8 @@ def interpolate(
     """The input (N, C, *) in another size, as torch.nn.functional.interpolate; rule: `mb.rules.Interpolate`, and
     `mb.rules.AdaptiveAvgPool` for mode "area".
 
-    Raises ValueError unless exactly one of `size` and `scale_factor` is given, for options that a mode does not have,
-    and NotImplementedError for a mode that does not take so many axes.
+    Raises ValueError unless exactly one of `size` and `scale_factor` is given, and for options that a mode does not
+    have; NotImplementedError for a mode that is not defined for the input's number of axes.
     """
     n = input.dim() - 2
     if mode in ("nearest", "nearest-exact", "area") and align_corners is not None:
@@ -61,9 +61,9 @@ def interpolate(
         )
     if n not in AXES.get(mode, ()):
         raise NotImplementedError(
-            f"interpolate: mode {mode!r} with an input of {input.dim()} axes. expected: 3 axes for nearest, "
-            "nearest-exact, area, linear; 4 for nearest, nearest-exact, area, bilinear, bicubic, lanczos; 5 for "
-            "nearest, nearest-exact, area, trilinear"
+            f"interpolate: the mode does not fit the input. got: mode {mode!r}, input of {input.dim()} axes. expected: "
+            "3 axes for nearest, nearest-exact, area, linear; 4 for nearest, nearest-exact, area, bilinear, bicubic, "
+            "lanczos; 5 for nearest, nearest-exact, area, trilinear"
         )
     if mode == "area":
         return AREA[n](input, sizes)
@@ -95,7 +95,7 @@ def upsample_bilinear(input: Tensor, size: Size = None, scale_factor: Scale = No
 
 
 def _sizes(input: Tensor, n: int, size: Size, scale_factor: Scale) -> tuple[tuple, tuple]:
-    """The output's size along each axis, and the scale that was given for it."""
+    """The output's size along each axis, and the given scale along each axis."""
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
     if size is not None:
@@ -122,7 +122,7 @@ def _sizes(input: Tensor, n: int, size: Size, scale_factor: Scale) -> tuple[tupl
 def _interpolate(input: Tensor, sizes: tuple, mode: str, align_corners: bool, scales: tuple) -> Tensor:
     deep = mode == "nearest" and input.dim() == 5 and input.shape[1] > 3
     if deep and any(scales) and input.is_contiguous(memory_format=torch.channels_last_3d):
-        # there torch's kernel looks at no scale where an axis keeps its size or doubles it
+        # torch's kernel ignores the scale of an axis that keeps its size or doubles it
         pairs = zip(input.shape[2:], sizes, scales, strict=True)
         scales = tuple(None if size in (n, 2 * n) else scale for n, size, scale in pairs)
     return call(rules.Interpolate, input, sizes, mode, align_corners, scales)

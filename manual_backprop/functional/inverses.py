@@ -1,4 +1,4 @@
-"""Systems of equations and determinants with torch.linalg's signatures."""
+"""Linear systems and determinants with torch.linalg's signatures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Negative logarithms of probabilities."""
+"""Negative log-likelihoods."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """(log v + (x - y)^2 / v) / 2, as torch.nn.functional.gaussian_nll_loss; rule: `mb.rules.GaussianNLLLoss`.
 
-    var: of the input's size, or with one axis missing at its end or of size 1, or a number. ValueError for an unknown
-    reduction, a var of another size or with negative entries.
+    var: a number or a tensor of the input's size, whose last axis may be missing, or one of whose axes may have size 1.
+    ValueError for an unknown reduction, a var of another size or with negative entries.
     """
     if isinstance(var, float):
         negative = var < 0
@@ -38,8 +38,8 @@ def gaussian_nll_loss(
             others = [b for a, b in zip(input.size(), var.size(), strict=False) if a != b]
             if input.dim() != var.dim() or len(others) != 1 or others[0] != 1:
                 raise ValueError(
-                    f"var is of incorrect size: got {tuple(var.shape)}, expected that of the input, "
-                    f"{tuple(input.shape)}, or one axis of it of size 1, or without its last axis"
+                    f"var is of incorrect size. got: {tuple(var.shape)}. expected: the size of the input, "
+                    f"{tuple(input.shape)}, which may lack the last axis or have one axis of size 1"
                 )
     return call(rules.GaussianNLLLoss, input, target, var, full, eps, reduction_of(reduction, None, None))
 

@@ -20,5 +20,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 def _in_rows(input: Tensor) -> Tensor:
-    """Where it cannot be seen as a matrix, a copy: torch multiplies and keeps a matrix, and the input may be edited."""
+    """A copy of an input that cannot be viewed as a matrix: torch saves a copy there, so users may edit the input."""
     return input if input.dim() < 3 or input.is_contiguous() else reshape(flatten(input, 0, -2), input.shape)

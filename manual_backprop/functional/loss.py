@@ -34,9 +34,9 @@ def mse_loss(
     if weight is None:
         return call(rules.MSELoss, input, target, reduction)
     check_weight(weight, unexpanded)
-    with torch.autocast("cpu", enabled=False):  # made of arithmetic, the weighted twin keeps its dtypes there
+    with torch.autocast("cpu", enabled=False):  # torch composes the weighted loss of arithmetic, which keeps dtypes
         difference = sub(input, target)
-        if input.is_cuda and torch.is_autocast_enabled("cuda"):  # which squares in float32
+        if input.is_cuda and torch.is_autocast_enabled("cuda"):  # CUDA autocast computes the square in float32
             (difference,) = cast_arguments("float32", "cuda", (difference,))
         return over_weights(mul(difference, difference), weight, reduction)
 
@@ -95,9 +95,9 @@ def huber_loss(
 ) -> Tensor:
     """(x - y)^2 / 2, linear beyond delta, as torch.nn.functional.huber_loss; rule: `mb.rules.HuberLoss`.
 
-    delta: where the linear part begins (no derivative; the rule calls it bound), RuntimeError unless positive. Warns
-    where the sizes of input and target differ; ValueError for an unknown reduction or a weight of another size than
-    the input, RuntimeError where the sizes cannot be broadcast.
+    delta: where the linear part begins (not an error signal; the rule calls it `bound`). RuntimeError unless it is
+    positive, and where the sizes cannot be broadcast. Warns where the sizes of input and target differ. ValueError for
+    an unknown reduction or a weight whose size is not that of the input.
     """
     unexpanded = input
     input, target = one_size("huber_loss", input, target)
@@ -123,9 +123,9 @@ def kl_div(
 
     Rules: `mb.rules.KLDivLoss`, and `mb.rules.KLDivLogTargetLoss` with log_target.
 
-    "batchmean" divides the sum by the size of the first axis: that is the divergence; "mean" divides by the number of
-    elements and warns, as in torch. ValueError for an unknown reduction,
-    RuntimeError for integers and complex numbers, and where the sizes cannot be broadcast.
+    "batchmean" divides the sum by the size of the first axis, which gives the divergence. "mean" divides by the number
+    of elements and warns, as in torch. ValueError for an unknown reduction, RuntimeError for integers and complex
+    numbers, and where the sizes cannot be broadcast.
     """
     if size_average is None and reduce is None and reduction == "mean" and not torch.compiler.is_compiling():
         warnings.warn(
@@ -139,7 +139,7 @@ def kl_div(
         if not values.is_floating_point():
             raise RuntimeError(
                 f"kl_div: {'Complex' if values.is_complex() else 'Integral'} inputs not supported: {name} has dtype "
-                f"{values.dtype}, floating point expected, e.g. {name}.float()"
+                f"{values.dtype}. expected: floating point, e.g. {name}.float()"
             )
     kind = reduction_of("sum" if reduction == "batchmean" else reduction, size_average, reduce)
     input, target = broadcast("kl_div", input, target)

@@ -42,11 +42,11 @@ def lp_pool3d(
 def _lp_pool(n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     if norm_type == 0:
         raise ValueError(f"norm_type must be a non-zero value, but got {norm_type}")
-    if math.isinf(norm_type):  # the largest |x|, or the smallest
+    if math.isinf(norm_type):  # inf: the largest |x|; -inf: the smallest
         magnitude = call(rules.Add, call(rules.ReLU, input), call(rules.ReLU, call(rules.Mul, input, -1)), 1)
         if norm_type > 0:
             return LARGEST[n](magnitude, kernel_size, stride, 0, 1, ceil_mode)
         return call(rules.Mul, LARGEST[n](call(rules.Mul, magnitude, -1), kernel_size, stride, 0, 1, ceil_mode), -1)
     size = axes(kernel_size, n, f"lp_pool{n}d: kernel_size must be a single int, or a tuple of {n}. got: {kernel_size}")
-    step = size if stride is None else axes(stride, n, f"lp_pool{n}d: stride must be an int or {n}. got: {stride}")
+    step = size if stride is None else axes(stride, n, f"lp_pool{n}d: stride must be an int or {n} ints. got: {stride}")
     return call(rules.LPPool, input, norm_type, size, step, ceil_mode)

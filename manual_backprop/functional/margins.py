@@ -1,4 +1,4 @@
-"""Losses that ask for a margin."""
+"""Losses with a margin."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def triplet_margin_loss(
 ) -> Tensor:
     """max(0, margin + |a - p| - |a - n|), as torch.nn.functional.triplet_margin_loss.
 
-    Rules: `mb.rules.PairwiseDistance` and `mb.rules.TripletMarginLoss`; with swap |p - n| in place of |a - n| where it
-    is smaller. ValueError for an unknown reduction or a margin that is not positive, RuntimeError where the numbers of
+    Rules: `mb.rules.PairwiseDistance` and `mb.rules.TripletMarginLoss`. With swap, |p - n| replaces |a - n| where it is
+    smaller. ValueError for an unknown reduction or a margin that is not positive, RuntimeError where the numbers of
     axes differ.
     """
     reduction = reduction_of(reduction, size_average, reduce)
 
     device = anchor.device.type
-    if device != "meta" and torch.is_autocast_enabled(device):  # which casts all of it, not each distance
+    if device != "meta" and torch.is_autocast_enabled(device):  # autocast casts the whole loss, not each distance
         anchor, positive, negative = cast_arguments("float32", device, (anchor, positive, negative))
 
     def distance(one: Tensor, other: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ def triplet_margin_with_distance_loss(
 ) -> Tensor:
     """max(0, margin + d(a, p) - d(a, n)), as torch.nn.functional.triplet_margin_with_distance_loss.
 
-    Rule: `mb.rules.TripletMarginLoss`; the distance is `pairwise_distance` unless a function is given, whose torch
-    calls run on rules. With swap d(p, n) in place of d(a, n) where it is smaller. ValueError for an unknown reduction
-    or a margin that is not positive, RuntimeError where the numbers of axes differ.
+    Rule: `mb.rules.TripletMarginLoss`. The distance is `pairwise_distance`, or your function; calls of torch in it run
+    on rules. With swap, d(p, n) replaces d(a, n) where it is smaller. ValueError for an unknown reduction or a margin
+    that is not positive, RuntimeError where the numbers of axes differ.
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
@@ -110,7 +110,7 @@ def triplet_margin_with_distance_loss(
 
 
 def _on_rules(distance: Distance) -> Distance:
-    from ..explicit import explicit  # torch's functions are led to those of this folder there
+    from ..explicit import explicit  # imported here, because that module imports this folder
 
     def run(one: Tensor, other: Tensor) -> Tensor:
         with explicit():
@@ -156,12 +156,12 @@ def multi_margin_loss(
     """Mean over the other classes of max(0, margin - x_y + x_j)^p, as torch.nn.functional.multi_margin_loss.
 
     Rule: `mb.rules.MultiMarginLoss`. ValueError for an unknown reduction, a p other than 1 and 2, or a weight that is
-    no vector; RuntimeError for a weight that requires a gradient.
+    not a vector; RuntimeError for a weight that requires a gradient.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if p not in (1, 2):
-        raise ValueError("only p == 1 and p == 2 supported")
+        raise ValueError(f"only p == 1 and p == 2 supported. got: {p}")
     if weight is not None and weight.dim() != 1:
-        raise ValueError("weight must be one-dimensional")
+        raise ValueError(f"weight must be one-dimensional. got: {tuple(weight.shape)}")
     refuse_gradient("weight", weight)
     return call(rules.MultiMarginLoss, input, target, p, margin, weight, reduction)

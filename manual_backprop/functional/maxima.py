@@ -27,16 +27,16 @@ def adaptive_max_pool1d_with_indices(
 def adaptive_max_pool2d_with_indices(
     input: Tensor, output_size: Any, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The largest of each of `output_size` windows over (N, C, H, W), None keeping an axis, and its index in the plane;
-    rule: `mb.rules.AdaptiveMaxPool`."""
+    """The largest of each of `output_size` windows over (N, C, H, W), and its index in the plane; None keeps the size
+    of an axis. Rule: `mb.rules.AdaptiveMaxPool`."""
     return _adaptive(2, input, output_size)
 
 
 def adaptive_max_pool3d_with_indices(
     input: Tensor, output_size: Any, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The largest of each of `output_size` windows over (N, C, D, H, W), None keeping an axis, and its index in the
-    volume; rule: `mb.rules.AdaptiveMaxPool`."""
+    """The largest of each of `output_size` windows over (N, C, D, H, W), and its index in the volume; None keeps the
+    size of an axis. Rule: `mb.rules.AdaptiveMaxPool`."""
     return _adaptive(3, float32_on_cpu(input), output_size)
 
 
@@ -48,20 +48,20 @@ def adaptive_max_pool1d(input: Tensor, output_size: Size, return_indices: bool =
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The largest of each of `output_size` windows over (N, C, H, W), None keeping an axis, as
+    """The largest of each of `output_size` windows over (N, C, H, W), where None keeps the size of an axis, as
     torch.nn.functional.adaptive_max_pool2d; rule: `mb.rules.AdaptiveMaxPool`."""
     found = adaptive_max_pool2d_with_indices(input, output_size)
     return found if return_indices else found[0]
 
 
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The largest of each of `output_size` windows over (N, C, D, H, W), None keeping an axis, as
+    """The largest of each of `output_size` windows over (N, C, D, H, W), where None keeps the size of an axis, as
     torch.nn.functional.adaptive_max_pool3d; rule: `mb.rules.AdaptiveMaxPool`."""
     found = adaptive_max_pool3d_with_indices(input, output_size)
     return found if return_indices else found[0]
 
 
-# torch.adaptive_max_pool1d always returns the indices: mb.explicit meets it, and torch.nn.functional's, one level lower
+# mb.explicit replaces the operator below adaptive_max_pool1d: torch.adaptive_max_pool1d always returns the indices
 adaptive_max_pool1d.rule = rules.AdaptiveMaxPool  # type: ignore[attr-defined]
 
 
@@ -73,7 +73,7 @@ def fractional_max_pool2d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The largest of each of `output_size` windows at random places of (N, C, H, W), and its index in the plane; rule:
+    """The largest of each of `output_size` randomly placed windows of (N, C, H, W), and its index in the plane; rule:
     `mb.rules.FractionalMaxPool`."""
     return _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
@@ -86,7 +86,7 @@ def fractional_max_pool3d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The largest of each of `output_size` windows at random places of (N, C, D, H, W), and its index in the volume;
+    """The largest of each of `output_size` randomly placed windows of (N, C, D, H, W), and its index in the volume;
     rule: `mb.rules.FractionalMaxPool`."""
     return _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
 
@@ -99,7 +99,7 @@ def fractional_max_pool2d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The largest of each of `output_size` windows at random places of (N, C, H, W), as
+    """The largest of each of `output_size` randomly placed windows of (N, C, H, W), as
     torch.nn.functional.fractional_max_pool2d; rule: `mb.rules.FractionalMaxPool`."""
     found = _fractional(2, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]
@@ -113,7 +113,7 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The largest of each of `output_size` windows at random places of (N, C, D, H, W), as
+    """The largest of each of `output_size` randomly placed windows of (N, C, D, H, W), as
     torch.nn.functional.fractional_max_pool3d; rule: `mb.rules.FractionalMaxPool`."""
     found = _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]
@@ -123,7 +123,7 @@ def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """The values of (N, C, L) at the places that `indices` name, 0 elsewhere, as torch.nn.functional.max_unpool1d;
+    """The values of (N, C, L) put at the positions `indices`, 0 elsewhere, as torch.nn.functional.max_unpool1d;
     rule: `mb.rules.MaxUnpool`."""
     size, stride, padding = _unpooled(1, input, kernel_size, stride, padding, output_size)
     flat = input.unsqueeze(-1), indices.unsqueeze(-1)
@@ -134,7 +134,7 @@ def max_unpool2d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """The values of (N, C, H, W) at the places that `indices` name, 0 elsewhere, as torch.nn.functional.max_unpool2d;
+    """The values of (N, C, H, W) put at the positions `indices`, 0 elsewhere, as torch.nn.functional.max_unpool2d;
     rule: `mb.rules.MaxUnpool`."""
     sizes = _unpooled(2, input, kernel_size, stride, padding, output_size)
     return call(rules.MaxUnpool, float32_on_cpu(input), indices, *sizes)
@@ -144,7 +144,7 @@ def max_unpool3d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """The values of (N, C, D, H, W) at the places that `indices` name, 0 elsewhere, as
+    """The values of (N, C, D, H, W) put at the positions `indices`, 0 elsewhere, as
     torch.nn.functional.max_unpool3d; rule: `mb.rules.MaxUnpool`."""
     sizes = _unpooled(3, input, kernel_size, stride, padding, output_size)
     return call(rules.MaxUnpool, float32_on_cpu(input), indices, *sizes)
@@ -180,7 +180,7 @@ def _fractional(
 def _unpooled(
     n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any
 ) -> tuple[Axes, Axes, Axes]:
-    """The size to which max_unpool brings an input back, its stride and padding."""
+    """The output size of max_unpool, its stride and its padding."""
     stride = kernel_size if stride is None else stride
     kernel_size, stride, padding = (
         axes(value, n, f"max_unpool{n}d: {name} must either be a single int, or a tuple of {n} ints. got: {value}")

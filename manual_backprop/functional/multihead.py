@@ -1,4 +1,4 @@
-"""Attention by several heads, with torch's signature."""
+"""Multi-head attention, with torch's signature."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def multi_head_attention_forward(
     """Output projection of the heads' attention, and its weights, as torch.nn.functional.multi_head_attention_forward.
 
     query (L, N, E) or (L, E), key and value (S, N, *) or (S, *)   output as query   weights (N, L, S), for each head
-    (N, H, L, S), or None   attn_mask (L, S) or (N H, L, S), key_padding_mask (N, S): bool (True: not seen) or added.
-    Rules: between the projections `mb.rules.Heads` and that of `scaled_dot_product_attention`, or, where the weights
-    are asked for, `mb.rules.AttentionScores` and those of softmax, dropout and matmul.
+    (N, H, L, S), or None   attn_mask (L, S) or (N H, L, S), key_padding_mask (N, S): bool (True: hidden) or added.
+    Rules between the projections: `mb.rules.Heads`, then that of `scaled_dot_product_attention`; with need_weights,
+    `mb.rules.AttentionScores` and those of softmax, dropout and matmul.
     Raises AssertionError or RuntimeError, as torch does, for shapes that do not fit and is_causal without attn_mask.
     """
     check_tensors("multi_head_attention_forward", query=query, key=key, value=value)
@@ -87,7 +87,7 @@ def multi_head_attention_forward(
         k, v = (cat([t, _repeated(bias, t)], 2) for t, bias in ((k, bias_k), (v, bias_v)))
         attn_mask, padding = _seen(attn_mask), _seen(padding)
     elif bias_k is not None or bias_v is not None:
-        raise AssertionError("of bias_k and bias_v only one is set: give both or none")
+        raise AssertionError("got: only one of bias_k and bias_v. expected: both or none")
     k, v = _static(static_k, k, "static_k"), _static(static_v, v, "static_v")
     if add_zero_attn:
         k, v = (cat([t, t.new_zeros((*t.shape[:2], 1, t.shape[3]))], 2) for t in (k, v))
@@ -130,7 +130,7 @@ def _projected(
     query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, separate: tuple | None, bias: Tensor | None,
     heads: int,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """The heads of query, key and value; of inputs that are the same tensor by one product."""
+    """The heads of query, key and value; inputs that are the same tensor share one matmul."""
     features = query.shape[-1]
     thirds = features, features, features
     if separate is None:
@@ -140,7 +140,8 @@ def _projected(
             raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
         if len(weight) != 3 * features:
             raise RuntimeError(
-                f"in_proj_weight has {len(weight)} rows, expected 3 E = {3 * features}, those of q, k, v"
+                f"in_proj_weight has the wrong number of rows. got: {len(weight)}. expected: 3 E = {3 * features}, for "
+                "q, k and v"
             )
         if query is key and key is value:
             return call(rules.Heads, linear(query, weight, bias), 3, heads)
@@ -186,7 +187,7 @@ def _for_each_head(mask: Tensor, batch: int, heads: int, rows: int, keys: int) -
 
 
 def _seen(mask: Tensor | None) -> Tensor | None:
-    """The mask with one more key at the end, that every query sees."""
+    """The mask with one more key at the end, which every query may attend to."""
     return None if mask is None else pad(mask, [0, 1])
 
 
@@ -197,7 +198,7 @@ def _repeated(bias: Tensor, heads: Tensor) -> Tensor:
 
 
 def _static(given: Tensor | None, projected: Tensor, name: str) -> Tensor:
-    """Keys or values from outside, (N H, S, E), in place of the projected ones."""
+    """The keys or values that the caller gave, (N H, S, E); without them, the projected ones."""
     if given is None:
         return projected
     batch, heads, _, features = projected.shape

@@ -1,4 +1,4 @@
-"""Normalizations as ATen's operators, which return their statistics, too: for what torch composes of them."""
+"""Normalizations as ATen's operators, which also return the statistics: torch builds other functions from them."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def _none(input: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _running(input: Tensor, mean: Vector, var: Vector, eps: float) -> tuple[Tensor, Tensor]:
-    """What ATen gives as the statistics that were used, on a GPU."""
+    """The statistics that ATen returns on a GPU."""
     return _none(input) if mean is None or var is None else (mean.clone(), (var + eps).rsqrt())

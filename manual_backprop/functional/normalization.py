@@ -24,7 +24,8 @@ def layer_norm(
     """
     if input.is_nested:
         raise TypeError(
-            "layer_norm has a rule for plain tensors only, got a nested one: pass torch.nested.to_padded_tensor of it"
+            "layer_norm has a rule for plain tensors only, got a nested one: pass it padded, by "
+            "torch.nested.to_padded_tensor(input, 0)"
         )
     return call(rules.LayerNorm, input, normalized_shape, weight, bias, eps)[0]
 
@@ -47,7 +48,7 @@ def rms_norm(
 ) -> Tensor:
     """w x / sqrt(mean(x²) + eps) over the last axes, as torch.nn.functional.rms_norm; rule: `mb.rules.RMSNorm`.
 
-    Without `eps`, the machine epsilon. Raises TypeError for complex input, which has no rule.
+    Without `eps`, the machine epsilon of the dtype. Raises TypeError for complex input, which has no rule.
     """
     if input.is_complex():
         raise TypeError("rms_norm has a rule for real numbers only, got complex input: pass torch.view_as_real(input)")

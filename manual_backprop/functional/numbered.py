@@ -1,4 +1,4 @@
-"""Losses as torch's operators, which take the reduction as a number: for `mb.explicit`."""
+"""Losses as torch's operators, which take the reduction as a number. `mb.explicit` calls them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OPERATORS = {
     "ctc_loss.IntList": _CTC,
     "ctc_loss.Tensor": _CTC,
 }
-"""torch's operator -> our function, and what it calls the arguments of the operator, in their order."""
+"""torch's operator -> our function, and its names for the operator's arguments, in the operator's order."""
 
 
 def _numbered(ours: str, names: tuple[str, ...], *args: Any, **kwargs: Any) -> Tensor:

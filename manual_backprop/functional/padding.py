@@ -1,4 +1,4 @@
-"""Enlarging by a border."""
+"""Padding: a border around the input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._overloads import stands_for
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """The input with a border, as torch.nn.functional.pad; rule: `mb.rules.Pad`.
 
-    pad: (left, right) of the last axis, then of the one before it, ...; negative entries cut off.
+    pad: (left, right) of the last axis, then of the axis before it, ...; negative entries crop.
     mode: "constant" (with `value`), "reflect", "replicate" or "circular"; another raises NotImplementedError.
     """
     if mode == "replicate" or (mode == "reflect" and len(pad) < 6):

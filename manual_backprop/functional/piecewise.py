@@ -1,4 +1,4 @@
-"""Hardtanh and ReLU6; the functions of the others of this family follow from their rules."""
+"""Hardtanh and ReLU6; the other functions of this family are generated from their rules."""
 
 from __future__ import annotations
 

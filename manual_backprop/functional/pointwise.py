@@ -1,4 +1,4 @@
-"""Pointwise operators whose arguments are not those of a rule; all others follow from the rules."""
+"""Pointwise operators whose arguments are not those of a rule; all others are generated from the rules."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _subtracted_from(input: Tensor, other: Any, alpha: Any = 1) -> Tensor:
 
 @stands_for("floor_divide")
 def floor_divide(input: Any, other: Any) -> Tensor:
-    """floor(input / other), as torch.floor_divide; rule: `mb.rules.DivRounded`. Here the gradients are zeros; torch has
-    none."""
+    """floor(input / other), as torch.floor_divide; rule: `mb.rules.DivRounded`. The gradients are zeros here; torch
+    gives none."""
     return div(input, other, rounding_mode="floor")
 
 
 @stands_for("round")
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """The nearest number with so many decimals, as torch.round; rule: `mb.rules.Round`."""
+    """The nearest number with the given decimals, as torch.round; rule: `mb.rules.Round`."""
     return call(rules.Round, input, decimals)
 
 
@@ -54,8 +54,8 @@ def _bounded(input: Tensor, min: Any, max: Any) -> tuple[Any, ...]:
 
 @stands_for("clamp.Tensor")
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """The input between bounds, as torch.clamp; rules: `mb.rules.Clamp`, with a tensor as the only bound `ClampMin` or
-    `ClampMax`."""
+    """The input limited to the bounds, as torch.clamp; rule: `mb.rules.Clamp`, or, with a tensor as the only bound,
+    `ClampMin` or `ClampMax`."""
     return call(*_bounded(input, min, max))
 
 
@@ -68,7 +68,7 @@ def _clamp_(input: Tensor, min: Any = None, max: Any = None) -> Any:
 
 
 def _fits(value: Tensor, input: Tensor) -> bool:
-    """Whether torch writes what comes of both over the input."""
+    """Whether torch can write the result over the input: its dtype and shape must fit."""
     return torch.can_cast(value.dtype, input.dtype) and torch.broadcast_shapes(value.shape, input.shape) == input.shape
 
 
@@ -84,14 +84,14 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 
 @stands_for("conj_physical")
 def conj_physical(input: Tensor) -> Tensor:
-    """The conjugate, as torch.conj_physical; rule: `mb.rules.Conj`. A real number is its own."""
+    """The conjugate, as torch.conj_physical; rule: `mb.rules.Conj`. A real input is returned as it is."""
     return call(rules.Conj, input) if input.is_complex() else input
 
 
 @stands_for("polygamma")
 def polygamma(n: Any, input: Any) -> Tensor:
-    """The derivative number n of digamma, as torch.polygamma; rule: `mb.rules.Polygamma`. As for the method of tensors,
-    the tensor may come first."""
+    """The n-th derivative of digamma, as torch.polygamma; rule: `mb.rules.Polygamma`. The tensor may come first, as
+    in torch.Tensor.polygamma."""
     if isinstance(n, Tensor):
         n, input = input, n
     return call(rules.Polygamma, input, n)
@@ -137,7 +137,7 @@ def _draw(draw: Callable[..., Tensor], args: tuple, kwargs: dict[str, Any], inpu
 
 @stands_for("uniform_")
 def uniform_(input: Tensor, low: float = 0.0, high: float = 1.0, *, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform numbers in place of the tensor's, as torch.Tensor.uniform_; rule: `mb.rules.Overwritten`."""
+    """Fills the tensor with uniform random numbers, as torch.Tensor.uniform_; rule: `mb.rules.Overwritten`."""
     return _drawn_over(Tensor.uniform_, input, low, high, generator=generator)
 
 

@@ -150,14 +150,14 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Size) -> Tensor:
 
 @stands_for("_adaptive_avg_pool2d.default")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of `output_size` windows over (N, C, H, W), None keeping an axis, as
+    """The means of `output_size` windows over (N, C, H, W), where None keeps the size of an axis, as
     torch.nn.functional.adaptive_avg_pool2d; rule: `mb.rules.AdaptiveAvgPool`."""
     return _adaptive_avg_pool(2, input, output_size)
 
 
 @stands_for("_adaptive_avg_pool3d.default")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of `output_size` windows over (N, C, D, H, W), None keeping an axis, as
+    """The means of `output_size` windows over (N, C, D, H, W), where None keeps the size of an axis, as
     torch.nn.functional.adaptive_avg_pool3d; rule: `mb.rules.AdaptiveAvgPool`."""
     return _adaptive_avg_pool(3, float32_on_cpu(input), output_size)
 
@@ -180,7 +180,7 @@ def _max_pool(
 
 
 def _recorded(input: Tensor) -> bool:
-    """Whether anyone may ask for derivatives by the input."""
+    """Whether a derivative by the input may be needed."""
     return (torch.is_grad_enabled() and input.requires_grad) or transforms_active() or in_forward_mode()
 
 
@@ -193,13 +193,16 @@ def _avg_pool(
 
 def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
     if output_size is None:
-        raise TypeError(f"adaptive_avg_pool{n}d: output_size must be a number or {n}, None keeping an axis, not None")
+        raise TypeError(
+            f"adaptive_avg_pool{n}d: output_size must not be None. got: None. expected: an int or a tuple of {n}, in "
+            "which None keeps the size of an axis"
+        )
     if isinstance(output_size, (tuple, list)):
         if input.dim() <= len(output_size):
             raise ValueError(f"Input dimension should be at least {len(output_size) + 1}, but got {input.dim()}")
         kept = input.shape[-len(output_size) :]
         output_size = [size if wanted is None else wanted for wanted, size in zip(output_size, kept, strict=True)]
-    elif output_size == 1 and input.dim() == n > 1:  # one window takes, as in torch, also an input without channels
+    elif output_size == 1 and input.dim() == n > 1:  # for one window, torch accepts an input without channels, too
         return call(rules.Mean, input, None, True, None)
     elif input.dim() <= n:
         raise RuntimeError(
@@ -220,6 +223,6 @@ def _per_axis(function: str, n: int, kernel_size: Any, stride: Any, padding: Any
 def _sizes(function: str, name: str, n: int, value: Any) -> Axes:
     if type(value) is int:
         return (value,) * n
-    if type(value) is tuple and len(value) == n:  # the message takes longer than all else here
+    if type(value) is tuple and len(value) == n:  # skips building the message, the slowest part of this function
         return value
-    return axes(value, n, f"{function}{n}d: {name} must either be a single int, or a tuple of {n} ints")
+    return axes(value, n, f"{function}{n}d: {name} must either be a single int, or a tuple of {n} ints. got: {value}")

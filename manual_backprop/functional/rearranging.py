@@ -1,4 +1,4 @@
-"""What puts numbers in other places, with torch's signatures."""
+"""Functions that rearrange elements, with torch's signatures."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def _block_diag(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def block_diag(*tensors: Tensor) -> Tensor:
-    """The matrices along the diagonal of one, as torch.block_diag; rule: `mb.rules.BlockDiag`."""
+    """One matrix with the given ones along its diagonal, as torch.block_diag; rule: `mb.rules.BlockDiag`."""
     return call(rules.BlockDiag, *tensors)

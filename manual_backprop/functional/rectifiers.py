@@ -1,4 +1,4 @@
-"""RReLU, which draws its slopes; the other rectifiers' functions follow from their rules."""
+"""RReLU, which draws its slopes at random; the functions of other rectifiers are generated from their rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def rrelu(
 ) -> Tensor:
     """y = x where x > 0, else a x, as torch.nn.functional.rrelu; rules: `mb.rules.RReLU`, in evaluation `LeakyReLU`.
 
-    In training a is drawn from [lower, upper], as torch draws it under the same seed; in evaluation it is the mean.
+    In training, a is drawn from [lower, upper], as torch draws it under the same seed. In evaluation it is the mean of
+    lower and upper.
     Raises RuntimeError when lower > upper, and in training under torch.func.vmap, as torch does.
     """
     if lower > upper:

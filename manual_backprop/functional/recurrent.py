@@ -15,7 +15,7 @@ from .arithmetic import cat
 from .dropout import dropout
 
 Run = Callable[..., tuple[Tensor, ...]]
-"""(input, states before, weights and biases, rows of each step, reverse) -> (output, states behind)."""
+"""(input, initial states, weights and biases, batch size of each step, reverse) -> (output, final states)."""
 
 
 def lstm(*args: Any, segment: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,8 +25,8 @@ def lstm(*args: Any, segment: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     Returns (output, h_n, c_n). hx is (h_0, c_0). A layer's params are weight_ih, weight_hh, then with has_biases
     bias_ih and bias_hh, then the projection's weight_hr where h_0 has another size than c_0.
 
-    segment: keep the cell state of every so many steps alone, and compute the gates between again in the backward, in
-    place of keeping them (0): for long sequences. Rule: `mb.rules.LSTM`, for each layer and direction.
+    segment: for long sequences. 0 saves the gates of all steps. A number n saves only the cell state of every n-th step
+    and recomputes the gates in the backward. Rule: `mb.rules.LSTM`, for each layer and direction.
     """
     return (_lstm_packed if isinstance(args[1], Tensor) else _lstm_padded)(*args, segment=segment)
 
@@ -35,8 +35,8 @@ def gru(*args: Any, segment: int = 0) -> tuple[Tensor, Tensor]:
     """torch.gru: (input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first), or of a
     packed sequence (data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional).
 
-    Returns (output, h_n). segment: compute the gates of so many steps at a time again in the backward, in place of
-    keeping all (0): for long sequences. Rule: `mb.rules.GRU`, for each layer and direction.
+    Returns (output, h_n). segment: for long sequences. 0 saves the gates of all steps; a number n recomputes them in
+    the backward, n steps at a time. Rule: `mb.rules.GRU`, for each layer and direction.
     """
     return (_gru_packed if isinstance(args[2], Tensor) else _gru_padded)(*args, segment=segment)
 
@@ -85,7 +85,7 @@ def rnn_relu_cell(
     return _rnn("relu", input, [hx], [w_ih, w_hh, b_ih, b_hh], _one_step(input, hx), False)[1]
 
 
-# Under autocast the products are of 16 bits; what torch computes elementwise with a state keeps the state's dtype.
+# Under autocast, matmuls run in 16 bits. Where torch computes elementwise with a state, the result has its dtype.
 
 
 def _lstm(segment: int, input: Tensor, states: list, params: list, sizes: tuple, reverse: bool) -> tuple:
@@ -162,7 +162,7 @@ def _padded(
     run: Run, input: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int,
     dropout_p: float, train: bool, bidirectional: bool, batch_first: bool, projected: bool = False,
 ) -> tuple:  # fmt: skip
-    """(T, N, I) or with batch_first (N, T, I): as many rows in each step."""
+    """input (T, N, I), with batch_first (N, T, I): the batch size is the same in each step."""
     input = input.transpose(0, 1) if batch_first else input
     sizes = (input.shape[1],) * input.shape[0]
     options = has_biases, num_layers, dropout_p, train, bidirectional, projected
@@ -219,18 +219,18 @@ def _projected(hx: Sequence[Tensor]) -> bool:
 def _check(states: Sequence[Tensor], params: Sequence[Tensor], count: int, each: int, batch: int) -> None:
     if len(params) != count * each:
         raise RuntimeError(
-            f"Number of weights: got: {len(params)}. expected: {each} for each of {count} layers and directions"
+            f"wrong number of weights. got: {len(params)}. expected: {each} for each of {count} layers and directions"
         )
     for state in states:
         if state.dim() != 3 or state.shape[:2] != (count, batch):
             raise RuntimeError(
-                f"hidden state. got: {tuple(state.shape)}. expected: (layers and directions, rows, features), "
-                f"({count}, {batch}, *)"
+                f"wrong shape of a hidden state. got: {tuple(state.shape)}. expected: (layers * directions, batch, "
+                f"features), ({count}, {batch}, *)"
             )
 
 
 def _one_step(input: Tensor, *states: Tensor) -> tuple[int]:
-    """The rows of a cell's only step. Raises RuntimeError where the states have others."""
+    """The batch size of a cell's only step. Raises RuntimeError where that of a state differs."""
     for state in states:
         if input.dim() != 2 or state.dim() != 2 or state.shape[0] != input.shape[0]:
             raise RuntimeError(

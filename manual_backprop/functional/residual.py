@@ -1,4 +1,4 @@
-"""A residual connection and the normalization behind it in one pass; torch.nn.functional has no such functions."""
+"""A residual connection and the normalization after it in one pass; torch.nn.functional has no such functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .arithmetic import add
 from .normalization import layer_norm, rms_norm
 
 LAYER_NORM, RMS_NORM = rules.LayerNorm.autocast, rules.RMSNorm.autocast
-"""What autocast does to the norms, by device: torch.compile cannot read it off a rule."""
+"""Device -> autocast policy of the norms. Constants, because torch.compile cannot read a rule's attribute."""
 
 
 def add_layer_norm(
@@ -29,7 +29,7 @@ def add_layer_norm(
         y, x = mb.functional.add_layer_norm(x, attention, (256,), weight, bias)
         x = x + mlp(y)
 
-    Raises TypeError for nested tensors and for what is no tensor.
+    Raises TypeError for nested tensors and for arguments that are not tensors.
     """
     _plain("add_layer_norm", input, other)
     if _apart(LAYER_NORM, input, other):
@@ -47,12 +47,14 @@ def add_rms_norm(
 ) -> tuple[Tensor, Tensor]:
     """(y, s): s = input + other, and y = rms_norm(s, ...), in one pass each way; rule: `mb.rules.AddRMSNorm`.
 
-    Without `eps`, the machine epsilon. Raises TypeError for nested and complex tensors and for what is no tensor.
+    Without `eps`, the machine epsilon of the dtype. Raises TypeError for nested and complex tensors and for arguments
+    that are not tensors.
     """
     _plain("add_rms_norm", input, other)
     if input.is_complex() or other.is_complex():
         raise TypeError(
-            "add_rms_norm has a rule for real numbers only, got complex ones: pass torch.view_as_real of each"
+            "add_rms_norm has a rule for real numbers only, got complex input: pass torch.view_as_real(input) and the "
+            "same for other"
         )
     if _apart(RMS_NORM, input, other):
         summed = add(input, other)
@@ -61,7 +63,7 @@ def add_rms_norm(
 
 
 def _apart(policy: dict[str, str], input: Tensor, other: Tensor) -> bool:
-    """Whether autocast runs the norm in float32, but not the sum before it, which then has 16 bits."""
+    """Whether autocast runs the norm in float32 but the sum before it in 16 bits."""
     device = input.device.type
     if policy.get(device) != "float32" or not torch.is_autocast_enabled(device):
         return False
@@ -71,8 +73,10 @@ def _apart(policy: dict[str, str], input: Tensor, other: Tensor) -> bool:
 def _plain(name: str, *operands: Tensor) -> None:
     for operand in operands:
         if not isinstance(operand, Tensor):
-            raise TypeError(f"{name} adds two tensors, got {type(operand).__name__}: pass torch.tensor of a number")
+            kind = type(operand).__name__
+            raise TypeError(f"{name} adds two tensors, got {kind}: pass a number as torch.tensor(number)")
         if operand.is_nested:
             raise TypeError(
-                f"{name} has a rule for plain tensors only, got a nested one: pass torch.nested.to_padded_tensor of it"
+                f"{name} has a rule for plain tensors only, got a nested one: pass it padded, by "
+                "torch.nested.to_padded_tensor(tensor, 0)"
             )

@@ -1,4 +1,4 @@
-"""Values picked out by their order, with torch's signatures, whose axis may be left out."""
+"""Values selected by their order (max, median, sort), with torch's signatures, where the axis may be omitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._overloads import stands_for
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest of all, or along an axis with its index, as torch.max; rules: `mb.rules.Max`, `mb.rules.MaxAlong`.
 
-    With a tensor in place of the axis, the larger of two by element: `mb.rules.Maximum`.
+    With a tensor in place of the axis, the elementwise maximum of both: `mb.rules.Maximum`.
     """
     if dim is None:
         return call(rules.Max, input)
@@ -26,7 +26,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest of all, or along an axis with its index, as torch.min; rules: `mb.rules.Min`, `mb.rules.MinAlong`.
 
-    With a tensor in place of the axis, the smaller of two by element: `mb.rules.Minimum`.
+    With a tensor in place of the axis, the elementwise minimum of both: `mb.rules.Minimum`.
     """
     if dim is None:
         return call(rules.Min, input)
@@ -44,7 +44,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The median of what is no NaN, as torch.nanmedian; rules: `mb.rules.Nanmedian`, `mb.rules.NanmedianAlong`."""
+    """The median without NaN values, as torch.nanmedian; rules: `mb.rules.Nanmedian`, `mb.rules.NanmedianAlong`."""
     if dim is None:
         return call(rules.Nanmedian, input)
     return return_types.nanmedian(call(rules.NanmedianAlong, input, dim, keepdim))
@@ -52,7 +52,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
 
 @stands_for("sort")
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
-    """In order along an axis, with the indices, as torch.sort; rule: `mb.rules.Sort`."""
+    """The elements sorted along an axis, and their indices, as torch.sort; rule: `mb.rules.Sort`."""
     return return_types.sort(call(rules.Sort, input, dim, descending, stable))
 
 

@@ -14,7 +14,7 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes start_dim to end_dim made one: torch.flatten itself."""
+    """The axes start_dim to end_dim merged into one: torch.flatten itself."""
     return torch.flatten(input, start_dim, end_dim)
 
 
@@ -29,5 +29,5 @@ def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged, a view: torch.transpose itself."""
+    """Two axes swapped, a view: torch.transpose itself."""
     return torch.transpose(input, dim0, dim1)

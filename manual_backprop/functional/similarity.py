@@ -1,4 +1,4 @@
-"""Lengths and angles of vectors."""
+"""Distances, angles and norms of vectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """|x_i - x_j| for each pair i < j of rows, as torch.nn.functional.pdist; rule: `mb.rules.PDist`.
 
-    RuntimeError for what is no matrix, and for a negative p.
+    RuntimeError for an input that is not a matrix, and for a negative p.
     """
     return call(rules.PDist, input, p)
 
@@ -56,9 +56,10 @@ def cosine_embedding_loss(
 def normalize(
     input: Tensor, p: float = 2.0, dim: int | tuple = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
-    """x / max(|x|, eps), the length along one axis or several, as torch.nn.functional.normalize.
+    """x / max(|x|, eps), the norm taken along one axis or several, as torch.nn.functional.normalize.
 
-    Rule: `mb.rules.Normalize`. With `out` the result is written there; RuntimeError then where a gradient is asked for.
+    Rule: `mb.rules.Normalize`. With `out`, torch's own function writes the result there; RuntimeError if an argument
+    then requires a gradient.
     """
     if out is not None:
         return theirs.normalize(input, p, dim, eps, out)  # type: ignore[arg-type]

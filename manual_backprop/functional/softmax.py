@@ -44,7 +44,7 @@ def log_softmax(
 
 
 def _implicit_dim(name: str, input: Tensor, stacklevel: int) -> int:
-    if not torch.compiler.is_compiling():  # a warning would break the graph
+    if not torch.compiler.is_compiling():  # a warning would cause a graph break
         warnings.warn(
             f"Implicit dimension choice for {name} has been deprecated. "
             "Change the call to include dim=X as an argument.",

@@ -1,4 +1,4 @@
-"""Dense tensors made sparse and sparse ones made dense, with the signatures of aten's operators."""
+"""Conversion between dense and sparse tensors, with the signatures of ATen's operators."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def _to_sparse(input: Tensor, *, layout: Any = None, blocksize: Any = None, dens
 
 @stands_for("_to_dense")
 def _to_dense(input: Tensor, dtype: torch.dtype | None = None, masked_grad: bool | None = None) -> Tensor:
-    """Left to autograd: other layouts, another dtype, and a delta for places that the tensor does not have."""
+    """Left to autograd: layouts other than COO, a change of dtype, and masked_grad=False, which gives a delta also for
+    elements that the sparse tensor does not store."""
     if input.layout != torch.sparse_coo or dtype not in (None, input.dtype) or masked_grad is False:
         return NotImplemented
     return call(rules.ToDense, input)
 
 
 def _dense(input: Tensor) -> bool:
-    """Whether it is not sparse already, in another way."""
+    """Whether the input is dense; one sparse layout is not converted to another here."""
     return input.layout == torch.strided

@@ -1,4 +1,4 @@
-"""Attention over sequences of various lengths, one behind the other."""
+"""Attention over sequences of various lengths, concatenated in one tensor."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def varlen_attn(
     block_table: Tensor | None = None,
     num_splits: int | None = None,
 ) -> Tensor:
-    """Attention of each sequence by itself, as torch.nn.attention.varlen.varlen_attn, here on any device and in any
-    dtype; rule: `mb.rules.ScaledDotProductAttention`.
+    """Attention within each sequence, as torch.nn.attention.varlen.varlen_attn, but on any device and in any dtype;
+    rule: `mb.rules.ScaledDotProductAttention`.
 
-    query (T, H, D), key and value (S, H, D), all sequences one behind the other; cu_seq_q, cu_seq_k (N + 1): where they
-    begin, and the last one ends. window_size: how many keys before and behind its own place a query sees, -1 for all;
-    of sequences of two lengths the last query has the place of the last key. max_q, max_k and num_splits are hints.
-    NotImplementedError for the logarithms of sums (return_aux) and for what torch has for inference alone (seqused_k,
-    block_table), ValueError for numbers of heads that do not fit.
+    query (T, H, D), key and value (S, H, D): all sequences concatenated. cu_seq_q, cu_seq_k (N + 1): where each begins,
+    and where the last one ends. window_size: how many keys before and after its own position a query sees, -1 for all.
+    Where a sequence has more keys than queries, or fewer, the last query has the position of the last key. max_q, max_k
+    and num_splits are hints. NotImplementedError for return_aux (the log-sum-exp) and for seqused_k and block_table,
+    which torch has for inference only; ValueError for numbers of heads that do not fit.
     """
     refused = {"return_aux": return_aux, "seqused_k": seqused_k, "block_table": block_table, "cu_seq_k": cu_seq_k}
     for name, given in refused.items():
@@ -48,8 +48,8 @@ def varlen_attn(
     heads, served = key.shape[1], query.shape[1]
     if heads != served and not (enable_gqa and heads and served % heads == 0):
         raise ValueError(
-            f"varlen_attn: got {served} heads of the query and {heads} of keys and values, expected as many, or with "
-            "enable_gqa=True a multiple"
+            f"varlen_attn: numbers of heads do not fit. got: {served} in query, {heads} in key and value. expected: "
+            "equal numbers, or with enable_gqa=True a multiple in query"
         )
     assert cu_seq_k is not None
     lengths_q, lengths_k = (ends.diff().tolist() for ends in (cu_seq_q, cu_seq_k))
@@ -64,7 +64,7 @@ def varlen_attn(
 
 
 def _window(queries: int, keys: int, size: tuple[int, int], device: torch.device) -> Tensor | None:
-    """(L, S): which keys each query sees; None for all."""
+    """A mask (L, S), True where a query sees a key; None where each sees all."""
     before, behind = size
     if before < 0 and behind < 0:
         return None

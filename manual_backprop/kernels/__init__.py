@@ -1,5 +1,7 @@
-"""Faster functions for the formulas: same arguments, same result, registered in registry.py, which `choose()` of
-engine/rule.py asks."""
+"""Kernels: faster functions for the formulas, with the same arguments and results.
+
+They are registered in registry.py; `choose()` of engine/rule.py picks one.
+"""
 
 from . import (
     attention,
@@ -25,4 +27,4 @@ from . import (
     vendor,
 )
 
-from . import cuda  # isort: skip  # last: it prints the formulas that pointwise names
+from . import cuda  # isort: skip  # last: it uses the list of formulas in pointwise

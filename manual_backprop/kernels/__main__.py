@@ -1,4 +1,4 @@
-"""`python -m manual_backprop.kernels`: every kernel, by its formula and device, and when it serves."""
+"""`python -m manual_backprop.kernels`: lists every kernel with its formula, its device and what it serves."""
 
 from .registry import table
 

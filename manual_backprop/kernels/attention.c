@@ -1,12 +1,12 @@
-/* Attention on the CPU, what is done to each pair of query and key: a row in cache for all that it needs.
+/* Attention on the CPU, the elementwise part: each row of scores is in cache for all of its steps.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
 #include "rows.h"
 #define SOURCE "attention.c"
-#define SCORES 32 /* beyond such scores e^(score - lse) is off by more than so many roundings: softmax is taken again */
+#define SCORES 32 /* if |lse| is larger, e^(score - lse) has an error of over 32 roundings: softmax is computed again */
 #define KEYS (seen < n && seen + r % queries < n ? seen + r % queries : n)
 #include "types.h"
 
@@ -26,9 +26,10 @@ static void F(weights)(STORED *scores, REAL *lse, const uint8_t *kept, REAL *row
         EACH(n, scores[i] = S(row[i] * share))
 }
 
-/* attention.ScaledDotProductAttention.weights of rows of scores, written over them, times `kept` unless that is NULL;
-   lse is the log of the sum of e^score. A row that sees nothing has weights 0, and 0 there. Of each head's `queries`
-   rows the first sees `seen` keys, if that is less than n, and each later one a key more; the others have weights 0. */
+/* attention.ScaledDotProductAttention.weights of rows of scores, written over them, times `kept` unless that is NULL.
+   lse is the log of the sum of e^score. A row that sees no key has weights 0 and lse 0. Of each head's `queries` rows
+   the first sees `seen` keys, if that is less than n, and each later row one more; keys that are not seen have weight
+   0. */
 void F(attention_weights)(STORED *out, REAL *lse, const uint8_t *kept, I rows, I n, I queries, I seen, I threads) {
     EACH_ROW(rows, n, {
         const I keys = KEYS;
@@ -70,9 +71,10 @@ static void F(pairs)(STORED *scores, STORED *deltas, REAL lse, REAL dot, const u
         EACH(n, scores[i] = S(row[i]))
 }
 
-/* attention.ScaledDotProductAttention.deltas, what is done to each pair: `out`, the scores, become the weights
-   e^(score - lse), times `kept` unless that is NULL; `deltas` of those become those of the scores, weight (kept delta -
-   dot), unless they are NULL. lse and dots are of rows; queries, seen: as for `attention_weights`. */
+/* attention.ScaledDotProductAttention.deltas, the elementwise part. `out` holds the scores, which are replaced by the
+   weights e^(score - lse), times `kept` unless that is NULL. `deltas` holds the deltas of the weights, which are
+   replaced by those of the scores, weight (kept delta - dot); it may be NULL. lse and dots have one element for each
+   row. queries, seen: as for `attention_weights`. */
 void F(attention_pairs)(STORED *out, STORED *deltas, const REAL *lse, const REAL *dots, const uint8_t *kept, I rows, I n,
                         I queries, I seen, I threads) {
     EACH_ROW(rows, n, {

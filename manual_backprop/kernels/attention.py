@@ -1,6 +1,6 @@
-"""Attention in blocks of heads and queries: no more than a block of the pairs of query and key is ever held.
+"""Attention in blocks of heads and queries: scores of all pairs of query and key are never in memory together.
 
-Plain torch operations, so for every device; on the CPU what is done to each pair is C (attention.c).
+It consists of torch operations and so runs on every device; on the CPU the elementwise part is C (attention.c).
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from .registry import serves
 from .rows import takes
 
 BLOCK = 2**19
-"""Pairs of query and key in a block: 2 MiB of float32, about what stays in a cache."""
+"""Pairs of query and key in a block: 2 MiB of float32, about the size of a cache."""
 ROWS = 64, 256
-"""Fewest and most queries in a block. If causal the fewest, so that little above the diagonal is computed."""
+"""Fewest and most queries in a block. Causal attention takes the fewest, to compute little above the diagonal."""
 SCORES = 32
-"""Beyond such scores e^(S - lse) is off by more than so many roundings: there the softmax is taken again. As in C."""
+"""If |lse| is larger, e^(S - lse) would have an error of more than 32 roundings; then the softmax is recomputed. The
+same number is in attention.c."""
 
 
 SERVED = "tensors that are not traced, transformed or on the meta device"
@@ -72,13 +73,13 @@ def deltas(
     delta, query, key, value, mask, output = widen(delta, query, key, value, mask, output)
     pairs = _Pairs(query, key, mask, kept, is_causal)
     q, k, d, z = scale * _flat(query), _flat(key), _flat(delta), _flat(lse.unsqueeze(-1))
-    louder = d if kept is None else d * _gain(kept, p)  # what dropout keeps is scaled up: here, and not for each pair
+    louder = d if kept is None else d * _gain(kept, p)  # dropout's factor: cheaper here than for each pair
     v = dots = None
     if value is not None and output is not None:
         v, dots = _flat(value), (d * _flat(output)).sum(-1, keepdim=True)
     delta_query = delta_key = delta_value = None
     if not pairs.whole:
-        # a block writes over what is there in the first round; only keys that no query sees stay as they were
+        # the first block of each part overwrites it, so memory need not be zeroed, unless no query sees some keys
         some = q.numel() and k.numel() and pairs.queries >= pairs.keys * is_causal
         new = torch.empty_like if some else torch.zeros_like
         delta_query, delta_key = new(q) if wanted[0] else None, new(k) if wanted[1] else None
@@ -115,10 +116,10 @@ NONE: tuple[Any, Any] = None, None
 
 
 def _weights(scores: Tensor, kept: Tensor | None, first: int | None) -> tuple[Tensor, Tensor]:
-    """The weights that dropout keeps, and `lse`, of scores that are written over. Its top weight is e^(top - lse).
+    """The weights after dropout, written over the scores, and `lse`. The largest weight is e^(top - lse).
 
-    first: for C, how many keys the first query sees, each later one a key more; None for plain operations, on scores
-    that have all of the mask.
+    first: for the C code, how many keys the first query sees; each later query sees one more. None: torch operations,
+    on scores that already have the whole mask.
     """
     if first is not None:
         lse, sizes = scores.new_empty(scores.shape[:-1]), scores.shape[-2:]
@@ -136,9 +137,9 @@ def _weights(scores: Tensor, kept: Tensor | None, first: int | None) -> tuple[Te
 def _pairs_(
     scores: Tensor, lse: Tensor, kept: Tensor | None, given: tuple[Tensor, Tensor] | None, first: int | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The weights that dropout keeps, of scores, and the deltas of the scores; what comes is written over.
+    """The weights after dropout and the deltas of the scores; the arguments are written over.
 
-    given: the deltas of the weights that dropout keeps, and delta . Y of each row. first: as for `_weights`.
+    given: the deltas of the weights after dropout, and delta . Y of each row. first: as for `_weights`.
     """
     deltas, dots = given or NONE
     if first is not None:
@@ -149,7 +150,7 @@ def _pairs_(
     keeping = None if kept is None else kept.to(scores.dtype)
     if deltas is not None and keeping is not None:
         deltas.mul_(keeping)
-    large = bool(lse.is_cpu and lse.numel() and lse.abs().max() > SCORES)  # a GPU would be waited for
+    large = bool(lse.is_cpu and lse.numel() and lse.abs().max() > SCORES)  # on a GPU this would wait for the device
     weights = _weights(scores, None, None)[0] if large else scores.sub_(lse).exp_()
     if deltas is not None:
         deltas = choose(Softmax.delta_input)(deltas, weights, -1) if large else deltas.sub_(dots).mul_(weights)
@@ -157,7 +158,7 @@ def _pairs_(
 
 
 def _gain(kept: Tensor | None, p: float) -> float:
-    """By what the weights that dropout keeps are multiplied."""
+    """The factor that dropout multiplies kept weights by."""
     return 1.0 if kept is None else 1 / (1 - p) if p < 1 else 0.0
 
 
@@ -166,19 +167,19 @@ def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
 
 
 def _part(tensor: Tensor, first: slice, second: slice) -> Tensor:
-    """A block of a tensor; where that is all of it, the tensor itself."""
+    """A block of a tensor; the tensor itself if the block is all of it."""
     whole = not first.start and first.stop >= len(tensor) and not second.start and second.stop >= tensor.shape[1]
     return tensor if whole else tensor[first, second]
 
 
 def _added(target: Tensor | None, heads: slice, rows: slice, left: Tensor, right: Tensor, first: bool) -> Tensor:
-    """The matmuls, added to what is there, where they are the first written over it; without a target by themselves."""
+    """Add left @ right to a part of the target; `first`: overwrite that part. Without a target, return left @ right."""
     if target is None:
         return torch.bmm(left, right)
     part = target[heads, rows]
     if part.is_contiguous():
         part.baddbmm_(left, right, beta=0 if first else 1)
-    elif first:  # matrices with gaps between them ATen would multiply one by one
+    elif first:  # baddbmm_ would multiply matrices with gaps between them one by one
         part.copy_(torch.bmm(left, right))
     else:
         part.add_(torch.bmm(left, right))
@@ -186,27 +187,28 @@ def _added(target: Tensor | None, heads: slice, rows: slice, left: Tensor, right
 
 
 class _Pairs:
-    """The pairs of query and key, (N, L, T) with all batch axes made one, of which blocks are asked for."""
+    """The pairs of query and key, (N, L, T) with all batch axes flattened into one, divided into blocks."""
 
     def __init__(self, query: Tensor, key: Tensor, mask: Tensor | None, kept: Tensor | None, is_causal: bool) -> None:
         batch, self.queries, self.keys = query.shape[:-2], query.shape[-2], key.shape[-2]
         self.heads, self.is_causal, self.mask, self.mask_of = batch.numel(), is_causal, None, None
         self.kept = None if kept is None else kept.reshape(self.heads, self.queries, self.keys)
         self.blocks = list(self._blocks())
-        # one block of all pairs: what comes of it is the result
+        # a single block of all pairs: its result is the whole result
         self.whole = len(self.blocks) == 1 and self.blocks[0][2].stop == self.keys
         if mask is None:
             return
         apart = (1,) * (len(batch) + 2 - mask.dim()) + mask.shape[:-2]
         self.mask = mask.reshape(math.prod(apart), *mask.shape[-2:])
-        if len(self.mask) > 1:  # which of the masks is each head's
+        if len(self.mask) > 1:  # index of each head's mask
             of = torch.arange(len(self.mask), device=mask.device)
             self.mask_of = of.reshape(apart).expand(batch).reshape(-1)
 
     def _blocks(self) -> Iterator[tuple[slice, slice, slice, bool]]:
-        """Slices of heads, of queries, and of the keys that these see; and whether it is the first of its heads.
+        """For each block: slices of heads, queries, and the keys that they see; whether it is the first of its heads.
 
-        The last queries come first, since they see most keys.
+        The last queries come first, because they see most keys. So the first block of some heads writes every key that
+        any query sees.
         """
         if not self.keys:
             return
@@ -220,12 +222,11 @@ class _Pairs:
                 yield slice(head, head + heads), slice(row, last), slice(seen), last == self.queries
 
     def first(self, rows: slice, seen: slice) -> int:
-        """How many keys the first query of a block sees, each later one a key more if causal."""
+        """How many keys the first query of a block sees. If causal, each later query sees one more."""
         return rows.start + 1 if self.is_causal else seen.stop
 
     def masked_(self, scores: Tensor, heads: slice, rows: slice, seen: slice, in_c: bool) -> Tensor:
-        """The scores of a block with the mask on them, written over. in_c: whether C goes on, which is told what is
-        causal."""
+        """Apply the mask to the scores of a block, in place. in_c: the C code runs next and applies the causal mask."""
         if self.mask is not None:
             mask = self._part(self.mask, rows, seen)
             mask = mask if self.mask_of is None else mask.index_select(0, self.mask_of[heads])
@@ -236,13 +237,13 @@ class _Pairs:
         return scores
 
     def kept_at(self, heads: slice, rows: slice, seen: slice) -> Tensor | None:
-        """Which weights of a block dropout keeps; None for all."""
+        """Dropout's mask for a block: which weights it keeps; None for all."""
         if self.kept is None:
             return None
         return (self.kept if self.whole else self.kept[heads, rows, seen]).contiguous()
 
     def add_(self, delta_mask: Tensor, delta_scores: Tensor, heads: slice, rows: slice, seen: slice) -> None:
-        """Add to the mask's gradient what comes from a block, summed over broadcast axes."""
+        """Add a block's contribution to the gradient of the mask, summed over broadcast axes."""
         part = self._part(delta_mask, rows, seen)
         summed = delta_scores.sum_to_size(len(delta_scores), *part.shape[1:])
         if self.mask_of is None:
@@ -264,6 +265,6 @@ def _plain(*tensors: Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
         or transforms_active()
-        or tensors[0].is_meta  # which holds nothing, and takes long over many blocks
+        or tensors[0].is_meta  # has no elements to compute, and many blocks would take long
         or any(map(batched_by_autograd, tensors))  # of autograd.grad(is_grads_batched=True)
     )

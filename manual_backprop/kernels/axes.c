@@ -1,6 +1,6 @@
-/* Sums along one axis by a table, on the CPU: the way back of interpolation, and of padding.
+/* Sums along one axis by a table, on the CPU: the backward of interpolation and of padding.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
@@ -46,8 +46,8 @@ void F(summed_along)(STORED *out, const STORED *delta, const I *begin, const I *
     }
 }
 
-/* out (outer, size, inner) from delta (outer, outputs, inner): the elements of delta from `left` on, 0 where there are
-   none, to which the entry e adds delta[from[e]] at target[e], for `count` entries. */
+/* out (outer, size, inner) from delta (outer, outputs, inner): first the elements of delta from `left` on, 0 where
+   there are none. Then each of `count` entries e adds delta[from[e]] to out[target[e]]. */
 void F(folded_along)(STORED *out, const STORED *delta, const I *target, const I *from, I count, I left, I outer,
                      I outputs, I size, I inner, I threads) {
     const I begin = left < 0 ? -left : 0, end = size < outputs - left ? size : outputs - left;

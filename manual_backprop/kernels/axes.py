@@ -1,4 +1,7 @@
-"""The way back of interpolation and of padding as C (axes.c): sums along one axis after another, by tables."""
+"""The backward of interpolation and padding in C (axes.c): weighted sums along one axis after another.
+
+A table says which elements each sum takes.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ from .native import REAL
 from .registry import serves
 
 WORTHWHILE = 2**10
-"""Elements from which a table is quicker than a handful of torch's operations."""
+"""Elements from which this is faster than the formula's few torch operations."""
 
 Table = tuple[Any, Any, Any]
-"""See `summed_along`: begin, from, weight."""
+"""begin, from and weight of `summed_along` in axes.c."""
 
 
 @serves(
@@ -56,11 +59,12 @@ def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tens
     border = copied(size, left, right, mode)
     name = f"folded_along_{REAL[delta.dtype]}"
     native.call(name, out, delta.contiguous(), *border, left, outer, shape[axis], size, inner)
-    return out.contiguous(memory_format=suggested_memory_format(delta))  # in the layout that torch's has
+    return out.contiguous(memory_format=suggested_memory_format(delta))  # the layout of torch's result
 
 
 def summed_along(delta: Tensor, axis: int, size: int, table: Table) -> Tensor:
-    """A contiguous tensor with `size` elements along the axis, each the sum of those that the table names."""
+    """A contiguous tensor with `size` elements along the axis, each a weighted sum of the elements that the table
+    names."""
     shape = delta.shape
     out = on_huge_pages(delta.new_empty(*shape[:axis], size, *shape[axis + 1 :]))
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
@@ -72,7 +76,7 @@ def summed_along(delta: Tensor, axis: int, size: int, table: Table) -> Tensor:
 def weighted(
     size: int, outputs: int, mode: str, align_corners: bool, scale: float | None, axes: int, dtype: torch.dtype
 ) -> Table:
-    """Of interpolation; its weights in float64."""
+    """The table for one axis of an interpolation; its weights are float64."""
     like = torch.empty(1, dtype=dtype if mode.startswith("nearest") else torch.float64).reshape([1] * (axes + 2))
     indices, weights = taps(size, outputs, mode, align_corners, scale, like)
     count = indices.shape[1]
@@ -81,7 +85,7 @@ def weighted(
 
 @functools.lru_cache(1024)
 def copied(size: int, left: int, right: int, mode: str) -> tuple[Any, Any, int]:
-    """See `folded_along`: target, from and count of a border copied from within."""
+    """target, from and count of `folded_along` in axes.c, for padding whose border is copied from the inside."""
     border = [*range(-left, 0), *range(size, size + right)]
     long = ctypes.c_int64 * len(border)
     targets = long(*[Pad.origin(i, size, left, right, mode) for i in border])
@@ -89,7 +93,7 @@ def copied(size: int, left: int, right: int, mode: str) -> tuple[Any, Any, int]:
 
 
 def _table(size: int, targets: list[int], count: int, weights: list[float] | None) -> Table:
-    """`count` entries of each output in a row, sorted by where they go."""
+    """The table of entries sorted by target. `targets` has `count` entries for each output, output after output."""
     order = sorted(range(len(targets)), key=targets.__getitem__)
     begin = [0] * (size + 1)
     for target in targets:

@@ -1,15 +1,15 @@
 /* BatchNorm on the CPU, forward and backward.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). Weights,
-   statistics and gradients by weights are REAL whatever is stored. "last" says how the axes lie in memory: 1 for
-   (N, positions, C), "channels last", 0 for (N, C, positions). */
+   Each function takes the number of threads last. types.h includes this file again for each type. Weights, statistics
+   and gradients of weights are REAL for each type. `last` is the memory layout: 1 for (N, positions, C), "channels
+   last", 0 for (N, C, positions). */
 
 #ifndef STORED
 
 #include "rows.h"
 
-/* For each run r of n numbers that lie together, of the channel r % channels or (last) one of each channel, out of
-   (N, C, positions) in either layout: what is done to the run that begins at `at`. */
+/* Does something for each run r of n elements that are contiguous in memory and begin at `at`. The run has the
+   positions of channel r % channels, or, channels last, one element of each channel. */
 #define EACH_RUN(...)                                                                      \
     {                                                                                      \
         const I n = last ? channels : positions, runs = batch * channels * positions / n;  \
@@ -25,11 +25,11 @@
         }                                                                                  \
     }
 
-#define WIDE 64 /* channels whose sums lie in the first cache */
+#define WIDE 64 /* from so many channels on, memory is read in order */
 
-/* For rows of `channels` numbers: first[c] = sum of f, second[c] = sum of g, over the rows from begin to end. Of many
-   channels memory is read in its order. Of few, whose sums would wait for each other, those of LANES stay in registers;
-   two rows at a time hide the latency of adding. */
+/* For rows of `channels` elements: first[c] = sum of f, second[c] = sum of g, over the rows from begin to end. With
+   many channels, memory is read in order. With few, additions to the same sum would wait for each other. So the sums of
+   LANES channels stay in registers, and two rows are added at a time to hide the latency. */
 #define SUM_ROWS(first, second, f, g)                                                        \
     if (channels >= WIDE) {                                                                  \
         memset(first, 0, (size_t)channels * sizeof(REAL));                                   \
@@ -63,7 +63,8 @@
                 first[c0 + k] = s[0][k] + s[1][k], second[c0 + k] = p[0][k] + p[1][k];       \
         }
 
-/* Adds count numbers of a mean and a sum of squares about it to what a channel has so far: Chan, Golub, LeVeque 1979. */
+/* Merges `count` elements with mean m and sum of squares about it q into a channel's moments: Chan, Golub, LeVeque
+   1979. */
 INLINE void merge(double *so_far, double *mean, double *squares, double count, double m, double q) {
     const double all = *so_far + count, step = m - *mean;
     *squares += q + step * step * *so_far * count / all;
@@ -90,7 +91,7 @@ static void F(channel_sums_first)(double *sums, const STORED *delta, const STORE
     }
 }
 
-/* Each thread its own rows and sums, which are added up in the threads' order: every run gives the same. */
+/* Each thread sums its own rows. The sums are added in the order of the threads, so results are reproducible. */
 static void F(channel_sums_last)(double *sums, const STORED *delta, const STORED *x, const REAL *mean, I rows,
                                  I channels, I threads) {
     double *parts = calloc((size_t)(2 * threads * channels), sizeof(double));
@@ -196,7 +197,7 @@ static void F(moments_last)(double *mean, double *squares, const STORED *x, I ro
 }
 
 /* batchnorm.BatchNorm.scaled: y = a x + b with a = w invstd, b = bias - a mean. weight and bias may be NULL. rectified:
-   max(0, y) of it. */
+   max(0, y) instead. */
 void F(batch_norm_scaled)(STORED *out, const STORED *x, const REAL *weight, const REAL *bias, const REAL *mean,
                           const REAL *invstd, I rectified, I batch, I channels, I positions, I last, I threads) {
 #define RECTIFIED(y) ((y) <= 0 ? 0 : (y))
@@ -223,8 +224,8 @@ void F(batch_norm_scaled)(STORED *out, const STORED *x, const REAL *weight, cons
 #undef RECTIFIED
 }
 
-/* batchnorm.BatchNorm.normalized: the same by the batch's own statistics, and the running statistics moved.
-   weight, bias and the running statistics may be NULL; momentum and eps come by address. */
+/* batchnorm.BatchNorm.normalized: computes the statistics of the batch, the same y with them, and updates the running
+   statistics. weight, bias and the running statistics may be NULL. momentum and eps are passed by address. */
 void F(batch_norm_normalized)(STORED *out, REAL *mean, REAL *invstd, const STORED *x, const REAL *weight,
                               const REAL *bias, REAL *running_mean, REAL *running_var, const double *momentum,
                               const double *eps, I batch, I channels, I positions, I last, I threads) {

@@ -1,4 +1,4 @@
-"""BatchNorm as C (batchnorm.c), whose torch operations pass over memory several times as often."""
+"""BatchNorm in C (batchnorm.c). The formulas' torch operations make several times as many passes over memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .native import REAL, REALS
 from .registry import serves, serves_both
 
 WORTHWHILE = 2**17
-"""Elements from which the forward gains from one pass less; below, ATen's is taken, equal to the last bit."""
+"""Elements from which the forward gains from one pass less. Below, ATen's function runs, with torch's bits."""
 SINGLE = torch.float32, torch.bfloat16
-"""Dtypes that are computed with in float32; in float64 ATen's forward stays, equal to the last bit."""
+"""Dtypes that are computed in float32. For float64 ATen's function runs, with torch's bits."""
 
 
 CHANNELS = "(N, C, *), dense, channels first or last"
@@ -29,13 +29,13 @@ def batch_norm_normalized(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
     running_var: Tensor | None, momentum: float, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The statistics are float32 in any case."""
+    """Output, mean and invstd; mean and invstd are always float32."""
     vectors = weight, bias, running_mean, running_var
     if (
         input.numel() < WORTHWHILE
         or input.dtype not in SINGLE
         or (shape := _channels((input,), *vectors)) is None
-        or len({v.dtype for v in vectors if v is not None}) > 1  # which torch refuses
+        or len({v.dtype for v in vectors if v is not None}) > 1  # torch refuses this
     ):
         return NotImplemented
     mean, invstd = input.new_empty(2, shape[1], dtype=torch.float32)
@@ -55,7 +55,7 @@ def batch_norm_scaled(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float,
     rectified: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Where `batch_norm_normalized` made the output, too."""
+    """Recomputes the output of `batch_norm_normalized`, so it serves the same tensors. rectified: then ReLU."""
     shape = _channels((input,), weight, bias)
     if input.numel() < WORTHWHILE or input.dtype not in SINGLE or mean.dtype != torch.float32 or shape is None:
         return NotImplemented
@@ -70,7 +70,7 @@ def batch_norm_rectified(*args: Any) -> Tensor:
     return batch_norm_scaled(*args, rectified=True)
 
 
-@serves(BatchNorm.derivatives, on="cpu", upcasts=True, when=f"{REALS}; {CHANNELS}; delta_input is wanted")
+@serves(BatchNorm.derivatives, on="cpu", upcasts=True, when=f"{REALS}; {CHANNELS}; delta_input is needed")
 def batch_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
@@ -83,11 +83,11 @@ def batch_norm_derivatives(
     return tuple([result if needed else None for result, needed in zip(results, needs, strict=True)])
 
 
-@serves(InstanceNorm.derivatives, on="cpu", upcasts=True, when=f"{REALS}; delta_input is wanted")
+@serves(InstanceNorm.derivatives, on="cpu", upcasts=True, when=f"{REALS}; delta_input is needed")
 def instance_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
-    """A batch of one sample, whose channels are those of all samples."""
+    """Runs BatchNorm's kernel on one sample that has the channels of all samples."""
     batch, channels = input.shape[:2]
     if not native.plain(delta, input, mean, invstd):
         return NotImplemented
@@ -104,7 +104,7 @@ def instance_norm_derivatives(
 
 
 def _channels(tensors: tuple[Tensor, ...], *vectors: Tensor | None) -> tuple[int, int, int, int] | None:
-    """N, C, positions and whether channels lie last in the first tensor; None for what the C does not take."""
+    """N, C, positions, and whether the first tensor is channels last; None if the C function does not serve these."""
     given, input = [v for v in vectors if v is not None], tensors[0]
     if input.dim() < 2 or not native.serves(*tensors, *given):
         return None

@@ -1,7 +1,7 @@
-"""A bias and the activation behind it as printed loops over rows: one pass forward, and one backward that also sums
-over the rows what is the gradient of the bias.
+"""A bias and the activation after it as printed loops over rows, in one pass each way.
 
-Small forwards are ATen's, equal to the twin's to the last bit.
+The backward pass also sums delta_input over the rows, which gives the gradient of the bias. Small forwards are ATen's
+and give the same bits as torch's layers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ATEN: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def forward_formula(activation: str) -> Callable[..., Tensor]:
-    """y of one row, as it is printed."""
+    """The formula of y, as it is printed."""
     f = ACTIVATIONS[activation].output
 
     def output(input: Tensor, bias: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def forward_formula(activation: str) -> Callable[..., Tensor]:
 
 
 def backward_formula(activation: str) -> Callable[..., Tensor]:
-    """delta_input of one row, as it is printed."""
+    """The formula of delta_input, as it is printed."""
     f, by_output = ACTIVATIONS[activation].delta_input, ACTIVATIONS[activation].by_output
 
     def by_y(delta: Tensor, output: Tensor) -> Tensor:
@@ -73,14 +73,14 @@ def _backward(activation: str, dtype: torch.dtype, sums: bool) -> Any:
 
 
 def _takes(input: Tensor, *others: Tensor | None) -> bool:
-    """Whether the loops can read such tensors: of one dtype, rows without gaps."""
+    """Whether the loops serve these tensors: plain, contiguous, not empty, of one dtype."""
     if input.dtype not in c.TYPES or not input.numel() or not input.is_contiguous():
         return False
     given = [t for t in others if t is not None]
     return all(t.dtype is input.dtype and t.is_contiguous() for t in given) and native.plain(input, *given)
 
 
-@serves(BiasActivation.output, on="cpu", when=f"{REALS} of one dtype, contiguous, 2^14 elements or more; else by ATen")
+@serves(BiasActivation.output, on="cpu", when=f"{REALS} of one dtype, contiguous, 2^14 elements or more; else ATen")
 def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
     if (
         input.numel() < WORTHWHILE

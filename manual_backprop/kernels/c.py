@@ -1,4 +1,4 @@
-"""C: a Loop as a function that OpenMP splits among threads and the compiler makes vectors of."""
+"""Prints a Loop as a C function, which OpenMP splits among threads and the compiler vectorizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .printer import OPERATORS, Dialect, Kind, Loop, contracted
 
 HEADERS = [Path(__file__).with_name(name) for name in ("pointwise.h", "elementary.h", "stream.h")]
 TYPES = {torch.float32: ("float", "float"), torch.float64: ("double", "double"), torch.bfloat16: ("bfloat16", "float")}
-"""By dtype: the type in memory and the one to compute in."""
+"""Dtype -> the C type in memory and the C type to compute in."""
 
 
 FUNCTIONS = "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc"
@@ -50,12 +50,13 @@ def _named(value: float) -> str:
 
 
 def printed(loop: Loop, dtype: torch.dtype, rows: bool = False, sums: bool = False) -> str:
-    """A C function `kernel`: pointers to results and tensors, the numbers, how many elements, whether the results go
-    around the caches (stream.h), how many threads.
+    """The text of a C function `kernel`.
 
-    rows: in place of going around it takes how many rows there are, before the elements of one, and for each pointer,
-    after the threads, how many elements further a row begins.
-    sums: with rows, a pointer behind the results for the sum over all rows of the first of them.
+    Its arguments: pointers to results and tensors, the numbers, the number of elements, whether to use non-temporal
+    stores (stream.h; its name is `around`), the number of threads.
+    rows: print a loop over rows. Then the arguments after the numbers are: the number of rows, the elements of a row,
+    the number of threads, and for each pointer the distance between two rows in elements.
+    sums: only with rows; adds a pointer behind the results, for the sum of the first result over all rows.
     """
     memory, real = TYPES[dtype]
     dialect, loop = C(real), contracted(loop)
@@ -124,7 +125,7 @@ def _each_row(pointers: list[tuple[str, str]], written: str) -> list[str]:
 
 
 def _summed(pointers: list[tuple[str, str]], written: str, real: str) -> list[str]:
-    """Some rows are summed in their own type before double takes over; each thread's sums are added in its order."""
+    """Sums blocks of ROWS rows in REAL, and the blocks in double. Threads' sums are added in a fixed order."""
     return [
         "    if (rows * n <= GRAIN) threads = 1;",
         "    double *parts = calloc((size_t)(threads * n), sizeof(double));",

@@ -1,11 +1,11 @@
-/* The derivative of the CTC loss by its frames, on the CPU. Each sample is one row of frames, from the last to the first.
+/* The derivative of the CTC loss on the CPU. Each sample is computed from its last frame to its first.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
 #include "rows.h"
-#define NEVER -1e30f /* the logarithm of nothing, as in rules/ctc.py */
+#define NEVER -1e30f /* stands for log 0, as in rules/ctc.py */
 #define SOURCE "ctc.c"
 #include "types.h"
 
@@ -13,7 +13,7 @@
 
 INLINE REAL F(more)(REAL a, REAL b) { return a > b ? a : b; }
 
-/* to[s] = log(sum of e^row[s'] over the states s' that follow s), of `own` states, with two of nothing behind them. */
+/* to[s] = log(sum of e^row[s'] over the states s' that may follow s), for `own` states; two of log 0 follow them. */
 static void F(followed)(REAL *to, const REAL *row, const REAL *skips, REAL *sums, I own) {
 #pragma omp simd
     for (I s = 0; s < own; s++) {
@@ -25,8 +25,9 @@ static void F(followed)(REAL *to, const REAL *row, const REAL *skips, REAL *sums
     for (I s = 0; s < own; s++) to[s] += (REAL)log(sums[s]);
 }
 
-/* ctc.CTCLoss.delta_input of (steps, batch, classes): delta (batch), states (batch, count), alpha (batch, steps, count);
-   frames, labels: the lengths; impossible: what stands for the deltas of a target that no path spells, 0 or NaN. */
+/* ctc.CTCLoss.delta_input of (steps, batch, classes): delta (batch), states (batch, count), alpha (batch, steps,
+   count). frames, labels: the lengths. impossible: 0 or NaN, the deltas of a sample whose target no path can produce.
+   Frames after a sample's end have delta 0. */
 void F(ctc_delta_input)(STORED *out, const STORED *delta, const STORED *x, const I *states, const I *frames,
                         const I *labels, const STORED *alpha, const STORED *likelihood, const double *impossible,
                         I steps, I batch, I classes, I count, I threads) {

@@ -1,4 +1,4 @@
-"""The derivative of the CTC loss as C (ctc.c)."""
+"""The derivative of the CTC loss in C (ctc.c)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .registry import serves
 from .rows import takes
 
 
-@serves(CTCLoss.delta_input, on="cpu", upcasts=True, when="float32, float64; not empty, labels that are classes")
+@serves(CTCLoss.delta_input, on="cpu", upcasts=True, when="float32, float64; not empty, labels valid")
 def ctc_delta_input(
     delta: Tensor, input: Tensor, target: Tensor, input_lengths: Tensor, target_lengths: Tensor, log_alpha: Tensor,
     log_likelihood: Tensor, blank: int, zero_infinity: bool, reduction: str,
@@ -30,7 +30,7 @@ def ctc_delta_input(
         delta = delta / target_lengths.clamp(min=1).to(delta.dtype) / batch
     states, _ = CTCLoss.states(target, target_lengths, blank, log_alpha.shape[2])
     if int(states.min()) < 0 or int(states.max()) >= classes:
-        return NotImplemented  # the formula says what is wrong
+        return NotImplemented  # the formula runs and raises the error
     delta_input = torch.empty_like(input, memory_format=torch.contiguous_format)
     native.call(
         f"ctc_delta_input_{REAL[input.dtype]}", delta_input, delta.expand(batch).contiguous(), input.contiguous(),

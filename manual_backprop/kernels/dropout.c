@@ -1,12 +1,12 @@
-/* Dropout of whole channels on the CPU: in one pass over what is read.
+/* Dropout of whole channels on the CPU, in one pass.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
 #pragma STDC FP_CONTRACT OFF
 #ifndef __clang__
-#pragma GCC optimize("fp-contract=off") /* a product is rounded before something is added, as in torch */
+#pragma GCC optimize("fp-contract=off") /* no fused multiply-add: products are rounded before a sum, as in torch */
 #endif
 
 #include "rows.h"
@@ -15,15 +15,15 @@
 
 #else
 
-/* dropout.Dropout.delta_input, and with `shifted` AlphaDropout.output, of (N, C, positions), or with `last` of
-   (N, positions, C), by a mask (N, C): x times numbers[0] where it is set, else times 0; shifted by numbers[1] where it
-   is set, else by numbers[2]. */
+/* dropout.Dropout.delta_input, or with `shifted` AlphaDropout.output, of (N, C, positions), or with `last` of (N,
+   positions, C), by a mask (N, C). Where the mask is set: x times numbers[0]; else 0. `shifted` then adds numbers[1]
+   where it is set, else numbers[2]. */
 void F(masked_channels)(STORED *out, const STORED *x, const uint8_t *mask, const double *numbers, I shifted, I batch,
                         I channels, I positions, I last, I threads) {
     const I rows = batch * (last ? positions : channels), n = last ? channels : positions;
     const int around = AROUND(STORED, out, n, rows * n);
     const REAL set = (REAL)numbers[0], up = (REAL)numbers[1], down = (REAL)numbers[2];
-    const REAL factors[] = {0, set}, shifts[] = {down, up}; /* a branch would be guessed wrong every other time */
+    const REAL factors[] = {0, set}, shifts[] = {down, up}; /* a table, because a branch would be mispredicted often */
     if (rows * n <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)
     {

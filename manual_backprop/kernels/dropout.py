@@ -1,5 +1,7 @@
-"""Dropout's product of delta, mask and noise, and AlphaDropout's forward, each in one pass: a printed loop, or C for
-masks of whole channels and for that forward (dropout.c). They are equal to the formulas to the last bit.
+"""Dropout's delta_input and AlphaDropout's forward and delta_input, each in one pass.
+
+Masks of each element run as a printed loop; masks of whole channels and AlphaDropout's forward in C (dropout.c). All
+give the same bits as the formulas.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def alpha_dropout_output(input: Tensor, mask: Tensor, p: float) -> Tensor:
 
 
 def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor:
-    """delta mask noise."""
+    """delta times mask times noise, where noise is `number`, or 1 / number if divided."""
     if delta.dtype not in c.TYPES or not native.plain(delta, mask):
         return NotImplemented
     noise = _noise(number, divided, delta.dtype)
@@ -49,8 +51,11 @@ def _times(delta: Tensor, mask: Tensor, number: float, divided: bool) -> Tensor:
 
 
 def _channels(tensor: Tensor, mask: Tensor) -> tuple[int, int, int, int] | None:
-    """Of (N, C, *) or (C, *) with a mask for each channel: N, C, the positions of a channel, whether channels are last
-    in memory. With a mask for each element these are channels of one position. None for what the C does not take."""
+    """For (N, C, *) or (C, *) with a mask for each channel: N, C, positions of a channel, whether channels are last.
+
+    With a mask for each element, each element counts as a channel of one position. None if the C code does not serve
+    the tensor.
+    """
     shape, dims = tensor.shape, tensor.dim()
     if not tensor.numel() or not mask.is_contiguous() or native.library() is None:
         return None
@@ -69,7 +74,7 @@ def _channels(tensor: Tensor, mask: Tensor) -> tuple[int, int, int, int] | None:
 def _channels_times(
     tensor: Tensor, mask: Tensor, numbers: tuple[float, ...], batch: int, channels: int, positions: int, last: int
 ) -> Tensor:
-    """numbers: the factor of what is kept; for AlphaDropout what is added where the mask is set, and where not."""
+    """numbers: the factor of kept elements; for AlphaDropout also the shift of kept and of dropped elements."""
     output, shifted = memory.empty_like(tensor), len(numbers) > 1
     facts = (ctypes.c_double * 3)(*numbers)
     sizes = batch, channels, positions, last
@@ -79,19 +84,19 @@ def _channels_times(
 
 @functools.cache
 def _noise(number: float, divided: bool, dtype: torch.dtype) -> float:
-    """The number, or 1 over it, rounded as the formula's tensor is."""
+    """The number, or 1 / number if divided, rounded as in the formula."""
     one = torch.ones((), dtype=dtype, device="cpu")
     return (one / number if divided else one * number).item()
 
 
 @functools.cache
 def _shifts(p: float, dtype: torch.dtype) -> tuple[float, float]:
-    """`AlphaDropout.shift` of what is kept, and of what is not."""
+    """`AlphaDropout.shift` of kept and of dropped elements."""
     return tuple(AlphaDropout.shift(torch.tensor([True, False], device="cpu"), p, dtype).tolist())
 
 
 def _dropped(delta: Tensor, mask: Tensor, noise: float) -> Tensor:
-    return delta * mask * noise  # a number times a mask alone would be float32
+    return delta * mask * noise  # in this order: number times mask would be float32
 
 
 _kept = kernel(_dropped, like=0)

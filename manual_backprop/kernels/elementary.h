@@ -1,4 +1,4 @@
-/* The elementary functions for one type of numbers: included twice by pointwise.h, which defines REAL and the rest. */
+/* The elementary functions for one type. pointwise.h includes this file twice and defines REAL and the other macros. */
 
 INLINE REAL F(from_bits)(WORD bits) {
     REAL x;
@@ -16,12 +16,12 @@ INLINE REAL F(fma)(REAL a, REAL b, REAL c) { return FMA(a, b, c); }
 INLINE REAL F(abs)(REAL x) { return ABS(x); }
 INLINE REAL F(sqrt)(REAL x) { return SQRT(x); }
 
-/* 2^(n + more) for n = magic - MAGIC, within the exponents of normal numbers: the low bits of `magic` are n. */
+/* 2^(n + more) for n = magic - MAGIC, if that is a normal number: the low bits of `magic` are n. */
 INLINE REAL F(power)(REAL magic, SIGNED more) {
     return F(from_bits)((F(to_bits)(magic) + (WORD)(BIAS + more)) << MANTISSA);
 }
 
-/* x = n ln 2 + r + rest, the rest too small for r; n + MAGIC is returned. */
+/* x = n ln 2 + r + rest, where rest is the rounding error of r. Returns n + MAGIC. */
 INLINE REAL F(reduced)(REAL x, REAL *r, REAL *rest) {
     const REAL magic = FMA(x, LOG2_E, MAGIC), n = magic - MAGIC, high = FMA(n, -LN2_HIGH, x);
     *r = FMA(n, -LN2_LOW, high);
@@ -29,15 +29,15 @@ INLINE REAL F(reduced)(REAL x, REAL *r, REAL *rest) {
     return magic;
 }
 
-/* e^(r + rest) - 1 = high + low, high = r + r^2 / 2 rounded. */
+/* e^(r + rest) - 1 = high + low, where high is r + r^2 / 2, rounded. */
 INLINE REAL F(series)(REAL r, REAL rest, REAL *low) {
     const REAL half = (REAL)0.5 * r, high = FMA(half, r, r);
     *low = FMA(r * r * r, EXP_POLYNOMIAL(r), FMA(half, r, r - high) + rest);
     return high;
 }
 
-/* e^x and what its rounding loses. Scaled beyond its exponent and back, so that subnormal results are rounded once, and
-   large ones do not overflow. */
+/* e^x and its rounding error. Scaled by a power of two and back, so that subnormal results are rounded once and large
+   ones do not overflow. */
 INLINE REAL F(exp_parts)(REAL x, REAL *lost) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXP_LEAST ? EXP_LEAST : x;
     REAL r, rest;
@@ -54,7 +54,7 @@ INLINE REAL F(exp)(REAL x) {
     return F(exp_parts)(x, &lost);
 }
 
-/* e^x for x <= 0, within an ulp. Scaled by 2^64 and back, so that subnormal results are rounded once. */
+/* e^x for x <= 0, with an error below 1 ulp. Scaled by 2^64 and back, so that subnormal results are rounded once. */
 INLINE REAL F(decay)(REAL x) {
     REAL r, rest;
     const REAL magic = F(reduced)(x < EXP_LEAST ? EXP_LEAST : x, &r, &rest);
@@ -62,7 +62,7 @@ INLINE REAL F(decay)(REAL x) {
     return y * F(power)(magic, 64) * (REAL)0x1p-64;
 }
 
-/* 2^n (e^r - 1) + (2^n - 1), the halves of both since 2^n itself may be infinite. */
+/* 2^n (e^r - 1) + (2^n - 1), computed as twice the halves of both, because 2^n may overflow. */
 INLINE REAL F(expm1)(REAL x) {
     const REAL bounded = x > EXP_MOST ? EXP_MOST : x < EXPM1_LEAST ? EXPM1_LEAST : x;
     REAL r, rest, low;
@@ -72,8 +72,8 @@ INLINE REAL F(expm1)(REAL x) {
     return ABS(x) < (REAL)0x1p-60 ? x : y;
 }
 
-/* k ln 2 + log(1 + f + rest), 1 + f between sqrt(1/2) and sqrt 2, s = f / (f + 2).
-   k ln 2 + f - f^2 / 2 with what its roundings lose, and a tail; rest / (1 + f) is nearly rest (1 - s)^2. */
+/* k ln 2 + log(1 + f + rest), with 1 + f between sqrt(1/2) and sqrt 2, and s = f / (f + 2). It is
+   k ln 2 + f - f^2 / 2, its rounding errors, and a tail; rest / (1 + f) is nearly rest (1 - s)^2. */
 INLINE REAL F(log_of)(REAL k, REAL f, REAL rest) {
     const REAL s = f / (f + 2), z = s * s, half = (REAL)0.5 * f, square = half * f, lost = FMA(half, f, -square);
     const REAL part = FMA(-s, rest, rest), small = FMA(k, LN2_LOW, FMA(-s, part, part) - lost);
@@ -82,10 +82,10 @@ INLINE REAL F(log_of)(REAL k, REAL f, REAL rest) {
     return high + (FMA(k, LN2_HIGH, -first) + f + (first - high - square) + tail);
 }
 
-/* The k of a normal number u = 2^k (1 + f). */
+/* The exponent k of a normal number u = 2^k (1 + f). */
 INLINE SIGNED F(exponent)(REAL u) { return (SIGNED)(F(to_bits)(u) - F(to_bits)((REAL)0x1.6a09e6p-1)) >> MANTISSA; }
 
-/* A small whole number as a real one: its bits added to those of MAGIC. */
+/* A small integer as a REAL, without a conversion: its bits are added to those of MAGIC. */
 INLINE REAL F(whole)(SIGNED k) { return F(from_bits)(F(to_bits)(MAGIC) + (WORD)k) - MAGIC; }
 
 INLINE REAL F(log)(REAL x) {
@@ -97,7 +97,7 @@ INLINE REAL F(log)(REAL x) {
     return x > 0 ? (x - x == 0 ? y : x) : x == 0 ? -INFINITY : NAN;
 }
 
-/* log(1 + x + rest) of 1 + x rounded, and what that lost; beside 64 ln 2 either is nothing. */
+/* log(1 + x + rest) from 1 + x, rounded, and its rounding error. For k > 64 the error is negligible. */
 INLINE REAL F(log1p_of)(REAL x, REAL rest) {
     const REAL u = 1 + x, lost = x - (u - 1) + rest;
     const SIGNED k = F(exponent)(u);
@@ -112,27 +112,29 @@ INLINE REAL F(log1p)(REAL x) {
     return x > -1 ? y : x == -1 ? -INFINITY : NAN;
 }
 
-/* log(1 + e^x), the exponential not rounded in between. */
+/* log(1 + e^x), with the rounding error of the exponential taken into account. */
 INLINE REAL F(log1p_exp)(REAL x) {
     REAL rest;
     const REAL e = F(exp_parts)(x, &rest);
     return F(log1p_of)(e, rest);
 }
 
-/* 1 / (1 + e^-x), from e^-|x|, which does not overflow: the smaller share, whose error is less beside the larger. */
+/* 1 / (1 + e^-x), from e^-|x|, which does not overflow. It gives the smaller of sigmoid x and sigmoid -x; 1 minus it
+   has a small error, too. */
 INLINE REAL F(sigmoid)(REAL x) {
     const REAL e = F(decay)(-ABS(x)), q = e / (1 + e);
     return x < 0 ? q : 1 - q;
 }
 
-/* a / (a + c) for a >= 0, c > 0: q and what it leaves, also of what the sum lost; 1 / (a + c) is nearly (1 - q) / c. */
+/* a / (a + c) for a >= 0, c > 0: the rounded quotient q, corrected by the rounding errors of quotient and sum;
+   1 / (a + c) is nearly (1 - q) / c. */
 INLINE REAL F(share)(REAL a, REAL c) {
     const REAL d = a + c, lost = a - (d - c), q = a / d;
     return FMA(FMA(-q, lost, FMA(-q, d, a)), (1 - q) * (1 / c), q);
 }
 
-/* (e^2|x| - 1) / (e^2|x| + 1), e^2|x| = 2^n (1 + w), m = 2^-n: (1 - m + w) / (1 + m + w), each with what its roundings
-   lose. */
+/* (e^2|x| - 1) / (e^2|x| + 1). With e^2|x| = 2^n (1 + w) and m = 2^-n it is (1 - m + w) / (1 + m + w), corrected by the
+   rounding errors of both. */
 INLINE REAL F(tanh)(REAL x) {
     const REAL a = ABS(x);
     REAL r, rest, low;
@@ -144,7 +146,7 @@ INLINE REAL F(tanh)(REAL x) {
     return SIGN_OF(FMA(FMA(-q, under, over) + FMA(-q, under_low, over_low), inverse, q), x);
 }
 
-/* erfc |x| = e^(-x^2) Q / (|x| + 3), the square with what its rounding lost. */
+/* erfc |x| = e^(-x^2) Q / (|x| + 3), corrected by the rounding error of the square. */
 INLINE REAL F(erfc_of_size)(REAL x) {
     const REAL a = ABS(x) > ERFC_MOST ? ERFC_MOST : ABS(x), lost = FMA(a, -a, a * a);
     const REAL over = 1 / (a + 3), q = FMA(over, -6, 1), scaled = ERFC_POLYNOMIAL(q) * over;
@@ -156,7 +158,7 @@ INLINE REAL F(erfc)(REAL x) {
     return x < 0 ? 2 - y : y;
 }
 
-/* An odd polynomial about 0, else from erfc. */
+/* An odd polynomial for |x| < 1, else from erfc. */
 INLINE REAL F(erf)(REAL x) {
     const REAL z = x * x, near = FMA(x, ERF_POLYNOMIAL(z), x);
     return ABS(x) < 1 ? near : SIGN_OF(1 - F(erfc_of_size)(x), x);

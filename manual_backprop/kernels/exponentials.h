@@ -1,6 +1,6 @@
-/* Of a row: its largest number, and the sum of its exponentials. Read once for each type, after rows.h. */
+/* The largest element of a row and the sum of its exponentials. Included once for each type, after rows.h. */
 
-/* The largest of sign x; NaN is left to the sums. */
+/* The largest of sign x. NaN is ignored here: it reaches the result through the sums. */
 INLINE REAL F(largest)(const STORED *x, REAL sign, I n) {
     REAL most[LANES];
     for (int k = 0; k < LANES; k++) most[k] = -(REAL)INFINITY;
@@ -27,7 +27,7 @@ INLINE REAL F(largest)(const STORED *x, REAL sign, I n) {
     return R(real)(all);
 }
 
-/* The sum of e^(sign x - top), each of which goes to `kept` unless that is NULL. */
+/* The sum of e^(sign x - top). The terms are written to `kept` unless that is NULL. */
 INLINE double F(exponentials)(REAL *kept, const STORED *x, REAL sign, REAL top, I n) {
     double total = 0;
     for (I begin = 0; begin < n;) {

@@ -1,6 +1,6 @@
-/* The derivatives of grid_sample on the CPU, by the image and by the grid in one pass over the deltas.
+/* The derivatives of grid_sample on the CPU with respect to image and grid, in one pass over the deltas.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
@@ -15,7 +15,7 @@ enum { POINTS = 64, TAPS = 4, CORNERS = 16, NEAREST = 1, BICUBIC = 2, BORDER = 1
 
 #else
 
-/* What a sample is made of along one axis; element -1: nothing. */
+/* The input elements that a sample is interpolated from along one axis; element -1: outside, counts as 0. */
 typedef struct {
     I count, element[TAPS];
     REAL weight[TAPS], slope[TAPS];
@@ -77,8 +77,9 @@ static void F(along)(F(Taps) *t, REAL g, I size, I mode, I padding, I align) {
     t->element[1] = F(element)(first + 1, size), t->weight[1] = s - first, t->slope[1] = scale * turned;
 }
 
-/* GridSample.derivatives: delta (batch, channels, places), input (batch, channels, sizes), grid (batch, places, axes),
-   whose last number belongs to the first axis. delta_input holds zeros; it and delta_grid may be NULL. */
+/* GridSample.derivatives: delta (batch, channels, places), input (batch, channels, sizes), grid (batch, places, axes).
+   The last coordinate of the grid belongs to the first axis. delta_input must hold zeros; it and delta_grid may be
+   NULL. */
 void F(grid_sample_derivatives)(STORED *delta_input, STORED *delta_grid, const STORED *delta, const STORED *input,
                                 const STORED *grid, const I *sizes, I axes, I batch, I channels, I places, I mode,
                                 I padding, I align, I threads) {
@@ -87,7 +88,7 @@ void F(grid_sample_derivatives)(STORED *delta_input, STORED *delta_grid, const S
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I n = 0; n < batch; n++) {
         F(Taps) taps[3][POINTS];
-        I offset[CORNERS][POINTS], whole[CORNERS]; /* whether each point has an element at that corner */
+        I offset[CORNERS][POINTS], whole[CORNERS]; /* whether every point has an element at that corner */
         REAL weight[CORNERS][POINTS], dot[CORNERS][POINTS];
         for (I begin = 0; begin < places; begin += POINTS) {
             const I points = begin + POINTS < places ? POINTS : places - begin;

@@ -1,4 +1,4 @@
-"""The derivatives of grid_sample as C (grids.c): one pass over the deltas, in place of one for each neighbour."""
+"""The derivatives of grid_sample in C (grids.c): one pass over the deltas instead of one for each neighbour."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-/* Derivatives that go where an index says, on the CPU: of the rows that Embedding looked up, of the labels of NLLLoss.
+/* Derivatives that are scattered by an index, on the CPU: of the rows that Embedding looked up, and of NLLLoss.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
@@ -10,7 +10,7 @@
 
 #else
 
-/* One row: the sum of several deltas, `own` the first of them. */
+/* One row of the gradient: the sum of the deltas in a linked list; `own` is its first. */
 static void F(added_up)(STORED *out, const STORED *delta, const I *next, I own, I by_count, int around, I n) {
     REAL often = 0, sum[BLOCK];
     for (I i = own; i >= 0; i = next[i]) often++;
@@ -31,14 +31,14 @@ static void F(added_up)(STORED *out, const STORED *delta, const I *next, I own, 
     }
 }
 
-/* embedding.Embedding.grad_weight of `rows` rows of n numbers, from `count` deltas of as many, each added to the row of
-   its index but for `padding`; with `by_count` divided by how often the row was looked up. Every row is written once.
-   Returns how many indices are of no row; then nothing is computed. */
+/* embedding.Embedding.grad_weight of `rows` rows of n elements. Each of `count` deltas is added to the row of its
+   index, unless that is `padding`; with `by_count` it is divided by how often the row was looked up. Every row is
+   written once. Returns the number of invalid indices; if there are any, nothing is computed. */
 I F(embedding_grad_weight)(STORED *out, const STORED *delta, const I *index, I padding, I by_count, I rows, I count, I n,
                            I threads) {
     I *first = malloc((size_t)rows * sizeof(I)), *next = malloc((size_t)count * sizeof(I)), wrong = 0;
     for (I v = 0; v < rows; v++) first[v] = -1;
-    for (I i = count - 1; i >= 0; i--) { /* from the last on, so that each row finds its deltas in their order */
+    for (I i = count - 1; i >= 0; i--) { /* backwards, so that each row's list has its deltas in order */
         const I v = index[i];
         if ((uint64_t)v >= (uint64_t)rows) wrong++;
         else if (v != padding) next[i] = first[v], first[v] = i;
@@ -54,7 +54,7 @@ I F(embedding_grad_weight)(STORED *out, const STORED *delta, const I *index, I p
                 STORED *o = out + v * n;
                 if (own < 0)
                     OUT(o, n, around, 0)
-                else if (next[own] < 0) { /* 0 + -0 is 0, as in a sum */
+                else if (next[own] < 0) { /* + 0 turns -0 into 0, as a sum does */
                     const STORED *d = delta + own * n;
                     OUT(o, n, around, S(V(d[i]) + 0))
                 } else
@@ -67,8 +67,8 @@ I F(embedding_grad_weight)(STORED *out, const STORED *delta, const I *index, I p
     return wrong;
 }
 
-/* cross_entropy.NLLLoss.delta_input of (N, C, positions): delta one number, or one per row with `each`; `mean` divides it
-   by the weights that count. weight may be NULL. */
+/* cross_entropy.NLLLoss.delta_input of (N, C, positions). delta is one number, or with `each` one per row; `mean`
+   divides it by the sum of the weights of labels that are not ignored. weight may be NULL. */
 void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, const REAL *weight, I ignored, I mean,
                              I each, I batch, I classes, I positions, I threads) {
     const I rows = batch * positions, size = classes * positions;
@@ -78,7 +78,7 @@ void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, 
         for (I r = 0; r < rows; r++)
             if (target[r] != ignored && (uint64_t)target[r] < (uint64_t)classes) count += weight ? weight[target[r]] : 1;
     }
-    /* next to nothing is read; what is written may stay in the caches where they hold it */
+    /* hardly anything is read, so only the size of the result counts */
     const int around = positions == 1 && AROUND(STORED, out, size, batch * size / 2);
     if (batch * size <= GRAIN) threads = 1;
 #pragma omp parallel num_threads((int)threads)

@@ -1,4 +1,4 @@
-"""Derivatives that go where an index says, as C (indexed.c): of Embedding's table, and of NLLLoss. Each number of the
+"""Derivatives that are scattered by an index, in C (indexed.c): Embedding's weight and NLLLoss. Each element of the
 result is written once."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def embedding_grad_weight(
         f"embedding_grad_weight_{REAL[delta.dtype]}", grad_weight, delta.contiguous(), long(input), padding_idx,
         scale_grad_by_freq, rows, input.numel(), n, checked=True,
     )  # fmt: skip
-    return grad_weight if right else NotImplemented  # the formula says what is wrong
+    return grad_weight if right else NotImplemented  # the formula runs and raises the error
 
 
 @serves(NLLLoss.delta_input, on="cpu", upcasts=True, when=f"{REALS}; not empty")
@@ -48,5 +48,5 @@ def nll_loss_delta_input(
 
 
 def long(indices: Tensor) -> Tensor:
-    """Indices as the C reads them."""
+    """Indices as the C code reads them."""
     return (indices if indices.dtype == torch.int64 else indices.long()).contiguous()

@@ -1,7 +1,7 @@
-"""The formulas of pooling, arranged as the tensors lie in memory: still forward operations, with fewer passes.
+"""The formulas of pooling, rearranged for the memory layout of their tensors. Still torch's forward operations.
 
-ATen pools on the CPU in vectors of neighbouring channels where those lie next to each other ("channels last"), and one
-element at a time where they do not.
+On the CPU, ATen pools several channels at once with vector instructions where channels are next to each other in memory
+("channels last"), else one element at a time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .registry import serves
 Axes = tuple[int, ...]
 
 VECTOR = 16
-"""Channels from which turning the tensor round pays; measured with AVX2 and AVX-512."""
+"""Channels from which it pays to convert the tensor to channels last; measured with AVX2 and AVX-512."""
 
 
 def channels_last(tensor: Tensor, axes: int) -> bool:
-    """Whether (N, C, *) with that many axes * has its channels, not its positions, next to each other in memory."""
+    """Whether (N, C, *), where * is `axes` axes, has its channels, not its positions, next to each other in memory."""
     return tensor.dim() == axes + 2 and axes > 1 and tensor.shape[1] > 1 and tensor.stride(1) == 1
 
 
@@ -39,7 +39,7 @@ def _worth_turning(input: Tensor, axes: int) -> bool:
     )
 
 
-TURNED = "on the CPU, real numbers, contiguous (N, C, H, W) or (N, C, D, H, W), 16 channels or more"
+TURNED = "on the CPU, real, contiguous (N, C, H, W) or (N, C, D, H, W), 16 channels or more"
 
 
 @serves(MaxPool.largest, on="any", when=TURNED)
@@ -111,7 +111,7 @@ def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size:
 
 
 def repeat(delta: Tensor, times: Axes) -> Tensor:
-    """Each element repeated along the last axes; a view where it is repeated over the whole axis."""
+    """Each element repeated `times` along the last axes; a view where an axis has only one element to repeat."""
     turned = channels_last(delta, len(times))
     if turned:
         delta = delta.movedim(1, -1)

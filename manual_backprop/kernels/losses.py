@@ -1,6 +1,6 @@
-"""Losses of two tensors: where the delta is one number, of a mean or a sum, the deltas of all elements in one pass.
+"""Elementwise losses of two tensors with reduction "mean" or "sum", in one pass.
 
-The loops are printed from the formulas (pointwise.py).
+The delta is a single number there. The loops are printed from the formulas (pointwise.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .registry import serves
 
 
 def along(scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel for a formula (delta, input, target, *options) from the loop of `scaled`(input, target, *numbers).
+    """A kernel for a formula (delta, input, target, *options), from the loop of `scaled`(input, target, *numbers).
 
-    facts(delta of each element, *options): the numbers, or None for what is not served.
+    facts: (delta of each element, *options) -> the numbers, or None if these options are not served.
     """
     run = kernel(scaled, like=0)
 
@@ -36,7 +36,7 @@ def along(scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[...
 
 
 def turned(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Of a loss that input and target may change places in, the kernel for the target."""
+    """For a loss that is symmetric in input and target: the kernel for delta_target, from that for delta_input."""
 
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
         return run(delta, target, input, *options)

@@ -1,8 +1,8 @@
-"""Matmuls by oneDNN in place of the BLAS that torch was built with, where that one is the slower.
+"""Matmuls by oneDNN, where it is faster than the BLAS that torch was built with.
 
-MKL, which ATen calls for float32, does not know the processors of every maker as well as its own. On AMD's oneDNN took
-0.82 to 0.96 of its time for x W^T + b and for delta W, and more for delta^T x, which therefore stays with ATen
-(`python -m benchmarks.matmul`). The sums are the same, in another order.
+For float32 ATen calls MKL, which is tuned for Intel's processors. On AMD processors oneDNN took 0.82 to 0.96 of MKL's
+time for x W^T + b and delta W, but more for delta^T x, which therefore stays with ATen (`python -m benchmarks.matmul`).
+The sums are added in another order, so results may differ in the last bits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from . import native
 from .registry import serves
 
 WORTHWHILE = 2**26
-"""Multiplications from which whole training steps gain; below, the forward is ATen's to the last bit."""
+"""Multiplications from which a whole training step gains. Below, the forward is ATen's and gives the same bits."""
 
 
-SERVED = "float32, contiguous, 2^26 multiplications or more, on AMD's processors"
+SERVED = "float32, contiguous, 2^26 multiplications or more, on AMD processors"
 
 
 @serves(Linear.output, on="cpu", when=SERVED)
@@ -31,7 +31,7 @@ def linear_output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not _takes(input, weight, 0, bias):
         return NotImplemented
     output = linear_pointwise(input, weight, bias, "none", [], "")
-    # in a view that a rule returns no one may write
+    # torch forbids in-place edits of a view that a Function returns
     return unsafe_view(output, output.shape) if output._is_view() else output
 
 
@@ -43,7 +43,7 @@ def linear_delta_input(delta: Tensor, weight: Tensor) -> Tensor:
 
 
 def _takes(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = None) -> bool:
-    """outputs: which axis of the weight they are."""
+    """Whether oneDNN serves these. outputs: the axis of the weight that is the result's last axis."""
     return (
         type(input) is Tensor
         and weight.dim() == 2
@@ -59,7 +59,7 @@ def _takes(input: Tensor, weight: Tensor, outputs: int, bias: Tensor | None = No
 
 @functools.cache
 def faster() -> bool:
-    """Whether oneDNN is here, and multiplies faster than the BLAS that ATen calls: measured on AMD's processors."""
+    """Whether oneDNN is available and faster than the BLAS that ATen calls: with MKL on AMD processors, as measured."""
     return (
         bool(torch.backends.mkldnn.is_available())
         and bool(torch.backends.mkldnn.enabled)

@@ -1,25 +1,25 @@
 /* Max-pooling on the CPU in up to three axes, forward and backward.
 
-   The number of threads comes last, and no result depends on it; the file is read once for itself and once for each type
-   (types.h). "last" says how the axes lie in memory: 1 for (N, *, C), "channels last", 0 for (N, C, *). */
+   Each function takes the number of threads last; no result depends on it. types.h includes this file again for each
+   type. `last` is the memory layout: 1 for (N, *, C), "channels last", 0 for (N, C, *). */
 
 #ifndef STORED
 
 #include "rows.h"
 
-/* Along each of three axes. */
+/* The sizes and options of a pooling, for each of three axes. */
 typedef struct {
     I batch, channels, outputs[3], inputs[3], window[3], stride[3], padding[3], dilation[3];
 } Windows;
 
-#define PLACES 256 /* of a window, at most */
+#define PLACES 256 /* most positions in a window */
 
-/* Where a window begins along an axis, and the first and the last of its steps that lie inside the input. */
+/* Where a window begins along an axis, and the first and last of its steps that are inside the input. */
 typedef struct {
     I begin, first, last;
 } Steps;
 
-/* Those of all windows, axis after axis; axes[k] is where an axis begins. */
+/* The Steps of all windows, axis after axis; axes[k] is set to the first of axis k. */
 static Steps *all_steps(const Windows *w, const Steps **axes) {
     Steps *all = malloc((size_t)(w->outputs[0] + w->outputs[1] + w->outputs[2]) * sizeof(Steps)), *to = all;
     for (int k = 0; k < 3; k++) {
@@ -33,7 +33,8 @@ static Steps *all_steps(const Windows *w, const Steps **axes) {
     return all;
 }
 
-/* From a place of a window to the next one along each axis: how much further it lies in memory, and in the window. */
+/* The distance from a position in a window to the next one along each axis: in memory, and in the numbering of
+   positions. */
 typedef struct {
     I far[3];
     int count[3];
@@ -44,8 +45,9 @@ typedef struct {
 
 #else
 
-/* The largest of a window in neighbouring channels, or (C = 1) of windows `apart` from each other along a row, and which
-   place of the window it has. x: where the window begins, maybe before the input. */
+/* The largest element of a window and its position in the window. `lanes` results at once: for neighbouring channels,
+   or if C = 1 for windows along a row, which are `apart` elements from each other. x is where the window begins, which
+   may be before the input. */
 INLINE void F(largest)(STORED *out, uint8_t *winner, const STORED *x, Next next, Steps a, Steps b, Steps c, I apart,
                        int lanes) {
     REAL best[LANES];
@@ -78,12 +80,13 @@ INLINE void F(largest)(STORED *out, uint8_t *winner, const STORED *x, Next next,
     for (int l = 0; l < lanes; l++) out[l] = S(best[l]), winner[l] = (uint8_t)won[l];
 }
 
-/* pooling.MaxPool.winners: the largest of each window: NaN counts as largest, the last of several; else the first. */
+/* pooling.MaxPool.winners: the largest element of each window. NaN counts as largest. Of several NaN the last wins, of
+   several equal largest elements the first. */
 void F(max_pool_winners)(STORED *out, uint8_t *winner, const STORED *x, const Windows *w, I last, I threads) {
     const I *outputs = w->outputs, *inputs = w->inputs, most = w->window[2] - 1;
     const I width = inputs[2], C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
     if (planes * C * inputs[0] * inputs[1] * width <= GRAIN) threads = 1;
-    /* Windows that lie inside the row from end to end are taken many at a time where channels are not. */
+    /* Channels first: windows that are entirely inside the row are computed several at a time. */
     const I room = width - 1 - most * w->dilation[2] + w->padding[2];
     I whole[2] = {(w->padding[2] + w->stride[2] - 1) / w->stride[2], room < 0 ? 0 : room / w->stride[2] + 1};
     if (whole[1] > outputs[2]) whole[1] = outputs[2];
@@ -109,7 +112,7 @@ void F(max_pool_winners)(STORED *out, uint8_t *winner, const STORED *x, const Wi
                 const Steps a = axes[0][o], b = axes[1][p];
                 for (I q = 0; q < outputs[2]; q++) {
                     const int inside = q >= whole[0] && q < whole[1];
-                    if (along && inside && q > whole[1] - lanes) q = whole[1] - lanes; /* overlap those before */
+                    if (along && inside && q > whole[1] - lanes) q = whole[1] - lanes; /* overlaps the ones before */
                     const Steps c = axes[2][q];
                     const I at = (((n * outputs[0] + o) * outputs[1] + p) * outputs[2] + q) * C;
                     const STORED *window =
@@ -135,8 +138,8 @@ void F(max_pool_winners)(STORED *out, uint8_t *winner, const STORED *x, const Wi
 #undef ALONG
 }
 
-/* The deltas of one row of windows to the places that have won. along: the steps of its windows, or NULL where each of
-   them holds something. */
+/* Adds the deltas of one row of windows to the positions that won. along: the Steps of its windows, or NULL if none of
+   them is empty. */
 INLINE void F(hand_on)(REAL *restrict plane, const STORED *d, const uint8_t *won, const I *jumps, const Steps *along,
                        I begin, I step, I columns, I C, I size) {
     for (I q = 0; q < columns; q++, begin += step, d += C, won += C) {
@@ -148,14 +151,14 @@ INLINE void F(hand_on)(REAL *restrict plane, const STORED *d, const uint8_t *won
     }
 }
 
-/* pooling.MaxPool.delta_input: every delta goes to the place that has won its window. */
+/* pooling.MaxPool.delta_input: every delta is added to the position that won its window. */
 void F(max_pool_delta_input)(STORED *out, const STORED *delta, const uint8_t *winner, const Windows *w, I last,
                              I threads) {
     const I *outputs = w->outputs, *inputs = w->inputs, *window = w->window;
     const I C = last ? w->channels : 1, planes = last ? w->batch : w->batch * w->channels;
     const I size = inputs[0] * inputs[1] * inputs[2] * C, columns = outputs[2], step = w->stride[2] * C;
-    const int wide = sizeof(STORED) != sizeof(REAL); /* sums are rounded once */
-    I jumps[PLACES]; /* from where a window begins to each of its places; from others out of the input */
+    const int wide = sizeof(STORED) != sizeof(REAL); /* then sums are kept in REAL and rounded once */
+    I jumps[PLACES]; /* distance from a window's begin to each of its positions; for other bytes, outside of the input */
     for (I k = 0; k < PLACES; k++) {
         const I right = k % window[2] * w->dilation[2], row = k / window[2];
         const I down = row % window[1] * w->dilation[1], deep = row / window[1] * w->dilation[0];
@@ -163,7 +166,7 @@ void F(max_pool_delta_input)(STORED *out, const STORED *delta, const uint8_t *wi
     }
     if (planes * size <= GRAIN) threads = 1;
     const Steps *axes[3], *all = all_steps(w, axes);
-    const Steps *along = w->dilation[2] > inputs[2] ? axes[2] : NULL; /* a step may jump over the whole input */
+    const Steps *along = w->dilation[2] > inputs[2] ? axes[2] : NULL; /* with such a dilation a window may be empty */
 #pragma omp parallel num_threads((int)threads)
     {
         REAL *sums = wide ? malloc((size_t)size * sizeof(REAL)) : NULL;
@@ -175,7 +178,7 @@ void F(max_pool_delta_input)(STORED *out, const STORED *delta, const uint8_t *wi
             for (I o = 0, at = n * outputs[0] * outputs[1] * columns * C; o < outputs[0]; o++)
                 for (I p = 0; p < outputs[1]; p++, at += columns * C) {
                     const Steps a = axes[0][o], b = axes[1][p];
-                    if (a.first > a.last || b.first > b.last) continue; /* these windows hold nothing */
+                    if (a.first > a.last || b.first > b.last) continue; /* these windows are empty */
                     const I begin = ((a.begin * inputs[1] + b.begin) * inputs[2] - w->padding[2]) * C;
                     if (C == 1)
                         F(hand_on)(plane, delta + at, winner + at, jumps, along, begin, step, columns, 1, size);

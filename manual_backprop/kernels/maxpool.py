@@ -1,4 +1,4 @@
-"""MaxPool as C (maxpool.c), in up to three axes: one pass over what is read, and one byte kept for each window."""
+"""MaxPool in C (maxpool.c), in up to three axes: one pass over the input, and one byte saved for each window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .registry import serves
 Axes = tuple[int, ...]
 
 PLACES = 2**8
-"""How many places of a window a byte tells apart."""
+"""Most positions in a window: the saved byte is the position of the largest element."""
 
 
 @serves(MaxPool.winners, on="cpu", when=f"{REALS}; dense, channels first or last; windows of at most 2^8 places")
@@ -61,7 +61,7 @@ def max_pool_delta_input(
 
 
 def _empty(like: Tensor, shape: Axes, dtype: torch.dtype) -> Tensor:
-    """Laid as `like` is, which is dense."""
+    """An empty tensor in the memory format of `like`, which is dense."""
     memory_format = torch.contiguous_format if like.is_contiguous() else memory.LAST[like.dim()]
     return memory.on_huge_pages(torch.empty(shape, dtype=dtype, device=like.device, memory_format=memory_format))
 
@@ -70,16 +70,16 @@ def _empty(like: Tensor, shape: Axes, dtype: torch.dtype) -> Tensor:
 def _planned(
     shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
 ) -> tuple[Axes, Any] | None:
-    """The shape of the output and its windows; None for what the C does not take or torch refuses."""
+    """The shape of the output and its windows; None if the C code does not serve this or torch refuses it."""
     size, found = shape[len(shape) - len(stride) :], []
     if math.prod(kernel_size) > PLACES:
         return None
     for n, k, s, p, d in zip(size, kernel_size, stride, padding, dilation, strict=True):
-        # a step longer than x can jump from the padding before x to beyond it: such a window holds nothing
+        # a dilation larger than x can jump from the padding before x to behind x: such a window holds nothing
         if min(k, s, d) < 1 or not 0 <= p <= k // 2 or (p and d > n):
             return None
         windows = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
-        found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
+        found.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # no window begins in the padding behind x
     if min(found) < 1:
         return None
     outputs = *shape[: len(shape) - len(stride)], *found
@@ -88,7 +88,7 @@ def _planned(
 
 @functools.lru_cache(256)
 def _windows(outputs: Axes, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Any:
-    """The struct Windows of maxpool.c: axes that are not there, before those that are, have one place."""
+    """The struct Windows of maxpool.c, which has three axes: missing ones come first and have one position."""
     missing = 3 - len(size)
     *planes, channels = outputs[: len(outputs) - len(size)]
     axes = (outputs[-len(size) :], 1), (size, 1), (kernel_size, 1), (stride, 1), (padding, 0), (dilation, 1)

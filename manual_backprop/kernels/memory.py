@@ -1,15 +1,16 @@
-"""Memory of what kernels read and write: large results lie on huge pages.
+"""Memory for the tensors of kernels: huge pages, layouts, and when to use non-temporal stores.
 
-Fresh memory is handed out by the page, and the first write to each costs about as much as writing it twice: for a
-result of tens of MiB the faults take longer than the arithmetic. On Linux a page can be 2 MiB in place of 4 KiB where a
-program asks for it, as is done here. Elsewhere nothing is asked.
+Huge pages: the system hands out fresh memory page by page, and the first write to a page faults, which costs about as
+much as writing the page twice. For a result of tens of MiB the faults take longer than the arithmetic. On Linux a
+program can ask for pages of 2 MiB in place of 4 KiB, which is done here.
 
-glibc gives what a program frees back to the system, and every tensor of some MiB is fresh memory again, until once a
-block of up to 32 MiB has been freed: then it keeps up to 64 MiB. Recomputation frees more often than autograd does, so
-a block is freed when this package is loaded, which no one has written to. A step of a ResNet-20 took a fifth longer
-without it. An own M_TRIM_THRESHOLD or MALLOC_TRIM_THRESHOLD_ is left as it is.
+Freed memory: glibc returns freed memory to the system, so every tensor of some MiB is fresh memory again. Once a block
+of up to 32 MiB has been freed, glibc keeps up to 64 MiB instead. Recomputation frees more often than autograd does, so
+such a block is allocated and freed when this package is loaded; nothing is written to it. Without it a step of a
+ResNet-20 took a fifth longer. If M_TRIM_THRESHOLD or MALLOC_TRIM_THRESHOLD_ is set, glibc follows that instead.
 
-A result that is too large for the caches is written around them (stream.h): its lines need not be read before.
+Non-temporal stores: a result that is too large for the caches is written past them (stream.h). So its cache lines need
+not be read before they are written.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ import torch
 from torch import Tensor
 
 LARGE = 2**25
-"""Bytes from which memory is fresh at every call: glibc keeps what is smaller after a while, and then asking again, a
-call of the system, cost 50 us a tensor."""
+"""Bytes from which a tensor's memory is fresh at every call. glibc keeps smaller blocks after a while; asking for huge
+pages again, a system call, would cost 50 us per tensor."""
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""Memory formats with channels last, by the number of axes of a batch."""
+"""The channels-last memory format by the number of axes, batch and channels included."""
 
-torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")  # freed at once, see above
+torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")  # freed at once: see "Freed memory" above
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def empty_like(tensor: Tensor, **options: Any) -> Tensor:
-    """`torch.empty_like`, on huge pages where the result is large."""
+    """`torch.empty_like`, on huge pages if the result is large."""
     return on_huge_pages(torch.empty_like(tensor, **options))
 
 
 def on_huge_pages(tensor: Tensor) -> Tensor:
-    """The tensor itself, which no one has written to yet, after asking for huge pages."""
+    """Ask for huge pages for a large tensor that has not been written to yet; returns the tensor."""
     if (size := tensor.nbytes) >= LARGE and tensor.is_cpu and (advise := _advise()) is not None:
         begin = tensor.data_ptr()
         first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -58,8 +59,8 @@ def laid_as(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def arranged(tensor: Tensor, axes: int) -> int | None:
-    """How (N, C, *) or (C, *) with that many axes * lies in memory: 1 channels last, 0 channels first, None for what is
-    not dense or has other axes."""
+    """The memory layout of (N, C, *) or (C, *), where * is `axes` axes: 1 for channels last, 0 for channels first, None
+    if the tensor is not dense or has another number of axes."""
     if not axes < tensor.dim() < axes + 3:
         return None
     if tensor.is_contiguous():
@@ -70,7 +71,7 @@ def arranged(tensor: Tensor, axes: int) -> int | None:
 
 @functools.cache
 def largest_cache() -> int:
-    """Bytes of the processor's last cache; where that is not known, as many as are usual."""
+    """Bytes of the processor's largest cache; 32 MiB where that is unknown."""
     sizes = [32 * 2**20]
     with contextlib.suppress(OSError):
         for path in CACHES.glob("index*/size"):
@@ -81,7 +82,7 @@ def largest_cache() -> int:
 
 
 def around(*tensors: Tensor) -> bool:
-    """Whether the last of them, a result, is better written around the caches, which do not hold them all."""
+    """Whether to write the last of the tensors, a result, with non-temporal stores: the caches do not hold them all."""
     size = 0
     for tensor in tensors:
         size += tensor.nbytes
@@ -90,7 +91,7 @@ def around(*tensors: Tensor) -> bool:
 
 @functools.cache
 def _advise() -> Callable[[int, int, int], int] | None:
-    """The C library's madvise, or None where there is none that knows of huge pages."""
+    """The C library's madvise; None if the system has none, or no huge pages."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return None
     try:

@@ -1,5 +1,7 @@
-"""The C files beside it, compiled when a kernel is first asked for (engine/compiler.py), and how their functions are
-called. Where they cannot be had, the formulas run in place of the kernels."""
+"""Compiles the C files of this folder at first use (engine/compiler.py), and calls their functions.
+
+Where they cannot be compiled, the formulas run in their place.
+"""
 
 from __future__ import annotations
 
@@ -19,31 +21,31 @@ from .memory import largest_cache
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 REAL = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
-"""How numbers are stored; bfloat16 is computed with as float32, in which weights and statistics stay."""
+"""Dtype -> C type in memory. bfloat16 is computed in float32; its weights and statistics are float32 throughout."""
 
 REALS = "float32, float64, bfloat16"
-"""The same in words."""
+"""The dtypes of REAL, in words."""
 
 CHOICES = ("-fno-thread-jumps",)
-"""Choices between numbers stay single instructions: of two in a row gcc would make a path for each pair of outcomes, of
-which vectors take all."""
+"""Keeps selects (`a ? b : c`) as single instructions. Of two in a row gcc would make a branch for each pair of
+outcomes, and vector code would run all of them."""
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels may touch such tensors: plain ones in the memory of the CPU, nothing transformed."""
+    """Whether the compiled kernels may read these tensors: plain CPU tensors outside of transforms."""
     return plain(*tensors) and library() is not None
 
 
 def plain(*tensors: Tensor) -> bool:
-    """Whether tensors are plain ones in the memory of the CPU, nothing transformed; what is traced asks no kernel."""
+    """Whether all are plain CPU tensors outside of transforms. (Traced calls do not come here.)"""
     if transforms_active():
         return False
     for t in tensors:
         if type(t) not in _PLAIN or not t.is_cpu or t.layout is not torch.strided or t.is_neg():
             return False
-        if t._is_zerotensor():  # zeros without memory, of which torch makes some in second derivatives
+        if t._is_zerotensor():  # zeros without memory, which torch uses in second derivatives
             return False
         if batched_by_autograd(t):  # of autograd.grad(is_grads_batched=True)
             return False
@@ -51,10 +53,10 @@ def plain(*tensors: Tensor) -> bool:
 
 
 def call(name: str, *arguments: Any, checked: bool = False) -> bool:
-    """Run a C function on tensors (None: NULL), arrays of ctypes and integers; the number of threads last.
+    """Run a C function on tensors (None: NULL), ctypes arrays and integers; the number of threads is added at the end.
 
-    It takes the tensors themselves, which live until it returns. checked: it returns 0 where it takes what it has read;
-    otherwise the result is False.
+    Pass the tensors themselves, not their addresses: so they live until the function returns. checked: the function
+    returns 0 if it accepts the values that it reads; otherwise `call` returns False.
     """
     function = getattr(library(), name)
     threads = torch.get_num_threads()
@@ -73,13 +75,13 @@ def run(function: Any, *arguments: Any) -> None:
 
 
 def number(value: float) -> Any:
-    """A double, for a function that takes the address of one."""
+    """A double, for a C function that takes its address."""
     return (ctypes.c_double * 1)(value)
 
 
 @functools.cache
 def library() -> Any:
-    """The compiled C files, or None where it cannot be had."""
+    """The compiled C files as a library, or None where they cannot be compiled."""
     found = loaded("cpu", SOURCES, HEADERS, "", *CHOICES, symbol="know_cache")
     if found is not None:
         found.know_cache(ctypes.c_int64(largest_cache()))

@@ -1,7 +1,7 @@
-/* Normalizations of each sample on the CPU, forward and backward: a row in cache for all that it needs.
+/* Normalizations of each sample on the CPU, forward and backward: each row is in cache for all of its steps.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h).
-   Weights, statistics and gradients by weights are REAL whatever is stored. */
+   Each function takes the number of threads last. types.h includes this file again for each type. Weights, statistics
+   and gradients of weights are REAL for each type. */
 
 #ifndef STORED
 
@@ -11,7 +11,7 @@
 
 #else
 
-/* total[k] = sum over t of parts[t step + k], always in the order of t */
+/* total[k] = sum over t of parts[t step + k], added in the order of t. */
 static void F(add_parts)(REAL *total, const double *parts, I n, I step, I count) {
     for (I k = 0; k < n; k++) {
         double sum = 0;
@@ -20,8 +20,8 @@ static void F(add_parts)(REAL *total, const double *parts, I n, I step, I count)
     }
 }
 
-/* out = a d w + b (x - middle) + c, and e besides, of one row, and sum += d, dot += d (x - middle) scale, where they are
-   asked for */
+/* For one row: if `moved`, out = a d w + b (x - middle) + c, plus e if `besides`; if `summed`, sum += d and
+   dot += d (x - middle) scale. */
 INLINE void F(norm_row)(STORED *restrict out, REAL *restrict sum, REAL *restrict dot, const STORED *d, const STORED *e,
                         const STORED *x, const REAL *weight, REAL a, REAL b, REAL c, REAL middle, REAL scale, I n,
                         int moved, int besides, int weighted, int summed) {
@@ -36,9 +36,9 @@ INLINE void F(norm_row)(STORED *restrict out, REAL *restrict sum, REAL *restrict
     }
 }
 
-/* normalization.LayerNorm.derivatives, or with mean NULL RMSNorm.derivatives, of rows of n numbers: out NULL, or
-   sums (grad_bias) or dots (grad_weight) NULL where they are not asked for. weight may be NULL. With `besides` not NULL
-   residual.AddLayerNorm.derivatives and AddRMSNorm.derivatives: it is delta_s. */
+/* normalization.LayerNorm.derivatives of rows of n elements; with mean NULL, RMSNorm.derivatives. out (delta_input),
+   sums (grad_bias) and dots (grad_weight) are NULL if not needed. weight may be NULL. With `besides`, which is delta_s,
+   residual.AddLayerNorm.derivatives and AddRMSNorm.derivatives. */
 void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delta, const STORED *besides,
                          const STORED *x, const REAL *weight, const REAL *mean, const REAL *invstd, I rows, I n,
                          I threads) {
@@ -100,7 +100,7 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
     free(parts), free(blocks);
 }
 
-/* The row to normalize: x, or with `other` not NULL `summed`, of which x + other is made. */
+/* The row to normalize: x, or if `other` is not NULL `summed`, to which x + other is written. */
 #define SUMMED                                                                                  \
     const STORED *v = x + r * n;                                                                \
     if (other) {                                                                                \
@@ -110,8 +110,8 @@ void F(norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delt
         v = s;                                                                                  \
     }
 
-/* normalization.LayerNorm.normalized of rows of n numbers: two passes, so nothing cancels. weight and bias may be NULL;
-   eps comes by address. With `other` residual.AddLayerNorm.outputs. */
+/* normalization.LayerNorm.normalized of rows of n elements, in two passes, which avoids cancellation. weight and bias
+   may be NULL; eps is passed by address. With `other`, residual.AddLayerNorm.outputs. */
 void F(layer_norm)(STORED *out, STORED *summed, REAL *mean, REAL *invstd, const STORED *x, const STORED *other,
                    const REAL *weight, const REAL *bias, const double *eps, I rows, I n, I threads) {
     EACH_ROW(rows, n, {
@@ -129,8 +129,8 @@ void F(layer_norm)(STORED *out, STORED *summed, REAL *mean, REAL *invstd, const 
     })
 }
 
-/* normalization.RMSNorm.normalized and .invrms of rows of n numbers: out or invrms NULL where it is not asked for,
-   weight where there is none. eps comes by address. With `other` residual.AddRMSNorm.outputs. */
+/* normalization.RMSNorm.normalized and .invrms of rows of n elements. out or invrms is NULL if not needed; weight may
+   be NULL; eps is passed by address. With `other`, residual.AddRMSNorm.outputs. */
 void F(rms_norm)(STORED *out, STORED *summed, REAL *invrms, const STORED *x, const STORED *other, const REAL *weight,
                  const double *eps, I rows, I n, I threads) {
     const int asked = out != NULL;
@@ -146,8 +146,8 @@ void F(rms_norm)(STORED *out, STORED *summed, REAL *invrms, const STORED *x, con
     })
 }
 
-/* normalization.GroupNorm.derivatives of (N, C, positions): out, sums (grad_bias) or dots (grad_weight) NULL where they
-   are not asked for. weight may be NULL. */
+/* normalization.GroupNorm.derivatives of (N, C, positions). out, sums (grad_bias) and dots (grad_weight) are NULL if
+   not needed. weight may be NULL. */
 void F(group_norm_derivatives)(STORED *out, REAL *sums, REAL *dots, const STORED *delta, const STORED *x,
                                const REAL *weight, const REAL *mean, const REAL *invstd, I batch, I channels,
                                I positions, I groups, I threads) {

@@ -1,8 +1,8 @@
-/* What printed loops are made of: elementary functions without branches, and bfloat16.
+/* Elementary functions without branches, and bfloat16, for the printed loops.
 
-   Numbers are IEEE's: NaN, infinities, signed zeros and subnormals come out as the mathematics has them. Products and
-   sums are contracted (one rounding) only where FMA says so, so that an element's value does not depend on its place.
-   Polynomials: near-minimax (Chebyshev) on the interval in the comment, their error below 0.1 ulp. */
+   NaN, infinities, signed zeros and subnormals are handled as IEEE 754 and the mathematics have them. Multiply and add
+   are fused only where FMA is written, so that an element's value does not depend on its position. The polynomials are
+   near-minimax (Chebyshev) on the interval in the comment, with an error below 0.1 ulp. */
 
 #include <math.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@ typedef int64_t I;
 typedef uint16_t bfloat16;
 
 #define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
-#define ROWS 64     /* numbers of a column that are summed in their own type before double takes over */
+#define ROWS 64     /* elements of a column that are summed in their own type; these sums are added in double */
 #define INLINE static inline __attribute__((always_inline))
 
 #include "stream.h"
@@ -30,7 +30,7 @@ INLINE float load_bfloat16(bfloat16 x) {
     return y;
 }
 
-/* To the nearest, ties to even; NaN stays NaN. */
+/* Rounds to nearest, ties to even; NaN stays NaN. */
 INLINE bfloat16 store_bfloat16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -38,7 +38,7 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
-/* What differs between the two types: bits, and the polynomials. */
+/* The constants and polynomials that differ between float and double. */
 
 #define REAL float
 #define WORD uint32_t
@@ -52,7 +52,7 @@ INLINE bfloat16 store_bfloat16(float x) {
 #define BIAS 127
 #define MAGIC 0x1.8p23f
 #define LOG2_E 0x1.715476p+0f
-#define LN2_HIGH 0x1.62e4p-1f /* 15 bits: a multiple by an exponent is exact */
+#define LN2_HIGH 0x1.62e4p-1f /* 15 bits: its product with an exponent is exact */
 #define LN2_LOW 0x1.7f7d1cp-20f
 #define EXP_MOST 89.0f
 #define EXP_LEAST -104.0f

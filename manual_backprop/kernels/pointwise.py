@@ -1,7 +1,7 @@
-"""Kernels printed from the formulas that act on each element alone: activations, forward and backward.
+"""C kernels generated from elementwise formulas: activations, forward and backward.
 
-Each is compiled for one dtype when it is first asked for. What a loop does not take in the forward, small tensors and
-other dtypes, is left to ATen's own function, which is equal to the twin's to the last bit.
+Each is compiled for one dtype at first use. In the forward, small tensors and other dtypes are left to ATen's function,
+which gives the same bits as torch's layer.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ from .native import REALS
 from .registry import serves
 
 WORTHWHILE = 2**14
-"""Elements from which a forward gains; below, ATen's is taken. Backward gains always: formulas are several calls."""
+"""Elements from which a forward gains; below, ATen's function runs. A backward always gains: its formula is several
+calls."""
 
 HUGE_FROM = 2**18
-"""Elements that the caches of any processor hold."""
+"""Elements below which tensors fit into the caches of any processor."""
 
 ALONE = "-ffp-contract=off"
-"""An element's value depends on the element alone: no sum and product become one unless the text says so."""
+"""No fused multiply-add unless the source asks for it, so that an element's value does not depend on its position."""
 
 NARROW = ("-mprefer-vector-width=256",) if platform.machine() in ("x86_64", "AMD64") else ()
-"""Where memory takes the time: of a choice between vectors of 512 bits gcc makes masked loads, which take 1.15 times
-as long."""
+"""For loops that are bound by memory: for selects on 512-bit vectors gcc emits masked loads, which take 1.15 times as
+long."""
 
 LOOPS = f"{REALS} of one dtype and shape, dense"
 """What printed loops serve."""
 
 COSTLY = {*c.FUNCTIONS, "decay"} - {"abs", "sqrt"}
-"""Operations beside which memory takes little time."""
+"""Operations that make a loop bound by arithmetic, not by memory."""
 
 
 def kernel(
     formula: Callable[..., Any], like: int = -1, aten: Callable[..., Any] | None = None, in_place: bool = False,
     huge: bool = False,
 ) -> Callable[..., Any]:  # fmt: skip
-    """The formula as a printed loop, with the formula's own signature.
+    """A function with the formula's signature that runs it as a printed loop.
 
-    like: which of its tensors has the memory format of the result.
-    aten: for a forward, the function of ATen that runs instead where the loop does not.
+    like: index of the tensor whose memory format the result gets.
+    aten: for a forward, ATen's function, which runs where the loop does not serve.
     in_place: the result is written over the first tensor.
-    huge: ATen's function runs, too, for what the caches can hold.
+    huge: ATen's function also runs for tensors that fit into the caches.
     """
     names, _ = printer.parameters(formula)
     count = len(names)
@@ -101,17 +102,17 @@ def kernel(
         try:
             function(output.data_ptr(), *pointers, *args[count:], n, around, get_num_threads())
             node.note(function, False, output, *laid, *map(_number, args[count:]), n, around, get_num_threads())
-        except ctypes.ArgumentError:  # a number that is none: nothing has run
+        except ctypes.ArgumentError:  # one of the numbers is not a number; the loop has not run
             return otherwise(*args)
         if in_place:
-            increment_version(output)  # torch did not see the write
+            increment_version(output)  # torch does not see the write
         return output
 
     return run
 
 
 def compiled(formula: Callable[..., Any], dtype: torch.dtype, rows: bool = False, sums: bool = False) -> Any:
-    """The formula's C function for a dtype (rows, sums: see `c.printed`); None where it cannot be had."""
+    """The formula's C function for a dtype (rows, sums: see `c.printed`); None if it cannot be compiled."""
     if dtype not in c.TYPES:
         return None
     loop = printer.read(formula)
@@ -135,7 +136,7 @@ def _number(given: Any) -> Any:
 
 
 def dense(tensor: Tensor) -> bool:
-    """Whether the tensor fills one piece of memory, without overlap, in whatever order of axes."""
+    """Whether the tensor fills one piece of memory without gaps or overlap, in any order of axes."""
     return tensor.is_contiguous() or torch.empty_like(tensor, device="meta").stride() == tensor.stride()
 
 
@@ -146,7 +147,7 @@ def prelu_delta_input(delta: Tensor, input: Tensor, weight: Tensor) -> Tensor:
     return leaky_relu(delta, input, node.Number(weight))
 
 
-@serves(rules.GELU.delta_input, on="any", upcasts=True, when="always, by the kernels for its two forms; not traced")
+@serves(rules.GELU.delta_input, on="any", upcasts=True, when="always, by the kernels of its two forms; not traced")
 def gelu_delta_input(delta: Tensor, input: Tensor, approximate: str) -> Tensor:
     if torch.compiler.is_compiling():
         return NotImplemented
@@ -160,7 +161,7 @@ def _halves(dtype: torch.dtype) -> Any:
 
 @serves(rules.GLU.delta_input, on="cpu", upcasts=True, when=f"{REALS}; input contiguous")
 def glu_delta_input(delta: Tensor, input: Tensor, dim: int) -> Tensor:
-    """The halves are runs of memory, as many as there are places before `dim`."""
+    """Each half is one run of memory for each position of the axes before `dim`."""
     if (
         not native.plain(delta, input)
         or delta.dtype != input.dtype
@@ -190,7 +191,7 @@ FORWARD: dict[Callable[..., Any], Callable[..., Any]] = {
     rules.Mish.output: F.mish,
     rules.GELU.output_tanh: functools.partial(F.gelu, approximate="tanh"),
 }
-"""Forwards in which a loop of ours is faster than ATen's function."""
+"""Forwards whose printed loop is faster than ATen's function."""
 
 HUGE: dict[Callable[..., Any], Callable[..., Any]] = {
     rules.ReLU.output: torch.relu,
@@ -202,8 +203,7 @@ HUGE: dict[Callable[..., Any], Callable[..., Any]] = {
     rules.Hardsigmoid.output: F.hardsigmoid,
     rules.Hardswish.output: F.hardswish,
 }
-"""Forwards in which memory takes the time: a loop of ours is faster where the caches do not hold what it reads and
-writes."""
+"""Forwards that are bound by memory: the printed loop is faster only where the caches do not hold the tensors."""
 
 IN_PLACE: dict[Callable[..., Any], tuple[Callable[..., Any], Callable[..., Any]]] = {
     rules.ELU.output_: (rules.ELU.output, F.elu_),
@@ -223,12 +223,12 @@ BACKWARD: Sequence[Callable[..., Any]] = (
 
 
 _log_sigmoid = kernel(rules.LogSigmoid.output, aten=F.logsigmoid)
-LARGE, HUGE_ONES = (f"{LOOPS}, {size}; else by ATen" for size in ("2^14 elements or more", "too large for the caches"))
+LARGE, HUGE_ONES = (f"{LOOPS}, {size}; else ATen" for size in ("2^14 elements or more", "too large for the caches"))
 
 
 @serves(rules.LogSigmoid.output, on="cpu", upcasts=True, when=LARGE)
 def log_sigmoid(input: Tensor) -> Tensor:
-    """Contiguous as ATen's."""
+    """Its result is contiguous, as ATen's is."""
     return _log_sigmoid(input.contiguous() if isinstance(input, Tensor) else input)
 
 

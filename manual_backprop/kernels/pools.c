@@ -1,20 +1,20 @@
-/* Means over windows on the CPU: AvgPool and AdaptiveAvgPool in up to three axes, forward and backward.
+/* AvgPool and AdaptiveAvgPool on the CPU in up to three axes, forward and backward.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
 #include "rows.h"
 
-/* One axis: output p is the mean of the inputs from begin[p] to end[p] over count[p] elements; input i lies in the
-   windows from first[i] to last[i]. step > 0: window p begins at step p - padding and has `width` places, of which those
-   outside of the axis hold 0; else windows are irregular. */
+/* One axis. Output p is the sum of the inputs from begin[p] to end[p], divided by count[p]. Input i is in the windows
+   from first[i] to last[i]. step > 0: window p begins at step p - padding and has `width` positions, where those
+   outside of the axis hold 0. step = 0: windows are irregular. */
 typedef struct {
     I inputs, outputs, step, width, padding;
     const I *begin, *end, *count, *first, *last;
 } Axis;
 
-/* The axes of a plan made in pools.py: divisor, then five numbers per axis, then their tables. */
+/* Reads the axes from a plan of pools.py: the divisor, then five numbers per axis, then the axes' tables. */
 static void read_plan(Axis *axes, const I *plan) {
     const I *table = plan + 16;
     for (int k = 0; k < 3; k++) {
@@ -33,7 +33,7 @@ static inline I larger(I a, I b) { return a > b ? a : b; }
 
 #else
 
-/* out[p] = sum of the window p of sums, which has the zeros of the padding in it where windows are regular */
+/* out[p] = sum over window p of `sums`. If windows are regular, `sums` includes the zeros of the padding. */
 INLINE void F(along)(REAL *restrict out, const REAL *restrict sums, const Axis *w) {
     const I n = w->outputs, step = w->step;
     if (!step) {
@@ -99,7 +99,7 @@ void F(mean_pool)(STORED *out, const STORED *x, const I *plan, I planes, I threa
     F(mean_first)(out, x, axes, plan[0], planes, threads);
 }
 
-/* out[i] = sum of the windows that i lies in; from = the deltas with `before` zeros before and enough of them behind */
+/* out[i] = sum of the deltas of the windows that contain i. `from` has the deltas, with zeros before and behind. */
 INLINE void F(back_along)(STORED *restrict out, const REAL *restrict from, REAL *restrict parts, const Axis *w) {
     const I step = w->step, n = w->inputs;
     if (!step) {
@@ -110,7 +110,7 @@ INLINE void F(back_along)(STORED *restrict out, const REAL *restrict from, REAL 
         }
         return;
     }
-    /* place j step + e of the padded axis lies in the windows j - m with m step + e < width */
+    /* position j step + e of the padded axis is in the windows j - m with m step + e < width */
     const I size = (n + w->padding + step - 1) / step;
     for (I e = 0; e < step; e++) {
         REAL *part = parts + e * size;
@@ -218,7 +218,8 @@ static void F(back_last)(STORED *out, const STORED *delta, const Axis *axes, I d
                 }
 }
 
-/* pooling.AvgPool.delta_input and AdaptiveAvgPool.delta_input, as mean_pool. */
+/* pooling.AvgPool.delta_input and AdaptiveAvgPool.delta_input of (planes, *), or if channels > 0 of (planes, *,
+   channels). */
 void F(mean_pool_delta_input)(STORED *out, const STORED *delta, const I *plan, I planes, I channels, I threads) {
     Axis axes[3];
     read_plan(axes, plan);

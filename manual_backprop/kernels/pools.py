@@ -1,6 +1,6 @@
-"""Means over windows as C (pools.c): AvgPool and AdaptiveAvgPool, in one pass over what they read.
+"""AvgPool and AdaptiveAvgPool in C (pools.c), in one pass over their input.
 
-The forwards leave tensors with their channels last to ATen's own, which are faster.
+Forwards of channels-last tensors are left to ATen, which is faster there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .registry import serves
 Axes = tuple[int, ...]
 
 WORTHWHILE = 2**14
-"""Elements from which the forward takes a kernel; below, ATen's is taken, equal to the last bit."""
+"""Elements from which a forward uses its kernel. Below, ATen's function runs, with torch's bits."""
 
 
 FORWARD = f"{REALS}; contiguous, 2^14 elements or more"
@@ -69,7 +69,7 @@ def adaptive_avg_pool_output(input: Tensor, output_size: Axes) -> Tensor:
 
 @serves(AdaptiveAvgPool.delta_input, on="cpu", upcasts=True, when=f"{BACKWARD}; more than one window")
 def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size: Axes) -> Tensor:
-    """Where one window is everything, the deltas are a view, repeated (layout.py)."""
+    """A single window that covers everything is left to layout.py, where delta_input is an expanded view."""
     size = tuple(input_shape[-len(output_size) :])
     if math.prod(output_size) == 1 or not math.prod(size) or (found := _dense(delta, len(size))) is None:
         return NotImplemented
@@ -78,13 +78,16 @@ def adaptive_avg_pool_delta_input(delta: Tensor, input_shape: Axes, output_size:
 
 
 def _worth(input: Tensor, axes: int) -> bool:
-    """Whether a forward takes its kernel."""
+    """Whether a forward uses its kernel."""
     return input.numel() >= WORTHWHILE and input.is_contiguous() and _where(input, axes) is not None
 
 
 def _where(tensor: Tensor, axes: int) -> tuple[int, int] | None:
-    """The planes of a dense tensor and how many channels lie last (0: none); None for what the C does not take
-    (in three axes torch's results have their channels first)."""
+    """The number of planes of a dense tensor, and the number of channels if they are last, else 0.
+
+    None if the C code does not serve the tensor. With three axes torch's results are channels first, so channels last
+    is not served there.
+    """
     if (
         tensor.dtype not in REAL
         or not tensor.numel()
@@ -100,7 +103,7 @@ def _where(tensor: Tensor, axes: int) -> tuple[int, int] | None:
 
 
 def _dense(delta: Tensor, axes: int) -> tuple[Tensor, tuple[int, int]] | None:
-    """The deltas laid densely, channels last where they are so already, with `_where` of them."""
+    """The deltas made dense, and `_where` of them. Channels-last deltas stay channels last."""
     where = _where(delta, axes)
     if where is None:
         delta = delta.contiguous()
@@ -118,13 +121,13 @@ def _run(name: str, given: Tensor, size: Axes, plan: Any, where: tuple[int, int]
 
 
 def _outputs(size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool) -> Axes | None:
-    """The sizes of the output; None for what torch refuses."""
+    """The sizes of the output; None if torch refuses the options."""
     outputs = []
     for n, k, s, p in zip(size, kernel_size, stride, padding, strict=True):
         if min(k, s) < 1 or not 0 <= p <= k // 2:
             return None
         windows = (n + 2 * p - k + (s - 1 if ceil_mode else 0)) // s + 1
-        outputs.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # none begins in the padding behind x
+        outputs.append(windows - (ceil_mode and (windows - 1) * s >= n + p))  # no window begins in the padding behind x
     return tuple(outputs) if min(outputs) > 0 else None
 
 
@@ -154,7 +157,7 @@ def _adapted(size: Axes, outputs: Axes) -> Any:
 
 
 def _plan(divisor: int, axes: list[tuple]) -> Any:
-    """What `read_plan` of pools.c reads; axes of one position are put before those that there are."""
+    """The array that `read_plan` of pools.c reads. It has three axes; missing ones come first and have one position."""
     while len(axes) < 3:
         axes.insert(0, (1, (1, 1, 0), [(0, 1)], [1]))
     heads, tables = [], []

@@ -1,6 +1,6 @@
 /* PReLU backward on the CPU: both derivatives in one pass.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
@@ -10,10 +10,10 @@
 
 #else
 
-#define SIZE 4096 /* numbers of a run at a time: they stay in a cache between the sum and the delta */
+#define SIZE 4096 /* elements of a block, which stays in a cache between computing the sum and the delta */
 
-/* rectifiers.PReLU.derivatives of (N, channels, inner) with a weight for each channel: delta_input goes to out, the
-   gradients by the weights to grad. Sums do not depend on the threads. */
+/* rectifiers.PReLU.derivatives of (N, channels, inner) with a weight for each channel: out is delta_input, grad is
+   grad_weight. The sums do not depend on the number of threads. */
 void F(prelu_derivatives)(STORED *out, REAL *grad, const STORED *delta, const STORED *x, const REAL *weight, I batch,
                           I channels, I inner, I threads) {
     const I blocks = (inner + SIZE - 1) / SIZE, runs = batch * channels;

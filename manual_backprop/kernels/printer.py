@@ -1,9 +1,11 @@
-"""Prints a formula as one loop over its elements: the formula stays the only place where the mathematics is written.
+"""Prints a formula as one loop over its elements, so that the mathematics is written only once, in the formula.
 
-`read` records the formula with torch.fx and makes a `Loop` of it, steps that each give one value from those before. A
-`Dialect` turns a Loop into a language; it is a table of templates (the one of C: c.py). A formula may use OPERATIONS on
-tensors of one shape and on numbers; a tensor that is called mask holds truth values. The exponential of minus a square
-is read as `decay`, which is e^x for x <= 0: of those that erfc has inside, the compiler computes one.
+`read` records the formula with torch.fx as a `Loop`: a list of steps that each compute one value from earlier ones. A
+`Dialect` prints a Loop in a language by a table of templates (c.py is for C). A formula may use OPERATIONS on tensors
+of one shape and on numbers; a tensor named `mask` holds booleans.
+
+The exponential of minus a square is read as `decay`, which is e^x for x <= 0. erfc has the same exponential inside,
+so the compiler can compute it once for both.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 from torch import fx
 
 Kind = Literal["real", "mask", "number"]
-"""What changes from element to element is real or a truth value; a number is the same for all of them."""
+"""A value that varies by element is "real" or a boolean "mask"; a "number" is the same for all elements."""
 
 ARITHMETIC = {"add", "sub", "mul", "div", "neg"}
 ELEMENTARY = {
@@ -42,7 +44,7 @@ SPELLED = {
     "truediv": "div", "true_divide": "div", "and_": "and", "or_": "or", "invert": "not", "logical_and": "and",
     "logical_or": "or", "logical_not": "not", "negative": "neg", "absolute": "abs", "clip": "clamp",
 }  # fmt: skip
-"""Other names that torch and Python's operators have for an operation."""
+"""Other names of an operation in torch and in Python's operator module."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Loop:
-    """A formula taken apart: `name`, its tensors and then its numbers, the steps in order, what it returns."""
+    """A formula as a list of operations: its name, tensors, numbers, the steps in order, and what it returns."""
 
     name: str
     tensors: tuple[Value, ...]
@@ -75,7 +77,7 @@ class Loop:
 
 
 NUMBERS = "float", "int", float, int, "float | Tensor"
-"""Annotations of what is one number for all elements, the last for a formula that takes it as a tensor, too."""
+"""Annotations of a parameter that is one number for all elements. The last is for formulas that also take a tensor."""
 
 
 def parameters(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -86,8 +88,8 @@ def parameters(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str,
     unknown = [str(p) for p in given if p.name not in tensors and p.annotation not in NUMBERS]
     if unknown or names[: len(tensors)] != tensors or not tensors:
         raise TypeError(
-            f"{formula.__qualname__}{inspect.signature(formula)} cannot be printed: expected tensors, then numbers, "
-            f"each annotated as Tensor or float" + (f"; not {', '.join(unknown)}" if unknown else "")
+            f"{formula.__qualname__} cannot be printed. got: {', '.join(unknown) or inspect.signature(formula)}. "
+            "expected: tensors, then numbers, each annotated as Tensor or float"
         )
     return tensors, names[len(tensors) :]
 
@@ -106,7 +108,7 @@ def read(formula: Callable[..., Any]) -> Loop:
         else:
             called = node.target if isinstance(node.target, str) else node.target.__name__
             for operation, arguments in _spelled_out(called, node.args, node.kwargs, formula):
-                # of a clamp's two steps the second takes the first one's result
+                # a clamp is two steps; ... stands for the first one's result
                 values = tuple(known[node] if a is ... else _value(a, known, formula) for a in arguments)
                 if operation == "exp" and _not_positive(values[0], steps):
                     operation = "decay"
@@ -118,8 +120,11 @@ def read(formula: Callable[..., Any]) -> Loop:
 
 
 def _recorded(formula: Callable[..., Any]) -> tuple[fx.Graph, tuple]:
-    """The graph of a formula's operations, and what it returns. Not by `fx.Tracer.trace`, which replaces the call of
-    every module while it runs: kernels are compiled while other threads may call some."""
+    """The graph of a formula's operations, and what it returns.
+
+    `fx.Tracer.trace` is not used: while it runs it patches the call of every module, and other threads may call modules
+    while a kernel is compiled.
+    """
     graph = fx.Graph()
     tracer = fx.proxy.GraphAppendingTracer(graph)
     found = formula(*[fx.Proxy(graph.placeholder(name), tracer) for name in inspect.signature(formula).parameters])
@@ -128,13 +133,14 @@ def _recorded(formula: Callable[..., Any]) -> tuple[fx.Graph, tuple]:
 
 
 CONTRACTED = {"mul_add", "mul_sub", "sub_mul", "share", "log1p_exp"}
-"""What `contracted` makes: a b + c, a b - c, c - a b, a / (a + c) and log(1 + e^a), with no rounding in between."""
+"""Operations that `contracted` introduces: a b + c, a b - c, c - a b, a / (a + c) and log(1 + e^a), each without
+rounding in between."""
 
 
 def contracted(loop: Loop) -> Loop:
-    """The Loop with two operations as one where that is more exact: `share` where a is not negative and c positive.
+    """The Loop with pairs of operations replaced by a more exact single one; `share` only for a >= 0 and c > 0.
 
-    Of two products the one without a constant is taken in: times 2 nothing is rounded.
+    In a sum of two products, the one without a constant is fused: a product with a constant such as 2 is exact anyway.
     """
     made = {step.result: step for step in loop.steps}
 
@@ -163,7 +169,7 @@ def contracted(loop: Loop) -> Loop:
 
 
 def _not_negative(value: Value, made: Mapping[Value, Step]) -> bool:
-    """Whether a value is made of exponentials and constants, none below 0, by sums and products."""
+    """Whether a value is made of exponentials and constants >= 0 by sums and products."""
     if value.constant is not None:
         return value.constant >= 0
     step = made.get(value)
@@ -192,7 +198,7 @@ def _spelled_out(called: str, args: tuple, kwargs: Mapping[str, Any], formula: A
     if operation not in OPERATIONS or kwargs:
         options = f" with {', '.join(kwargs)}" if kwargs else ""
         raise TypeError(
-            f"{formula.__qualname__} cannot be printed: it uses {called}{options}, known are "
+            f"{formula.__qualname__} cannot be printed. got: the operation {called}{options}. expected: only "
             f"{', '.join(sorted(OPERATIONS))}, clamp"
         )
     return [(operation, args)]
@@ -203,11 +209,11 @@ def _value(argument: Any, known: dict[fx.Node, Value], formula: Any) -> Value:
         return known[argument]
     if isinstance(argument, (int, float)) and not isinstance(argument, bool):
         return Value(repr(argument), "number", float(argument))
-    raise TypeError(f"{formula.__qualname__} cannot be printed: {argument!r} is neither a tensor nor a number")
+    raise TypeError(f"{formula.__qualname__} cannot be printed. got: {argument!r}. expected: a tensor or a number")
 
 
 def _kind(operation: str, arguments: tuple[Value, ...], formula: Any) -> Kind:
-    """The kind of a step's result; refused where the operation is not defined on such arguments."""
+    """The kind of a step's result. Raises TypeError if the operation is not defined on arguments of these kinds."""
     kinds = [a.kind for a in arguments]
     if operation in COMPARISONS and "real" in kinds and "mask" not in kinds:
         return "mask"
@@ -219,7 +225,10 @@ def _kind(operation: str, arguments: tuple[Value, ...], formula: Any) -> Kind:
         return "number" if set(kinds) == {"number"} else "real"
     if operation in ELEMENTARY and kinds[0] == "real" and "mask" not in kinds:
         return "real"
-    raise TypeError(f"{formula.__qualname__} cannot be printed: {operation} of {', '.join(kinds)}")
+    raise TypeError(
+        f"{formula.__qualname__} cannot be printed. got: {operation} of {', '.join(kinds)}. expected: arithmetic and "
+        "functions of real values, logic of masks, where(mask, real, real)"
+    )
 
 
 OPERATORS = {
@@ -233,7 +242,7 @@ OPERATORS = {
         )
     },
 }
-"""What is written alike in the languages of all dialects."""
+"""The templates that all dialects share."""
 
 
 class Dialect:
@@ -248,15 +257,15 @@ class Dialect:
         self.real = real
 
     def constant(self, value: float) -> str:
-        """A number in the text of the program, as a real number."""
+        """A constant as source text, of the real type."""
         raise NotImplementedError
 
     def converted(self, text: str, kind: Kind) -> str:
-        """A mask's 0 or 1, or a number, as a real number."""
+        """A mask (0 or 1) or a number, converted to the real type."""
         raise NotImplementedError
 
     def declared(self, name: str, kind: Kind, text: str) -> str:
-        """The line that gives a value its name."""
+        """The line that declares a value."""
         raise NotImplementedError
 
     def used(self, value: Value, as_real: bool) -> str:
@@ -279,5 +288,5 @@ class Dialect:
         return [self.line(step) for step in loop.steps if step.result.kind in kinds]
 
     def results(self, loop: Loop) -> list[str]:
-        """What is returned, as real numbers."""
+        """The returned values as source text, of the real type."""
         return [self.used(output, as_real=True) for output in loop.outputs]

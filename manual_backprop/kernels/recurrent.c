@@ -1,11 +1,11 @@
 /* One recurrent layer in one direction on the CPU, forward and backward: the loop over time.
 
-   The recurrent weight is packed once for all steps, and the threads divide the units among themselves: each multiplies
-   with the part of the weight for its own units, which stays in its cache from step to step (Diamos et al. 2016,
-   "Persistent RNNs"), and then computes its own gates. One barrier a step.
+   The recurrent weight is packed once for all steps. Each thread computes some of the units: it multiplies by the part
+   of the weight for these units, which stays in its cache from step to step (Diamos et al. 2016, "Persistent RNNs"),
+   and then computes their gates. There is one barrier per step.
 
-   Rows are those of a packed sequence: sizes[t] of them for step t, one behind the other. The number of threads comes
-   last; the file is read once for itself and once for each type. */
+   Rows are those of a packed sequence: sizes[t] rows for step t, step after step. Each function takes the number of
+   threads last. The file includes itself for each type. */
 
 #ifndef REAL
 
@@ -13,9 +13,9 @@
 
 enum { LSTM, GRU, RNN_TANH, RNN_RELU };
 
-#define TILE 8 /* rows of a product at a time: 16 sums in registers */
+#define TILE 8 /* rows of a matmul at a time: 16 sums in registers */
 #ifdef __AVX512F__
-#define BYTES 64 /* of a vector */
+#define BYTES 64 /* in a vector */
 #elif defined(__AVX__)
 #define BYTES 32
 #else
@@ -27,11 +27,12 @@ enum { LSTM, GRU, RNN_TANH, RNN_RELU };
 #define F(name) NAMED(name, REAL)
 #define V NAMED(vector, REAL)
 #define U NAMED(unaligned, REAL)
-#define WIDTH (2 * BYTES / (I)sizeof(REAL)) /* units of a panel */
+#define WIDTH (2 * BYTES / (I)sizeof(REAL)) /* units in a panel of the packed weight */
 
-/* The steps in the order in which they are computed: where the rows of each begin, and how many there are. */
+/* The time step that is computed as number s. */
 #define STEP(s) (reverse ? steps - 1 - (s) : (s))
 
+/* The first row of each step. */
 static I *offsets_of(const I *sizes, I steps) {
     I *offsets = malloc((size_t)(steps + 1) * sizeof(I));
     offsets[0] = 0;
@@ -39,7 +40,7 @@ static I *offsets_of(const I *sizes, I steps) {
     return offsets;
 }
 
-#define SMALL (1 << 17) /* multiplications of a step below which a second thread costs more than it saves */
+#define SMALL (1 << 17) /* multiplications in a step below which a second thread costs more than it saves */
 
 #define REAL float
 #include "recurrent.c"
@@ -52,15 +53,15 @@ static I *offsets_of(const I *sizes, I steps) {
 typedef REAL V __attribute__((vector_size(BYTES), may_alias));
 typedef REAL U __attribute__((vector_size(BYTES), may_alias, aligned(sizeof(REAL))));
 
-/* Asks for the part of so many rows that a panel has, before it is read. The rows lie too far apart for the processor to
-   guess, and arrive while it multiplies. */
+/* Prefetches a panel's part of `count` rows. The rows are too far apart for the hardware prefetcher; they arrive while
+   the processor multiplies. */
 static void F(fetch)(const REAL *rows, I stride, I count) {
     for (I n = 0; n < count; n++)
         for (I j = 0; j < WIDTH; j += 64 / (I)sizeof(REAL)) __builtin_prefetch(rows + n * stride + j, 0, 2);
 }
 
-/* out = begin + x w for so many rows of x, each of `depth` numbers; w is a panel of as many rows, out and begin have its
-   first columns. */
+/* out = begin + x w for `rows` rows of x, of `depth` elements each. w is a panel with `depth` rows, of which the first
+   `columns` columns are used. */
 INLINE void F(tile)(REAL *out, I out_stride, const REAL *begin, I begin_stride, const REAL *x, I x_stride,
                     const REAL *w, I depth, I columns, const int rows) {
     V sums[TILE][2] = {0};
@@ -107,9 +108,9 @@ static void F(multiplied)(REAL *out, I out_stride, const REAL *begin, I begin_st
 #undef ROWS_OF
 }
 
-static const REAL F(none)[WIDTH]; /* zeros, where there is no delta */
+static const REAL F(none)[WIDTH]; /* zeros, used if there is no delta */
 
-/* What a step computes for units from `first` on, of one row: a are its gates, of `units` numbers each. */
+/* One step for `columns` units of one row. `a` has its gates, `units` elements apart from each other. */
 INLINE void F(lstm_step)(REAL *a, REAL *c, REAL *h, const REAL *before, I units, I columns) {
 #pragma omp simd
     for (I j = 0; j < columns; j++) {
@@ -120,7 +121,7 @@ INLINE void F(lstm_step)(REAL *a, REAL *c, REAL *h, const REAL *before, I units,
     }
 }
 
-/* p: what x contributes to n. */
+/* p: the contribution of x to n. */
 INLINE void F(gru_step)(REAL *a, const REAL *p, REAL *h, const REAL *before, I units, I columns) {
 #pragma omp simd
     for (I j = 0; j < columns; j++) {
@@ -151,7 +152,7 @@ INLINE void F(lstm_deltas)(REAL *d, REAL *delta_h, REAL *delta_c, const REAL *de
     }
 }
 
-/* d: of the products with h. p: of those with x, which differ in n alone. */
+/* d: deltas of the matmul with h. p: deltas of the matmul with x, which differ only in n. */
 INLINE void F(gru_deltas)(REAL *d, REAL *p, REAL *delta_h, const REAL *delta, const REAL *a, const REAL *before,
                           I units, I columns) {
 #pragma omp simd
@@ -174,9 +175,9 @@ INLINE void F(rnn_deltas)(REAL *d, REAL *delta_h, const REAL *delta, const REAL 
     }
 }
 
-/* A whole layer. products: what x and the biases contribute to the gates, of a GRU without the part of the bias `inner`
-   that goes with h's contribution to n. An LSTM's gates lie over its products, an RNN's output does. cells, cx and cy are
-   the LSTM's; hx and hy, of `batch` rows, are the states before and after. */
+/* The forward of a layer. products: the contribution of x and the biases to the gates; for a GRU without `inner`, the
+   bias that is added to h's contribution to n. The LSTM's gates and the RNN's output are written over `products`.
+   cells, cx and cy are for the LSTM only. hx and hy, of `batch` rows, are the states before and after. */
 void F(recurrent_forward)(REAL *gates, REAL *cells, REAL *output, REAL *hy, REAL *cy, const REAL *products,
                           const REAL *inner, const REAL *hx, const REAL *cx, const REAL *weight, const I *sizes,
                           I steps, I batch, I units, I kind, I reverse, I threads) {
@@ -240,9 +241,9 @@ void F(recurrent_forward)(REAL *gates, REAL *cells, REAL *output, REAL *hy, REAL
     free(packed), free(offsets);
 }
 
-/* Its backward: deltas of the products with h go to `deltas`, of a GRU's with x to `others`. delta_h and delta_c come as
-   the deltas of hy and cy, and leave as those of hx and cx. delta may be NULL. states: the LSTM's cells, of a GRU the h
-   before each step, of an RNN those behind it. */
+/* The backward of a layer. `deltas` gets the deltas of the matmuls with h; for a GRU, `others` gets those of the
+   matmuls with x. delta_h and delta_c are the deltas of hy and cy, and are replaced by those of hx and cx. delta may be
+   NULL. states: the LSTM's cells, the GRU's h before each step, or the RNN's h after each step. */
 void F(recurrent_backward)(REAL *deltas, REAL *others, REAL *delta_h, REAL *delta_c, const REAL *delta,
                            const REAL *gates, const REAL *states, const REAL *cx, const REAL *weight, const I *sizes,
                            I steps, I batch, I units, I kind, I reverse, I threads) {
@@ -281,7 +282,7 @@ void F(recurrent_backward)(REAL *deltas, REAL *others, REAL *delta_h, REAL *delt
                         F(rnn_deltas)(d, dh, of, states + row, kind == RNN_RELU, columns);
                 }
             }
-            /* the same units as above: each thread goes on with its own */
+            /* same schedule as above: each thread keeps its units */
 #pragma omp for schedule(static) nowait
             for (I q = 0; q < panels; q++) {
                 const I u = q * WIDTH, columns = units - u < WIDTH ? units - u : WIDTH;

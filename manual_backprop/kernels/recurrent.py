@@ -1,7 +1,7 @@
-"""Recurrent layers: the loop over time in C (recurrent.c), the products of all steps together in ATen or oneDNN.
+"""Recurrent layers: the loop over time in C (recurrent.c); the matmuls of all steps together in ATen or oneDNN.
 
-2 layers of 256 units, 128 steps, 32 rows, float32, on two cores of an AMD EPYC (`python -m benchmarks.recurrent`): the
-recurrent products alone run at one and a half times the speed of MKL's, which arranges the weight anew at every step.
+Measured with 2 layers of 256 units, 128 steps, 32 rows, float32, on two cores of an AMD EPYC (`python -m
+benchmarks.recurrent`): the recurrent matmuls run 1.5 times as fast as MKL's, which packs the weight again at each step.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .registry import serves
 Sizes = tuple[int, ...]
 
 KINDS = {"lstm": 0, "gru": 1, "tanh": 2, "relu": 3}
-"""As in recurrent.c."""
+"""The numbers of the kinds in recurrent.c."""
 
-SERVED = "float32, float64; rows and units, not none"
+SERVED = "float32, float64; at least one row and one unit"
 
 
 def _takes(units: int, blocks: int, weight: Tensor, sizes: Sizes, rows: Tensor, *states: Tensor) -> bool:
-    """Whether all is as the formula has it, in one dtype that the C knows; otherwise the formula says what is wrong."""
+    """Whether shapes fit, and all have one dtype that the C code knows. Else the formula runs, and raises errors."""
     dtype = rows.dtype
     return (
         dtype in (torch.float32, torch.float64)
@@ -44,7 +44,7 @@ def _takes(units: int, blocks: int, weight: Tensor, sizes: Sizes, rows: Tensor, 
 
 
 def _products(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What the input and the biases contribute to the gates: memory that is written over."""
+    """The contribution of the input and the biases to the gates. The C code writes over this tensor."""
     return choose(Linear.output)(input, weight, bias)
 
 
@@ -157,7 +157,7 @@ def rnn_recursion(
 def _backward_takes(
     blocks: int, delta: Tensor | None, gates: Tensor, weight: Tensor, sizes: Sizes, rows: Tensor, *states: Tensor
 ) -> bool:
-    """rows: the cells, or states of every step."""
+    """Whether a backward is served. rows: the cells, or the states of every step."""
     units = weight.shape[1]
     return (
         _takes(units, blocks, weight, sizes, rows, *states)
@@ -169,7 +169,7 @@ def _backward_takes(
 
 
 def _own(delta: Tensor) -> Tensor:
-    """A copy of the delta of a state, which the C writes over."""
+    """A copy of the delta of a state; the C code writes over it."""
     return delta.clone(memory_format=torch.contiguous_format)
 
 
@@ -186,7 +186,7 @@ def _call_backward(
 
 @serves(RNN.grad_weight, on="cpu", when=f"{matmul.SERVED}: by oneDNN, of RNN, GRU and LSTM")
 def grad_weight(deltas: Tensor, factors: Tensor) -> Tensor:
-    """(x^T d)^T by oneDNN took 0.6 of the time of ATen's d^T x."""
+    """Computes (x^T d)^T by oneDNN, which took 0.6 of the time of ATen's d^T x."""
     if (
         not matmul.faster()
         or not native.plain(deltas, factors)

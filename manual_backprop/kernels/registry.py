@@ -6,8 +6,9 @@
             return NotImplemented
         ...
 
-A kernel has the signature of its formula and returns NotImplemented for what it does not serve: then the next device in
-`DEVICES` is asked, and at last the formula runs. `python -m manual_backprop.kernels` lists what is registered.
+A kernel has the signature of its formula and returns NotImplemented for arguments that it does not serve. Then the
+kernel of the next device in `DEVICES` is tried, and at last the formula runs. `python -m manual_backprop.kernels` lists
+all kernels.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from ..memory.recompute import FUSED
 Function = Callable[..., Any]
 
 DEVICES = {"cuda": False, "cpu": True, "any": True}
-"""In the order in which they are asked; whether kernels for that device are in use: for CUDA, once it is initialized.
-"any" is for torch operations that run wherever the tensors are, and that torch.compile traces."""
+"""Device -> whether its kernels are in use (for CUDA: once it is initialized), in the order in which they are tried.
+"any" is for kernels made of torch operations, which run on every device and which torch.compile traces."""
 
 SEVERAL = ("derivatives", "invrms")
-"""Formulas whose results have dtypes of their own, and not the one of the first argument."""
+"""Formulas whose results need not have the dtype of the first argument."""
 
 
 class Kernel(NamedTuple):
     """One entry.
 
-    run: returns NotImplemented for what it does not serve. when: in words. name: where it is written. upcasts: whether
-    it reads bfloat16 and float16 as they are, so that its caller need not upcast them (`in_opmath`, `widened`).
-    guarded: (run, what runs otherwise) -> a function of both, for a kernel that may fail.
+    run: the kernel; returns NotImplemented for arguments that it does not serve. when: what it serves, in words. name:
+    where it is defined. upcasts: whether it reads bfloat16 and float16 itself, so that its caller need not upcast
+    (`in_opmath`, `widened`). guarded: (run, what runs otherwise) -> one function, for a kernel that may fail.
     """
 
     formula: str
@@ -52,7 +53,7 @@ class Kernel(NamedTuple):
 
 
 REGISTERED: dict[tuple[Function, ...], dict[str, Kernel]] = {}
-"""A formula, or two that run as one -> by device its kernel."""
+"""A formula, or two that run as one -> device -> kernel."""
 
 
 def serves(
@@ -61,8 +62,8 @@ def serves(
 ) -> Callable[[Function], Function]:  # fmt: skip
     """Register a kernel for each of the formulas on one device ("cpu", "cuda" or "any").
 
-    when: which tensors it serves, in words. name: where it is written, if not where it is defined. upcasts, guarded:
-    see `Kernel`. Raises ValueError where the formula has a kernel on that device, and for what cannot be registered.
+    when: which tensors it serves, in words. name: for the table, if not the function's own. upcasts, guarded: see
+    `Kernel`. Raises ValueError for an unknown device or formula, and if the formula has a kernel on that device.
     """
 
     def register(run: Function) -> Function:
@@ -76,8 +77,11 @@ def serves(
 
 
 def serves_both(outer: Function, inner: Function, on: str, when: str) -> Callable[[Function], Function]:
-    """Register a kernel for outer(inner(...)), which takes inner's arguments and then outer's others; inner returns a
-    tensor in memory of its own. It runs where a tensor is recomputed and inner's result is needed for nothing else."""
+    """Register a kernel for outer(inner(...)).
+
+    It takes inner's arguments, then outer's without the first. inner must return a new tensor, not a view. The kernel
+    runs where a tensor is recomputed and inner's result is needed for nothing else.
+    """
 
     def register(run: Function) -> Function:
         label = f"{_named(outer)} of {_named(inner)}"
@@ -96,7 +100,7 @@ def serves_both(outer: Function, inner: Function, on: str, when: str) -> Callabl
 
 
 def activate(device: str) -> None:
-    """From now on kernels for that device are in use."""
+    """Take the kernels for a device into use."""
     DEVICES[device] = True
     for formulas, kernels in REGISTERED.items():
         if len(formulas) == 1 and device in kernels:
@@ -104,7 +108,7 @@ def activate(device: str) -> None:
 
 
 def table() -> str:
-    """Formula, device, kernel and when it serves, a line each."""
+    """All kernels as text: a line each, with formula, device, name and what it serves."""
     kernels = [kernel for by_device in REGISTERED.values() for kernel in by_device.values()]
     lines = [("formula", "device", "kernel", "serves")]
     lines += sorted((k.formula, k.device, k.name, k.when) for k in kernels)
@@ -128,7 +132,7 @@ def _add(formulas: tuple[Function, ...], kernel: Kernel) -> None:
 
 
 def _named(formula: Function) -> str:
-    """A formula's name. Raises ValueError for what is no function of a rule of this package."""
+    """A formula's name. Raises ValueError if it is not a function of one of this package's rules."""
     name = getattr(formula, "__qualname__", repr(formula))
     rule, _, attribute = name.partition(".")
     if getattr(RULES.get(rule), attribute, None) is not formula:
@@ -147,14 +151,14 @@ def _use(formula: Function) -> None:
 
 
 def chain(formula: Function, devices: Collection[str]) -> Function:
-    """A function with the formula's signature: its kernels for these devices, each where the former do not serve, and
-    then the formula."""
+    """A function with the formula's signature that tries the formula's kernels for these devices in turn, and then runs
+    the formula."""
     run, upcasts = formula, False
     for device in reversed(DEVICES):
         kernel = REGISTERED[formula,].get(device) if device in devices else None
         if kernel is None:
             continue
-        if kernel.upcasts and not upcasts:  # the formula, and kernels made of torch operations, want float32
+        if kernel.upcasts and not upcasts:  # what runs after this kernel needs its arguments upcast to float32
             run, upcasts = functools.partial(widened if formula.__name__ in SEVERAL else in_opmath, run), True
         if upcasts > kernel.upcasts:
             raise ValueError(f"{kernel.name} has to read 16 bits as they are, as {kernel.formula}'s other kernels do")
@@ -164,7 +168,7 @@ def chain(formula: Function, devices: Collection[str]) -> Function:
 
 
 def _not_traced(run: Function, otherwise: Function) -> Function:
-    """A kernel, and what runs otherwise, and under torch.compile."""
+    """Try a kernel, else call `otherwise`; under torch.compile always call `otherwise`."""
 
     def first(*args: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -176,7 +180,7 @@ def _not_traced(run: Function, otherwise: Function) -> Function:
 
 
 def _traced(run: Function, otherwise: Function) -> Function:
-    """A kernel, and what runs otherwise."""
+    """Try a kernel, else call `otherwise`."""
 
     def first(*args: Any) -> Any:
         found = run(*args)
@@ -186,4 +190,4 @@ def _traced(run: Function, otherwise: Function) -> Function:
 
 
 FIRST = {"cuda": _not_traced, "cpu": _not_traced, "any": _traced}
-"""How kernels for a device are asked."""
+"""Device -> function that combines a kernel with what runs otherwise."""

@@ -1,6 +1,6 @@
-"""Residual connections and the normalization behind them as C (norms.c), in one pass each way.
+"""Residual connections and the normalization after them in C (norms.c), in one pass each way.
 
-What `normalized` recomputes is computed by the loop that computed it first: whether it is the C is decided by the sum.
+An output that `normalized` recomputes has the same bits as before: whether the C code runs depends only on the sum.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ BACKWARD = f"{REALS}; both deltas of one dtype"
 
 
 def _alike(input: Tensor, other: Tensor | None) -> bool:
-    """Whether the C can add them."""
+    """Whether the C code can add them."""
     if other is None or input.dtype is not other.dtype or input.shape != other.shape:
         return False
     return input.is_contiguous() and other.is_contiguous() and native.serves(other)
 
 
-@serves(AddLayerNorm.outputs, on="cpu", when=f"{FORWARD}, both of one shape; else the sum by itself")
+@serves(AddLayerNorm.outputs, on="cpu", when=f"{FORWARD}, both of one shape; else adds first")
 def layer_norm_outputs(
     input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
     eps: float,
@@ -66,7 +66,7 @@ def layer_norm_derivatives(
     return rows.norm(delta, summed, weight, mean, invstd, shape, *needs, besides=delta_sum)
 
 
-@serves(AddRMSNorm.outputs, on="cpu", when=f"{FORWARD}, both of one shape; else the sum by itself")
+@serves(AddRMSNorm.outputs, on="cpu", when=f"{FORWARD}, both of one shape; else adds first")
 def rms_norm_outputs(
     input: Tensor, other: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,13 +1,13 @@
-/* The derivative of local response normalization on the CPU: a sample at a time, or as many of its places as stay in
-   the cache.
+/* The derivative of local response normalization on the CPU: one sample at a time, or as many of its positions as fit
+   into the cache.
 
-   The number of threads comes last; the file is read once for itself and once for each type. */
+   The function takes the number of threads last. The file includes itself for each type. */
 
 #ifndef REAL
 
 #include "rows.h"
 
-#define TILE 256 /* places whose channels are summed at a time */
+#define TILE 256 /* positions whose channels are summed together */
 #define F(name) NAMED(name, REAL)
 #define REAL float
 #include "response_norm.c"
@@ -18,7 +18,7 @@
 #else
 
 /* response_norm.LocalResponseNorm.delta_input of (batch, channels, places), with share = delta / s^beta and
-   factor = 2 alpha beta / size; `before` of the `size` channels that are summed lie before each. */
+   factor = 2 alpha beta / size. For each channel `size` channels are summed; `before` of them come before it. */
 void F(response_norm_delta_input)(REAL *out, const REAL *share, const REAL *x, const REAL *s, const double *factor,
                                   I before, I size, I batch, I channels, I places, I threads) {
     const I tile = places < TILE ? places : TILE, tiles = (places + tile - 1) / tile;
@@ -30,7 +30,7 @@ void F(response_norm_delta_input)(REAL *out, const REAL *share, const REAL *x, c
         for (I job = 0; job < batch * tiles; job++) {
             const I first = job % tiles * tile, width = places - first < tile ? places - first : tile;
             const I at = job / tiles * channels * places + first;
-            /* a whole sample is one run of numbers */
+            /* a whole sample is contiguous, so it is one run */
             const I runs = width == places ? 1 : channels, run = width == places ? channels * places : width;
             for (I r = 0; r < runs; r++)
 #pragma omp simd

@@ -1,4 +1,4 @@
-"""The derivative of local response normalization as C (response_norm.c): the channels' sums in one pass."""
+"""The derivative of local response normalization in C (response_norm.c): sums over channels in one pass."""
 
 from __future__ import annotations
 

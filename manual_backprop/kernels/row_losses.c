@@ -1,12 +1,12 @@
-/* Derivatives of losses of rows and of angles between rows, on the CPU. Each row is read once from memory.
+/* Derivatives of margin losses and of the cosine of two rows, on the CPU. Each row is read from memory once.
 
-   The number of threads comes last; the file is read once for itself and once for each type. */
+   Each function takes the number of threads last. The file includes itself for each type. */
 
 #ifndef REAL
 
 #include "rows.h"
 
-/* total += sum of f over 0 <= i < n: of a few, one by one. */
+/* total += sum of f over 0 <= i < n; without vectors if n is small. */
 #define TOTAL(total, n, f)                           \
     if ((n) < LANES)                                 \
         for (I i = 0; i < (n); i++) total += f;      \
@@ -23,8 +23,8 @@
 
 #else
 
-/* margins.MultiMarginLoss.delta_input of (rows, n): delta (rows), of single losses; weight (n) or NULL; squared: p is 2.
-   Returns how many labels are no classes. */
+/* margins.MultiMarginLoss.delta_input of (rows, n). delta (rows) are the deltas of each row's loss; weight (n) or NULL;
+   squared: p is 2. Returns the number of invalid labels. */
 I F(multi_margin_delta_input)(REAL *out, const REAL *delta, const REAL *x, const I *labels, const REAL *weight,
                               const double *margin, I squared, I rows, I n, I threads) {
     I wrong = 0;
@@ -53,8 +53,8 @@ I F(multi_margin_delta_input)(REAL *out, const REAL *delta, const REAL *x, const
     return wrong;
 }
 
-/* margins.MultiLabelMarginLoss.delta_input of (rows, n): delta (rows), of single losses; labels (rows, n), the first
-   negative one of a row ends its list. Returns how many labels are no classes. */
+/* margins.MultiLabelMarginLoss.delta_input of (rows, n). delta (rows) are the deltas of each row's loss; labels (rows,
+   n): the first negative label of a row ends its list. Returns the number of invalid labels. */
 I F(multilabel_margin_delta_input)(REAL *out, const REAL *delta, const REAL *x, const I *labels, I rows, I n, I threads) {
     I wrong = 0;
 #pragma omp parallel reduction(+ : wrong) num_threads(rows * n > GRAIN ? (int)threads : 1)
@@ -99,9 +99,10 @@ I F(multilabel_margin_delta_input)(REAL *out, const REAL *delta, const REAL *x, 
     return wrong;
 }
 
-/* The delta of the first of two vectors (rows, n), out of that of their cosine.
-   target NULL: similarity.CosineSimilarity.delta_x1, its eps in `number`; otherwise
-   similarity.CosineEmbeddingLoss.delta_input1, delta of single losses, target (rows), the margin in `number`. */
+/* The delta of the first of two vectors (rows, n), from the delta of their cosine.
+   target NULL: similarity.CosineSimilarity.delta_x1; `number` is its eps. Otherwise:
+   similarity.CosineEmbeddingLoss.delta_input1, from the delta of each row's loss; target (rows); `number` is the
+   margin. */
 void F(cosine_delta)(REAL *out, const REAL *delta, const REAL *x1, const REAL *x2, const REAL *target,
                      const double *number, I rows, I n, I threads) {
     const REAL fact = (REAL)*number;

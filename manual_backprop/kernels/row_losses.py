@@ -1,5 +1,4 @@
-"""Losses of rows, and angles between rows, as C (row_losses.c): each row is read once, where the formulas pass over all
-rows a dozen times."""
+"""Margin and cosine losses in C (row_losses.c): each row is read once, where the formulas make a dozen passes."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ def _real(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
 
 
 def _of_single(delta: Tensor, reduction: str, rows: int) -> Tensor:
-    """The deltas of single losses."""
+    """The delta of each row's loss."""
     return per_loss(delta, reduction, rows).expand(rows).contiguous()
 
 
@@ -38,7 +37,7 @@ def multi_margin_delta_input(
         input.contiguous(), long(target), None if weight is None else weight.contiguous(), native.number(margin),
         p == 2, *input.shape, checked=True,
     )  # fmt: skip
-    return out if right else NotImplemented  # the formula says what is wrong
+    return out if right else NotImplemented  # the formula runs and raises the error
 
 
 @serves(MultiLabelMarginLoss.delta_input, on="cpu", when=f"{SERVED}; (N, V)")
@@ -50,7 +49,7 @@ def multilabel_margin_delta_input(delta: Tensor, input: Tensor, target: Tensor, 
         f"multilabel_margin_delta_input_{REAL[input.dtype]}", out, _of_single(delta, reduction, len(input)),
         input.contiguous(), long(target), *input.shape, checked=True,
     )  # fmt: skip
-    return out if right else NotImplemented  # the formula says what is wrong
+    return out if right else NotImplemented  # the formula runs and raises the error
 
 
 def _cosine(delta: Tensor, x1: Tensor, x2: Tensor, target: Tensor | None, number: float) -> Tensor:

@@ -1,4 +1,4 @@
-/* What the kernels of rows and windows share. */
+/* Macros and types that the C kernels share. */
 
 #include <math.h>
 #include <stdint.h>
@@ -9,8 +9,8 @@ typedef int64_t I;
 typedef uint16_t bfloat16;
 
 #define GRAIN 32768 /* elements below which a second thread costs more than it saves, as in ATen */
-#define BLOCK 512   /* numbers of a row that are summed in their own type before double takes over */
-#define ROWS 64     /* the same for rows */
+#define BLOCK 512   /* elements of a row that are summed in their own type; these sums are added in double */
+#define ROWS 64     /* the same for sums over rows */
 #define LANES 16
 
 #define INLINE static inline __attribute__((always_inline))
@@ -40,8 +40,8 @@ typedef uint16_t bfloat16;
         first += one_, second += other_;                                   \
     }
 
-/* What is done for every 0 <= i < n and may be done twice: the last vector overlaps the one before, so that no row ends
-   in a rest of single numbers. */
+/* Does something for every 0 <= i < n. It may be done twice for some i: the last vector overlaps the one before, so
+   that no single elements are left at the end of a row. */
 #define EACH(n, doing)                                                     \
     if ((n) < LANES)                                                       \
         for (I i = 0; i < (n); i++) { doing; }                             \
@@ -56,9 +56,9 @@ typedef uint16_t bfloat16;
             for (I i = (n) - LANES; i < (n); i++) { doing; }               \
     }
 
-/* e^x without a branch, for vectors: 2^k e^r with |r| <= ln 2 / 2 and a polynomial. Adding MAGIC rounds to an integer,
-   whose low bits are then k + bias, the exponent of 2^k; where that would be below the normal numbers, it is raised by
-   LIFT and the result lowered again. Infinity from HIGH (a little below the last finite one); NaN stays NaN. */
+/* e^x without a branch, for vectors: 2^k e^r, where |r| <= ln 2 / 2 and e^r is a polynomial. Adding MAGIC rounds to an
+   integer whose low bits are k + bias, the exponent of 2^k. If 2^k would be subnormal, LIFT is added to the exponent
+   and the result is multiplied by LOWERED. Large x give infinity, a little before e^x overflows. NaN stays NaN. */
 #define EXP(REAL, BITS, LOW, NORMAL, LIFT, LOWERED, HIGH, MAGIC, LN2, REST, MANTISSA, SERIES)  \
     INLINE REAL exp_##REAL(REAL x) {                                                           \
         union { REAL real; BITS bits; } t, power;                                              \
@@ -70,7 +70,7 @@ typedef uint16_t bfloat16;
         const REAL y = SERIES * power.real;                                                    \
         return x < NORMAL ? y * LOWERED : y;                                                   \
     }
-/* near-minimax on the interval: its error is a sixth of a rounding */
+/* near-minimax on the interval: its error is a sixth of a rounding error */
 #define C2 0x1p-1f
 #define C3 0x1.5554dcp-3f
 #define C4 0x1.555518p-5f
@@ -84,7 +84,7 @@ EXP(float, uint32_t, -105.f, -87.f, 64, 0x1p-64f, 89.f, 12583039.f, 0.693359375f
 EXP(double, uint64_t, -750., -708., 128, 0x1p-128, 710., 6755399441056767., 6.93145751953125e-1,
     1.42860682030941723212e-6, 52, P13)
 
-/* Numbers ordered as integers of the same size: NaN at the ends. */
+/* Maps floating-point numbers to integers of the same size in the same order, NaN at the ends, and back. */
 #define ORDER(REAL, BITS, SHIFT)                                                              \
     INLINE BITS order_##REAL(REAL x) {                                                        \
         union { REAL real; BITS bits; } t = {x};                                              \
@@ -99,8 +99,8 @@ ORDER(double, int64_t, 63)
 #define ordered_float int32_t
 #define ordered_double int64_t
 
-/* Numbers as they are stored: themselves, or bfloat16, which is computed with as float and rounded to the nearest once,
-   ties to even. */
+/* Conversions between elements in memory and REAL. bfloat16 is computed in float and rounded once, to nearest, ties to
+   even. */
 INLINE float load_float(float x) { return x; }
 INLINE float store_float(float x) { return x; }
 INLINE double load_double(double x) { return x; }
@@ -115,14 +115,14 @@ INLINE bfloat16 store_bfloat16(float x) {
     return (bfloat16)(x != x ? 0x7fc0 : rounded);
 }
 
-/* to[i] = f for 0 <= i < n, of which one may be computed twice. */
+/* to[i] = f for 0 <= i < n; f may be computed twice for some i. around: use non-temporal stores. */
 #define OUT(to, n, around, f)                                              \
     if (around)                                                            \
         PARTS(STORED, to, n, f)                                            \
     else                                                                   \
         EACH(n, (to)[i] = f)
 
-/* What is done for every row r of n numbers, whose results go to o; `row` has room for as many REALs. */
+/* Does something for every row r of n elements. `o` is the row of the result; `row` is a buffer of n REALs. */
 #define EACH_ROW(rows, n, ...)                                             \
     {                                                                      \
         if ((rows) * (n) <= GRAIN) threads = 1;                            \

@@ -1,4 +1,4 @@
-"""Normalizations of each sample as C (norms.c), and PReLU (prelu.c), in one pass where torch makes several."""
+"""LayerNorm, RMSNorm, GroupNorm (norms.c) and PReLU (prelu.c) in C: one pass where torch's operations make several."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .native import REAL, REALS
 from .registry import serves
 
 WORTHWHILE = 2**14
-"""Elements from which a forward takes its kernel; below, ATen's is taken, equal to the last bit."""
+"""Elements from which a forward uses its kernel. Below, ATen's function runs, with torch's bits."""
 
-DERIVED = f"{REALS}; delta_input or grad_weight is wanted"
+DERIVED = f"{REALS}; delta_input or grad_weight is needed"
 
 
 def worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool:
-    """Whether a forward takes these: many enough, and a weight of the shape over which input is normalized."""
+    """Whether a forward uses its kernel: enough elements, and a weight of the normalized shape."""
     if input.numel() < WORTHWHILE or not shape or input.shape[-len(shape) :] != shape or not takes(input):
         return False
     if weight is None:
@@ -32,19 +32,19 @@ def worth(input: Tensor, shape: tuple[int, ...], weight: Tensor | None) -> bool:
 
 
 def statistic(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """Room for a number for each row that is normalized, of the dtype that the C computes in."""
+    """An empty tensor with one element for each normalized row, of the dtype that the C code computes in."""
     rows = *input.shape[: -len(shape)], *[1] * len(shape)
     return input.new_empty(rows, dtype=torch.float32 if input.dtype == torch.bfloat16 else input.dtype)
 
 
 def vector(tensor: Tensor | None) -> Tensor | None:
-    """Weights as the C reads them."""
+    """A weight as the C code reads it: contiguous, float32 in place of bfloat16."""
     if tensor is None:
         return None
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous()
 
 
-@serves(LayerNorm.normalized, on="cpu", when=f"{REALS}; contiguous, too large for the caches, where ATen's is as fast")
+@serves(LayerNorm.normalized, on="cpu", when=f"{REALS}; contiguous, too large for the caches (else ATen is as fast)")
 def layer_norm_normalized(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,7 +55,7 @@ def layer_norm_normalized(
 
 
 def takes_layer_norm(input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None) -> bool:
-    """Whether the C normalizes such rows, and is worth it."""
+    """Whether the C code serves these rows and is worth it."""
     return input.is_contiguous() and worth(input, shape, weight) and worth(input, shape, bias)
 
 
@@ -63,7 +63,7 @@ def layer_norm(
     input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float,
     other: Tensor | None = None, summed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Output, mean and invstd of input, or of input + other, which goes to `summed`."""
+    """Output, mean and invstd of input, or of input + other, which is written to `summed`."""
     output, mean, invstd = empty_like(input), statistic(input, shape), statistic(input, shape)
     weight, bias = vector(weight), vector(bias)
     native.call(
@@ -120,7 +120,7 @@ def rms_norm(
     output: Tensor | None, invrms: Tensor | None, input: Tensor, weight: Tensor | None, n: int, eps: float | None,
     other: Tensor | None = None, summed: Tensor | None = None,
 ) -> None:  # fmt: skip
-    """Of input, or of input + other, which goes to `summed`."""
+    """Writes `output` and `invrms` of input, or of input + other, which is written to `summed`."""
     input, weight = input.contiguous(), vector(weight)
     eps = RMSNorm.least(input.dtype) if eps is None else eps
     native.call(
@@ -130,7 +130,7 @@ def rms_norm(
 
 
 def derived(delta: Tensor, input: Tensor, weight: Tensor | None, *statistics: Tensor) -> bool:
-    """Whether a backward of the C takes these; statistics are in the dtype that is computed in."""
+    """Whether the backward in C serves these. Statistics have the dtype that the C code computes in."""
     dtype = input.dtype
     real = torch.float32 if dtype is torch.bfloat16 else dtype
     if dtype not in REAL or delta.dtype is not dtype or statistics[0].dtype is not real or not input.numel():
@@ -144,7 +144,7 @@ def norm(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: tuple[int, ...],
     needs_input: bool, needs_weight: bool, needs_bias: bool, besides: Tensor | None = None,
 ) -> tuple:  # fmt: skip
-    """The derivatives; `besides` is added to delta_input."""
+    """delta_input, to which `besides` is added, grad_weight and grad_bias."""
     delta, input, weight = delta.contiguous(), input.contiguous(), vector(weight)
     besides = None if besides is None else besides.contiguous()
     delta_input = empty_like(input) if needs_input else None
@@ -195,7 +195,7 @@ def prelu_derivatives(delta: Tensor, input: Tensor, weight: Tensor, needs: tuple
 
 
 def takes(*tensors: Tensor | None, labels: Tensor | None = None) -> bool:
-    """Whether the C can read such tensors: floats or doubles, not empty, where kernels may be called at all."""
+    """Whether the C code can read these tensors: of one dtype in REAL, not empty, and served by `native`."""
     given = [t for t in tensors if t is not None]
     dtype = given[0].dtype
     if dtype not in REAL:

@@ -1,6 +1,6 @@
-/* Softmax, log-softmax and cross-entropy on the CPU, forward and backward: a row in cache for all that it needs.
+/* Softmax, log-softmax and cross-entropy on the CPU, forward and backward: each row is in cache for all of its steps.
 
-   The number of threads comes last; the file is read once for itself and once for each type (types.h). */
+   Each function takes the number of threads last. types.h includes this file again for each type. */
 
 #ifndef STORED
 
@@ -12,7 +12,7 @@
 
 #include "exponentials.h"
 
-/* softmax.Softmax.output of rows of n numbers, with sign -1 Softmin's. */
+/* softmax.Softmax.output of rows of n elements; Softmin's with sign -1. */
 void F(softmax)(STORED *out, const STORED *x, I rows, I n, I sign, I threads) {
     EACH_ROW(rows, n, {
         const STORED *v = x + r * n;
@@ -22,7 +22,7 @@ void F(softmax)(STORED *out, const STORED *x, I rows, I n, I sign, I threads) {
     })
 }
 
-/* softmax.LogSoftmax.output of rows of n numbers. */
+/* softmax.LogSoftmax.output of rows of n elements. */
 void F(log_softmax)(STORED *out, const STORED *x, I rows, I n, I threads) {
     EACH_ROW(rows, n, {
         const STORED *v = x + r * n;
@@ -32,7 +32,7 @@ void F(log_softmax)(STORED *out, const STORED *x, I rows, I n, I threads) {
     })
 }
 
-/* softmax.Softmax.delta_input: y (delta - sum of y delta), with sign -1 Softmin's. */
+/* softmax.Softmax.delta_input: y (delta - sum of y delta); Softmin's with sign -1. */
 void F(softmax_delta_input)(STORED *out, const STORED *delta, const STORED *y, I rows, I n, I sign, I threads) {
     EACH_ROW(rows, n, {
         const STORED *d = delta + r * n;
@@ -57,9 +57,9 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
     })
 }
 
-/* Along the middle axis of (outer, n, inner) neighbours along `inner` are taken together, up to ROWS of them: what is
-   done to the `lanes` columns of n numbers that begin at `at`; `kept` has room for `room` numbers, and a whole block's
-   results may go around the caches. */
+/* For work along the middle axis of (outer, n, inner): does something for each block of up to ROWS columns that are
+   neighbours along `inner`. A block has `lanes` columns of n elements and begins at `at`. `kept` is a buffer of `room`
+   elements. Full blocks may use non-temporal stores. */
 #define EACH_BLOCK(room, ...)                                                                                 \
     {                                                                                                         \
         const I blocks = (inner + ROWS - 1) / ROWS;                                                           \
@@ -81,7 +81,7 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
         }                                                                                                     \
     }
 
-/* total[k] = sum over i of the n numbers of column k: f of their places in memory, j, and in `kept`, h. */
+/* total[k] = sum of f over the n elements of column k; f may use an element's index in memory, j, and in `kept`, h. */
 #define SUM_COLUMNS(total, f)                                                                                 \
     for (I begin = 0; begin < n; begin += BLOCK) {                                                            \
         const I end = begin + BLOCK < n ? begin + BLOCK : n;                                                  \
@@ -95,7 +95,7 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
         for (I k = 0; k < lanes; k++) total[k] += one_[k];                                                    \
     }
 
-/* out = f, place by place; both as above. */
+/* out = f for each element of the block; j and h as above. */
 #define OUT_COLUMNS(f)                                                                                        \
     for (I i = 0; i < n; i++) {                                                                               \
         STORED part[ROWS] __attribute__((aligned(64)));                                                       \
@@ -108,7 +108,7 @@ void F(log_softmax_delta_input)(STORED *out, const STORED *delta, const STORED *
         if (around) stream(out + at + i * inner, part, sizeof part);                                          \
     }
 
-/* softmax.Softmax.output, with sign -1 Softmin's, or with `logs` LogSoftmax's of (outer, n, inner), along n. */
+/* softmax.Softmax.output of (outer, n, inner) along n; Softmin's with sign -1, LogSoftmax's with `logs`. */
 void F(softmax_across)(STORED *out, const STORED *x, I outer, I n, I inner, I sign, I logs, I threads) {
     const REAL factor = (REAL)sign;
     EACH_BLOCK(logs ? 0 : n * ROWS, {
@@ -128,8 +128,7 @@ void F(softmax_across)(STORED *out, const STORED *x, I outer, I n, I inner, I si
     })
 }
 
-/* The two deltas above of (outer, n, inner), along n: with `logs` 0 Softmax's or (sign -1) Softmin's, else
-   LogSoftmax's. */
+/* softmax.Softmax.delta_input of (outer, n, inner) along n; Softmin's with sign -1, LogSoftmax's with `logs`. */
 void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORED *y, I outer, I n, I inner, I sign,
                                    I logs, I threads) {
     const REAL factor = (REAL)sign;
@@ -144,9 +143,9 @@ void F(softmax_delta_input_across)(STORED *out, const STORED *delta, const STORE
     })
 }
 
-/* cross_entropy.CrossEntropyLoss.output of rows of n classes: the logarithms of the softmax, and the losses reduced
-   (0 not at all, 1 to the mean, 2 to the sum). weight may be NULL; smoothing comes by address. Returns how many
-   labels are none; then nothing is computed. */
+/* cross_entropy.CrossEntropyLoss.output of rows of n classes: out is log softmax, loss is the loss, with reduction 0
+   "none", 1 "mean", 2 "sum". weight may be NULL; smoothing is passed by address. Returns the number of invalid labels;
+   if there are any, nothing is computed. */
 I F(cross_entropy)(STORED *out, STORED *loss, const STORED *x, const I *target, const REAL *weight,
                    const double *smoothing, I ignored, I reduction, I rows, I n, I threads) {
     const double e = *smoothing;
@@ -187,8 +186,9 @@ I F(cross_entropy)(STORED *out, STORED *loss, const STORED *x, const I *target, 
     return wrong;
 }
 
-/* cross_entropy.CrossEntropyLoss.delta_input of (N, C, positions): delta one number, or one per row with `each`; `mean`
-   divides it by the weights that count. weight may be NULL; smoothing comes by address. */
+/* cross_entropy.CrossEntropyLoss.delta_input of (N, C, positions). delta is one number, or with `each` one per row;
+   `mean` divides it by the sum of the weights of labels that are not ignored. weight may be NULL; smoothing is passed
+   by address. */
 void F(cross_entropy_delta_input)(STORED *out, const STORED *delta, const STORED *log_probs, const I *target,
                                   const REAL *weight, const double *smoothing, I ignored, I mean, I each, I batch,
                                   I classes, I positions, I threads) {
@@ -207,7 +207,7 @@ void F(cross_entropy_delta_input)(STORED *out, const STORED *delta, const STORED
         all = 0;
         for (I c = 0; c < classes; c++) all += weight[c];
     }
-    /* Of the rows at up to BLOCK neighbouring positions: onehot's share, that of p, that of the smoothing. */
+    /* For the rows at up to BLOCK neighbouring positions: the factors of onehot, of p and of the smoothing. */
     const I blocks = (positions + BLOCK - 1) / BLOCK;
 #pragma omp parallel for collapse(2) schedule(static) num_threads((int)threads)
     for (I n = 0; n < batch; n++)

@@ -1,4 +1,4 @@
-"""Softmax, log-softmax and cross-entropy as C (softmax.c), in one pass where torch makes several."""
+"""Softmax, log-softmax and cross-entropy in C (softmax.c): one pass where torch's operations make several."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .registry import serves
 from .rows import takes, vector
 
 WORTHWHILE = {torch.float32: 2**20, torch.float64: 2**14}
-"""Elements from which a forward gains from its kernel; else ATen's is taken, equal to the last bit."""
+"""Elements from which a forward uses its kernel. Below, ATen's function runs, with torch's bits."""
 REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
 ACROSS_WORTHWHILE = {torch.float32: 2**17, torch.float64: 2**14}
-"""The same along an axis that is not the last."""
+"""The same for softmax along an axis that is not the last."""
 LONGEST = 2**12
-"""Numbers along an axis that is not the last, of which those of neighbours lie in a cache together."""
+"""Most elements along an axis that is not the last: so many of several neighbouring columns fit into a cache."""
 
 
 FORWARD = "contiguous float32 of 2^20 elements (2^17 if dim is not the last axis) or float64 of 2^14, or more"
@@ -124,7 +124,7 @@ def cross_entropy_output(
         f"cross_entropy_{REAL[input.dtype]}", log_probs, loss, input, target, weight, native.number(smoothing),
         ignore_index, REDUCTIONS[reduction], *input.shape, checked=True,
     )  # fmt: skip
-    return (loss, log_probs) if right else NotImplemented  # the formula says what is wrong
+    return (loss, log_probs) if right else NotImplemented  # the formula runs and raises the error
 
 
 @serves(CrossEntropyLoss.delta_input, on="cpu", upcasts=True, when=f"{REALS}; log-probabilities contiguous")

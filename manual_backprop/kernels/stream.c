@@ -1,4 +1,4 @@
-/* What stream.h needs to know of the processor: told once, when the library is loaded. */
+/* The size of the processor's largest cache, which stream.h needs. Python sets it when it loads the library. */
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-/* Reads SOURCE once for each type: STORED in memory, REAL while it is computed with. */
+/* Includes SOURCE once for each type: elements are STORED in memory and converted to REAL for computing. */
 
 #define F(name) NAMED(name, STORED)
 #define R(name) NAMED(name, REAL)

@@ -1,9 +1,9 @@
-"""The one place of vendor uses: where a tuned kernel of oneDNN or cuDNN computes a formula's linear map.
+"""The only file that calls vendors' backward kernels: oneDNN's and cuDNN's, for the weight gradient of a convolution.
 
-Here the correlation of a convolution's input with its delta, through `aten::convolution_backward` with an output_mask
-that asks for the weight, and for delta_input in the same call where both are wanted: what both need is then arranged
-once. As forward operations the first costs 1.2 to 20 times as much. Each entry is tested equal to its formula;
-`mb.backend("formula")` turns them off.
+The gradient is the correlation of the input with the delta, one linear map. It is computed by
+`aten::convolution_backward` with an output_mask that asks only for the weight. Where delta_input is needed as well, the
+same call computes both, so that the tensors are rearranged once. The formula's forward operations take 1.2 to 20 times
+as long. Tests compare each kernel with its formula; `mb.backend("formula")` turns them off.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .registry import serves
 Axes = tuple[int, ...]
 
 
-REAL = "real numbers, not empty"
-BOTH = f"{REAL}; delta_input and grad_weight are wanted"
+REAL = "real, not empty"
+BOTH = f"{REAL}; delta_input and grad_weight are needed"
 
 
 @serves(Conv.grad_weight, on="any", when=REAL)
 def conv_grad_weight(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes, groups: int
 ) -> Tensor:
-    if delta.is_complex() or not delta.numel():  # the operator refuses some outputs of no element
+    if delta.is_complex() or not delta.numel():  # the operator refuses some empty outputs
         return NotImplemented
     return _weight_of(delta, input, weight_shape, stride, padding, dilation, False, [0] * len(stride), groups)
 
@@ -71,7 +71,7 @@ def conv_transpose_grad_weight(
 def _output_padding(
     delta: Tensor, input: Tensor, weight_shape: Axes, stride: Axes, padding: Axes, dilation: Axes
 ) -> list[int]:
-    """Of a transposed convolution, by the sizes of what it gave."""
+    """The output_padding of a transposed convolution, from the size of its output."""
     n = len(stride)
     return [
         outputs - ((inputs - 1) * s - 2 * p + d * (k - 1) + 1)
@@ -93,12 +93,15 @@ def _both_of(delta: Tensor, input: Tensor, weight: Tensor, *options: Any) -> tup
 
 
 def _weight_of(delta: Tensor, input: Tensor, weight_shape: Axes, *options: Any) -> Tensor:
-    """The gradient of the weight. The weight itself plays no part in it: its place takes uninitialized memory, laid
-    channels last where delta or input is, since that decides in which layout the operator works."""
+    """The gradient of the weight.
+
+    The operator takes a weight but does not read it, so uninitialized memory is passed. Its memory format decides in
+    which layout the operator works: channels last if delta or input is.
+    """
     if input.dim() < len(weight_shape):
         delta, input = delta.unsqueeze(0), input.unsqueeze(0)
     weight, last = input.new_empty(weight_shape), LAST.get(len(weight_shape))
-    # asked by strides, which vmap knows, too
+    # checked by strides, which also works under vmap
     if last and ((delta.stride(1) == 1 < delta.stride(-1)) or (input.stride(1) == 1 < input.stride(-1))):
         weight = torch.empty_like(weight, memory_format=last)
     return torch.ops.aten.convolution_backward.default(delta, input, weight, None, *options, [False, True, False])[1]

@@ -41,6 +41,8 @@ class Proxies:
         if isinstance(thing, types.FunctionType) and thing.__module__.partition(".")[0] == OWN:
             if thing.__name__ == "choose":
                 return _itself
+            if thing.__name__ == "differentiable":
+                return _forward
             if thing.__module__.endswith("torch_private"):
                 return thing
             return self.rebuilt(thing)
@@ -137,3 +139,7 @@ class RuleProxy:
 
 def _itself(formula: Any) -> Any:
     return formula
+
+
+def _forward(rule: Any) -> Any:
+    return rule.forward

@@ -70,6 +70,7 @@ def _of_lambda(function: types.FunctionType, name: str) -> str:
 def simplified(text: str) -> str:
     """Without what chooses between formula and kernel, and with no for what a plain call answers so."""
     text = re.sub(r"\bchoose\(((?:\w+\.)*\w+)\)", r"\1", text)
+    text = re.sub(r"\bdifferentiable\((\w+)\)", r"\1.forward", text)
     text = re.sub(rf"not {QUESTIONS} and ", "", text)
     text = re.sub(rf"{QUESTIONS} or ", "", text)
     text = re.sub(QUESTIONS, "False", text)

@@ -1,1 +1,1 @@
-"""What a forward keeps for its backward: recomputation, shorter forms of saved tensors, and the policy of mb.saving."""
+"""What a forward saves for its backward: recomputation, compression of saved tensors, and the policy of mb.saving."""

@@ -1,9 +1,11 @@
-"""torch's non-reentrant checkpoint runs a forward again in the backward and wants the same tensors saved.
+"""Support for torch's non-reentrant checkpoint, which runs a forward again in the backward.
 
-So what each node of that forward has chosen to save is noted with the checkpoint, and followed when it runs again,
-whatever `mb.saving` says by then; and where `mb.explicit` was around the checkpoint, it is around the second forward.
-torch has no public way to ask for the running checkpoint: its hooks on saved tensors hold it in their closures. Where a
-later torch holds it elsewhere, nothing is noted: a checkpoint then wants the same modes around forward and backward.
+The second forward has to save the same tensors as the first. So the choices of each node in the first forward are
+recorded with the checkpoint, and the second forward follows them, whatever `mb.saving` says by then. Likewise, if the
+checkpoint ran inside `mb.explicit`, its second forward does, too.
+
+torch has no public function for the running checkpoint, but its saved-tensor hooks hold it in their closures. If a
+later torch holds it elsewhere, nothing is recorded. Then a checkpoint needs the same modes around forward and backward.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def running() -> Any:
 
 
 def recompute_within(frame: Any, context: Callable[[], AbstractContextManager]) -> None:
-    """Run the checkpoint's second forward inside a context, as its first one runs."""
+    """Run the checkpoint's second forward inside a context, as the first one."""
     if frame.__dict__.setdefault("manual_backprop_contexts", 0):
         return
     frame.manual_backprop_contexts = 1
@@ -37,7 +39,8 @@ def recompute_within(frame: Any, context: Callable[[], AbstractContextManager]) 
 
 
 def as_noted(choice: Choice) -> Choice:
-    """The choice, noted with the checkpoint whose forward runs; where that runs again, what was chosen then."""
+    """In a checkpoint's first forward: record the choice and return it. In its second forward: return what was
+    recorded. Elsewhere: return the choice."""
     held = checkpoint_state()
     if "frame" in held:
         held["frame"].__dict__.setdefault("manual_backprop_choices", []).append(choice)
@@ -46,7 +49,7 @@ def as_noted(choice: Choice) -> Choice:
     if frame is None:
         return choice
     choices = frame.__dict__.get("manual_backprop_choices", [])
-    places = frame.__dict__.setdefault("manual_backprop_places", {})  # by pass of backward
+    places = frame.__dict__.setdefault("manual_backprop_places", {})  # backward pass -> choices read so far
     place = places.get(held.get("gid"), 0)
     places[held.get("gid")] = place + 1
     return choices[place] if place < len(choices) else choice

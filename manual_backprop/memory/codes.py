@@ -1,12 +1,14 @@
-"""Shorter forms of saved tensors: masks as bits, exactly; activations as bfloat16, or as integers of 8 or 4 bits.
+"""Compression of saved tensors: masks as bits (exact); activations as bfloat16, or as integers of 8 or 4 bits.
 
-Rounding is stochastic, up or down with the probability that makes the mean right: E[decoded] = x, so the gradients
-stay unbiased where they are linear in the saved tensor, as those of a Linear or Conv; not where its sign is read (a
-ReLU takes a small number that was rounded to 0 for one at rest) or its square (norms). Integers count steps of
-(max - min) / (2^bits - 1) from the minimum of each group of 128 elements: an element is wrong by less than one step. A
-group with an infinity or NaN becomes NaN. Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via
-2-Bit Activation Compressed Training"; Gupta et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic
-rounding).
+Rounding is stochastic: up or down, with probabilities that make the mean right, E[decoded] = x. So gradients stay
+unbiased where they are linear in the saved tensor, as those of Linear and Conv. They are biased where a formula reads
+its sign (a ReLU counts a small number that was rounded to 0 as inactive) or its square (norms).
+
+Integers count steps of (max - min) / (2^bits - 1) from the minimum of each group of 128 elements, so the error of an
+element is less than one step. A group with an infinity or NaN becomes NaN.
+
+Sources: Chen et al. 2021, "ActNN: Reducing Training Memory Footprint via 2-Bit Activation Compressed Training"; Gupta
+et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic rounding).
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ _generators: dict[torch.device, torch.Generator] = {}
 
 
 def reseed() -> None:
-    """Rounding begins anew from torch's seed."""
+    """Restart the random numbers of rounding from torch's seed."""
     _generators.clear()
 
 
 def _generator(device: torch.device) -> torch.Generator:
-    """The random stream of rounding, its own, so that dropout draws what it always does; anew with another seed."""
+    """The random generator of rounding. It is separate from torch's, so that dropout draws the same numbers with and
+    without rounding. It restarts when torch's seed changes."""
     found = _generators.get(device)
     if found is None or found.initial_seed() != torch.initial_seed():
         found = _generators[device] = torch.Generator(device).manual_seed(torch.initial_seed())
@@ -39,7 +42,8 @@ def _order(tensor: Tensor) -> list[int]:
 
 
 class Code:
-    """How one tensor was encoded: `encoded` goes to memory, `decode` gives the tensor back, laid out as it was."""
+    """How a tensor is encoded: `encoded` gives what is saved, `decode` the tensor again, with its order of axes in
+    memory."""
 
     __slots__ = ("dtype", "kind", "order", "parts", "shape")
 
@@ -71,7 +75,8 @@ class Code:
 def pack_bits(mask: Tensor) -> Tensor:
     """(n,) bool to (n / 8,) uint8.
 
-    Eight bytes of 0 or 1, read as one integer, times a number that shifts each of them to its bit of the highest byte.
+    Eight bytes of 0 or 1 are read as one integer. Multiplying it by a constant moves each byte to its bit of the
+    highest byte.
     """
     if len(mask) % 8:
         mask = torch.nn.functional.pad(mask, (0, 8 - len(mask) % 8))
@@ -81,9 +86,9 @@ def pack_bits(mask: Tensor) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, count: int) -> Tensor:
-    """The first `count` bits as bool, by a table of the eight that each byte stands for.
+    """The first `count` bits as bool, by a table that has the eight bits of each byte.
 
-    The table is made on the device: a copy from the host would end the capture of a CUDA graph.
+    The table is computed on the device: a copy from the host would end the capture of a CUDA graph.
     """
     bytes_, places = (torch.arange(count, dtype=torch.uint8, device=packed.device) for count in (256, 8))
     table = ((bytes_[:, None] >> places) & 1).view(torch.int64).reshape(256)
@@ -91,7 +96,7 @@ def unpack_bits(packed: Tensor, count: int) -> Tensor:
 
 
 def to_bfloat16(run: Tensor) -> Tensor:
-    """float32 to one of the two neighbours in bfloat16."""
+    """float32 to one of the two nearest bfloat16 numbers, chosen at random."""
     if run.is_meta:
         return run.bfloat16()
     noise = torch.empty(run.shape, dtype=torch.int32, device=run.device)
@@ -119,7 +124,7 @@ def to_integers(run: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def from_integers(whole: Tensor, scales: Tensor, bits: int) -> Tensor:
-    """What `to_integers` has rounded, as one run of float32 (to the end of the last group)."""
+    """The inverse of `to_integers`: 1-D float32, up to the end of the last group."""
     if bits == 4:
         whole = torch.stack((whole & 15, whole >> 4), 2).reshape(len(whole), GROUP)
     least, step = scales.split(1, 1)

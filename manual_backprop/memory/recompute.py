@@ -1,16 +1,17 @@
-"""Recomputing a saved tensor in the backward: the graph itself says how.
+"""Recomputes tensors in the backward instead of saving them, by recipes that the graph's nodes hold.
 
-The node of a cheap rule has a recipe for its output: a function, and where each of its arguments lies. A rule that
-would save a large tensor looks at the node that computed it. If that node has a recipe, the rule saves nothing but an
-`Ask`, and asks the node in the backward. Nothing is registered anywhere: what is kept lives and dies with the graph.
+The node of a cheap rule has a recipe for its output: a function, and where to find each of its arguments. A rule that
+would save a large tensor looks at the node that computed it. If that node has a recipe, the rule saves only an `Ask`,
+and asks the node for the tensor in the backward. There is no global registry: everything is freed with the graph.
 
 Why this is sound:
-- The node that is asked lies upstream of the one that asks, so its own backward has not run yet in this pass. Where it
-  ran in an earlier pass without the one that asks, it left its output behind (`Recipe.kept`).
-- Every tensor that a recipe reads is a saved tensor of a node, whose version torch checks when it is unpacked, or a
-  copy. A parameter that an optimizer or `.data` changes in between is such a copy.
-- In place of the tensor itself the rule saves a witness of zero bytes that shares its version counter: an in-place edit
-  raises torch's own error, as it would if the tensor had been saved.
+- The node that is asked comes before the asking node in the forward, so its own backward runs later in the pass: what
+  it saved is still there. If its backward runs in a pass that leaves out the asking node, it keeps its output for that
+  node (`Recipe.kept`).
+- Every tensor that a recipe reads is a copy, or a saved tensor of a node, whose version torch checks when it is
+  unpacked. Parameters are copied, because an optimizer or `.data` may change them before the backward.
+- In place of the tensor the rule saves a witness: an empty tensor that shares its version counter. So an in-place edit
+  raises torch's own error, as if the tensor had been saved.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ from ..engine import node as engine
 from ..engine.torch_private import current_graph_task, end_of_pass
 
 DEPTH = 4
-"""How many rules at most are run again for one tensor."""
+"""The most rules that run again to recompute one tensor."""
 
 FUSED: dict[tuple[Callable[..., Any], Callable[..., Any]], Callable[..., Any]] = {}
-"""Two functions of recipes, f and g -> f(g(...)) in one pass, where g's output is needed for nothing else; filled by
-`manual_backprop.kernels`."""
+"""Two functions of recipes, (f, g) -> a function that computes f(g(...)) in one pass. It is used where g's output is
+needed for nothing else; filled by `manual_backprop.kernels`."""
 
 
 def passed_on(value: Tensor) -> Tensor:
-    """The function in the recipe of a node that only moves what another has computed."""
+    """The recipe's function for a node whose output is a copy of its argument."""
     return value
 
 
 class Saved(int):
-    """Which of its node's saved tensors an argument of a recipe is."""
+    """An argument of a recipe: the index of one of the node's saved tensors."""
 
 
 class Recipe:
-    """How the output of a node is computed again: `function(*arguments)`, or the argument itself without a function.
+    """How to recompute the output of a node: `function(*arguments)`, or, if function is None, its only argument.
 
     Each argument is `Saved`, an `Ask` to another node, or a plain value.
     """
@@ -62,31 +63,31 @@ class Recipe:
         self.output = weakref.ref(output)
         self.asks: list[weakref.ref[Ask]] = []
         self.own = False  # whether the node itself needs the output in its backward
-        self.cached: tuple[int, Tensor] | None = None  # a pass of backward, and the output while it lasts
-        self.kept: Tensor | None = None
+        self.cached: tuple[int, Tensor] | None = None  # a backward pass, and the output, held until it ends
+        self.kept: Tensor | None = None  # the output, for a later backward pass, after the node's own has run
         for argument in arguments:
             if isinstance(argument, Ask):
                 argument.recipe = weakref.ref(self)
 
     def original(self) -> Tensor | None:
-        """The output itself, where someone still holds it unchanged."""
+        """The output itself, if it is still alive and unchanged."""
         output = self.output()
         return output if output is not None and self.describes(output) else None
 
     def describes(self, output: Tensor) -> bool:
-        """Whether the tensor is still what the node computed: not written over, and no other memory set as its data."""
+        """Whether the tensor is still what the node computed: not edited in place, and its `.data` not replaced."""
         return output._version == self.version and output.data_ptr() == self.address
 
     def waiting(self, task: int) -> bool:
-        """Whether someone may still ask in this pass of backward, or in another."""
+        """Whether an `Ask` may still come, in this backward pass or in a later one."""
         return any([ask.waits(task) for reference in self.asks if (ask := reference()) is not None])
 
 
 class Ask:
-    """That a tensor is recomputed by the node that computed it.
+    """Stands for a tensor that is not saved: the node that computed it recomputes it.
 
-    view: which view of the node's output it is. task: the pass of backward in which it last asked. recipe: whose
-    argument it is, if it is not a saved tensor itself.
+    view: the strides, shape and offset, if the tensor is a view of the node's output. task: the backward pass in which
+    it last asked. recipe: the recipe that it is an argument of; None if it replaces a saved tensor.
     """
 
     __slots__ = ("__weakref__", "depth", "node", "recipe", "task", "view")
@@ -99,7 +100,7 @@ class Ask:
 
     @property
     def saved(self) -> bool:
-        """Whether the node has saved its output, and need not recompute it."""
+        """Whether the node has saved its output, so that nothing is recomputed."""
         return self.node.recipe.function is None
 
     def tensor(self) -> Tensor:
@@ -115,14 +116,14 @@ class Ask:
         return output.as_strided(size, stride, output.storage_offset() + offset)
 
     def waits(self, task: int) -> bool:
-        """Whether it may still ask in this pass of backward, or in another."""
+        """Whether it may still ask, in this backward pass or in a later one."""
         if self.task == task:
             return False
         recipe = None if self.recipe is None else self.recipe()
         return recipe is None or recipe.own or recipe.waiting(task)
 
     def skip(self, task: int) -> None:
-        """Not needed in this pass of backward, nor what it would have asked for."""
+        """The tensor is not needed in this backward pass; neither are the tensors that it would be recomputed from."""
         self.task = task
         for argument in self.node.recipe.arguments:
             if isinstance(argument, Ask):
@@ -136,7 +137,7 @@ class NativeAsk(Ask):
 
     def __init__(self, native: Any) -> None:
         self.native, self.node, self.task, self.recipe = native, None, -1, None
-        self.view = ()  # it is not computed in one pass with what a node in Python computes
+        self.view = ()  # not None, so that `_in_one_pass` leaves it alone
         self.depth, recomputed = engine.module.depth(native)
         self._saved = not recomputed
 
@@ -179,7 +180,7 @@ def ask_for(tensor: Tensor) -> Ask | None:
 
 
 def _leads_to(node: Any, wanted: Any) -> bool:
-    """Whether the gradient of a view goes on to the node of its base; a view made under no_grad has another graph."""
+    """Whether a view's gradient goes to the node of its base. It does not for a view made under no_grad."""
     for _ in range(DEPTH):
         if len(node.next_functions) != 1:
             return False
@@ -190,9 +191,9 @@ def _leads_to(node: Any, wanted: Any) -> bool:
 
 
 def output_of(node: Any, task: int) -> Tensor:
-    """The output of a node that has a recipe: the tensor itself where it still lives, else recomputed."""
+    """The output of a node that has a recipe: the tensor itself if it is still alive, else recomputed."""
     recipe: Recipe = node.recipe
-    again = torch.is_grad_enabled()  # this backward is differentiated in turn
+    again = torch.is_grad_enabled()  # this backward is itself differentiated
     found = recipe.original()
     if found is None and recipe.cached is not None and recipe.cached[0] == task:
         return recipe.cached[1]
@@ -243,10 +244,10 @@ def in_one_pass(
     before: Callable[..., Any] | None,
     given: Sequence[Any] | None,
 ) -> Tensor:
-    """function(before(*given), *arguments[1:]); function(*arguments) without another before it.
+    """function(before(*given), *arguments[1:]), or function(*arguments) if `before` is None.
 
-    What is recomputed for this alone need not stand by itself: both run as one, or the second function writes over what
-    the first has computed.
+    The result of `before` is needed for nothing else. So both run as one fused function if there is one, or the second
+    writes over the result of the first.
     """
     if before is None or given is None:
         return _first(function(*arguments))
@@ -265,7 +266,7 @@ def _first(value: Any) -> Tensor:
 
 
 def _for_this_alone(ask: Ask, task: int) -> bool:
-    """Whether the other node's output has to be recomputed, and nobody else needs it."""
+    """Whether the other node's output has to be recomputed and nothing else needs it."""
     recipe: Recipe = ask.node.recipe
     if ask.saved or recipe.own or recipe.original() is not None or recipe.kept is not None:
         return False
@@ -284,10 +285,10 @@ def _shares_memory(tensor: Tensor, given: Sequence[Any]) -> bool:
 
 
 class Saving:
-    """A node whose `saved_tensors` are what its rule saved, whatever is kept in their place.
+    """Mixin for nodes: `saved_tensors` gives what the rule saved, also where something else is kept instead.
 
-    plan     for each tensor of the rule: None (kept as it is), an `Ask`, `OWN`, or the code of a shorter form
-    nothing  what the rule saved, where there is no tensor among it: that is never freed
+    plan     for each tensor that the rule saved: None (saved as it is), an `Ask`, `OWN`, or a compressed tensor's code
+    nothing  what the rule saved, if there is no tensor in it: it may be read after the backward has run, too
     """
 
     plan: list | None = None
@@ -312,15 +313,15 @@ class Saving:
         return tuple(saved)
 
     def _asked_later(self, task: int) -> bool:
-        """Whether a node outside of this pass of backward may ask for the output in a later one."""
+        """Whether a node that this backward pass leaves out may ask for the output in a later pass."""
         recipe = self.recipe
         if recipe is None or recipe.kept is not None or recipe.function is None or task == -1:
             return False
         return recipe.waiting(task)
 
     def shared(self, task: int) -> list:
-        """The saved tensors, but for the node's own output, for a node that asks. They stay for this node's own
-        backward: torch's checkpoint lets each saved tensor be unpacked once in a pass."""
+        """The saved tensors, without the node's own output, for a node that asks. They are held for this node's own
+        backward, because torch's checkpoint lets each saved tensor be unpacked only once in a backward pass."""
         saved = self._unpack(task)
         if self.unpacked is None and task != -1:
             self.unpacked = task, saved
@@ -345,8 +346,8 @@ class Saving:
             elif entry is not None:
                 if entry.kind != "bits" and torch.is_grad_enabled():
                     raise RuntimeError(
-                        f"mb.saving({entry.kind!r}) had rounded what a backward with create_graph=True expects as "
-                        'it is: run the forward under mb.saving("exact")'
+                        f"a backward with create_graph=True needs the exact saved tensors. got: a tensor rounded by "
+                        f'mb.saving({entry.kind!r}). expected: a forward under mb.saving("exact")'
                     )
                 first = entry.decode(*[next(rest) for _ in range(entry.parts)])
             found.append(first)
@@ -356,7 +357,7 @@ class Saving:
         self.unpacked = None
 
     def finished(self) -> None:
-        """Called behind the node's own backward: what it kept is about to be freed."""
+        """Called after the node's own backward, before what it saved is freed."""
         recipe = self.recipe
         if recipe is not None:
             recipe.cached = None
@@ -368,4 +369,4 @@ class Saving:
 
 
 OWN = object()
-"""In a plan: the node's own output, which its recipe computes."""
+"""In a plan: the node's own output, which its recipe recomputes."""

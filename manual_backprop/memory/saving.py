@@ -1,6 +1,6 @@
-"""What the forward keeps for the backward: a tensor, an `Ask` to the node that can recompute it, or a shorter form.
+"""What the forward saves for the backward: a tensor, an `Ask` to the node that can recompute it, or a compressed form.
 
-Under torch.compile and torch.func, and in forward mode, every tensor is saved as it is.
+Under torch.compile and torch.func, and in forward mode, every tensor is saved unchanged.
 """
 
 from __future__ import annotations
@@ -25,30 +25,32 @@ LARGE = 2**16
 """Elements from which a tensor is worth recomputing (256 KiB of float32)."""
 
 ROUNDED_FROM = 2**14
-"""Elements from which `mb.saving` rounds a tensor, where it is asked for that."""
+"""Elements from which a tensor is rounded in the modes "bf16", "int8" and "int4"."""
 
 SMALL = 16
-"""An argument with this many times fewer elements than the output may be copied for its sake (weights, statistics)."""
+"""An argument with this many times fewer elements than the output may be copied, so that the output need not be saved
+(weights, statistics)."""
 
 _mode = "exact"
 logits = False
-"""Whether a matmul may be computed twice where its result is many times as large as its factors."""
+"""Whether a matmul whose result is many times as large as its factors may be recomputed (`logits_again`)."""
 
 
 def saving(mode: str, *, logits_again: bool = False) -> Any:
-    """Choose what forwards keep for their backwards, from now on and in the whole process.
+    """Choose what forwards save for their backwards. Takes effect at once and for the whole process.
 
-    "exact" (as it begins): what can be recomputed bit for bit from tensors that are kept anyway, is; masks are bits.
-    "bf16", "int8", "int4": besides, large activations are rounded, at random up or down so that the mean is right, to
-    bfloat16 (wrong by less than 2^-7 of the number) or to 8 or 4 bits (by less than 1/255 or 1/15 of the range of the
-    128 elements around it). The gradients are then estimates. The noise follows torch.manual_seed.
-    "off": every tensor is kept as it is, nothing is computed twice.
-    logits_again: in the other modes, too, recompute the logits of a large vocabulary from the last Linear's input and
-    weight: one more matmul, for nothing of the size (N, V) between forward and backward.
-    Used as a context manager, the former choice returns at the end. Raises ValueError for another mode.
+    "exact" (the default): tensors that can be recomputed bit for bit from other saved tensors are not saved, and masks
+    are saved as bits.
+    "bf16", "int8", "int4": as "exact", and large activations are rounded: to bfloat16 (relative error below 2^-7), or
+    to 8 or 4 bits (error below 1/255 or 1/15 of the range of the 128 elements around it). Rounding is stochastic, so
+    that the mean is right, and follows torch.manual_seed. The gradients are then estimates.
+    "off": every tensor is saved unchanged, and nothing is recomputed.
+    logits_again: in every mode but "off", also recompute the logits of a large vocabulary from the last Linear's input
+    and weight. That costs one more matmul; no tensor of shape (N, V) is held between forward and backward.
+    As a context manager it restores the previous choice at the end. Raises ValueError for another mode.
     """
     if mode not in MODES:
-        raise ValueError(f"saving mode {mode!r} is unknown: choose one of {', '.join(map(repr, MODES))}")
+        raise ValueError(f"unknown saving mode. got: {mode!r}. expected: one of {', '.join(map(repr, MODES))}")
     previous = _mode, logits
     _choose(mode, logits_again)
     return _restore(*previous)
@@ -69,39 +71,40 @@ def _choose(mode: str, again: bool) -> None:
 
 
 def threshold() -> int:
-    """Elements from which a tensor is not kept as it is, where that can be."""
+    """Elements from which a saved tensor is recomputed or compressed, where possible."""
     return LARGE if _mode in ("exact", "off") else min(LARGE, ROUNDED_FROM)
 
 
 def large_tensors() -> str:
-    """What a native node does with large tensors (engine/node.py); what only nodes in Python can is left to these."""
+    """What a native node does with large tensors (engine/node.py). "in Python": the mode needs a Python node."""
     if _mode == "off":
         return "as they are"
     return "recomputed" if _mode == "exact" and not logits else "in Python"
 
 
 def several_processes() -> bool:
-    """Whether this process trains with others, which may hold parts of the parameters between forward and backward."""
+    """Whether this process trains together with others, as in FSDP: then a parameter may be sharded between forward and
+    backward."""
     distributed: Any = torch.distributed
     return distributed.is_available() and distributed.is_initialized()
 
 
 def _is_parameter(tensor: Tensor) -> bool:
-    """Whether it is a parameter, another leaf that is trained, or a view of one."""
+    """Whether it is a parameter, another leaf that requires a gradient, or a view of one."""
     base = _base(tensor)
     return isinstance(base, torch.nn.Parameter) or (base.is_leaf and base.requires_grad)
 
 
 def _base(tensor: Tensor) -> Tensor:
-    """What it is a view of, else itself."""
+    """The tensor that it is a view of, or itself if it is not a view."""
     return tensor if tensor._base is None else tensor._base
 
 
 class Offer:
-    """What a cheap rule tells of its output: a function and its arguments that compute it again.
+    """How a cheap rule's output can be recomputed: a function and its arguments.
 
-    before: the `Ask` for what `output` was written over, the rule's first argument, in an in-place call.
-    costly: whether it is taken only where `saving` was asked for it.
+    before: in an in-place call, the `Ask` for the rule's first argument, which `output` was written over.
+    costly: whether to recompute only if `saving` was called with `logits_again`.
     """
 
     __slots__ = ("arguments", "before", "costly", "function", "index", "output", "overwritten")
@@ -114,8 +117,8 @@ class Offer:
         self.overwritten, self.before, self.costly = overwritten, before, costly
 
     def recipe(self, saved: tuple, plan: list) -> Recipe | None:
-        """A recipe for the output where every argument can be had in the backward; also where the node saves it."""
-        version = self.output._version + self.overwritten  # torch counts one more for a tensor that is marked dirty
+        """The recipe for the output, if every argument is available in the backward or the node saves the output."""
+        version = self.output._version + self.overwritten  # mark_dirty increases the version by one
         arguments: list[Any] = []
         depth = 0
         for argument in self.arguments:
@@ -130,18 +133,18 @@ class Offer:
         return Recipe(self.output, self.index, version, self.function, arguments, depth + 1)
 
     def _part(self, argument: Tensor, saved: tuple) -> Any:
-        """Where an argument lies; None where it is not kept."""
+        """Where the backward finds an argument; None if it does not."""
         if argument is self.output:
             return self.before
         place = _place(argument, saved)
         if argument.numel() * SMALL <= self.output.numel() and (place is None or _is_parameter(argument)):
-            # not the parameter itself: an optimizer may have changed it by then, or FSDP given it back
+            # a copy: an optimizer may change the parameter before the backward, or FSDP may free it
             with torch.enable_grad():
                 return argument.clone()
         if place is None:
             return ask_for(argument)
         if isinstance(_base(argument), torch.nn.Parameter) and not self.costly:
-            return None  # too large for a copy, and an edit through `.data` would go unnoticed
+            return None  # too large to copy, and an edit through `.data` would not change its version
         return None if several_processes() and _is_parameter(argument) else Saved(place)
 
 
@@ -153,7 +156,7 @@ def _place(tensor: Tensor, saved: tuple) -> int | None:
 
 
 class _Encoded:
-    """A shorter form of a tensor."""
+    """A compressed tensor."""
 
     __slots__ = ("code", "parts")
 
@@ -164,7 +167,7 @@ class _Encoded:
 def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) -> None:
     """Replace large tensors that `setup_context` has saved, and give the node a recipe for its output.
 
-    given, result: what the rule got and returned. offer: how its output is computed again, of a cheap rule.
+    given, result: the rule's arguments and what it returned. offer: for a cheap rule, how to recompute its output.
     """
     saved = ctx.to_save or ()
     nothing = True
@@ -207,7 +210,7 @@ def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) 
 
 
 def _saved_output(result: Any, saved: tuple) -> Recipe | None:
-    """The recipe of a rule that saves what it returns: the saved tensor."""
+    """The recipe of a rule that saves its own output: the saved tensor."""
     for index, output in enumerate(result if type(result) is tuple else (result,)):
         if output is not None and output.numel() >= threshold() and (place := _place(output, saved)) is not None:
             return Recipe(output, index, output._version, None, [Saved(place)], 0)
@@ -215,17 +218,17 @@ def _saved_output(result: Any, saved: tuple) -> Recipe | None:
 
 
 def _replaced(tensor: Tensor | None, given: tuple, mode: str) -> Ask | _Encoded | None:
-    """What is kept in place of a large tensor; None to keep it."""
+    """What is saved in place of a large tensor; None to save the tensor itself."""
     if tensor is None or tensor.numel() < threshold() or type(tensor) is not Tensor or tensor.is_inference():
         return None
     ask = ask_for(tensor)
     if ask is not None and not (mode == "exact" and ask.saved):
-        return ask  # in the exact mode a node without a function has saved the very same memory
+        return ask  # in "exact" mode an Ask to a node that saves its output gains nothing: both would hold that memory
     return _shortened(tensor, given, mode)
 
 
 def masks_as_bits(saved: tuple, given: tuple) -> tuple[tuple, dict[int, Code]]:
-    """What a native node saves in place of large masks, and how each is decoded, by its place."""
+    """The tensors that a native node saves, with large masks as bits, and index -> the code of each such mask."""
     codes = {}
     if large_tensors() == "recomputed":
         codes = {place: Code(tensor, "bits") for place, tensor in enumerate(saved) if _is_large_mask(tensor, given)}
@@ -243,7 +246,7 @@ _EMPTY: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
 
 def _witness(tensor: Tensor) -> Tensor:
-    """A tensor without elements that shares the version counter."""
+    """A tensor without elements that shares the version counter of `tensor`."""
     key = tensor.dtype, tensor.device
     if (empty := _EMPTY.get(key)) is None:
         empty = _EMPTY[key] = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
@@ -253,11 +256,12 @@ def _witness(tensor: Tensor) -> Tensor:
 
 
 _short: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-"""A tensor -> its version, the kind and code of its shorter form, and weak references to the parts that nodes keep."""
+"""A tensor -> its version, the kind and code of its compressed form, and weak references to the parts that nodes
+save."""
 
 
 def _shortened(tensor: Tensor, given: tuple, mode: str) -> _Encoded | None:
-    """The shorter form that the mode asks for, the same for every node that saves this tensor; None to keep it."""
+    """The tensor's compressed form in this mode, shared by all nodes that save it; None to save it unchanged."""
     kind = mode
     if tensor.dtype == torch.bool:
         kind = "bits"
@@ -266,7 +270,7 @@ def _shortened(tensor: Tensor, given: tuple, mode: str) -> _Encoded | None:
     if tensor.untyped_storage().nbytes() < tensor.nbytes:
         return None
     if not tensor.requires_grad and any([tensor is other for other in given]):
-        return None  # data, alive anyway
+        return None  # input data, which the user holds anyway
     known = _short.get(tensor)
     if known is not None and known[:2] == (tensor._version, kind):
         parts = [reference() for reference in known[3]]

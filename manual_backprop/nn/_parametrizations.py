@@ -1,5 +1,7 @@
-"""What torch.nn.utils.parametrizations puts in front of a weight, with explicit backwards: `convert` gives a
-parametrized module these in place of torch's, and `revert` torch's again."""
+"""The parametrizations of torch.nn.utils.parametrizations, with explicit backwards.
+
+`convert` replaces torch's parametrizations of a module with these, and `revert` puts torch's back.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def _spectral_norm(self: Any, weight: Tensor) -> Tensor:
 
 
 def _orthogonal(self: Any, *args: Tensor) -> Tensor:
-    with explicit():  # exponentials of matrices, solutions of systems, or reflections, by their operators
+    with explicit():  # runs torch's forward (matrix exponential, linear solve or Householder product) on rules
         result: Tensor = orthogonal_parametrization.forward(self, *args)
     return result
 
@@ -44,11 +46,11 @@ _FORWARDS = (
 )
 
 PARAMETRIZATIONS: dict[str, type] = {}
-"""By the name of torch's class, which ours has too, so that `convert` finds it."""
+"""Name of torch's class -> our class of the same name; `convert` looks here."""
 
 for _twin, _forward in _FORWARDS:
     if _twin is not None:
-        _members = {"forward": _forward, "__module__": __name__, "__doc__": f"{_twin.__name__} of torch's, on rules."}
+        _members = {"forward": _forward, "__module__": __name__, "__doc__": f"torch's {_twin.__name__}, on rules."}
         PARAMETRIZATIONS[_twin.__name__] = type(_twin.__name__, (_twin,), _members)
 
-globals().update(PARAMETRIZATIONS)  # by which pickle finds them
+globals().update(PARAMETRIZATIONS)  # so that pickle finds them

@@ -1,6 +1,6 @@
-"""Two layers as one rule, where a module calls both: a residual connection and its norm, a bias and its activation.
+"""Two operations as one rule, where a module runs both: a residual connection and its norm, a bias and its activation.
 
-A layer that someone watches by a hook, that is not ours, or that torch.compile sees, which fuses by itself, is called.
+A layer is called as usual if it has hooks or is not ours, and under torch.compile, which fuses operations itself.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ NAMES = {getattr(F, name): name for name in ACTIVATIONS if hasattr(F, name)}
 
 
 def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """norm(input + other), and the sum."""
+    """norm(input + other), and the sum input + other."""
     dtype = torch.promote_types(input.dtype, other.dtype)
-    # a norm of 16 bits is computed in float32 under some autocasts
+    # autocast may run a norm of 16-bit tensors in float32
     kept = dtype not in LOW or not any_autocast()
     if isinstance(norm, (LayerNorm, RMSNorm)) and kept and _unwatched(norm):
         weight: Any = norm.weight
@@ -39,10 +39,10 @@ def add_norm(norm: torch.nn.Module, input: Tensor, other: Tensor) -> tuple[Tenso
 
 
 def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    """activation(linear(input)): torch's own function on its rule, in any other callable its torch calls on theirs."""
+    """activation(linear(input)). A function of torch runs on its rule; so do torch's calls inside another callable."""
     ours = TABLE.get(activation)
     name = NAMES.get(ours)
-    # of 16 bits the product would be rounded once more, before the bias is added
+    # in 16 bits, the matmul's result would be rounded once more before the bias is added
     wide = input.dtype not in LOW and not any_autocast()
     if name and wide and isinstance(linear, Linear) and linear.bias is not None and _unwatched(linear):
         return F.bias_activation(F.linear(input, linear.weight), linear.bias, name)
@@ -54,7 +54,7 @@ def activated_linear(linear: torch.nn.Module, activation: Callable[[Tensor], Ten
 
 
 def _unwatched(module: torch.nn.Module) -> bool:
-    """Whether a call of the module is a call of its class's forward, which is ours, and of nothing else."""
+    """Whether calling the module runs only the forward of its class, which is ours: no hooks, no replaced forward."""
     return type(module) in (LayerNorm, RMSNorm, Linear) and not (
         torch.compiler.is_compiling() or has_hooks(module) or "forward" in vars(module)
     )

@@ -1,4 +1,4 @@
-"""Softmax over very many classes, the rare ones in clusters."""
+"""Softmax over very many classes, with rare classes in clusters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .attention import of_our_parts
 
 
 class AdaptiveLogSoftmax(NamedTuple):
-    """The logarithms of the targets' probabilities, and the mean of their negatives."""
+    """output: the log-probabilities of the targets; loss: their negative mean."""
 
     output: Tensor
     loss: Tensor
@@ -20,11 +20,14 @@ class AdaptiveLogSoftmax(NamedTuple):
 
 @of_our_parts
 class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
-    """torch.nn.AdaptiveLogSoftmaxWithLoss: the head, and each cluster for the samples whose targets are in it, with the
-    explicit backward of `mb.rules.CrossEntropyLoss`; rows are picked and put back by `mb.rules.Embedding`."""
+    """torch.nn.AdaptiveLogSoftmaxWithLoss with the explicit backward of `mb.rules.CrossEntropyLoss`.
+
+    Each cluster runs only on the samples whose targets are in it. `mb.rules.Embedding` selects those rows and puts the
+    results back.
+    """
 
     def forward(self, input_: Tensor, target_: Tensor) -> AdaptiveLogSoftmax:  # type: ignore[override]
-        """Raises RuntimeError, as torch does, for targets that are no classes and for shapes that do not fit."""
+        """Raises RuntimeError, as torch does, for targets that are not classes and for shapes that do not fit."""
         if target_.dim() > 1:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
         if input_.dim() != target_.dim() + 1 or input_.shape[:-1] != target_.shape:
@@ -49,12 +52,12 @@ class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
             place[rows] = torch.arange(found, found + len(rows), device=rows.device)
             found += len(rows)
             losses.append(F.cross_entropy(cluster(F.embedding(rows, input)), target[rows] - low, reduction="none"))
-        inside = F.embedding(place, F.reshape(F.cat(losses), (-1, 1)))  # zero for what the head tells by itself
+        inside = F.embedding(place, F.reshape(F.cat(losses), (-1, 1)))  # zero for targets that the head alone decides
         loss = F.add(F.cross_entropy(self.head(input), chosen, reduction="none"), F.reshape(inside, (-1,)))
         return AdaptiveLogSoftmax(F.reshape(F.mul(loss, -1), target_.shape), F.mean(loss))
 
     def log_prob(self, input: Tensor) -> Tensor:
-        """The logarithms of all probabilities, (N, n_classes)."""
+        """The log-probabilities of all classes, (N, n_classes)."""
         head = F.log_softmax(self.head(input), 1)
         parts = [head[:, : self.shortlist_size]]
         for i, cluster in enumerate(self.tail):

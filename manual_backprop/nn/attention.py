@@ -1,4 +1,4 @@
-"""Attention by several heads."""
+"""Multi-head attention. Here the "twin" of a class is the class of torch.nn that it extends."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PARTS: dict[type, type] = {
     torch.nn.Linear: Linear,
     torch.nn.modules.linear.NonDynamicallyQuantizableLinear: NonDynamicallyQuantizableLinear,
 }
-"""The layers that torch's constructors build other layers of, and ours for them."""
+"""Layers that torch's constructors create inside other layers -> our layers that replace them."""
 
 
 def of_our_parts(cls: _Class) -> _Class:
-    """The class with the twin's constructor, in which the layers that it builds become ours, but none that it is given.
+    """The class with the twin's constructor, after which the layers that it created become ours.
 
-    From now on it is a part itself.
+    Layers that were passed to the constructor stay as they are. The class itself is added to PARTS.
     """
     twin = cls.__mro__[1]
     build: Callable[..., None] = vars(twin)["__init__"]
@@ -49,9 +49,9 @@ def of_our_parts(cls: _Class) -> _Class:
 
 
 def left_to_the_twin(module: torch.nn.Module, *inputs: Tensor | None) -> bool:
-    """Whether torch's own forward serves: in evaluation where no one asks for derivatives, its fast paths included.
+    """Whether to run torch's own forward, with its fast paths: in evaluation, where no derivative is needed.
 
-    And for nested tensors, which only these know: elsewhere torch refuses them.
+    Also for nested tensors, which only torch's fast paths support.
     """
     tensors = [tensor for tensor in inputs if tensor is not None]
     if any(tensor.is_nested for tensor in tensors):
@@ -69,7 +69,7 @@ def left_to_the_twin(module: torch.nn.Module, *inputs: Tensor | None) -> bool:
 class MultiheadAttention(torch.nn.MultiheadAttention):
     """torch.nn.MultiheadAttention with the explicit backward of `mb.rules.Heads`, ScaledDotProductAttention and Linear.
 
-    Without `need_weights` no weight of a pair of query and key is kept for the backward, but for a bit under dropout.
+    Without `need_weights` the attention weights (N, H, L, S) are not saved for the backward; dropout saves its mask.
     """
 
     def forward(

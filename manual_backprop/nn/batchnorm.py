@@ -1,4 +1,4 @@
-"""Normalization of each channel over a batch: BatchNorm1d/2d/3d, and lazy."""
+"""Normalization of each channel over a batch: BatchNorm1d/2d/3d, and their lazy forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import functional as F
 
 
 def _batch_norm(layer: Any, input: Tensor) -> Tensor:
-    """What torch.nn's forward does: count the batch, choose the statistics, normalize."""
+    """The forward, as torch.nn's: count the batch, choose the statistics, normalize."""
     layer._check_input_dim(input)
     running, factor = _running(layer)
     of_the_batch = layer.training or (layer.running_mean is None and layer.running_var is None)
@@ -19,11 +19,11 @@ def _batch_norm(layer: Any, input: Tensor) -> Tensor:
 
 
 def _running(layer: Any) -> tuple[tuple[Tensor | None, Tensor | None], float]:
-    """The running statistics that are looked at, and by what part they move, after this batch has been counted."""
+    """The running statistics to use, and the momentum of their update; counts this batch first."""
     factor = 0.0 if layer.momentum is None else layer.momentum
     if layer.training and layer.track_running_stats and layer.num_batches_tracked is not None:
         layer.num_batches_tracked.add_(1)
-        if layer.momentum is None:  # the average over all batches so far
+        if layer.momentum is None:  # cumulative average over all batches so far
             factor = 1.0 / float(layer.num_batches_tracked)
     if layer.training and not layer.track_running_stats:
         return (None, None), factor

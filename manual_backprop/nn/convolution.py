@@ -1,7 +1,7 @@
 """Convolutions and transposed convolutions in one, two and three dimensions.
 
-The convolutions override `_conv_forward`, which torch's `forward` calls with `self.weight`: subclasses that call it
-with a weight of their own are explicit, too.
+The convolutions override `_conv_forward`, which torch's `forward` calls with `self.weight`. So a subclass that calls
+`_conv_forward` with another weight also gets the explicit backward.
 """
 
 from __future__ import annotations

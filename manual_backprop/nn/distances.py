@@ -1,4 +1,4 @@
-"""Lengths and angles of vectors."""
+"""Distances and angles of vectors."""
 
 from __future__ import annotations
 

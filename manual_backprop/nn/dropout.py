@@ -1,4 +1,4 @@
-"""Dropping elements or whole channels at random."""
+"""Dropout of elements or of whole channels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AlphaDropout(torch.nn.AlphaDropout):
 
 
 class FeatureAlphaDropout(torch.nn.FeatureAlphaDropout):
-    """torch.nn.FeatureAlphaDropout with the explicit backward of `mb.rules.AlphaDropout`; never in place, either."""
+    """torch.nn.FeatureAlphaDropout with the explicit backward of `mb.rules.AlphaDropout`; never in place either."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.feature_alpha_dropout(input, self.p, self.training)

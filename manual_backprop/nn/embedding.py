@@ -1,4 +1,4 @@
-"""A table of learned rows."""
+"""Lookup in a table of learned rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of learned rows, of which bags are looked up."""
+"""Lookup of bags of rows in a table of learned rows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from .. import rules
 
 
 def _instance_norm(layer: Any, input: Tensor, batched: int) -> Tensor:
-    """What torch.nn's forward does, for an input of `batched` axes or one less."""
+    """The forward, as torch.nn's, for an input with `batched` axes, or one axis less if it is unbatched."""
     layer._check_input_dim(input)
     channels = input.size(1 - (input.dim() < batched))
     if channels != layer.num_features and layer.affine:
@@ -92,8 +92,8 @@ class LocalResponseNorm(torch.nn.LocalResponseNorm):
 
 
 class CrossMapLRN2d(torch.nn.CrossMapLRN2d):
-    """torch.nn.CrossMapLRN2d with the explicit backward of `mb.rules.CrossMapLRN`; torch's own is not that of its
-    forward."""
+    """torch.nn.CrossMapLRN2d with the explicit backward of `mb.rules.CrossMapLRN`. It is the derivative of the forward;
+    torch's own backward is not."""
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() != 4:

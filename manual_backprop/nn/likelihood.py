@@ -1,4 +1,4 @@
-"""Negative logarithms of probabilities."""
+"""Negative log-likelihoods."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MultiLabelSoftMarginLoss(torch.nn.MultiLabelSoftMarginLoss):
         return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
 
 
-with warnings.catch_warnings():  # torch warns of its deprecated class where it is subclassed
+with warnings.catch_warnings():  # subclassing torch's deprecated class warns
     warnings.simplefilter("ignore", FutureWarning)
 
     class NLLLoss2d(torch.nn.NLLLoss2d):

@@ -25,7 +25,7 @@ class LazyLinear(torch.nn.LazyLinear):
 
 
 class NonDynamicallyQuantizableLinear(torch.nn.modules.linear.NonDynamicallyQuantizableLinear):
-    """What torch.nn.MultiheadAttention has as its output projection: a Linear that quantization passes by."""
+    """The output projection of torch.nn.MultiheadAttention: a Linear that dynamic quantization skips."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""Linear and loss in one; the twin came with torch 2.13, before there is ours alone."""
+"""Linear and cross-entropy in one layer. torch has its own since 2.13; in older versions only ours exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .linear import Linear
 
 
 class _Former(torch.nn.Module):
-    """What torch.nn.LinearCrossEntropyLoss is made of, for a torch that does not have it."""
+    """The constructor, buffers and repr of torch.nn.LinearCrossEntropyLoss, for a torch that does not have it."""
 
     def __init__(
         self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,

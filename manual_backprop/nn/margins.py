@@ -1,4 +1,4 @@
-"""Losses that ask for a margin."""
+"""Losses with a margin."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TripletMarginLoss(torch.nn.TripletMarginLoss):
 
 
 class TripletMarginWithDistanceLoss(torch.nn.TripletMarginWithDistanceLoss):
-    """torch.nn.TripletMarginWithDistanceLoss with the explicit backward of `mb.rules.TripletMarginLoss`; the distance
-    is `mb.functional.pairwise_distance` unless a function of one's own is given."""
+    """torch.nn.TripletMarginWithDistanceLoss with the explicit backward of `mb.rules.TripletMarginLoss`; the default
+    distance is `mb.functional.pairwise_distance`."""
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         given = self.distance_function

@@ -1,4 +1,4 @@
-"""Enlarging by a border: of one value, mirrored, repeated, or around the ends."""
+"""Padding: a border of one value, of mirrored or repeated elements, or circular."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations pieced together from straight lines and parabolas."""
+"""Activations made of line and parabola segments."""
 
 from __future__ import annotations
 

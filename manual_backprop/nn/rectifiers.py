@@ -1,4 +1,4 @@
-"""Activations that pass what is positive and bend what is not."""
+"""Activations that return positive inputs unchanged (Threshold: those above its threshold)."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class RNN(torch.nn.RNN):
 class LSTM(torch.nn.LSTM):
     """torch.nn.LSTM with the explicit backward of `mb.rules.LSTM`.
 
-    For long sequences set `segment` to a number of steps (the square root of all is a good one): gates are then not
-    kept, but computed again in the backward, so many steps at a time.
+    For long sequences set `segment` to a number of steps, for example the square root of the sequence length. The gates
+    are then not saved, but recomputed in the backward, `segment` steps at a time.
     """
 
     segment = 0
@@ -35,8 +35,8 @@ class LSTM(torch.nn.LSTM):
 class GRU(torch.nn.GRU):
     """torch.nn.GRU with the explicit backward of `mb.rules.GRU`.
 
-    For long sequences set `segment` to a number of steps: gates are then not kept, but computed again in the backward,
-    so many steps at a time.
+    For long sequences set `segment` to a number of steps. The gates are then not saved, but recomputed in the backward,
+    `segment` steps at a time.
     """
 
     segment = 0
@@ -46,7 +46,7 @@ class GRU(torch.nn.GRU):
 
 
 def _forward(module: torch.nn.RNNBase, run: Callable[..., Any], input: Any, hx: Any, **options: Any) -> Any:
-    """The twin's forward: packed, batched or single sequences, missing states, permuted rows."""
+    """The forward of torch's layer: packed, batched or single sequences, missing states, sequences sorted by length."""
     packed = isinstance(input, PackedSequence)
     batch_sizes = sorted_indices = unsorted_indices = None
     axis, single = 0 if module.batch_first else 1, False
@@ -84,7 +84,8 @@ def _zeros(module: torch.nn.RNNBase, input: Tensor, rows: int) -> Any:
 
 
 def _of_batch(hx: Any, single: bool) -> Any:
-    """States with an axis for the batch. Raises RuntimeError where they have other axes than the input."""
+    """The states with a batch axis. Raises RuntimeError where the states are batched and the input is not, or the
+    reverse."""
     states = hx if isinstance(hx, tuple) else (hx,)
     for state in states:
         if state.dim() != (2 if single else 3):
@@ -124,7 +125,7 @@ class GRUCell(torch.nn.GRUCell):
 
 
 def _cell(module: torch.nn.RNNCellBase, run: Callable[..., Any], input: Tensor, hx: Any) -> Any:
-    """The twin's forward: a batch or a single row, missing states."""
+    """The forward of torch's cell: a batch or a single sample, missing states."""
     name, several = type(module).__name__, isinstance(module, torch.nn.LSTMCell)
     states: tuple[Tensor, ...] = () if hx is None else hx if several else (hx,)
     for what, tensor in (("input", input), *((f"hx[{i}]" if several else "hidden", s) for i, s in enumerate(states))):

@@ -1,4 +1,4 @@
-"""Other sizes and other places: Upsample, PixelShuffle, ChannelShuffle, Fold, Unfold."""
+"""Layers that resize or rearrange: Upsample, PixelShuffle, ChannelShuffle, Fold, Unfold."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Identity(torch.nn.Identity):
-    """torch.nn.Identity: returns its input itself, so a delta meets no backward node on its way."""
+    """torch.nn.Identity: returns its input itself, so it adds no backward node."""
 
     def forward(self, input: Tensor) -> Tensor:
         return input

@@ -12,8 +12,8 @@ from .batchnorm import _batch_norm, _running
 
 
 class SyncBatchNorm(torch.nn.SyncBatchNorm):
-    """torch.nn.SyncBatchNorm with the explicit backward of `mb.rules.SyncBatchNorm`; on the CPU, too, where torch's
-    refuses several processes. In one process, and in evaluation, that of `mb.rules.BatchNorm`."""
+    """torch.nn.SyncBatchNorm with the explicit backward of `mb.rules.SyncBatchNorm`. It also runs several processes on
+    the CPU, which torch's refuses. In one process, and in evaluation, the backward is that of `mb.rules.BatchNorm`."""
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)

@@ -1,4 +1,4 @@
-"""Transformers: layers of attention and of a network for each token, and stacks of them."""
+"""Transformers: layers of attention and a feed-forward network, and stacks of them."""
 
 from __future__ import annotations
 
@@ -69,14 +69,15 @@ class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
 
 @of_our_parts
 class TransformerEncoder(torch.nn.TransformerEncoder):
-    """torch.nn.TransformerEncoder: its layers in turn (`mb.rules.Heads` ...), nested tensors where torch makes them."""
+    """torch.nn.TransformerEncoder: calls its layers in order (`mb.rules.Heads` ...), with nested tensors where torch
+    uses them."""
 
 
 @of_our_parts
 class TransformerDecoder(torch.nn.TransformerDecoder):
-    """torch.nn.TransformerDecoder: its layers in turn (rules: `mb.rules.Heads` ...)."""
+    """torch.nn.TransformerDecoder: calls its layers in order (`mb.rules.Heads` ...)."""
 
 
 @of_our_parts
 class Transformer(torch.nn.Transformer):
-    """torch.nn.Transformer of our encoder and decoder (`mb.rules.Heads` ...); a custom one stays as it is."""
+    """torch.nn.Transformer with our encoder and decoder (`mb.rules.Heads` ...); custom ones stay as they are."""

@@ -34,6 +34,7 @@ class ScaledDotProductAttention(Rule):
     delta_mask    = delta_scores, summed over broadcast axes
 
     A query that sees no key has weights 0. Y and lse are saved, from which the backward recomputes P.
+
     Source: Vaswani et al. 2017, "Attention is all you need"; delta . Y and lse: Dao 2023, "FlashAttention-2".
     """
 

@@ -1,7 +1,7 @@
 """Bessel functions, number by number.
 
-torch has derivatives of I0 and I1 alone. The formulas of the others are made of functions that it does not
-differentiate, so their second derivatives are refused.
+torch has derivatives of I0 and I1 alone, plain and scaled. J, Y and K have theirs from one another: a formula that is
+differentiated again calls the rule of the other.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, special
 
+from ..engine.forward_mode import differentiable
 from ..engine.operators import elemental
 
 SOURCE = "Abramowitz, Stegun 1964, 9.1.27 to 9.1.30, 9.6.26 to 9.6.28, 10.1.21: derivatives of Bessel functions."
@@ -45,19 +46,19 @@ I1e = elemental(
     ),
 )  # fmt: skip
 BesselJ0 = elemental(
-    "special_bessel_j0", "J0(x)", "-J1(x) delta", lambda delta, input: -delta * special.bessel_j1(input),
+    "special_bessel_j0", "J0(x)", "-J1(x) delta", lambda delta, input: -delta * differentiable(BesselJ1)(input),
 )  # fmt: skip
 BesselJ1 = elemental(
     "special_bessel_j1", "J1(x)", "(J0(x) - y / x) delta, and delta / 2 at 0",
     lambda delta, input, output: delta
-    * torch.where(tiny(input), 0.5, special.bessel_j0(input) - output / apart(input)),
+    * torch.where(tiny(input), 0.5, differentiable(BesselJ0)(input) - output / apart(input)),
 )  # fmt: skip
 BesselY0 = elemental(
-    "special_bessel_y0", "Y0(x)", "-Y1(x) delta", lambda delta, input: -delta * special.bessel_y1(input),
+    "special_bessel_y0", "Y0(x)", "-Y1(x) delta", lambda delta, input: -delta * differentiable(BesselY1)(input),
 )  # fmt: skip
 BesselY1 = elemental(
     "special_bessel_y1", "Y1(x)", "(Y0(x) - y / x) delta",
-    lambda delta, input, output: delta * (special.bessel_y0(input) - output / input),
+    lambda delta, input, output: delta * (differentiable(BesselY0)(input) - output / input),
 )  # fmt: skip
 ModifiedBesselI0 = elemental(
     "special_modified_bessel_i0", "I0(x)", "I1(x) delta", lambda delta, input: delta * special.i1(input),
@@ -68,19 +69,19 @@ ModifiedBesselI1 = elemental(
 )  # fmt: skip
 ModifiedBesselK0 = elemental(
     "special_modified_bessel_k0", "K0(x)", "-K1(x) delta",
-    lambda delta, input: -delta * special.modified_bessel_k1(input),
+    lambda delta, input: -delta * differentiable(ModifiedBesselK1)(input),
 )  # fmt: skip
 ModifiedBesselK1 = elemental(
     "special_modified_bessel_k1", "K1(x)", "-(K0(x) + y / x) delta",
-    lambda delta, input, output: -delta * (special.modified_bessel_k0(input) + output / input),
+    lambda delta, input, output: -delta * (differentiable(ModifiedBesselK0)(input) + output / input),
 )  # fmt: skip
 ScaledModifiedBesselK0 = elemental(
     "special_scaled_modified_bessel_k0", "e^x K0(x)", "(y - e^x K1(x)) delta",
-    lambda delta, input, output: delta * (output - special.scaled_modified_bessel_k1(input)),
+    lambda delta, input, output: delta * (output - differentiable(ScaledModifiedBesselK1)(input)),
 )  # fmt: skip
 ScaledModifiedBesselK1 = elemental(
     "special_scaled_modified_bessel_k1", "e^x K1(x)", "(y - e^x K0(x) - y / x) delta",
-    lambda delta, input, output: delta * (output - special.scaled_modified_bessel_k0(input) - output / input),
+    lambda delta, input, output: delta * (output - differentiable(ScaledModifiedBesselK0)(input) - output / input),
 )  # fmt: skip
 SphericalBesselJ0 = elemental(
     "special_spherical_bessel_j0", "sin(x) / x, and 1 at 0", "(cos(x) - y) / x delta, and 0 at 0",

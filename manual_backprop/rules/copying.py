@@ -19,6 +19,8 @@ class Copy(Rule):
     input, output, delta (*)   order: the axes from the outermost in memory to the innermost; None: as those of x
 
     delta_input = delta
+
+    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of an assignment moves on what was assigned.
     """
 
     cheap = True
@@ -44,6 +46,8 @@ class Write(Rule):
     input, value, output, delta (*)
 
     delta_input = 0 (the old content is gone)   delta_value = delta
+
+    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of an assignment moves on what was assigned.
     """
 
     cheap = True
@@ -70,6 +74,8 @@ class Cast(Rule):
     input, output, delta (*)
 
     delta_input = delta, in the dtype of x
+
+    Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of an assignment moves on what was assigned.
     """
 
     tangent_reads = ()

@@ -72,6 +72,7 @@ class AlphaDropout(Rule):
     delta_input = a delta where the mask is set, else 0
 
     Dropped elements take SELU's value at the far left; a and b restore mean 0 and variance 1.
+
     Source: Klambauer, Unterthiner, Mayr, Hochreiter 2017, "Self-Normalizing Neural Networks".
     """
 

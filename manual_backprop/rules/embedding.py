@@ -22,6 +22,7 @@ class Embedding(Rule):
 
     With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v. A second derivative
     is divided by the number of times once, as in torch: the derivative of grad_weight, right to left, is not.
+
     Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
     rows.
     """

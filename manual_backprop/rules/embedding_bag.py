@@ -24,6 +24,7 @@ class EmbeddingBag(Rule):
     grad_per_sample_weights[i] = sum over D of W[i] delta of the bag                 0 for padding_idx
 
     With scale_grad_by_freq divided by the number of times v was looked up; with sparse=True one entry for each index.
+
     Source: Mikolov, Chen, Corrado, Dean 2013, "Efficient estimation of word representations in vector space", bag of
     words; the maximum: Griewank, Walther 2008, "Evaluating Derivatives", section 14.
     """

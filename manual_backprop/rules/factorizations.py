@@ -17,9 +17,9 @@ from .triangles import from_left, from_right, parted
 class Cholesky(Rule):
     """A = L L^H,   or U^H U with upper=True
 
-    A (*, N, N), Hermitian   L or U, delta (*, N, N)   info (*)
+    input A (*, N, N), Hermitian   factor L or U, delta (*, N, N)   info (*)
 
-    delta_A = 1/2 L^-H sym(L^H delta) L^-1,   delta^H in place of delta for U
+    delta_input = 1/2 L^-H sym(L^H delta) L^-1,   delta^H in place of delta for U
     sym(X): the lower triangle of X, mirrored and conjugated above the diagonal
 
     Source: Murray 2016, "Differentiation of the Cholesky decomposition"; Walter 2011, "Algorithmic differentiation of

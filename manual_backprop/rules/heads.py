@@ -60,6 +60,7 @@ class AttentionScores(Rule):
     delta_mask  = delta, summed over broadcast axes
 
     For attention that returns its weights; any other never holds the scores (`ScaledDotProductAttention`).
+
     Source: Vaswani et al. 2017, "Attention is all you need".
     """
 

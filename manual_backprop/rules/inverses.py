@@ -135,7 +135,8 @@ class Det(Rule):
 
     A (*, N, N)   output, delta (*)   LU (*, N, N), pivots (*, N) of A
 
-    delta_A = delta det(A) A^-H, the cofactors of A; where A is singular, those of a matrix next to it
+    delta_A = delta conj(det A) A^-H: delta times the cofactors of A, conjugated;
+    where A is singular, those of a matrix next to it
 
     Source: Giles 2008, "Collected matrix derivative results", section 2.2.4 (Jacobi's formula).
     """

@@ -62,6 +62,7 @@ class PoissonNLLLoss(Rule):
     delta_target = -x delta with log_input, else -log(x + eps) delta
 
     With full, l is larger by y log y - y + log(2 pi y) / 2 where y > 1, and delta_target by (log y + 1 / (2 y)) delta.
+
     Source: McCullagh, Nelder 1989, "Generalized Linear Models", section 6.2; Stirling's formula for log y!.
     """
 

@@ -49,6 +49,7 @@ class LSTM(Rule):
 
     With a `segment` only the c before every so many steps are kept, and the outputs, as ever: the backward runs the
     forward of so many steps at a time again.
+
     Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000; R: Sak et al. 2014;
     Werbos 1990, "Backpropagation through time"; segments: Chen et al. 2016, "Training deep nets with sublinear memory".
     """

@@ -143,7 +143,7 @@ class LUSolve(Rule):
     LU (*, N, N), L and U in one   pivots (*, N)   B (*, N, K), (*, K, N) with left=False   output X, delta as B
 
     delta_B = A^-H delta          or delta A^-H
-    delta_A = - delta_B X^H       or - X^H delta_B
+    delta_A = - delta_B X^H       or - X^H delta_B: with `adjoint`, the conjugate transpose of that
     delta_L = what is below the diagonal of P^T delta_A U^H     delta_U = what is not, of L^H P^T delta_A
 
     Source: Giles 2008, "Collected matrix derivative results", section 2.3.1, and the product rule on A = P L U.

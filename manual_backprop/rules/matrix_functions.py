@@ -21,7 +21,7 @@ def moved_exponential(A: Tensor, along: Tensor) -> Tensor:
 
 
 class MatrixExp(Rule):
-    """Y = e^A = I + A + A A / 2! + ...
+    """Y = e^A = I + A + A A / 2 + A A A / 6 + ...
 
     input A (*, N, N)   output, delta (*, N, N)
 

@@ -148,6 +148,7 @@ class GRU(Rule):
     grad_b    = sum over t of delta_p_t          grad_b'   = sum over t of delta_q_t
 
     With a `segment` no gates are kept: the backward runs the forward of so many steps at a time again.
+
     Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", r applied behind U as in
     cuDNN; Werbos 1990, "Backpropagation through time: what it does and how to do it".
     """

@@ -122,6 +122,7 @@ class CosineSimilarity(Rule):
     """
 
     broadcasts = True
+    upcast = True
     autocast = FLOAT32_CUDA
 
     def forward(x1: Tensor, x2: Tensor, dim: int, eps: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Eigenvalues, singular values, and functions of matrices.
+"""Eigenvalues and singular values.
 
 X^H is X transposed and conjugated. Divisions by differences of eigenvalues or singular values are element by element;
 where two are equal the vectors are not differentiable and the result is not finite, as torch's.
@@ -88,9 +88,9 @@ def on_diagonal(X: Tensor) -> Tensor:
 class Eig(Rule):
     """A V = V diag(L), the columns of V of length 1
 
-    A (*, N, N)   eigenvalues L, delta_L (*, N)   eigenvectors V, delta_V (*, N, N), complex all of them
+    input A (*, N, N)   eigenvalues L, delta_L (*, N)   eigenvectors V, delta_V (*, N, N), complex all of them
 
-    delta_A = V^-H (diag(delta_L) + (V^H delta_V - V^H V diag(Re(V^H delta_V))) / conj(E)) V^H,   E_ij = L_j - L_i,
+    delta_input = V^-H (diag(delta_L) + (V^H delta_V - V^H V diag(Re(V^H delta_V))) / conj(E)) V^H,   E_ij = L_j - L_i,
     and nothing on the diagonal of the quotient; its real part where A is real
 
     Source: Boeddeker, Hanebrink, Drude, Heymann, Haeb-Umbach 2017, "On the Computation of Complex-valued Gradients with

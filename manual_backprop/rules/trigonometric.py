@@ -57,11 +57,19 @@ Sinc = elemental(
         input == 0, 0.0, delta * conj(((math.pi * input).cos() - input.sinc()) / input)
     ),
 )  # fmt: skip
+
+
+def over_square(a: Tensor, b: Tensor) -> Tensor:
+    """1 / (a^2 + b^2), and 0 at the origin."""
+    square = a * a + b * b
+    return torch.where(square == 0, torch.inf, square).reciprocal()
+
+
 Atan2 = pairwise(
     "atan2", "the angle of the point (b, a)",
-    "delta_input = delta b / (a^2 + b^2)     delta_other = -delta a / (a^2 + b^2)",
-    lambda delta, input, other: delta * other * (input * input + other * other).reciprocal(),
-    lambda delta, input, other: -delta * input * (input * input + other * other).reciprocal(),
+    "delta_input = delta b / (a^2 + b^2)     delta_other = -delta a / (a^2 + b^2)     each 0 where a and b are 0",
+    lambda delta, input, other: delta * other * over_square(input, other),
+    lambda delta, input, other: -delta * input * over_square(input, other),
     takes="input, other", autocast={"cuda": "promote"},
 )  # fmt: skip
 Hypot = pairwise(

@@ -13,10 +13,7 @@ from .reduction import Dim, axes
 
 
 def norm_delta(delta: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dim) -> Tensor:
-    """The delta of x from that of its norms; `delta` and `norm` as x, with size 1 along the axes.
-
-    The quotient is taken before the power: |x| / norm is at most 1, where |x|^(p-1) alone may overflow.
-    """
+    """The delta of x from that of its norms; `delta` and `norm` as x, with size 1 along the axes."""
     if p == 0:
         return torch.zeros_like(input)
     if p == 1:

@@ -16,8 +16,9 @@ Maker = Callable[[torch.Generator, torch.dtype], Any]
 class Spec:
     """How to make one argument.
 
-    `make(generator, dtype)` returns it; `differentiable` says whether gradients by it are checked; `specials` are the
-    values at which it must behave as the twin (kinks, infinities, extremes), each put into single places of it.
+    `make(generator, dtype)` returns it. `differentiable` says whether gradients by it are checked. `specials` are
+    values (kinks, infinities, extremes) that are written into the argument, one at a time: for each of them the results
+    must equal those of the twin, torch's own layer or function.
     """
 
     make: Maker
@@ -30,7 +31,7 @@ EXTREMES = (0.0, -0.0, 1.0, -1.0, 20.0, -20.0, 1000.0, -1000.0, 1e-30)
 
 
 def normal(*shape: int, scale: float = 1.0, kinks: tuple[float, ...] = (), grad: bool = True) -> Spec:
-    """Gaussian values; `kinks` are further special values, beside +-0, +-1, +-20, +-1000, +-inf and NaN."""
+    """Gaussian values; `kinks` are special values in addition to +-0, +-1, +-20, +-1000, 1e-30, +-inf and NaN."""
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
@@ -39,7 +40,7 @@ def normal(*shape: int, scale: float = 1.0, kinks: tuple[float, ...] = (), grad:
 
 
 def complex_normal(*shape: int) -> Spec:
-    """Gaussian real and imaginary parts, in double precision whatever the dtype."""
+    """Gaussian real and imaginary parts, always in double precision."""
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         real, imaginary = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -51,7 +52,7 @@ def complex_normal(*shape: int) -> Spec:
 def uniform(
     *shape: int, low: float = 0.0, high: float = 1.0, specials: tuple[float, ...] = (), grad: bool = True
 ) -> Spec:
-    """Uniform values, for arguments with a bounded domain; `specials` names its edges."""
+    """Uniform values, for arguments with a bounded domain; `specials` are its edges."""
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         return (torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low).to(dtype)
@@ -96,13 +97,13 @@ class Case:
     """One row of the suite.
 
     name       shown in the reports, e.g. "Conv2d-stride=2"; the part before the first "-" is the public name covered
-    build      () -> the layer (an nn.Module in float32 on the CPU) or the function, of ours
-    twin       () -> the same of torch's, with the same initial values under one seed; None when there is none
+    build      () -> our layer (an nn.Module in float32 on the CPU) or function
+    twin       () -> torch's own, with the same initial values under the same seed; None when there is none
     inputs     one Spec per positional argument
     larger     Specs of a larger problem for the fast-mode gradient check, () for none
-    forward    None: equal to the twin to the last bit, or (relative tolerance, reason)
-    bf16       by which factor the bfloat16 error against float64 may exceed the twin's, and why, if not the default
-    without    check name (or "transforms: hessian", a part of one) -> the reason why this check cannot apply here
+    forward    None: equal to the twin to the last bit; otherwise (relative tolerance, reason)
+    bf16       (factor, reason): how far the bfloat16 error may exceed the twin's, both measured against float64
+    without    check name (or a part of one: "transforms: hessian") -> the reason why it cannot apply here
     """
 
     name: str

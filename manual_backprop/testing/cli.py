@@ -1,4 +1,4 @@
-"""`manual-backprop check`: the layers x checks table."""
+"""`manual-backprop check`: runs the checks and prints a table, one row per configuration and one column per check."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def table(reports: Sequence[Report], checks: Sequence[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the checks over the rows shipped with the library; exit status 1 when one fails. Raises BadInput."""
+    """Run the checks over the rows shipped with the library; exit status 1 when one fails. Raises BadInput for a layer
+    or device that is not there."""
     parser = argparse.ArgumentParser("manual-backprop check", description=__doc__)
     parser.add_argument("--layer", metavar="NAME", help="only this layer or function, e.g. Conv2d or relu")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default %(default)s")
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _progress(line: str) -> None:
-    """Shows the line in place of the one before; nothing where standard error is kept in a file."""
+    """Overwrites the previous line of standard error; prints nothing where that is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r{line:<78.78}\r", end="", file=sys.stderr, flush=True)
 

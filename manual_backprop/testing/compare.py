@@ -1,4 +1,4 @@
-"""Comparing tensors, with messages that say where and by how much they differ."""
+"""Comparison of tensors, with messages that say where and by how much they differ."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .subject import CheckFailed
 
 
 def same(what: str, ours: Any, expected: Any, *, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Shapes and dtypes equal, and values equal (NaN where NaN, infinities alike) or within rtol of the largest value.
+    """Raises CheckFailed unless shapes and dtypes are equal, and values are equal or within rtol of the largest value.
 
-    The tolerance is normwise: |ours - expected| <= atol + rtol * max |expected|, since cancellation makes single small
-    elements of a sum inaccurate in any order of summation.
+    NaN must match NaN, and each infinity the same infinity. The tolerance is normwise, |ours - expected| <= atol + rtol
+    * max |expected|: cancellation makes single small elements of a sum inaccurate in any order of summation.
     """
     if ours is None or expected is None:
         if ours is not expected:
@@ -55,7 +55,7 @@ def error(values: Tensor, truth: Tensor) -> float:
 
 
 def in_double(tensor: Tensor) -> Tensor:
-    """In double precision, real or complex."""
+    """The tensor in double precision, real or complex."""
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 

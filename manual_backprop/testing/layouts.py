@@ -1,4 +1,4 @@
-"""How tensors lie in memory: copies that lie as the original does, and the same numbers laid out in odd ways."""
+"""Memory layouts: copies with the layout of the original, and the same values in unusual layouts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def copied(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A detached copy with the strides and the storage offset of the original, and what lies in its gaps.
+    """A detached copy with the strides and the storage offset of the original, and the values between its elements.
 
-    `clone` would pack what was cut out of a larger tensor, and expand what has stride 0.
+    `clone` would make a slice of a larger tensor contiguous, and give an expanded tensor memory for every element.
     """
     tensor = tensor.detach()
     dtype = tensor.dtype if dtype is None else dtype
@@ -22,22 +22,22 @@ def copied(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return clone
     last = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     window = tensor.as_strided((last + 1,), (1,), 0).clone().to(dtype)
-    # not as_strided: what is given to a layer is seldom a view of something else
+    # not as_strided, which returns a view: the inputs of a layer are rarely views
     return window.new_empty(0).set_(window.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def overlapping(tensor: Tensor) -> bool:
-    """Whether several elements share one place in memory, as after expand."""
+    """Whether several elements share one memory address, as after expand."""
     return any(s == 0 and n > 1 for n, s in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def separate(leaf: Tensor) -> Tensor:
-    """The leaf, or a packed one where finite differences could not move its elements one by one."""
+    """The leaf, made contiguous where elements share memory: finite differences must change them one by one."""
     return leaf.detach().contiguous().requires_grad_(leaf.requires_grad) if overlapping(leaf) else leaf
 
 
 def laid_out(tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """(how it lies in memory, the tensor in that layout): the same numbers, but for "expanded", which repeats some."""
+    """(name of the layout, the tensor in that layout): the same values, except that "expanded" repeats the first."""
     tensor = tensor.detach().contiguous()
     if not tensor.numel():
         return

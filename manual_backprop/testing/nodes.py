@@ -1,4 +1,4 @@
-"""The backward nodes of a run: whose they are, and what the functions behind them are able to do."""
+"""The backward nodes of a run: which belong to rules, and which transforms their functions support."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def is_rule(node: Any) -> bool:
 
 
 def is_written(node: Any) -> bool:
-    """Whether the backward of a node is written out in Python: a rule, or any torch.autograd.Function."""
+    """Whether the backward of a node is written in Python: that of a rule, or of any torch.autograd.Function."""
     return issubclass(function_of(node) or object, Function)
 
 
 def functions(problem: Problem) -> list[type[Function]]:
     """The rules and other Functions that one run goes through."""
-    outputs = differentiable(problem.ours(*problem.leaves()))  # alive to the end: the graph is theirs
+    outputs = differentiable(problem.ours(*problem.leaves()))  # keeps the graph alive
     return list({function_of(node): None for node in graph(*outputs) if is_written(node)})
 
 
 def plain_functions(problem: Problem) -> list[type[Function]]:
-    """The Functions among them that are no rules: they promise less."""
+    """The Functions among them that are not rules: they may support less."""
     return [function for function in functions(problem) if not issubclass(function, Rule)]
 
 
 def without_tangent(function: type[Function]) -> str | None:
-    """Why forward mode cannot go through a Function; None where it can. The rules of this library have to."""
+    """Why a Function does not support forward mode; None where it does. The rules of this library must."""
     if not issubclass(function, Rule):
         return f"{function.__name__} has no jvp, which forward mode needs" if _lacks(function, "jvp") else None
     own = function.__module__.startswith("manual_backprop.")
@@ -58,26 +58,26 @@ def without_tangent(function: type[Function]) -> str | None:
 
 
 def without_setup(function: type[Function]) -> str | None:
-    """Why torch.func cannot take a Function apart."""
+    """Why a Function does not support torch.func; None where it does."""
     if issubclass(function, Rule) or not _lacks(function, "setup_context"):
         return None
     return f"{function.__name__} has no setup_context (its forward takes ctx), which torch.func needs"
 
 
 def without_vmap(function: type[Function]) -> str | None:
-    """Why vmap cannot go through a Function."""
+    """Why a Function does not support vmap; None where it does."""
     if issubclass(function, Rule) or function.generate_vmap_rule or not _lacks(function, "vmap"):
         return None
     return f"{function.__name__} has neither vmap nor generate_vmap_rule = True, which vmap needs"
 
 
 def reason(found: Iterable[type[Function]], *lacks: Callable[[type[Function]], str | None]) -> str | None:
-    """The first reason why something does not apply to one of the Functions."""
+    """The first reason why one of the Functions does not support something; None where all do."""
     return next((why for function in found for lack in lacks if (why := lack(function)) is not None), None)
 
 
 def need(found: Iterable[type[Function]], *lacks: Callable[[type[Function]], str | None]) -> None:
-    """NotApplicable where one of the Functions lacks what a check needs."""
+    """Raises NotApplicable where one of the Functions lacks what a check needs."""
     why = reason(found, *lacks)
     if why is not None:
         raise NotApplicable(why)

@@ -1,4 +1,4 @@
-"""`check`: the whole suite on one layer or function, for ours and for users' own."""
+"""`check`: the whole suite on one layer or function, ours or a user's."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._tables import html_table
 from ..engine.torch_private import tree_flatten, tree_unflatten
 from .case import EXTREMES, INFINITE, Case, Spec
 from .checks import CHECKS, SLOW_CHECKS
 from .layouts import copied
 from .subject import CheckFailed, NotApplicable, Subject, rule_formulas
 
-# what torch says while a right layer is checked
+# warnings of torch that also appear while a correct layer is checked
 EXPECTED_WARNINGS = (
     "`torch.jit.script.*` is deprecated",  # torch._dynamo and functorch import it
-    "Using padding='same' with even kernel lengths",  # the twin of a convolution
+    "Using padding='same' with even kernel lengths",  # torch's own convolutions
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one check: "pass", "fail" or "n/a" (cannot apply, `detail` says why)."""
+    """The outcome of one check: "pass", "fail" or "n/a" (does not apply; `detail` says why)."""
 
     check: str
     outcome: str
@@ -51,6 +52,10 @@ class Report:
         width = max((len(r.check) for r in self.results), default=0)
         lines = [f"{r.check:<{width}}  {r.outcome:<4}  {r.detail}" for r in self.results]
         return "\n".join([self.name, *("  " + line.replace("\n", "\n      ") for line in lines)])
+
+    def _repr_html_(self) -> str:
+        cells = [(r.check, r.outcome, r.detail) for r in self.results]
+        return html_table((self.name, "", ""), cells, left=(0, 1, 2))
 
 
 def run_check(subject: Subject, name: str) -> Result:
@@ -92,15 +97,16 @@ def check(
 ) -> Report:
     """Run the check suite on a layer or function, yours or ours.
 
-    `inputs` are example arguments; every floating point tensor among them (and every parameter) is differentiated;
-    small shapes keep finite differences quick, values should keep away from kinks. They are used in several dtypes, as
-    they lie in memory, and in the check "layouts" in several other layouts.
-    `twin` is what to compare with: found by itself for layers and functions of this library; None elsewhere skips the
-    comparisons and keeps the rest. A `torch.autograd.Function` class is checked through its `apply`. `checks` selects
-    checks by name (default: all of `manual_backprop.testing.CHECKS`); `fields` are further fields of a `Case`.
+    `inputs` are example arguments. Gradients are checked by every floating point tensor among them and by every
+    parameter. Choose small shapes, because finite differences visit every element, and values away from kinks. The
+    inputs are used in several dtypes with their own memory layout, and in the check "layouts" also with others.
+    `twin` is a layer or function to compare with, known to be right. For layers and functions of this library it is
+    torch's own, found automatically; for others None skips the comparisons and runs the rest. A
+    `torch.autograd.Function` class is checked through its `apply`. `checks` selects checks by name (default: all of
+    `manual_backprop.testing.CHECKS`); `fields` are further fields of a `Case`.
 
-    Returns a Report. Raises AssertionError naming the check, the place, the numbers and the formulas of the rules
-    involved when something differs; TypeError when the first argument cannot be called; ValueError for an unknown
+    Returns a Report. When a check fails, raises AssertionError, which names the check, the position, the values and the
+    formulas of the rules involved. Raises TypeError when the first argument cannot be called, ValueError for an unknown
     check.
     """
     if inspect.isclass(layer_or_function) and issubclass(layer_or_function, torch.autograd.Function):
@@ -141,7 +147,7 @@ def _applied(rule: type[torch.autograd.Function]) -> Callable[..., Any]:
 
 
 def _given(value: Any) -> Spec:
-    """A Spec that returns the user's own value, laid out in memory as it came, in the dtype asked for."""
+    """A Spec that returns the user's own value with its memory layout, in the requested dtype."""
     leaves, tree = tree_flatten(value)
     floating = any(isinstance(leaf, Tensor) and leaf.is_floating_point() for leaf in leaves)
 

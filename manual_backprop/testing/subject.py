@@ -1,4 +1,4 @@
-"""A layer or function under test, beside its twin, as pure functions of a flat list of tensors."""
+"""A layer or function under test and its twin, torch's own, as pure functions of a flat list of tensors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SEED = 20
 
 
 class CheckFailed(AssertionError):
-    """A check found ours and the expected to differ; the message says where, by how much, and the formula."""
+    """A check found a difference; the message says where and by how much, and shows the formula."""
 
 
 class NotApplicable(Exception):
-    """A check has nothing to say about this layer; the message says why."""
+    """A check does not apply to this layer; the message says why."""
 
 
 @dataclass
@@ -36,12 +36,12 @@ class Problem:
     names: list[str]
 
     def leaves(self, frozen: Sequence[int] = ()) -> list[Tensor]:
-        """Fresh leaves that require a gradient, but for the frozen ones."""
+        """Fresh leaves that require a gradient, except the frozen ones."""
         return [copied(t).requires_grad_(i not in frozen) for i, t in enumerate(self.tensors)]
 
 
 class Subject:
-    """A case, opened: builds problems of a given dtype from it."""
+    """A case with its layers built; makes problems of a given dtype from it."""
 
     def __init__(self, case: Case, device: str = "cpu") -> None:
         self.case = case
@@ -57,7 +57,7 @@ class Subject:
             return build()
 
     def _probe(self) -> None:
-        """Whether the layer refuses its inputs, draws random numbers, or writes into its inputs."""
+        """Finds out whether the layer refuses its inputs, draws random numbers, or writes into its inputs."""
         reference = self.twin if self.twin is not None else self.layer
         self.refused: str | None = None
         args, _ = self.arguments(torch.float32)
@@ -76,7 +76,7 @@ class Subject:
                 self.refused = f"{'the twin' if self.twin is not None else 'it'} refuses these inputs: {raised}"
             self.random = not torch.equal(before, self._random_state())
         written = {_address(a) for a, v in zip(flat, versions, strict=True) if a._version != v}
-        # one that writes into an input and returns something else is not meant to
+        # without a twin, only a layer that returns the input it writes into counts as in place: else it is a mistake
         returned = {_address(o) for o in tree_flatten(output)[0] if isinstance(o, Tensor)}
         self.in_place = bool(written if self.twin is not None else written & returned)
 
@@ -86,7 +86,7 @@ class Subject:
     def arguments(
         self, dtype: torch.dtype, specs: tuple[Spec, ...] | None = None, seed: int = SEED
     ) -> tuple[list[Any], list[bool]]:
-        """The positional arguments, and for each tensor in them, flattened, whether gradients by it are checked."""
+        """The positional arguments, and for each of their flattened leaves whether gradients by it are checked."""
         generator = torch.Generator().manual_seed(seed)
         specs = self.case.inputs if specs is None else specs
         args, differentiable = [], []
@@ -135,7 +135,7 @@ class Subject:
         generator = torch.Generator().manual_seed(SEED + 1)
         parameters = {}
         for name, value in module.named_parameters():
-            # norms start at weight 1 and bias 0, which would hide a missing factor
+            # weight 1 and bias 0, the initial values of norms, would hide a missing factor
             noise = 0.3 * torch.randn(value.shape, generator=generator, dtype=torch.float64)
             parameters[name] = (value.detach().double().cpu() + noise).to(self.device, dtype)
         return parameters, dict(module.named_buffers())
@@ -167,14 +167,14 @@ class Subject:
 
 
 def differentiable(output: Any) -> tuple[Tensor, ...]:
-    """The real and complex tensors among the outputs."""
+    """The tensors among the outputs that can have a gradient: floating point and complex ones."""
     return tuple(o for o in tree_flatten(output)[0] if _floating(o))
 
 
 def gradients(
     run: Callable[..., Any], leaves: list[Tensor], deltas: Sequence[Tensor] | None = None, **options: Any
 ) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
-    """Outputs, and the gradients by the leaves that require one, for the deltas of `delta_for` or the given ones."""
+    """The outputs, and the gradients by the leaves that require one, for given deltas or those of `delta_for`."""
     outputs = differentiable(run(*leaves))
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
     reached = [o for o in outputs if o.requires_grad]
@@ -186,7 +186,7 @@ def gradients(
 
 
 def delta_for(output: Tensor) -> Tensor:
-    """A delta of the output's shape and dtype, always the same and without random numbers, which vmap refuses."""
+    """A fixed delta of the output's shape and dtype, made without random numbers, which vmap refuses."""
     steps = torch.arange(1, output.numel() + 1, dtype=torch.float64, device=output.device)
     return (1.3 * (steps * steps * 0.61803398875).sin()).reshape(output.shape).to(output.dtype)
 
@@ -197,7 +197,7 @@ def rule_formulas(run: Callable[..., Any], leaves: list[Tensor]) -> str:
 
     seen: dict[str, str] = {}
     try:
-        outputs = differentiable(run(*leaves))  # alive to the end: the graph is theirs
+        outputs = differentiable(run(*leaves))  # keeps the graph alive
     except Exception:
         return ""
     visited, stack = set(), [o.grad_fn for o in outputs if o.grad_fn is not None]

@@ -1,18 +1,21 @@
-"""Batches cut from one tensor: order, augmentation and normalization, all functions of (seed, epoch, batch index).
+"""Batches of examples: order, augmentation and normalization, all functions of (seed, epoch, batch index).
 
 Nothing here draws from the global random stream: a run that stops in the middle of an epoch and starts again sees the
 batches that an uninterrupted run would have seen, and every rank of a distributed run knows its share.
 """
 
 import math
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..errors import BadInput, require_at_least
 from .datasets import Spec, Split
@@ -72,12 +75,11 @@ class Augment:
         return F.grid_sample(images, grid, align_corners=False)
 
 
-class Batches:
-    """An iterable of (images, labels) batches, images float and normalized, cut from one resident uint8 tensor.
+class Order:
+    """An iterable of batches by their numbers: which examples are in which batch, and where a resumed run goes on.
 
-    split: images (N, C, H, W) uint8 and labels (N,), on the device where batches are to be made.
-    batch_size counts the images of all `world` ranks together; this one yields rank `rank`'s share.
-    shuffle: reorder every epoch and leave out the incomplete last batch; otherwise keep the order and every image.
+    batch_size counts the examples of all `world` ranks together; this one yields rank `rank`'s share.
+    shuffle: reorder every epoch and leave out the incomplete last batch; otherwise keep the order and every example.
     workers: None makes batches here; a number makes them in that many DataLoader processes (0: in this one).
 
     Follows Lightning's protocols for iterables: `sampler.set_epoch` before each epoch, `state_dict` in each checkpoint.
@@ -85,72 +87,45 @@ class Batches:
 
     def __init__(
         self,
-        split: Split,
-        spec: Spec,
+        count: int,
         batch_size: int,
         shuffle: bool = False,
-        augment: Augment | None = None,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
         workers: int | None = None,
+        device: torch.device | None = None,
     ) -> None:
-        self.images, self.labels = split
-        self.count = len(self.labels)
-        self.batch_size, self.shuffle, self.augment = batch_size, shuffle, augment
+        self.count, self.batch_size, self.shuffle, self.device = count, batch_size, shuffle, device
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
-        device = self.images.device
-        self.mean = torch.tensor(spec.mean, device=device).mul(255).view(-1, 1, 1)
-        self.std = torch.tensor(spec.std, device=device).mul(255).view(-1, 1, 1)
-        pad = augment.shift if augment else 0
-        height, width = self.images.shape[2:]
-        # every crop of every image as a view: windows[n, :, i, j] is image n with i rows above and j columns left of it
-        self.windows = F.pad(self.images, [pad] * 4).unfold(2, height, 1).unfold(3, width, 1) if pad else None
         if shuffle:
             self.sampler = self
         self.next = self.start = 0
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the order and the augmentation of this epoch."""
+        """Draw the order of this epoch, and what else is random in it."""
         self.epoch = epoch
         if not self.shuffle:
             # equal parts, so that no rank is left with an empty last batch
             order, parts = torch.arange(self.count), math.ceil(self.count / self.batch_size)
-            self.parts = torch.tensor_split(order.to(self.images.device), parts)
+            self.parts = torch.tensor_split(order.to(self.device), parts)
             return
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
         order, size = torch.randperm(self.count, generator=generator), min(self.batch_size, self.count)
-        self.parts = order.to(self.images.device).split(size)
+        self.parts = order.to(self.device).split(size)
         if len(self.parts) > 1 and len(self.parts[-1]) < self.batch_size:
             self.parts = self.parts[:-1]
-        if self.augment:
-            self.draws = self.augment.draw(self.count, generator).to(self.images.device).split(size)
+        self.draw(generator, size)
+
+    def draw(self, generator: torch.Generator, size: int) -> None:
+        """Draw what else is random in an epoch of batches of this size."""
 
     def __len__(self) -> int:
         return len(self.parts)
 
     def __getitem__(self, index: int) -> Batch:
-        share = slice(self.rank, None, self.world)
-        rows = self.parts[index][share]
-        labels = self.labels[rows]
-        if not (self.shuffle and self.augment):
-            return self.normalize(self.images[rows].float()), labels
-        draws, augment = self.draws[index][share], self.augment
-        if self.windows is None:
-            images = self.images[rows].float()
-        else:
-            offsets = (draws[:, :2] * (2 * augment.shift + 1)).long()
-            images = self.windows[rows, :, offsets[:, 0], offsets[:, 1]].float()
-        if augment.warps:
-            images = augment.warp(images, draws)
-        if augment.flip:
-            images = torch.where((draws[:, 5] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
-        return self.normalize(images), labels
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """(pixels - mean) / std, in place, for float pixels in [0, 255]."""
-        return images.sub_(self.mean).div_(self.std)
+        raise NotImplementedError
 
     def __iter__(self) -> Iterator[Batch]:
         start, self.start = self.start, 0
@@ -179,3 +154,88 @@ class Batches:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.start = state["next"]
+
+
+class Batches(Order):
+    """Batches cut from two resident tensors.
+
+    split: images (N, C, H, W) uint8 and labels (N,), on the device where batches are to be made, or other inputs and
+    targets, one each for N examples.
+    spec: how images are normalized (None: inputs stay as they are).
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        spec: Spec | None,
+        batch_size: int,
+        shuffle: bool = False,
+        augment: Augment | None = None,
+        **options: Any,
+    ) -> None:
+        self.images, self.labels = split
+        self.augment = augment if spec else None
+        self.mean = self.std = None
+        self.windows: Tensor | None = None
+        device = self.images.device
+        if spec:
+            self.mean = torch.tensor(spec.mean, device=device).mul(255).view(-1, 1, 1)
+            self.std = torch.tensor(spec.std, device=device).mul(255).view(-1, 1, 1)
+        if self.augment and (pad := self.augment.shift):
+            height, width = self.images.shape[2:]
+            # all crops of all images as a view: windows[n, :, i, j] is image n with i rows above, j columns left of it
+            self.windows = F.pad(self.images, [pad] * 4).unfold(2, height, 1).unfold(3, width, 1)
+        super().__init__(len(self.labels), batch_size, shuffle, device=device, **options)
+
+    def draw(self, generator: torch.Generator, size: int) -> None:
+        if self.augment:
+            self.draws = self.augment.draw(self.count, generator).to(self.device).split(size)
+
+    def __getitem__(self, index: int) -> Batch:
+        share = slice(self.rank, None, self.world)
+        rows = self.parts[index][share]
+        labels = self.labels[rows]
+        if not (self.shuffle and self.augment):
+            return self.normalize(self.images[rows]), labels
+        draws, augment = self.draws[index][share], self.augment
+        if self.windows is None:
+            images = self.images[rows].float()
+        else:
+            offsets = (draws[:, :2] * (2 * augment.shift + 1)).long()
+            images = self.windows[rows, :, offsets[:, 0], offsets[:, 1]].float()
+        if augment.warps:
+            images = augment.warp(images, draws)
+        if augment.flip:
+            images = torch.where((draws[:, 5] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
+        return self.normalize(images), labels
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """(pixels - mean) / std of images in [0, 255], as float; other inputs as they are."""
+        if self.mean is None or self.std is None:
+            return images
+        return images.float().sub_(self.mean).div_(self.std)
+
+
+class Items(Order):
+    """Batches of the (input, target) pairs of a map-style Dataset, whose random numbers are those of the batch."""
+
+    def __init__(self, dataset: Dataset, batch_size: int, **options: Any) -> None:
+        self.dataset = dataset
+        super().__init__(len(dataset), batch_size, **options)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Batch:
+        rows = self.parts[index][self.rank :: self.world].tolist()
+        with isolate_rng(include_cuda=False):
+            seed = mix(self.seed, self.epoch, index, self.rank)
+            torch.default_generator.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002 (the stream that data sets may draw from)
+            random.seed(seed)
+            items = [self.dataset[row] for row in rows]
+        try:
+            inputs, targets = default_collate(items)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"data.dataset: items {rows[:2]} ... cannot be put into one batch: {error}. Expected pairs (input, "
+                "target) of tensors, arrays or numbers, of one shape each."
+            ) from error
+        return (inputs.float() if inputs.dtype == torch.float64 else inputs), targets  # numpy's float is double

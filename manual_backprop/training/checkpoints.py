@@ -48,6 +48,19 @@ def require_parts(checkpoint: dict[str, Any], parts: Mapping[str, type], path: A
         )
 
 
+def finished(checkpoint: dict[str, Any], trainer: Any, patience: int | None) -> str:
+    """How the run of a checkpoint came to its end; "" where the trainer's options leave something to train."""
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    steps = checkpoint["global_step"]
+    for unit, done, end in (("epochs", epochs, trainer.max_epochs), ("steps", steps, trainer.max_steps)):
+        if end is not None and 0 <= end <= done:
+            return f"{done} of {end} {unit}"
+    waited = [state["wait_count"] for state in checkpoint["callbacks"].values() if "wait_count" in state]
+    if patience is not None and max(waited, default=0) >= max(patience, 1) and epochs >= (trainer.min_epochs or 0):
+        return f"stopped after epoch {epochs}: {max(waited)} epochs without a smaller val/loss"
+    return ""
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, written atomically and synced, loaded with weights_only=True unless `trusted`."""
 
@@ -114,10 +127,10 @@ class Patience(EarlyStopping):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps best.ckpt: the weights of the highest validation accuracy, of several equal ones the last."""
+    """Keeps best.ckpt: the weights of the highest validation accuracy or R2, of several equal ones the last."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, filename="best", monitor="val/accuracy", mode="max", enable_version_counter=False)
+    def __init__(self, folder: Path, metric: str = "accuracy") -> None:
+        super().__init__(folder, filename="best", monitor=f"val/{metric}", mode="max", enable_version_counter=False)
 
     def check_monitor_top_k(self, trainer: Any, current: torch.Tensor | None = None) -> bool:
         return super().check_monitor_top_k(trainer, current) or current == self.best_model_score

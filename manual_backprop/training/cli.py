@@ -1,32 +1,34 @@
 """`manual-backprop fit | validate | test | predict`: Lightning's command line around our model, data and run folder."""
 
 import contextlib
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from .._files import write_atomically
+from ..cli import COMMANDS
 from ..errors import BadInput, require_at_least
-from . import datasets, runs
+from . import checkpoints, runs
 from .accelerators import require_accelerator
 from .callbacks import DeltaFlow, FiniteWatch, NonFiniteLossError, Pictures, Summary
 from .checkpoints import TRAINING_PARTS, AtomicCheckpointIO, BestCheckpoint, LastCheckpoint, Patience, require_parts
-from .classifier import Classifier
 from .data import DataModule
 from .epochs import EpochLines
+from .learner import Learner
+from .own_data import SIZES, NoSizes, class_names
 from .parser import Parser
-from .predictions import write_predictions
+from .predictions import classified, in_numbers, write
+from .quiet import quiet
 from .runs import RunOptions
 from .stopping import Stopped, how_to_continue, stoppable
 from .table import MetricsTable
@@ -37,22 +39,7 @@ DEFAULTS = {
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
     "enable_model_summary": False,
-    "use_distributed_sampler": False,  # our batches know their rank
 }
-
-# what Lightning says in a run where nothing is wrong
-EXPECTED_WARNINGS = (
-    "Checkpoint directory .* exists and is not empty",  # a resumed run
-    "The `srun` command is available",
-    ".*does not have many workers",  # batches are index selections
-    "GPU available but not used",
-    "You called `self.log.*` .* and have no logger configured",  # --trainer.logger=false
-    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch's pytree
-    ".*torch.distributed.nn.functional.all_gather is deprecated",  # Lightning's own use of it
-    "\\s*skip_none parameter was deprecated",  # its new name is unknown to jsonargparse below 4.49
-    "The number of training batches .* is smaller than the logging interval",
-)
-
 
 # options of the trainer that count something, of which there must be one
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch")
@@ -91,13 +78,20 @@ class CLI(LightningCLI):
             stopped.folder = getattr(self, "folder", None) if resolved.words[0] == "fit" else None
             raise
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_class_arguments(RunOptions, "run")
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Ours first: help shows options in the order in which they are added, and the trainer has many."""
         parser.add_argument("--trust", action="store_true", help=TRUST)
+        parser.add_lightning_class_args(self._model_class, "model")
+        parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=self.subclass_mode_data)
+        parser.add_class_arguments(RunOptions, "run")
         parser.add_lightning_class_args(DeltaFlow, "delta_flow")
         parser.add_lightning_class_args(FiniteWatch, "finite_watch")
-        parser.link_arguments("data.dataset", "model.shape", compute_fn=lambda name: _spec(name).shape)
-        parser.link_arguments("data.dataset", "model.classes", compute_fn=lambda name: len(_spec(name).classes))
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        for name, of_data in SIZES.items():
+            parser.link_arguments("data", f"model.{name}", compute_fn=of_data, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)  # Lightning would warn that the process has arguments of its own
@@ -112,9 +106,8 @@ class CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        datasets.spec(config.data.dataset)
         require_accelerator(config.trainer.accelerator)
-        for part in (config.data, config.model):
+        for part in (config.model,) if self.resolved.own_data else (config.data, config.model):
             part.seed = int(config.seed_everything) if part.seed is None else part.seed
         trainer = config.trainer
         require_at_least("trainer", 0, **{key: trainer[key] for key in vars(trainer) if key.startswith("limit_")})
@@ -124,14 +117,18 @@ class CLI(LightningCLI):
         if self.subcommand == "predict":
             config.trainer.devices = 1  # a few files; their order stays theirs
         net = config.model.net if isinstance(config.model.net, str) else config.model.net.class_path
-        self.title = f"{config.data.dataset}_{net.rpartition('.')[2]}"
+        data = config.data.class_path if self.resolved.own_data else config.data.dataset
+        self.title = "_".join(name.rpartition(".")[2] for name in (data, net))
         config.run.name = config.run.name or self.title
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self.datamodule.load(self.subcommand)  # so that bad input leaves no run folder behind
+        if isinstance(self.datamodule, DataModule):
+            self.datamodule.load(str(self.subcommand))  # so that bad input leaves no run folder behind
         config = self.config[self.subcommand]
+        self.finished = ""
         if self.subcommand == "fit" and config.ckpt_path:
             self._require_further(config)
+            self.finished = checkpoints.finished(self.loaded, config.trainer, config.run.patience)
         self.options = RunOptions(**config.run.as_dict())
         folder = Path(self.options.folder, str(self.options.name), self.options.version or "")
         self.resumed = bool(config.ckpt_path) and Path(config.ckpt_path).absolute().parents[1] == folder.absolute()
@@ -186,18 +183,26 @@ class CLI(LightningCLI):
             return callbacks
         if self._get(self.config, "model.scheduler") and trainer.logger is not False:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
+        validated = trainer.limit_val_batches != 0 and is_overridden("val_dataloader", self.datamodule)
         if self.options.patience is not None:
+            if not validated:
+                raise BadInput(
+                    f"run.patience={self.options.patience} waits for a smaller val/loss, and nothing is validated. "
+                    "Leave it out, or validate: trainer.limit_val_batches, and a val_dataloader of the data module."
+                )
             callbacks.append(Patience("val/loss", patience=self.options.patience))
         if trainer.enable_checkpointing is not False:
-            checkpoints = self.folder / "checkpoints"
+            folder = self.folder / "checkpoints"
             # without validation no epoch is the best
-            callbacks += [BestCheckpoint(checkpoints)] if trainer.limit_val_batches != 0 else []
-            callbacks += [LastCheckpoint(checkpoints, self.options.checkpoint_every)]
+            callbacks += [BestCheckpoint(folder, self.model.task.metric)] if validated else []
+            callbacks += [LastCheckpoint(folder, self.options.checkpoint_every)]
         return callbacks
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
+        except NoSizes as none:
+            raise none.error from none.error.__cause__
         except ValueError as error:
             if isinstance(error, BadInput) or "Does not validate" not in str(error):
                 raise
@@ -205,11 +210,17 @@ class CLI(LightningCLI):
 
     def before_fit(self) -> None:
         if self.trainer.is_global_zero:
-            print(f"{'continuing' if self.resumed else 'training'} {self.title}, run folder {self.folder}", flush=True)
+            doing = "continuing" if self.resumed else "training"
+            finished = f"{self.title}, run folder {self.folder}, is finished ({self.finished}): nothing to train"
+            print(finished if self.finished else f"{doing} {self.title}, run folder {self.folder}", flush=True)
 
     def after_fit(self) -> None:
         """The accuracy to report: of the best checkpoint, on images that were never looked at before."""
         if not self.options.test or self.trainer.fast_dev_run or self.trainer.interrupted:
+            return
+        if not is_overridden("test_dataloader", self.datamodule):
+            if self.trainer.is_global_zero:
+                print(f"not tested: {type(self.datamodule).__name__} has no test_dataloader")
             return
         best = self.folder / "checkpoints" / "best.ckpt"
         self.trainer.test(self.model, self.datamodule, ckpt_path=str(best) if best.is_file() else None, verbose=False)
@@ -218,21 +229,16 @@ class CLI(LightningCLI):
         self.trainer.test(**{**kwargs, "verbose": False})  # Summary prints the result
 
     def predict(self, **kwargs: Any) -> None:
-        """Classify the images and write predictions.csv and predictions.png."""
-        probabilities = torch.cat(self.trainer.predict(**kwargs)).cpu()
-        data = self.datamodule
+        """Write predictions.csv and, of image files, predictions.png."""
+        found = self.trainer.predict(**kwargs)
+        numbers = torch.cat([batch for loader in found for batch in _listed(loader)]).cpu()
+        data, regression = self.datamodule, self.model.task.metric == "r2"
+        predicted = in_numbers(numbers) if regression else classified(numbers, class_names(data))
         folder = Path(self.options.output) if self.options.output else self.folder / "predictions"
-        pixels = data.splits["predict"].images
-        table, picture = write_predictions(folder, data.files, pixels, probabilities, data.classes)
-        for file, numbers in zip(data.files, probabilities, strict=True):
-            name = str(file).encode(errors="replace").decode()
-            print(f"{name}: {data.classes[int(numbers.argmax())]}  ({numbers.max():.1%})")
-        print(f"table {table}\npicture {picture}")
-
-
-def _spec(name: str) -> datasets.Spec:
-    """The row of a dataset, or of digits for a name that is about to be refused."""
-    return datasets.DATASETS.get(name, datasets.DATASETS["digits"])
+        if isinstance(data, DataModule) and data.files:
+            write(folder, predicted, data.files, data.pixels)
+        else:
+            write(folder, predicted)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -243,33 +249,29 @@ def _on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def quiet(command: str) -> None:
-    """Keep Lightning's notes about hardware, seeds and products off the screen; its real warnings stay."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # a checkpoint also holds the state of callbacks that only a fit has
-    unused = () if command == "fit" else ("Be aware that when using `ckpt_path`, callbacks",)
-    for message in (*EXPECTED_WARNINGS, *unused):
-        warnings.filterwarnings("ignore", message)
-    # what its dependencies are about to drop is Lightning's to mend
-    warnings.filterwarnings(
-        "ignore", category=DeprecationWarning, module="pytorch_lightning|lightning_fabric|jsonargparse"
-    )
+def _help(word: str) -> dict[str, str]:
+    """How the help of a command begins."""
+    text = COMMANDS[word][1]
+    return {"usage": f"manual-backprop {word} [options]", "description": f"{text[0].upper()}{text[1:]}."}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict` with its options. Raises BadInput."""
     quiet(arguments[0])
     try:
+        resolved = runs.resolve(arguments)
         CLI(
-            runs.resolve(arguments),
-            model_class=Classifier,
-            datamodule_class=DataModule,
+            resolved,
+            model_class=Learner,
+            datamodule_class=LightningDataModule if resolved.own_data else DataModule,
+            subclass_mode_data=resolved.own_data,
             save_config_callback=SaveConfig if arguments[0] == "fit" else None,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults=DEFAULTS,
+            # our batches know their rank; those of other data are shared out by Lightning
+            trainer_defaults={**DEFAULTS, "use_distributed_sampler": resolved.own_data},
             seed_everything_default=0,
             parser_class=Parser,
+            parser_kwargs={word: _help(word) for word in CLI.subcommands()},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # the run folder's config.yaml says how to build the model
         )

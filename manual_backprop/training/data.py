@@ -1,31 +1,39 @@
-"""The LightningDataModule: a dataset by name, living on the training device, cut into batches."""
+"""The LightningDataModule: a dataset by name or import path, living on the training device, cut into batches."""
+
+from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
-from ..errors import BadInput, require_at_least
-from . import datasets
-from .batches import Augment, Batches
+from ..errors import BadInput, require_at_least, unknown
+from . import datasets, own_data
+from .batches import Augment, Batches, Items, Order
 from .images import read_images
+from .own_data import Sizes
 
 
 class DataModule(LightningDataModule):
-    """Images of one of the named datasets, as batches of (images (B, C, H, W) float32 normalized, labels (B,) int64).
+    """A named dataset, of images as batches of (images (B, C, H, W) float32 normalized, labels (B,) int64), or any.
 
     Args:
-        dataset: digits, mnist, fashion_mnist, kmnist, emnist, qmnist or cifar10.
-        root: folder that holds the files of every dataset but digits.
+        dataset: digits, mnist, fashion_mnist, kmnist, emnist, qmnist, cifar10, diabetes (a table, for regression), or
+            the import path of a class or function giving a torch.utils.data.Dataset of pairs (input, target). Where
+            that has an option `train`, it is called with true and false; of others a fifth is for testing.
+        dataset_args: options of one's own dataset; where it has root or download, it is told them.
+        root: folder that holds the files of every dataset but digits and diabetes.
         download: fetch missing files.
         batch_size: training images per step, over all devices together.
         eval_batch_size: images per step when validating, testing or predicting.
-        held_out: training images set aside for validation (default 5000; 180 of digits).
+        held_out: training images set aside for validation (default 5000; 180 of digits; a fifth of one's own data).
         split_seed: which ones are set aside.
         seed: order and augmentation of the training images (default: the run's --seed_everything).
         augment: random changes to the training images.
         resident: keep the images on the training device and make batches there; otherwise keep them in main memory and
             make batches in `workers` processes of a DataLoader. The batches are the same.
         workers: processes of the DataLoader when not resident.
-        images: image files or folders to predict.
+        images: image files or folders to predict (of data that is no named set of images, its test part is predicted).
         resize: let those have any size.
         invert: exchange black and white in them (the datasets of digits and letters are white on black).
 
@@ -35,6 +43,7 @@ class DataModule(LightningDataModule):
     def __init__(
         self,
         dataset: str = "digits",
+        dataset_args: dict[str, Any] | None = None,
         root: str = "data",
         download: bool = False,
         batch_size: int = 64,
@@ -50,34 +59,60 @@ class DataModule(LightningDataModule):
         invert: bool = False,
     ) -> None:
         super().__init__()
-        self.spec = datasets.spec(dataset)
+        self.spec = datasets.DATASETS.get(dataset)
+        if self.spec is None and "." not in dataset and dataset not in own_data.TABLES:
+            raise unknown("dataset", dataset, [*datasets.DATASETS, *own_data.TABLES, "any.import.path"])
         require_at_least("data", 1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         require_at_least("data", 0, split_seed=split_seed, seed=seed, workers=workers)
         if split_seed >= 2**32:  # numpy's limit
             raise BadInput(f"data.split_seed={split_seed}: give 0 to {2**32 - 1}.")
-        self.dataset, self.root, self.download = dataset, root, download
+        if self.spec is None and (images or augment != Augment()):
+            option = "images" if images else "augment"
+            raise BadInput(f"data.{option} is for the named sets of images, not for {dataset}. Leave it out.")
+        if self.spec is not None and dataset_args:
+            raise BadInput(f"data.dataset_args is for datasets by import path, not for {dataset}. Leave it out.")
+        self.dataset, self.dataset_args = dataset, dataset_args or {}
+        self.root, self.download = root, download
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.held_out = held_out if held_out is not None else (180 if dataset == "digits" else 5000)
+        self.held_out = held_out
         self.split_seed, self.seed, self.augment = split_seed, seed or 0, augment
         self.resident, self.workers = resident, workers
         self.images, self.resize, self.invert = images, resize, invert
-        self.splits: dict[str, datasets.Split] = {}
-        self.training: Batches | None = None
+        self.files: list[Path] = []  # to predict, and their pixels, (N, C, H, W) uint8
+        self.pixels: Tensor | None = None
+        self.splits: own_data.Splits = {}
+        self.training: Order | None = None
         self.position: dict[str, int] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their labels."""
-        return self.spec.classes
+        """Names of the classes, in the order of their labels; none where they have none."""
+        return self.spec.classes if self.spec else own_data.class_names(self.splits.get("train"))
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the model has to know. Raises BadInput where the data cannot be read."""
+        if self.spec:
+            return Sizes(self.spec.shape, len(self.spec.classes))
+        self.load("fit")
+        counts = [own_data.count_of_classes(split) for split in self.splits.values()]
+        return own_data.sizes_of(own_data.first_pair(self.splits["train"]), max(counts))
 
     def load(self, stage: str) -> None:
         """Read the files, unless that is done. Raises BadInput."""
-        if stage == "predict" and "predict" not in self.splits:
-            self.files, pixels = read_images(self.images or [], self.spec, self.resize, self.invert)
-            self.splits["predict"] = datasets.Split(pixels, torch.zeros(len(pixels), dtype=torch.long))
-        elif stage != "predict" and "train" not in self.splits:
-            read = datasets.read(self.dataset, self.root, self.download, self.held_out, self.split_seed)
-            self.splits.update(read)
+        if stage == "predict" and self.spec:
+            if "predict" not in self.splits:
+                self.files, self.pixels = read_images(self.images or [], self.spec, self.resize, self.invert)
+                labels = torch.zeros(len(self.files), dtype=torch.long)
+                self.splits["predict"] = datasets.Split(self.pixels, labels)
+        elif "train" not in self.splits:
+            if self.spec:
+                held_out = self.held_out if self.held_out is not None else (180 if self.dataset == "digits" else 5000)
+                self.splits.update(datasets.read(self.dataset, self.root, self.download, held_out, self.split_seed))
+            else:
+                common = {"root": self.root, "download": self.download}
+                own = own_data.read(self.dataset, self.dataset_args, common, self.held_out, self.split_seed)
+                self.splits.update(own)
 
     def setup(self, stage: str) -> None:
         """Read the files and move the images to the training device. Raises BadInput."""
@@ -87,37 +122,39 @@ class DataModule(LightningDataModule):
             raise BadInput(f"data.batch_size={self.batch_size} cannot be shared evenly by {world} devices.")
         if self.resident and self.trainer:
             device = self.trainer.strategy.root_device
-            self.splits = {key: datasets.Split(*(t.to(device) for t in s)) for key, s in self.splits.items()}
+            for key, split in self.splits.items():
+                if isinstance(split, datasets.Split):
+                    self.splits[key] = datasets.Split(*(tensor.to(device) for tensor in split))
 
-    def batches(self, key: str) -> Batches:
+    def batches(self, key: str) -> Order:
         """The batches of split `key`: "train" shuffled and augmented, the others as they are."""
-        training = key == "train"
-        return Batches(
-            self.splits[key],
-            self.spec,
-            self.batch_size if training else self.eval_batch_size,
-            shuffle=training,
-            augment=self.augment if training else None,
-            seed=self.seed,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world=self.trainer.world_size if self.trainer else 1,
-            workers=None if self.resident else self.workers,
-        )
+        training, split = key == "train", self.splits[key]
+        size = self.batch_size if training else self.eval_batch_size
+        options: dict[str, Any] = {
+            "shuffle": training,
+            "seed": self.seed,
+            "rank": self.trainer.global_rank if self.trainer else 0,
+            "world": self.trainer.world_size if self.trainer else 1,
+            "workers": None if self.resident else self.workers,
+        }
+        if isinstance(split, datasets.Split):
+            return Batches(split, self.spec, size, augment=self.augment if training else None, **options)
+        return Items(split, size, **options)
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> Order:
         self.training = self.batches("train")
         if self.position:
             self.training.load_state_dict(self.position)
         return self.training
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> Order:
         return self.batches("val")
 
-    def test_dataloader(self) -> Batches:
+    def test_dataloader(self) -> Order:
         return self.batches("test")
 
-    def predict_dataloader(self) -> Batches:
-        return self.batches("predict")
+    def predict_dataloader(self) -> Order:
+        return self.batches("predict" if self.spec else "test")
 
     # Lightning also restores the position of a loader by itself, but not where the optimizer's schedule asks for the
     # number of steps: the loader is made then, ahead of the restoring.

@@ -1,9 +1,9 @@
 """The networks that come with the package, and `build`, which makes one of them or any other by import path."""
 
 import inspect
+import math
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +14,9 @@ import manual_backprop.functional as F
 import manual_backprop.nn as nn
 
 from ..errors import BadInput, require_at_least, unknown
+from .imports import imported
 
-Shape = tuple[int, int, int]  # channels, height, width of one image
+Shape = tuple[int, ...]  # of one input: channels, height, width of an image
 
 
 def activation_named(name: str) -> Callable[[], torch.nn.Module]:
@@ -44,7 +45,7 @@ def dropouts(share: float) -> list[torch.nn.Module]:
 
 
 class MLP(nn.Sequential):
-    """Fully connected layers: images (N, C, H, W) to logits (N, V).
+    """Fully connected layers: images (N, C, H, W), or other inputs, to logits (N, V).
 
     hidden: widths of the hidden layers. norm: BatchNorm after each. dropout: share of hidden units dropped.
     """
@@ -59,7 +60,7 @@ class MLP(nn.Sequential):
         dropout: float = 0.0,
     ) -> None:
         make_activation = activation_named(activation)
-        widths = [shape[0] * shape[1] * shape[2], *sizes_named("hidden", hidden, empty=True)]
+        widths = [math.prod(shape), *sizes_named("hidden", hidden, empty=True)]
         layers: list[torch.nn.Module] = [nn.Flatten()]
         for inputs, outputs in pairwise(widths):
             layers.append(nn.Linear(inputs, outputs, bias=not norm))
@@ -182,7 +183,8 @@ MODELS: dict[str, Callable[..., torch.nn.Module]] = {"mlp": MLP, "cnn": CNN, "re
 def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> torch.nn.Module:
     """The model `name`: mlp, cnn, resnet, or the import path of a class or function that gives a torch.nn.Module.
 
-    It receives `options`, and, where its signature has them, shape, classes, num_classes, in_channels and in_chans.
+    It receives `options`, and, where its signature has them, shape, in_channels and in_chans, and unless `classes` is 0
+    (not known) classes and num_classes: how many numbers it is to give for an input.
     Raises BadInput for unknown names and options, with the nearest match.
     """
     maker = MODELS.get(name) or _imported(name)
@@ -193,7 +195,16 @@ def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> tor
             raise unknown(
                 f"option of model {name}", str(option), [p for p in parameters if p not in ("shape", "classes")]
             )
-    known = {"shape": shape, "classes": classes, "num_classes": classes, "in_channels": shape[0], "in_chans": shape[0]}
+    if maker in (CNN, ResNet) and len(shape) != 3:
+        raise BadInput(f"Model {name} reads images (C, H, W), the data has inputs of shape {tuple(shape)}. Use mlp.")
+    known: dict[str, Any] = {"shape": shape, "in_channels": shape[0], "in_chans": shape[0]} if shape else {}
+    if classes:
+        known |= {"classes": classes, "num_classes": classes}
+    elif maker in MODELS.values():
+        raise BadInput(
+            f"Model {name} needs to know how many classes there are. Give the data set or data module an attribute "
+            "`classes`: how many, or their names. To predict numbers add --model.task=regression."
+        )
     given = {key: value for key, value in known.items() if key in parameters}
     try:
         model = maker(**{**given, **options})
@@ -204,32 +215,8 @@ def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> tor
     return model
 
 
-def try_out(model: torch.nn.Module, shape: Shape, classes: int) -> None:
-    """Send two blank images through. Raises BadInput where the model cannot read them or gives no (2, V) logits."""
-    training = model.training
-    try:
-        with torch.no_grad():
-            logits = model.eval()(torch.zeros(2, *shape))
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise BadInput(f"{type(model).__name__} cannot read images of shape {shape} (C, H, W): {error}") from error
-    finally:
-        model.train(training)
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise BadInput(f"{type(model).__name__} gives {got} for 2 images, expected logits of shape (2, {classes}).")
-
-
 def _imported(path: str) -> Callable[..., torch.nn.Module]:
-    module, _, name = path.rpartition(".")
-    if not module:
-        raise unknown("model", path, [*MODELS, "any.import.path"])
-    try:
-        found = import_module(module)
-    except (ImportError, ValueError) as error:  # ValueError: an empty name between two dots
-        raise BadInput(f"Model {path}: module {module} cannot be imported: {error}") from error
-    if not hasattr(found, name):
-        raise unknown(f"name in {module}:", name, [n for n in dir(found) if not n.startswith("_")])
-    maker = getattr(found, name)
+    maker = imported("model", path, MODELS)
     if wrong := _no_maker(maker):
         raise BadInput(
             f"Model {path} {wrong}. Expected a subclass of torch.nn.Module, or a function that builds one "

@@ -1,4 +1,4 @@
-"""What `predict` leaves behind: predictions.csv, and a picture of the images with their classes."""
+"""What `predict` leaves behind: predictions.csv, and of image files a picture of them with what was predicted."""
 
 import csv
 import io
@@ -12,30 +12,57 @@ from torch import Tensor
 
 from .._files import write_atomically
 
-SHOWN = 48
+SHOWN = 48  # images in the picture
+PRINTED = 10  # examples without names
+
+Predicted = tuple[list[str], list[list[str]], list[str]]
+"""Columns, rows and captions."""
 
 
-def write_predictions(
-    folder: Path, files: Sequence[Path], pixels: Tensor, probabilities: Tensor, classes: Sequence[str]
-) -> tuple[Path, Path]:
-    """Write one CSV row per file (path, class, confidence, and the runner-up) and a grid of the first images.
+def classified(probabilities: Tensor, classes: Sequence[str]) -> Predicted:
+    """Class, confidence, and the runner-up, of probabilities (N, V)."""
+    names = list(classes) if len(classes) == probabilities.shape[1] else list(map(str, range(probabilities.shape[1])))
+    top, labels = probabilities.topk(min(2, len(names)), dim=1)
+    pairs = [
+        [(names[label], number) for label, number in zip(which, numbers, strict=True)]
+        for which, numbers in zip(labels.tolist(), top.tolist(), strict=True)
+    ]
+    rows = [list(chain(*((name, f"{number:.6f}") for name, number in row))) for row in pairs]
+    captions = [f"{row[0][0]}  ({row[0][1]:.1%})" for row in pairs]
+    return ["class", "confidence", "second_class", "second_confidence"][: 2 * top.shape[1]], rows, captions
 
-    pixels (N, C, H, W) uint8, probabilities (N, V). Returns the paths of the table and of the picture.
+
+def in_numbers(predictions: Tensor) -> Predicted:
+    """The numbers (N, K) of a regression."""
+    count = predictions.shape[1]
+    rows = [[f"{number:.6g}" for number in row] for row in predictions.tolist()]
+    columns = ["prediction"] if count == 1 else [f"prediction_{number}" for number in range(count)]
+    return columns, rows, [", ".join(row) for row in rows]
+
+
+def write(folder: Path, predicted: Predicted, files: Sequence[Path] = (), pixels: Tensor | None = None) -> None:
+    """Write predictions.csv, one row for each file, or example by its number; of image files also predictions.png.
+
+    pixels: of the files, (N, C, H, W) uint8. Prints the captions, of examples without names the first ones.
     """
-    top, labels = probabilities.topk(min(2, len(classes)), dim=1)
+    columns, rows, captions = predicted
+    names = [str(file) for file in files] or [str(number) for number in range(len(rows))]
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["path", "class", "confidence", "second_class", "second_confidence"])
-    for file, numbers, which in zip(files, top.tolist(), labels.tolist(), strict=True):
-        best = [(classes[label], f"{number:.6f}") for label, number in zip(which, numbers, strict=True)]
-        table.writerow([str(file), *chain(*best)])
+    table.writerow(["path" if files else "example", *columns])
+    table.writerows([name, *row] for name, row in zip(names, rows, strict=True))
     write_atomically(folder / "predictions.csv", text.getvalue().encode(errors="surrogateescape"))
-
-    picture = io.BytesIO()
-    captions = [f"{classes[w[0]]}  {n[0]:.0%}" for w, n in zip(labels.tolist(), top.tolist(), strict=True)]
-    _grid(pixels[:SHOWN].cpu(), captions).savefig(picture, format="png", dpi=120)
-    write_atomically(folder / "predictions.png", picture.getvalue())
-    return folder / "predictions.csv", folder / "predictions.png"
+    shown = len(names) if files else PRINTED
+    for name, caption in list(zip(names, captions, strict=True))[:shown]:
+        print(f"{name.encode(errors='replace').decode()}: {caption}")
+    if len(names) > shown:
+        print(f"... and {len(names) - shown} more")
+    print(f"table {folder / 'predictions.csv'}")
+    if pixels is not None:
+        picture = io.BytesIO()
+        _grid(pixels[:SHOWN].cpu(), captions).savefig(picture, format="png", dpi=120)
+        write_atomically(folder / "predictions.png", picture.getvalue())
+        print(f"picture {folder / 'predictions.png'}")
 
 
 def _grid(pixels: Tensor, captions: Sequence[str]) -> Figure:
@@ -47,5 +74,5 @@ def _grid(pixels: Tensor, captions: Sequence[str]) -> Figure:
         axis.set_axis_off()
     for axis, image, caption in zip(axes, pixels, captions, strict=False):
         axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-        axis.set_title(caption, fontsize=9)
+        axis.set_title(caption, fontsize=8)
     return figure

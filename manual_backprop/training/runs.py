@@ -64,6 +64,7 @@ class Resolved(NamedTuple):
     words: list[str]  # the command line, with paths in place of names
     trusted: bool = False  # --trust: what lies beside the checkpoint may name any code, and its pickle too
     continued: bool = False  # a run goes on in a folder that is there already
+    own_data: bool = False  # a LightningDataModule of the user's gives the data: --data mymodule.MyData
 
 
 def require_name(option: str, name: str | None) -> None:
@@ -100,6 +101,8 @@ class KnownOptions(argparse.ArgumentParser):
 def resolve(arguments: Sequence[str]) -> Resolved:
     """Replace names of configs and the checkpoints "best" and "last" by paths, and add what was left out.
 
+    `--explicit` is `--model.explicit=true`.
+
     `fit` without a config takes the package's one for the dataset and model. `fit --ckpt_path last` continues, in its
     own folder, the run that was started last (of that config, where one is named). The other commands take the newest
     best checkpoint and the config of its run, which must be harmless unless --trust is given.
@@ -110,11 +113,18 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     known.add_argument("--ckpt_path")
     known.add_argument("--images", nargs="*")
     known.add_argument("--trust", action="store_true")
+    known.add_argument("--explicit", nargs="?", const="true")
+    known.add_argument("--data")
     for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
         known.add_argument(f"--{option}", dest=option.partition(".")[2])
     given, others = known.parse_known_args(rest)
+    if given.data and Path(given.data).is_file():  # a file with that section
+        others.insert(0, f"--data={given.data}")
+        given.data = None
     if "-h" in others or any(word.partition("=")[0].endswith(("--help", ".help")) for word in others):
-        return Resolved([command, *others])
+        named = [f"--data={given.data}"] if given.data else []
+        asked = any(word.partition("=")[0] == "--data.help" for word in others)
+        return Resolved([command, *named, *others], own_data=bool(given.data) or asked)
     for option, value in (("name", given.name), ("version", given.version)):
         require_name(option, value)
 
@@ -156,11 +166,25 @@ def resolve(arguments: Sequence[str]) -> Resolved:
             if command != "fit":  # what these write goes to the run of the checkpoint
                 root, name, version = run.parent.parent, run.parent.name, run.name
     if not configs and (configs := [file for file in beside if file.is_file()]) and not given.trust:
-        require_harmless(configs[0], net_named=given.net is not None)
-    configs = configs or default_config(given.dataset, given.net)
+        anew = {"model.net": given.net, "data.dataset": given.dataset, "data.class_path": given.data}
+        require_harmless(configs[0], {place for place, value in anew.items() if value is not None})
+    own_data = bool(given.data) or any(names_data(path) for path in configs)
+    if own_data and given.dataset:
+        raise BadInput(
+            f"--data.dataset={given.dataset} is one of this package's data, and --data, here or in a config, names a "
+            "data module of your own: give one of the two."
+        )
+    for path in configs if given.data else ():
+        if not names_data(path) and read_config(path).get("data"):
+            raise BadInput(
+                f"{path} has options of this package's data in its section data:, which --data={given.data} does not "
+                "take. Give a config without that section."
+            )
+    configs = configs or ([] if own_data else default_config(given.dataset, given.net))
     settled = {
         "data.dataset": given.dataset,
         "model.net": given.net,
+        "model.explicit": given.explicit,
         "run.folder": str(root),
         "run.name": name or "null",
         "run.version": version or "null",
@@ -168,12 +192,13 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     words = [
         command,
         *(f"--config={path}" for path in configs),
+        *([f"--data={given.data}"] if given.data else []),  # ahead of the options of that class
         *others,
         *([f"--data.images={json.dumps(given.images)}"] if given.images else []),
         *(f"--{key}={value}" for key, value in settled.items() if value),
         *([f"--ckpt_path={checkpoint}"] if checkpoint else []),
     ]
-    return Resolved(words, given.trust, continued)
+    return Resolved(words, given.trust, continued, own_data)
 
 
 def _existing(file: Path) -> str | None:
@@ -184,6 +209,12 @@ def _run_section(config: Path) -> dict[str, str]:
     """The `run:` part of a YAML file, less the version, which belongs to one run only."""
     section = read_config(config).get("run")
     return {k: str(section[k]) for k in ("folder", "name") if section.get(k)} if isinstance(section, dict) else {}
+
+
+def names_data(config: Path) -> bool:
+    """Whether a YAML file names a data module of the user's own: data: {class_path: mymodule.MyData}."""
+    section = read_config(config).get("data")
+    return isinstance(section, str) or (isinstance(section, dict) and "class_path" in section)
 
 
 def newest(root: Path, name: str | None, version: str | None, holding: str) -> Path | None:

@@ -7,7 +7,7 @@ command line, and the files that they name with --config, are theirs and not loo
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ import torch
 import yaml
 
 from ..errors import BadInput
+from .datasets import DATASETS
 from .models import MODELS
+from .own_data import TABLES
 
 SECTIONS = ("trainer", "model", "data", "run", "delta_flow", "finite_watch")
 # strings there stand for objects, in short names too
 OBJECTS = ("logger", "callbacks", "plugins", "profiler", "model_registry", "default_root_dir")
 WORD = re.compile(r"[\w:/+-]*")  # no import path, for want of a dot
 TEXT = re.compile(r"[\w./:+-]*")  # no dict, for want of a brace or blank: jsonargparse reads strings as YAML again
+# options handed on as they are, in which a string stands for itself
+AS_THEY_ARE = (("model", "net_args"), ("data", "dataset_args"))
 DEEPEST, NAMED = 20, 3
 
 
@@ -42,19 +46,19 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def require_harmless(path: Path, net_named: bool = False) -> None:
-    """Raises BadInput naming what in the file could run code; net_named: the user has named the model in its place."""
+def require_harmless(path: Path, named: Collection[str] = ()) -> None:
+    """Raises BadInput naming what in the file could run code; `named` are places in it that the user has named anew."""
     found = [
         f"{where}: {value!s:.80}"
         for where, value in _leaves("", read_config(path))
-        if not (_harmless(where, value) or (net_named and where == "model.net" and isinstance(value, str)))
+        if not (_harmless(where, value) or (where in named and isinstance(value, str)))
     ]
     if found:
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise BadInput(
             f"{path} lies beside a checkpoint, and could run any code by {'; '.join(found[:NAMED])}{more}. If you "
             "trust where it comes from, add --trust; or name a file of your own with --config, or the model with "
-            "--model.net."
+            "--model.net, the data with --data.dataset or --data."
         )
 
 
@@ -81,6 +85,8 @@ def _harmless(where: str, value: Any) -> bool:
     if where in (
         *SECTIONS,
         "data.augment",
+        "data.dataset_args",
+        "data.init_args",
         "model.net_args",
         "run.output",
     ):  # a section's value would be another file's name
@@ -89,11 +95,17 @@ def _harmless(where: str, value: Any) -> bool:
         return top == "model" and key in ("optimizer", "scheduler") and _known_step(value)
     if (top, key) == ("model", "net"):
         return not below[:-1] and (value is None or _known_model(value))
+    if where == "data.dataset":
+        return value is None or value in DATASETS or value in TABLES
     if top == "trainer" and key in OBJECTS:
         return value is None or isinstance(value, bool)
-    if top in ("trainer", "model") and key != "net_args":
-        return not isinstance(value, str) or bool(WORD.fullmatch(value)) or _known_step(value)
-    return key != "net_args" or not isinstance(value, str) or bool(TEXT.fullmatch(value))
+    if not isinstance(value, str):
+        return True
+    if (top, key) in AS_THEY_ARE:
+        return bool(TEXT.fullmatch(value))
+    if top in ("trainer", "model"):
+        return bool(WORD.fullmatch(value)) or _known_step(value)
+    return (top, key) != ("data", "init_args") or bool(WORD.fullmatch(value))
 
 
 def _known_model(name: Any) -> bool:

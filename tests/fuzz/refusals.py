@@ -6,7 +6,7 @@ from .modes import TRANSFORM, Modes
 
 KNOWN: tuple[tuple[str, str], ...] = (
     ("has derivative zero everywhere and no rule", "div with a rounding mode: no gradient would ever flow"),
-    ("had rounded what a backward", "a second derivative of rounded tensors would lack what rounding has cut"),
+    ("create_graph=True needs the exact saved tensors", "their second derivatives would lack what rounding has cut"),
     ("index 0 out of range for tensor of size [0", "torch.vmap over no samples, of what it runs sample by sample"),
     ("more than one element of the written-to tensor", "torch refuses this, too, but forgets to in threshold_"),
 )

@@ -77,6 +77,21 @@ def test_help_shows_the_options(capsys, option):
     assert "lr" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("word", ["fit", "predict"])
+def test_help_begins_with_our_own_options(capsys, word):
+    with pytest.raises(SystemExit):
+        cli.main([word, "--help"])
+    shown = capsys.readouterr().out
+    does = command.COMMANDS[word][1].capitalize()[:20]
+    assert shown.startswith(f"usage: manual-backprop {word} [options]\n\n{does}")
+    places = [
+        shown.index(f"\n  --{name}") for name in ("model.net ", "data.dataset", "run.folder", "trainer.max_epochs")
+    ]
+    assert places == sorted(places)
+    assert len(shown.splitlines()) < 700, "jsonargparse lists every subclass of torch.nn.Module that it knows"
+    assert "torch.optim.SGD" in shown
+
+
 def test_the_command_and_errors_need_no_lightning():
     code = "import manual_backprop.cli, sys; sys.exit('pytorch_lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -166,13 +181,15 @@ def test_the_other_models_train(tmp_path, options):
     assert losses[-1] < losses[0] < 3
 
 
-def test_every_packaged_config_parses_and_its_model_reads_its_images():
+def test_every_packaged_config_parses_and_its_model_reads_its_data():
     for path in sorted(runs.CONFIGS.glob("*.yaml")):
         config = yaml.safe_load(path.read_text())
-        spec = datasets.spec(config["data"]["dataset"])
-        net = cli.Classifier(config["model"]["net"], config["model"]["net_args"], spec.shape, len(spec.classes))
-        assert sum(p.numel() for p in net.parameters()) > 1000
-        assert path.stem.startswith(config["data"]["dataset"])
+        name, model = config["data"]["dataset"], config["model"]
+        sizes = cli.DataModule(name).sizes
+        task = model.get("task", "classification")
+        learner = cli.Learner(model["net"], model["net_args"], *sizes, task)
+        assert sum(p.numel() for p in learner.parameters()) > 300
+        assert path.stem.startswith(name)
 
 
 # predict

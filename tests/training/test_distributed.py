@@ -14,8 +14,9 @@ SAME = ("--model.net_args={hidden: [32]}", "--model.scheduler=null", "--data.aug
 DDP = ("--trainer.strategy=ddp", "--trainer.devices=2")
 
 
-def run(folder, *options):
-    with start(*arguments("fit", folder, "--config=digits_mlp", *options)) as process:
+def run(folder, *options, config="digits_mlp"):
+    configs = [f"--config={config}"] if config else []
+    with start(*arguments("fit", folder, *configs, *options)) as process:
         output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     (made,) = folder.glob("*/*")

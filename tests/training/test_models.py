@@ -5,8 +5,9 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop.errors import BadInput
-from manual_backprop.training.classifier import Classifier
-from manual_backprop.training.models import MODELS, build, try_out
+from manual_backprop.training.learner import Learner
+from manual_backprop.training.models import MODELS, build
+from manual_backprop.training.tasks import try_out
 
 DIGITS, MNIST, COLOUR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 
@@ -72,22 +73,22 @@ def test_a_residual_block_adds_its_input():
 
 @pytest.mark.parametrize("name", ["Foreign", "foreign"])
 def test_models_by_import_path_are_told_what_they_ask_for_and_converted(name):
-    classifier = Classifier(f"{__name__}.{name}", {"width": 6}, DIGITS, 3)
+    classifier = Learner(f"{__name__}.{name}", {"width": 6}, DIGITS, 3)
     assert classifier.net.layers[1].out_features == 6
     assert mb.audit(classifier.net, torch.randn(2, *DIGITS)).autograd == 0
-    left = Classifier(f"{__name__}.{name}", {"width": 6}, DIGITS, 3, convert=False)
+    left = Learner(f"{__name__}.{name}", {"width": 6}, DIGITS, 3, convert=False)
     assert type(left.net.layers[1]) is torch.nn.Linear
 
 
 def test_a_module_itself():
     net = Foreign(10)
-    assert Classifier(net).net is net
+    assert Learner(net).net is net
 
 
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
 def test_lazy_models_are_filled_in_before_the_optimizer_sees_them():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10))
-    classifier = Classifier(net)
+    classifier = Learner(net)
     assert classifier.net[1].weight.shape == (10, 64)
 
 
@@ -140,4 +141,4 @@ def test_bad_models(name, options, message):
 )
 def test_models_that_do_not_fit_the_images(net, message):
     with pytest.raises(BadInput, match=message):
-        Classifier(net)
+        Learner(net)

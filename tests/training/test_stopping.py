@@ -99,7 +99,10 @@ def test_the_other_commands_end_without_a_traceback(monkeypatch, capsys):
     assert capsys.readouterr().err == "stopped by SIGINT\n"
 
 
-def test_a_config_of_the_users_own_class_is_continued_with_trust(tmp_path):
+@pytest.mark.parametrize(
+    "own", ["model: {net: mine.net}", "data: {class_path: mine.Data, init_args: {}}", "data: {dataset: mine.data}"]
+)
+def test_a_config_of_the_users_own_class_is_continued_with_trust(tmp_path, own):
     (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "config.yaml").write_text("model: {net: mine.net}")
+    (tmp_path / "a" / "b" / "config.yaml").write_text(own)
     assert "--trust --ckpt_path last" in stopping.how_to_continue(tmp_path / "a" / "b")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from manual_backprop.errors import BadInput
-from manual_backprop.training.classifier import Classifier
+from manual_backprop.training.learner import Learner
 
 from .runs import NET, fit, last
 
@@ -27,7 +27,7 @@ def test_it_trains_as_without(tmp_path: Path) -> None:
 
 def test_what_it_keeps_is_not_for_saving_to_choose() -> None:
     with pytest.raises(BadInput, match=r"model\.saving"):
-        Classifier(written_out=True, saving="int8")
+        Learner(written_out=True, saving="int8")
 
 
 def test_autocast_is_refused(tmp_path: Path) -> None:

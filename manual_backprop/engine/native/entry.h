@@ -1,4 +1,4 @@
-/* What is known of a rule's calls: one entry for each key, with its programs. */
+/* The recorded calls of a rule: one entry for each key, with its programs. */
 #pragma once
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
@@ -26,39 +26,39 @@ using torch::autograd::variable_list;
 
 namespace mb {
 
-int calls_in_python = 2;       // before one is recorded
-constexpr size_t MOST = 256;   // keys of one rule
+int calls_in_python = 2;       // calls with one key that run in Python before one is recorded
+constexpr size_t MOST = 256;   // most keys of one rule
 
-// functions of Python, and nn.Parameter
+// Python functions (engine/node.py), and the class nn.Parameter
 PyObject *learn = nullptr, *derive = nullptr, *recompute = nullptr, *passed_on = nullptr, *servable = nullptr, *parameter = nullptr;
-int64_t large = 1 << 14;       // elements from which tensors are recomputed or shortened
-enum Saving { RECOMPUTED, AS_THEY_ARE, IN_PYTHON };  // what becomes of large tensors
+int64_t large = 1 << 14;       // elements from which a saved tensor is recomputed or compressed
+enum Saving { RECOMPUTED, AS_THEY_ARE, IN_PYTHON };  // what happens to large saved tensors
 Saving saving = RECOMPUTED;
 bool enabled = true;
 
-enum State { NEW, LEARNING, READY, GIVEN_UP };  // LEARNING: one thread records, the others stay in Python
+enum State { NEW, LEARNING, READY, GIVEN_UP };  // LEARNING: one thread records, the others run in Python
 
 struct Recorded {
   Key key;
   std::atomic<int> seen = 0;
-  std::atomic<State> state = NEW;  // READY is set behind the program, which does not change from there on
+  std::atomic<State> state = NEW;  // READY is set after the program is stored, which never changes afterwards
   Program program;
 };
 
 struct Place {
-  int argument, output;  // which one it is, -1 for none; neither: a value of its own
+  int argument, output;  // index of the argument or output that the tensor is, else -1; both -1: another tensor
   bool operator==(const Place& other) const { return argument == other.argument && output == other.output; }
 };
 
-/* How an output is computed again: function(*arguments), of which some are tensors of the call. */
+/* How an output is recomputed: function(*arguments). Some arguments are tensors of the call. */
 struct Recipe {
-  PyObject *function = nullptr, *arguments = nullptr;  // None for tensors
+  PyObject *function = nullptr, *arguments = nullptr;  // arguments has None in place of tensors
   int output = 0;
-  bool passes_on = false;  // what another node has computed
+  bool passes_on = false;  // the output is a copy of its first argument, which another node computed
   struct Argument {
     Py_ssize_t position;
     Place place;
-    int saved;  // which saved tensor it is, -1 for none
+    int saved;  // index of the saved tensor that it is, else -1
   };
   std::vector<Argument> tensors;
 };
@@ -68,25 +68,25 @@ struct Entry {
   int seen = 0;
   State state = NEW;
   std::string problem;
-  Program program;       // outputs, then what is saved
+  Program program;       // its outputs are the rule's outputs, then the saved tensors
   int outputs = 0;
-  int64_t largest = 0;   // elements of what it returns and saves
+  int64_t largest = 0;   // elements of the largest tensor that it returns or saves
   bool tuple = false, materialize = false;  // whether the rule wants zeros for deltas that are not defined
   std::vector<bool> differentiable;
   std::vector<Place> saved;
-  bool saves_nothing = true;       // no tensor
+  bool saves_nothing = true;       // whether it saves no tensor
   bool in_place = false;           // the output is written over the first argument
   std::unique_ptr<Recipe> recipe;
-  std::unique_ptr<Entry> inner;  // of the node that the second output is kept as (engine/inner.py)
+  std::unique_ptr<Entry> inner;  // of the inner node, whose output the second output is saved as (engine/inner.py)
   std::vector<int> inner_arguments;
   PyObject *rule = nullptr, *attributes = nullptr, *needs = nullptr;
   unsigned version = 0;
   std::string name;
-  std::vector<int> tensors;  // which arguments are tensors
+  std::vector<int> tensors;  // positions of the tensors among the arguments
   std::mutex lock;
   std::vector<std::unique_ptr<Recorded>> backwards, recomputes;
 
-  /* The tensor at a place; of a value of its own: the saved one with that number. */
+  /* The tensor at a place; if that is neither an argument nor an output, the saved tensor with this number. */
   const at::Tensor& at(Place place, int number, const Tensors& arguments, const Tensors& results) const {
     return place.argument >= 0 ? arguments[place.argument] : results[place.output >= 0 ? place.output : outputs + number];
   }
@@ -95,10 +95,10 @@ struct Entry {
   }
 };
 
-/* The version of a class, which Python counts on when an attribute is set: a formula may be another one then. */
+/* The version of a class. Python changes it when an attribute of the class is set: a formula may have been replaced. */
 unsigned version_of(PyObject* rule) { return ((PyTypeObject*)rule)->tp_version_tag; }
 
-/* Whether torch is in a mode in which calls and backwards stay in Python. */
+/* Whether a mode or setting is active in which calls and backwards run in Python. */
 bool special() {
   return !enabled || at::impl::torch_function_mode_enabled() || c10::impl::TorchDispatchModeTLS::stack_len() ||
          c10::impl::tls_local_dispatch_key_set().included_.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
@@ -106,7 +106,7 @@ bool special() {
          c10::InferenceMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0);
 }
 
-/* A backward keeps the dtypes that the forward chose, also where it is called inside autocast. */
+/* Turns autocast off: a backward keeps the dtypes that the forward chose, also where it is called inside autocast. */
 struct WithoutAutocast {
   const bool cpu = at::autocast::is_autocast_enabled(at::kCPU), cuda = at::autocast::is_autocast_enabled(at::kCUDA);
 
@@ -121,17 +121,17 @@ struct WithoutAutocast {
 
 struct Rule {
   unsigned version = 0;
-  int served = -1;  // whether its calls can be; 2: and it writes over its first argument; not known at first
+  int served = -1;  // what `_servable` of engine/node.py returned; -1 before it was called
   std::unordered_multimap<size_t, std::unique_ptr<Entry>> entries;
 };
 
 std::unordered_map<PyObject*, Rule>& rules() {
-  static auto* known = new std::unordered_map<PyObject*, Rule>();  // lives as long as the process
+  static auto* known = new std::unordered_map<PyObject*, Rule>();  // never freed: nodes point to its entries
   return *known;
 }
 
 using torch::autograd::Node;
-using NodePointer = decltype(std::declval<Node&>().getptr());  // shared in older versions of torch, intrusive in newer
+using NodePointer = decltype(std::declval<Node&>().getptr());  // shared_ptr in older torch versions, else intrusive_ptr
 
 template <class T, class Pointer = NodePointer> auto make_node() {
   if constexpr (std::is_same_v<Pointer, std::shared_ptr<Node>>) return std::shared_ptr<T>(new T(), [](T* node) { deleteNode(node); });
@@ -165,7 +165,7 @@ bool plain(const Tensors& tensors) {
   return true;
 }
 
-/* What is known of a backward or recomputation with that key; null where there are too many. */
+/* The record of a backward or recomputation with this key, created if missing; null if there are too many. */
 Recorded* found(Entry* entry, std::vector<std::unique_ptr<Recorded>>& all, const Key& key) {
   std::lock_guard<std::mutex> guard(entry->lock);
   for (auto& one : all)
@@ -176,7 +176,7 @@ Recorded* found(Entry* entry, std::vector<std::unique_ptr<Recorded>>& all, const
   return all.back().get();
 }
 
-/* The recording has ended: keep its program, or why there is none. */
+/* End the recording and store its program, or the reason why there is none. */
 void keep(Entry* entry, Recorded* known, Recorder& recorder, const Tensors& outputs) {
   recorder.finish(outputs);
   std::lock_guard<std::mutex> guard(entry->lock);

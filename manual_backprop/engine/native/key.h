@@ -1,4 +1,5 @@
-/* What a program depends on: dtypes, sizes, strides and sameness of tensors, numbers, and torch's settings. */
+/* What a program depends on: the tensors' dtypes, sizes and strides, which tensors are the same one, the other
+arguments, and torch's settings. */
 #pragma once
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -11,7 +12,7 @@ namespace mb {
 
 struct Key {
   std::vector<int64_t> words;
-  std::vector<PyObject*> constants;  // borrowed, until `keep`
+  std::vector<PyObject*> constants;  // borrowed references until `keep`
   size_t hash = 0;
 
   Key() {
@@ -30,8 +31,8 @@ struct Key {
     for (auto stride : tensor.strides()) words.push_back(stride);
   }
 
-  bool add(PyObject* constant) {  // false where it has no hash
-    if (PyFloat_CheckExact(constant)) {  // by its bits: 0.0 and -0.0 are equal
+  bool add(PyObject* constant) {  // false if it cannot be hashed
+    if (PyFloat_CheckExact(constant)) {  // by its bits, because 0.0 == -0.0
       const double number = PyFloat_AS_DOUBLE(constant);
       int64_t bits;
       std::memcpy(&bits, &number, sizeof bits);
@@ -46,7 +47,7 @@ struct Key {
     }
     constants.push_back(constant);
     words.push_back(found);
-    words.push_back((int64_t)Py_TYPE(constant));  // 1 and 1.0 and True are equal
+    words.push_back((int64_t)Py_TYPE(constant));  // because 1 == 1.0 == True
     return true;
   }
 

@@ -1,15 +1,16 @@
-/* The native node: a rule's call and its backward without Python, once they have been seen to be the same each time.
+/* The native node: runs a rule's call and its backward without Python, once they have been recorded.
 
-A call is looked up by its key. The first calls run in Python; then one is recorded (record.h), and from there on the
-program runs (program.h). The backward does likewise, and what recomputes a large tensor (recompute.h). What cannot be
-recorded stays in Python. Where the backward is itself differentiated, it is always Python's formulas that run.
+A call is looked up by its key (key.h). The first calls run in Python. Then one is recorded (record.h), and from then on
+the program runs (program.h). The same holds for the backward, and for the recomputation of a large tensor
+(recompute.h). Calls that cannot be recorded stay in Python. Where the backward is itself differentiated, the formulas
+always run in Python.
 */
 #include "node.h"
 #include "step.h"
 
 namespace mb {
 
-/* Forget what was recorded: a formula or kernel is another one now. Entries stay, for nodes point to them. */
+/* Drop what was recorded, because a formula or kernel has changed. Entries stay alive, because nodes point to them. */
 void forgotten(Rule& known) {
   static auto* entries = new std::vector<std::unique_ptr<Entry>>();
   for (auto& [hash, entry] : known.entries) {
@@ -30,7 +31,8 @@ Place place_of(const at::Tensor& tensor, const Tensors& arguments, const Tensors
   return place;
 }
 
-/* (function, arguments, which output), as Python gives it; null for None, and where a tensor is from elsewhere. */
+/* The recipe from Python's (function, arguments, index of the output). Null for None, and where a tensor is not an
+argument, output or saved tensor of the call. */
 std::unique_ptr<Recipe> recipe_of(PyObject* given, Entry* entry, const Tensors& arguments, const Tensors& outputs) {
   if (given == Py_None) return nullptr;
   auto recipe = std::make_unique<Recipe>();
@@ -57,10 +59,11 @@ std::unique_ptr<Recipe> recipe_of(PyObject* given, Entry* entry, const Tensors& 
   return recipe;
 }
 
-/* Whether nodes with large tensors are left to Python. */
+/* Whether calls with large tensors are left to Python nodes. */
 bool in_python() { return saving == IN_PYTHON || at::SavedTensorDefaultHooks::get_hooks(); }
 
-/* Whether a node in Python saves less: it can ask another one, and recompute what is kept as the output of an inner node. */
+/* Whether a Python node saves less memory: unlike a native node it can ask other Python nodes, and it can recompute a
+tensor that is saved as the output of an inner node. */
 bool better_in_python(const Entry* entry, const Tensors& arguments) {
   for (const auto& argument : arguments) {
     if (saving != RECOMPUTED || argument.numel() < large || !argument.requires_grad()) continue;
@@ -69,7 +72,7 @@ bool better_in_python(const Entry* entry, const Tensors& arguments) {
   return false;
 }
 
-/* Run in Python and record. What Python returns; NotImplemented where a node in Python has to run it again. */
+/* Run the call in Python and record it. Returns the outputs, or NotImplemented if a Python node has to run it again. */
 PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& arguments, bool recorded,
                   std::unique_ptr<Ask> before) {
   Recorder recorder;
@@ -105,7 +108,7 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->materialize = PyTuple_GET_ITEM(found.get(), 6) == Py_True;
   recorder.finish(outputs);
   if (auto* inner = PyTuple_GET_ITEM(found.get(), 5); inner != Py_None) {
-    // (rule, attributes, needs, its tensors as places among the arguments, whether it saves its output, name)
+    // (rule, attributes, needs, positions of its tensors among the arguments, whether it saves its output, name)
     auto part = std::make_unique<Entry>();
     part->rule = Py_NewRef(PyTuple_GET_ITEM(inner, 0));
     part->attributes = Py_NewRef(PyTuple_GET_ITEM(inner, 1));
@@ -134,8 +137,8 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
   entry->problem = recorder.problem;
   entry->state = recorder.problem.empty() ? READY : GIVEN_UP;
   entry->program = std::move(recorder.program);
-  // for a node in Python, which shortens what is large, hands on views, and recomputes for an inner node; the same
-  // numbers are drawn again
+  // cases for a Python node: it can compress large tensors, return views, and recompute for an inner node. The call
+  // runs again there, and has to draw the same random numbers
   const bool elsewhere = recorded && entry->inner && better_in_python(entry, arguments);
   if ((entry->largest >= large && in_python()) || viewed || elsewhere) {
     generator.set_state(drawn);
@@ -181,7 +184,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     all.version = version;
     all.served = -1;
   }
-  if (all.version == 0) Py_RETURN_NOTIMPLEMENTED;  // until Python has looked at the class again
+  if (all.version == 0) Py_RETURN_NOTIMPLEMENTED;  // Python has not yet given the changed class a version
   if (all.served < 0) {
     THPObjectPtr found(PyObject_CallFunctionObjArgs(servable, rule, nullptr));
     if (!found) throw python_error();
@@ -235,11 +238,11 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   {
     pybind11::gil_scoped_release no_gil;
     at::AutoDispatchBelowAutograd guard;
-    c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
+    c10::AutoGradMode no_grad(false);  // some operators ask for the grad mode and take another path
     served = run(entry->program, Tensors(arguments), outputs);
   }
   if (!served) Py_RETURN_NOTIMPLEMENTED;
-  for (int k = entry->in_place; k < entry->outputs; k++)  // what a rule returns is no view (see `owned`)
+  for (int k = entry->in_place; k < entry->outputs; k++)  // a rule does not return views (see `owned`)
     if (outputs[k].defined() && outputs[k].is_view()) outputs[k] = outputs[k].variable_data();
   return attached(entry, arguments, outputs, recorded, std::move(before));
   END_HANDLE_TH_ERRORS
@@ -286,8 +289,8 @@ PyObject* forget(PyObject*, PyObject*) {
   Py_RETURN_NONE;
 }
 
-/* What became of each key of a rule: (seen, "new" or "ready" or why not, the same of its backwards, and of its
-recomputations). */
+/* The state of each key of a rule: (calls seen, state, states of its backwards, states of its recomputations). A state
+is "new", "ready", or the reason why it could not be recorded. */
 PyObject* status(PyObject*, PyObject* rule) {
   HANDLE_TH_ERRORS
   THPObjectPtr all(PyList_New(0));
@@ -313,7 +316,7 @@ PyObject* status(PyObject*, PyObject* rule) {
 
 Ask* ask_in(PyObject* capsule) { return (Ask*)PyCapsule_GetPointer(capsule, "ask"); }
 
-PyObject* ask(PyObject*, PyObject* tensor) {  // for a node in Python; None where no native node can be asked
+PyObject* ask(PyObject*, PyObject* tensor) {  // for a Python node; None if no native node can recompute the tensor
   HANDLE_TH_ERRORS
   auto found = ask_for(THPVariable_Unpack(tensor), nullptr);
   if (!found) Py_RETURN_NONE;
@@ -333,14 +336,14 @@ PyObject* skipped(PyObject*, PyObject* capsule) {
   Py_RETURN_NONE;
 }
 
-PyObject* depth(PyObject*, PyObject* capsule) {  // and whether it is recomputed: else its node has saved it
+PyObject* depth(PyObject*, PyObject* capsule) {  // (depth, whether it is recomputed; if not, its node has saved it)
   const auto& kept = *ask_in(capsule)->kept;
   return Py_BuildValue("iO", kept.depth, kept.recomputed ? Py_True : Py_False);
 }
 
 PyObject* recording(PyObject*, PyObject*) { return PyBool_FromLong(Recorder::active() != nullptr); }
 
-PyObject* number(PyObject*, PyObject* tensor) {  // read unseen by the recorder
+PyObject* number(PyObject*, PyObject* tensor) {  // reads a tensor's element; the recorder does not see it
   HANDLE_TH_ERRORS
   return PyFloat_FromDouble(number_in(THPVariable_Unpack(tensor)));
   END_HANDLE_TH_ERRORS
@@ -351,8 +354,9 @@ PyObject* unrecorded(PyObject*, PyObject* why) {
   Py_RETURN_NONE;
 }
 
-/* Note a kernel that Python has called: its address, whether it returns 0 or refuses, and its arguments: tensors,
-None, integers, floats, and bytes for what a constant pointer points to. */
+/* Add a kernel that Python has called to the recording: its address, whether it returns 0 if it accepts the values that
+it reads, and its arguments: tensors, None, integers, floats, bytes for a constant array, and (tensor, factor) for a
+tensor's single element times a factor. */
 PyObject* kernel(PyObject*, PyObject* given) {
   HANDLE_TH_ERRORS
   auto* recorder = Recorder::active();
@@ -365,7 +369,7 @@ PyObject* kernel(PyObject*, PyObject* given) {
     int at = step.kernel.integers.size();
     if (THPVariable_Check(arg)) {
       int value = recorder->place(THPVariable_Unpack(arg));
-      if (value < 0) recorder->give_up("a kernel's tensor from elsewhere");
+      if (value < 0) recorder->give_up("a kernel's tensor that is neither an input nor a result");
       else step.values.emplace_back(at, value);
       step.kernel.integers.push_back(0);
     } else if (PyBytes_Check(arg)) {
@@ -373,9 +377,9 @@ PyObject* kernel(PyObject*, PyObject* given) {
       step.kernel.places.emplace_back(at, step.kernel.data.size());
       step.kernel.data.emplace_back(text, text + PyBytes_GET_SIZE(arg));
       step.kernel.integers.push_back(0);
-    } else if (PyTuple_Check(arg)) {  // (tensor of one number, factor)
+    } else if (PyTuple_Check(arg)) {
       int value = recorder->place(THPVariable_Unpack(PyTuple_GET_ITEM(arg, 0)));
-      if (value < 0) recorder->give_up("a kernel's number from elsewhere");
+      if (value < 0) recorder->give_up("a kernel's number from a tensor that is neither an input nor a result");
       else step.kernel.scalars.push_back({(int)step.kernel.doubles.size(), value, PyFloat_AsDouble(PyTuple_GET_ITEM(arg, 1))});
       step.kernel.doubles.push_back(0);
     } else if (PyFloat_Check(arg)) {
@@ -385,7 +389,7 @@ PyObject* kernel(PyObject*, PyObject* given) {
     }
   }
   if (PyErr_Occurred()) return nullptr;
-  if (step.kernel.integers.size() > 24 || step.kernel.doubles.size() > 8) recorder->give_up("a kernel of many arguments");
+  if (step.kernel.integers.size() > 24 || step.kernel.doubles.size() > 8) recorder->give_up("a kernel of too many arguments");
   recorder->program.instructions.push_back(std::move(step));
   Py_RETURN_NONE;
   END_HANDLE_TH_ERRORS

@@ -1,4 +1,4 @@
-/* The node behind a call that ran as a program: what it keeps, and its backward. */
+/* The autograd node behind a call that ran as a program: what it saves, and its backward. */
 #pragma once
 #include "recompute.h"
 
@@ -6,12 +6,12 @@ namespace mb {
 
 struct RuleNode : Node {
   Entry* entry = nullptr;
-  std::shared_ptr<Kept> kept;  // until its backward has run; other threads may run it, too: see `held`
+  std::shared_ptr<Kept> kept;  // until the backward has run; read it through `held`, other threads may run the backward
 
   std::string name() const override { return entry->name; }
 
   void release_variables() override {
-    std::shared_ptr<Kept> freed;  // behind the lock
+    std::shared_ptr<Kept> freed;  // declared first, so that it is freed after the lock is released
     std::lock_guard<std::mutex> guard(mutex_);
     freed.swap(kept);
   }
@@ -23,7 +23,7 @@ struct RuleNode : Node {
 
   Tensors unpacked() {
     const auto alive = held();
-    if (!alive && entry->saves_nothing) return Tensors(entry->saved.size());  // as a node of torch's that has nothing to free
+    if (!alive && entry->saves_nothing) return Tensors(entry->saved.size());  // like a torch node that saves no tensor
     if (!alive) throw std::runtime_error(torch::autograd::ERR_BACKWARD_TWICE);
     const auto task = torch::autograd::get_current_graph_task_id();
     Tensors tensors;
@@ -63,16 +63,16 @@ struct RuleNode : Node {
     Tensors inputs(deltas.begin(), deltas.end()), outputs;
     inputs.insert(inputs.end(), tensors.begin(), tensors.end());
     at::AutoDispatchBelowAutograd guard;
-    c10::AutoGradMode no_grad(false);  // some operators ask, and choose another way
+    c10::AutoGradMode no_grad(false);  // some operators ask for the grad mode and take another path
     if (!run(known->program, std::move(inputs), outputs)) return in_python(deltas, tensors, nullptr);
     return outputs;
   }
 
-  /* Whether an argument's delta is not asked for in this pass of backward, such as that of a weight where the gradient
-  of the input alone is. */
+  /* Whether an argument's delta is not needed in this backward pass: for example the weight's, where only the input's
+  gradient was requested. */
   bool left_out(size_t argument) const { return next_edge(argument).is_valid() && !task_should_compute_output(argument); }
 
-  /* For each argument of the rule, whether a delta is asked for. A new reference. */
+  /* For each argument of the rule, whether its delta is needed. A new reference. */
   PyObject* needs() const {
     THPObjectPtr needs(PyTuple_New(PyTuple_GET_SIZE(entry->needs)));
     if (!needs) throw python_error();
@@ -110,7 +110,8 @@ struct RuleNode : Node {
 
 PyTypeObject node_type = {};
 
-/* The node that has computed a tensor, or what it is a view of; null where it leads elsewhere. */
+/* The node that computed `tensor`, or the tensor that it is a view of, which is returned in `output`. Null where a
+view's gradient does not go to the node of its base. */
 NodePointer source_of(const at::Tensor& tensor, at::Tensor& output) {
   auto node = tensor.grad_fn();
   output = tensor;
@@ -122,7 +123,7 @@ NodePointer source_of(const at::Tensor& tensor, at::Tensor& output) {
   return node == wanted ? node : nullptr;
 }
 
-/* How to ask for a tensor whose node can recompute it, or for a view of one; null for any other. */
+/* An Ask for a tensor, or a view of one, whose node can recompute it; null for any other tensor. */
 std::unique_ptr<Ask> ask_for(const at::Tensor& tensor, Kept* reader) {
   at::Tensor output;
   auto node = source_of(tensor, output);
@@ -148,7 +149,7 @@ std::unique_ptr<Ask> ask_for(const at::Tensor& tensor, Kept* reader) {
   return ask;
 }
 
-/* Whether a node in Python can recompute the tensor: then Python asks it. */
+/* Whether a Python node can recompute the tensor. Then the call is left to Python, which can ask that node. */
 bool asks_python(const at::Tensor& tensor) {
   at::Tensor output;
   auto node = source_of(tensor, output);
@@ -166,13 +167,13 @@ bool is_parameter(const at::Tensor& tensor) {
   return PyType_IsSubtype(Py_TYPE(object.get()), (PyTypeObject*)parameter);
 }
 
-/* The same, or another leaf that is trained. */
+/* Whether it is a parameter, another leaf that requires a gradient, or a view of one. */
 bool is_trained(const at::Tensor& tensor) {
   const at::Tensor base = tensor.is_view() ? at::Tensor(tensor._base()) : tensor;
   return (base.is_leaf() && base.requires_grad()) || is_parameter(base);
 }
 
-/* Whether all tensors of a recipe can be had in the backward; fills its operands. */
+/* Fills the operands of a recipe. False if one of its tensors will not be available in the backward. */
 bool gathered(const Entry* entry, const Recipe& recipe, Kept& kept, const Tensors& arguments, const Tensors& outputs,
               std::unique_ptr<Ask>&& before) {
   const auto& output = outputs[recipe.output];
@@ -186,14 +187,14 @@ bool gathered(const Entry* entry, const Recipe& recipe, Kept& kept, const Tensor
       operand.ask = std::move(before);
       operand.ask->reader = &kept;
     } else if (tensor.numel() * SMALL <= output.numel() && (argument.saved < 0 || is_trained(tensor))) {
-      // not the parameter itself: an optimizer may have changed it by then
+      // a copy: an optimizer may change the parameter before the backward
       c10::AutoGradMode no_grad(false);
       operand.copy = tensor.clone();
     } else if (argument.saved < 0) {
       operand.ask = ask_for(tensor, &kept);
       if (!operand.ask) return false;
     } else if (tensor.numel() * SMALL > output.numel() && is_parameter(tensor)) {
-      return false;  // too large for a copy, and an edit through `.data` would go unnoticed
+      return false;  // too large to copy, and an edit through `.data` would not change its version
     } else {
       operand.saved = argument.saved;
       if (auto* ask = kept.asks.empty() ? nullptr : kept.asks[argument.saved].get())
@@ -212,12 +213,12 @@ void remember(Kept& kept, const at::Tensor& output, int output_nr) {
   kept.output.emplace(output.getIntrusivePtr());
 }
 
-/* Which outputs the engine numbers: those with a derivative. */
+/* The output's number in autograd's engine, which counts only outputs with a derivative. */
 int output_nr(const Entry* entry, int output) {
   return std::count(entry->differentiable.begin(), entry->differentiable.begin() + output, true);
 }
 
-/* Ask for large tensors in place of saving them, and give the node a recipe for its output. */
+/* Replace large saved tensors by an Ask where their node can recompute them, and give this node a recipe. */
 void pack_saved(Entry* entry, Kept& kept, const Tensors& arguments, const Tensors& outputs, std::unique_ptr<Ask> before) {
   const auto* recipe = entry->recipe.get();
   if (recipe && outputs[recipe->output].numel() < large) recipe = nullptr;
@@ -231,7 +232,7 @@ void pack_saved(Entry* entry, Kept& kept, const Tensors& arguments, const Tensor
       continue;
     }
     auto ask = ask_for(tensor, nullptr);
-    if (!ask || !ask->kept->recomputed) continue;  // else that node has saved the very same memory
+    if (!ask || !ask->kept->recomputed) continue;  // not recomputed: that node saves the same memory anyway
     ask->counter = torch::autograd::impl::version_counter(tensor);
     ask->version = ask->counter.current_version();
     kept.asks[k] = std::move(ask);
@@ -254,7 +255,7 @@ void pack_saved(Entry* entry, Kept& kept, const Tensors& arguments, const Tensor
       }
 }
 
-/* Put a node behind the outputs that have a derivative. before: for what was written over. */
+/* Put a node behind the outputs that have a derivative. before: the Ask for the tensor that was written over. */
 void attach(Entry* entry, const Tensors& arguments, Tensors& outputs, std::unique_ptr<Ask> before = nullptr) {
   auto node = make_node<RuleNode>();
   node->entry = entry;
@@ -292,7 +293,7 @@ void attach(Entry* entry, const Tensors& arguments, Tensors& outputs, std::uniqu
   }
 }
 
-/* The outputs as Python has them. */
+/* Attach a node if needed, and convert the outputs to Python objects. */
 PyObject* attached(Entry* entry, const Tensors& arguments, Tensors& outputs, bool recorded, std::unique_ptr<Ask> before) {
   if (entry->in_place) torch::autograd::impl::bump_version(outputs[0]);
   if (recorded) attach(entry, arguments, outputs, std::move(before));

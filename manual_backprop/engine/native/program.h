@@ -1,7 +1,8 @@
-/* A program: the calls that a function of Python made once, to be made again without Python.
+/* A program: the calls that a Python function made while it was recorded, repeated without Python.
 
-Operators of torch are called through its dispatcher, C functions by their address. What was a tensor then is a value
-now, by its place; all else is a constant. A program is right for arguments of the same key alone (key.h).
+torch's operators are called through the dispatcher, C functions by their address. Each tensor of the recording is a
+value, which instructions name by its index. Everything else is a constant. So a program is right only for arguments
+with the same key (key.h).
 */
 #pragma once
 #include <ATen/ATen.h>
@@ -16,31 +17,31 @@ namespace mb {
 
 using Tensors = std::vector<at::Tensor>;
 
-struct Kernel {  // a C function of 64-bit integers and pointers, with its doubles behind them
+struct Kernel {  // a C function: its arguments are 64-bit integers and pointers, then doubles
   void* address = nullptr;
   std::vector<int64_t> integers;
   std::vector<double> doubles;
   struct Scalar { int at, value; double factor; };
-  std::vector<Scalar> scalars;                     // doubles that are the number in a value, times a factor
-  std::vector<std::vector<char>> data;             // what constant pointers point to
-  std::vector<std::pair<int, int>> places;         // (which integer, which datum)
-  bool checked = false;                            // whether it returns 0 where it took what it read
+  std::vector<Scalar> scalars;                     // doubles that are the single element of a value, times a factor
+  std::vector<std::vector<char>> data;             // constant arrays, which arguments point to
+  std::vector<std::pair<int, int>> places;         // (index of the integer argument, index in data)
+  bool checked = false;                            // whether it returns 0 if it accepts the values that it reads
 };
 
 struct Instruction {
   std::optional<c10::OperatorHandle> op;
   bool unseen_views = false;                              // see makes_views_of_samples
   Kernel kernel;
-  std::vector<c10::IValue> constants;                     // of an operator
-  std::vector<std::pair<int, int>> values;                // (which argument, which value)
-  std::vector<std::pair<int, std::vector<int>>> lists;    // (which argument, which values)
-  std::vector<int> results;                               // values, -1 for what is no tensor
-  std::vector<std::pair<int, std::vector<int>>> listed;   // (which result, which values)
+  std::vector<c10::IValue> constants;                     // an operator's arguments, empty where a value goes
+  std::vector<std::pair<int, int>> values;                // (index of the argument, value)
+  std::vector<std::pair<int, std::vector<int>>> lists;    // (index of the argument, values)
+  std::vector<int> results;                               // values; -1 for a result that is not a tensor
+  std::vector<std::pair<int, std::vector<int>>> listed;   // (index of the result, values)
   std::vector<int> dead;                                  // values that no later instruction reads
 };
 
 struct Program {
-  int inputs = 0, count = 0;                              // values; the first are the inputs
+  int inputs = 0, count = 0;                              // number of inputs and of values; the inputs come first
   std::vector<Instruction> instructions;
   std::vector<int> outputs;                               // values, -1 for none
 };
@@ -50,8 +51,8 @@ using Integer = int64_t;
 
 template <size_t... at>
 int64_t called(void* address, const int64_t* i, const double* d, std::index_sequence<at...>) {
-  // integers and doubles travel in registers of their own, and at most eight doubles: in which order they stand among
-  // each other does not matter on x86-64 and arm64
+  // on x86-64 and arm64 integers and up to eight doubles are passed in separate registers, so the order of the two
+  // kinds among each other does not matter
   using Function = int64_t (*)(Integer<at>..., double, double, double, double, double, double, double, double);
   return ((Function)address)(i[at]..., d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]);
 }
@@ -75,16 +76,17 @@ inline int64_t call_kernel(const Kernel& kernel, const int64_t* i, const Tensors
     MB_CASE(20) MB_CASE(21) MB_CASE(22) MB_CASE(23) MB_CASE(24)
 #undef MB_CASE
   }
-  TORCH_CHECK(false, "a kernel of so many arguments cannot be called: ", kernel.integers.size());
+  TORCH_CHECK(false, "a kernel has too many arguments. got: ", kernel.integers.size(), ". expected: at most 24");
 }
 
-/* Whether an operator makes a view of each sample for itself: of those nobody needs a record, which costs more than the
-work. Not said of all operators: linear, for one, then multiplies otherwise and rounds otherwise. */
+/* Whether an operator makes a view of each sample internally. Then the tracking of views is turned off, which costs
+more than the operator's work. Not for all operators: without it linear, for one, takes another matmul, which rounds
+differently. */
 inline bool makes_views_of_samples(const c10::OperatorName& name) {
   return name.name == "aten::im2col" || name.name == "aten::col2im";
 }
 
-/* Run it on its inputs. False where a kernel has refused what it read: then Python says why. */
+/* Run the program on its inputs. False if a kernel refused a value that it read; Python then raises the error. */
 inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
   Tensors values = std::move(inputs);
   values.resize(program.count);

@@ -1,8 +1,8 @@
 /* What a node keeps for its backward, and how the output of a cheap rule is recomputed from it.
 
-This is memory/recompute.py and memory/saving.py in C++, for native nodes: there is said why it is sound. One thing is
-simpler here. What a node keeps is shared with whoever may ask for its output, so it lives until the last of them has
-run, also where the node itself has run before.
+This is the C++ version of memory/recompute.py and memory/saving.py; memory/recompute.py says why it is sound. One thing
+is simpler here. Every node that may ask for an output shares ownership of what is kept, so that lives until the last of
+them has run, even if the backward of the node itself has run before.
 */
 #pragma once
 #include <torch/csrc/autograd/engine.h>
@@ -12,8 +12,8 @@ run, also where the node itself has run before.
 
 namespace mb {
 
-constexpr int DEPTH = 4;        // rules at most that are run again for one tensor
-constexpr int64_t SMALL = 16;   // an argument with this many times fewer elements than the output may be copied for it
+constexpr int DEPTH = 4;        // most rules that run again to recompute one tensor
+constexpr int64_t SMALL = 16;   // an argument with this many times fewer elements than the output may be copied
 
 struct Kept;
 
@@ -22,45 +22,45 @@ struct View {  // of a node's output
   int64_t offset;
 };
 
-/* That a tensor is recomputed by the node that computed it. */
+/* Stands for a tensor that is not saved: the node that computed it recomputes it. */
 struct Ask {
-  std::shared_ptr<Kept> kept;  // by that node
+  std::shared_ptr<Kept> kept;  // of that node
   NodePointer node;
   std::optional<View> view;
-  Kept* reader = nullptr;      // whose recipe reads the tensor; null where a backward reads it
-  int64_t task = -1;           // the pass of backward in which it last asked
-  c10::VariableVersion counter;  // of the tensor, for a backward: an edit in place is an error, as if it had been saved
+  Kept* reader = nullptr;      // the node whose recipe reads the tensor; null if a backward reads it
+  int64_t task = -1;           // the backward pass in which the tensor was last needed
+  c10::VariableVersion counter;  // of the tensor, if a backward reads it: in-place edits are errors, as for a saved one
   uint32_t version = 0;
 
   ~Ask();
   at::Tensor tensor(int64_t task);
   at::Tensor value(int64_t task) const;
-  void check() const;          // the version
+  void check() const;          // raises torch's error if the version has changed
 };
 
-struct Operand {  // of a recipe: one of these
+struct Operand {  // a tensor argument of a recipe: one of these three
   int saved = -1;
   std::unique_ptr<Ask> ask;
   at::Tensor copy;
 };
 
 struct Kept {
-  std::vector<Ask*> readers;               // before `asks` and `operands`: other threads look here until those are gone
-  int64_t task = -1;                       // a pass of backward, and the output while it lasts
-  at::Tensor cached;
+  std::vector<Ask*> readers;               // destroyed after `asks` and `operands`: other threads read it through these
+  int64_t task = -1;                       // a backward pass
+  at::Tensor cached;                       // the output, recomputed in that pass and kept until it ends
 
   Entry* entry = nullptr;
   std::vector<SavedVariable> saved;
-  std::vector<std::unique_ptr<Ask>> asks;  // for each saved tensor, what is kept in its place; empty where none is
-  int own = -1;                            // which saved tensor is the node's own output, and recomputed
+  std::vector<std::unique_ptr<Ask>> asks;  // for each saved tensor the Ask in its place, or null; empty if none
+  int own = -1;                            // index of the saved tensor that is the node's own output and is recomputed
 
-  bool recipe = false;                     // whether its output can be had in the backward
-  bool recomputed = false;                 // it is recomputed; else it is the saved tensor that the one operand names
+  bool recipe = false;                     // whether the output is available in the backward
+  bool recomputed = false;                 // whether it is recomputed; else it is the saved tensor of the only operand
   std::vector<Operand> operands;
   int depth = 0;
   uint32_t output_nr = 0, version = 0;
   const void* address = nullptr;
-  c10::VariableVersion counter;            // of the node's own output: an edit in place is an error for its backward
+  c10::VariableVersion counter;            // of the node's own output: an in-place edit is an error in its backward
   std::optional<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> output;
 
   bool describes(const at::Tensor& tensor) const {
@@ -68,14 +68,14 @@ struct Kept {
            tensor.unsafeGetTensorImpl()->storage().data() && tensor.const_data_ptr() == address;
   }
 
-  at::Tensor original() const {  // where someone still holds it unchanged
+  at::Tensor original() const {  // the output itself, if it is still alive and unchanged
     auto held = output ? output->lock() : c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>();
     at::Tensor tensor(std::move(held));
     return tensor.defined() && describes(tensor) ? tensor : at::Tensor();
   }
 };
 
-/* Guards `readers`, `task` and `cached` of all; never held while something is computed. */
+/* Guards `readers`, `task` and `cached` of all nodes; never held while something is computed. */
 inline std::mutex& bookkeeping() {
   static std::mutex mutex;
   return mutex;
@@ -83,7 +83,7 @@ inline std::mutex& bookkeeping() {
 
 inline bool waits(const Ask& ask, int64_t task);
 
-/* Whether someone may still ask in this pass of backward, or in another. */
+/* Whether a reader may still ask, in this backward pass or in a later one. */
 inline bool waiting(const Kept& kept, int64_t task) {
   for (const auto* ask : kept.readers)
     if (waits(*ask, task)) return true;
@@ -95,7 +95,7 @@ inline bool waits(const Ask& ask, int64_t task) {
   return !ask.reader || ask.reader->own >= 0 || waiting(*ask.reader, task);
 }
 
-/* Not needed in this pass of backward, nor what it would have asked for. */
+/* The tensor is not needed in this backward pass, and neither are the tensors that recomputing it would ask for. */
 inline void skip(Ask& ask, int64_t task) {
   ask.task = task;
   for (auto& operand : ask.kept->operands)
@@ -108,7 +108,7 @@ inline Ask::~Ask() {
   readers.erase(std::remove(readers.begin(), readers.end(), this), readers.end());
 }
 
-/* torch's error where the output of a node has another version than when it would have been saved. */
+/* torch's error for a saved tensor that was edited in place, for an output that was not saved. */
 inline void check_version(const c10::VariableVersion& counter, uint32_t version, const NodePointer& node, uint32_t output_nr) {
   if (auto now = counter.current_version(); now != version) {
     const auto& metadata = node->input_metadata(output_nr);
@@ -129,13 +129,14 @@ inline Tensors operands_of(Kept& kept, const NodePointer& node, int64_t task, si
     auto* ask = operand.saved < 0 || kept.asks.empty() ? nullptr : kept.asks[operand.saved].get();
     if (ask) ask->check();
     found.push_back(operand.ask ? operand.ask->tensor(task)
-                    : ask ? ask->value(task)  // the node's own backward still has to ask
+                    : ask ? ask->value(task)  // does not set its task: the node's own backward still has to ask
                     : operand.saved >= 0 ? kept.saved[operand.saved].unpack(node) : operand.copy);
   }
   return found;
 }
 
-/* A recipe's arguments in Python, around its tensors; `at` counts these. */
+/* A recipe's arguments as a Python tuple. Its tensors are taken from `tensors`, from index `at` on, which is advanced.
+*/
 inline PyObject* arguments_of(const Recipe& recipe, const Tensors& tensors, size_t& at) {
   THPObjectPtr all(PyTuple_New(PyTuple_GET_SIZE(recipe.arguments)));
   if (!all) throw python_error();
@@ -148,7 +149,8 @@ inline PyObject* arguments_of(const Recipe& recipe, const Tensors& tensors, size
   return all.release();
 }
 
-/* The function of a recipe, in one pass with the one before where there is one: by a program, or in Python. */
+/* Runs a recipe's function, as a program or in Python. before: another recipe that runs first, whose result is the
+first argument; the two may run as one pass over memory. */
 inline at::Tensor computed(Entry* entry, Entry* before, Tensors inputs) {
   const bool python = special() || version_of(entry->rule) != entry->version ||
                       (before && version_of(before->rule) != before->version);
@@ -171,7 +173,7 @@ inline at::Tensor computed(Entry* entry, Entry* before, Tensors inputs) {
   if (learning) recorder.begin(inputs);
   size_t at = 0;
   THPObjectPtr first(before ? arguments_of(*before->recipe, inputs, at) : Py_NewRef(Py_None));
-  if (before) {  // the first operand of the second function is what the first computes
+  if (before) {  // the first argument of the second function is the result of the first
     inputs.insert(inputs.begin() + at, at::Tensor());
   }
   THPObjectPtr second(arguments_of(*entry->recipe, inputs, at));
@@ -183,7 +185,7 @@ inline at::Tensor computed(Entry* entry, Entry* before, Tensors inputs) {
   return tensor;
 }
 
-/* Whether the tensor has to be recomputed, and nobody else needs it. */
+/* Whether the tensor has to be recomputed and nothing else needs it. */
 inline bool for_this_alone(const Ask& ask, int64_t task) {
   auto& kept = *ask.kept;
   if (!kept.recomputed || kept.own >= 0 || kept.original().defined()) return false;
@@ -194,7 +196,7 @@ inline bool for_this_alone(const Ask& ask, int64_t task) {
   return true;
 }
 
-/* The output of a node is computed again, or was in this pass of backward. */
+/* The output of a node, recomputed, or cached from earlier in this backward pass. */
 inline at::Tensor recomputed(const std::shared_ptr<Kept>& kept, const NodePointer& node, int64_t task) {
   {
     std::lock_guard<std::mutex> guard(bookkeeping());
@@ -216,14 +218,14 @@ inline at::Tensor recomputed(const std::shared_ptr<Kept>& kept, const NodePointe
     value = computed(kept->entry, nullptr, operands_of(*kept, node, task));
   }
   if (task == -1) return value;
-  at::Tensor freed;  // behind the lock: that may need the GIL
+  at::Tensor freed;  // declared first, so that it is freed after the lock is released: that may take the GIL
   std::lock_guard<std::mutex> guard(bookkeeping());
   if (kept->own >= 0 || waiting(*kept, task)) {
     kept->task = task;
     freed = std::exchange(kept->cached, value);
     torch::autograd::Engine::get_default_engine().queue_callback([weak = std::weak_ptr<Kept>(kept), task] {
       auto kept = weak.lock();
-      at::Tensor freed;  // behind the lock
+      at::Tensor freed;  // freed after the lock is released
       if (!kept) return;
       std::lock_guard<std::mutex> guard(bookkeeping());
       if (kept->task == task) std::swap(freed, kept->cached);
@@ -232,8 +234,8 @@ inline at::Tensor recomputed(const std::shared_ptr<Kept>& kept, const NodePointe
   return value;
 }
 
-/* The output of a node: the tensor itself where it still lives, else recomputed. Where this backward is itself
-differentiated, it is the node's output again, as a saved tensor would be: derivatives go through the node, and its
+/* The output of a node: the tensor itself if it is still alive, else recomputed. Where this backward is itself
+differentiated, the result is connected to the node, as a saved tensor would be: derivatives go through the node and its
 hooks. */
 inline at::Tensor output_of(const std::shared_ptr<Kept>& kept, const NodePointer& node, int64_t task) {
   if (!kept->recomputed) return kept->saved[kept->operands[0].saved].unpack(node);

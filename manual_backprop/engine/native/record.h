@@ -1,8 +1,8 @@
-/* Records a program while Python runs: torch's observers of operators tell of each outermost one; kernels are noted by
-the function that calls them.
+/* Records a program while Python runs. torch's RecordFunction callbacks report each outermost operator; kernels are
+reported by the Python function that calls them (`note` in engine/node.py).
 
-Given up, with the reason, where a program would not be the whole of what ran: a tensor that is neither an input nor the
-result of an operator, an operator whose result is a number (Python may have branched on it).
+The recording is given up, with a reason, where a program would miss something: a tensor that is neither an input nor
+the result of an operator, or an operator whose result is a number, because Python may have branched on it.
 */
 #pragma once
 #include <ATen/record_function.h>
@@ -16,9 +16,9 @@ namespace mb {
 
 struct Recorder {
   Program program;
-  std::string problem;                                     // why it was given up; empty while it was not
-  std::unordered_map<const c10::TensorImpl*, int> places;  // of values
-  Tensors alive;                                           // so that no address is used twice
+  std::string problem;                                     // why the recording was given up; empty if it was not
+  std::unordered_map<const c10::TensorImpl*, int> places;  // tensor -> index of its value
+  Tensors alive;                                           // keeps tensors alive, so that no address is reused
   Instruction current;
   int depth = 0;
   at::CallbackHandle handle = 0;
@@ -31,7 +31,7 @@ struct Recorder {
   int place(const at::Tensor& tensor) const {
     auto found = places.find(tensor.unsafeGetTensorImpl());
     if (found != places.end()) return found->second;
-    // torch.empty and its like hand out another tensor than the operator returned, of the same memory
+    // torch.empty and similar functions return another tensor than the operator's result, on the same memory
     if (!tensor.has_storage()) return -1;
     for (const auto& value : alive)
       if (value.has_storage() && value.storage().unsafeGetStorageImpl() == tensor.storage().unsafeGetStorageImpl() &&
@@ -55,7 +55,7 @@ struct Recorder {
   void begin(const Tensors& inputs) {
     for (const auto& tensor : inputs) {
       if (tensor.defined() && places.emplace(tensor.unsafeGetTensorImpl(), program.count).second) alive.push_back(tensor);
-      program.count++;  // also of a tensor that is given twice
+      program.count++;  // each input is a value, also a tensor that is passed twice
     }
     program.inputs = program.count;
     handle = at::addThreadLocalCallback(
@@ -78,7 +78,7 @@ struct Recorder {
       current.values.emplace_back(at, value);
       current.constants[at] = c10::IValue();
     } else if (!tensor.unsafeGetTensorImpl()->is_wrapped_number()) {
-      give_up("a tensor from elsewhere");
+      give_up("a tensor that is neither an input nor a result");
     }
   }
 
@@ -87,7 +87,7 @@ struct Recorder {
     if (self == nullptr || self->depth++ > 0) return nullptr;
     auto name = call.operator_name();
     if (!name) {
-      self->give_up("a call that is no operator");
+      self->give_up("a call that is not an operator");
       return nullptr;
     }
     self->current = Instruction();
@@ -102,7 +102,7 @@ struct Recorder {
         std::vector<int> values;
         for (const at::Tensor& tensor : inputs[at].toTensorList()) {
           values.push_back(self->place(tensor));
-          if (values.back() < 0) self->give_up("a tensor from elsewhere");
+          if (values.back() < 0) self->give_up("a tensor that is neither an input nor a result");
         }
         self->current.lists.emplace_back(at, std::move(values));
         self->current.constants[at] = c10::IValue();
@@ -142,7 +142,7 @@ struct Recorder {
     end();
     for (const auto& tensor : outputs) {
       int value = tensor.defined() ? place(tensor) : -1;
-      if (tensor.defined() && value < 0) give_up("an output from elsewhere");
+      if (tensor.defined() && value < 0) give_up("an output that is neither an input nor a result");
       program.outputs.push_back(value);
     }
     std::vector<int> last(program.count, -1);

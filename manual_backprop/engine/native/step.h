@@ -1,7 +1,7 @@
 /* A whole training step as one program: recorded once while Python runs it, then run without Python.
 
-Some of its tensors stay from step to step (parameters, buffers), others are given each time (inputs, targets). The
-gradients are put where autograd puts them: into a leaf's .grad, or added to what is there.
+Some of its tensors are the same at each step (parameters, buffers), others are passed in (inputs, targets). Gradients
+go where autograd puts them: they become a leaf's .grad, or are added to it.
 */
 #pragma once
 #include "entry.h"
@@ -12,8 +12,8 @@ struct Step {
   Program program;
   Key key;
   Tensors fixed;
-  std::vector<std::pair<int, int>> leaves;  // (which fixed tensor, which output is its gradient)
-  int returned = 0;                         // how many of the first outputs Python gets
+  std::vector<std::pair<int, int>> leaves;  // (index of a fixed tensor, index of the output that is its gradient)
+  int returned = 0;                         // the first so many outputs are returned to Python
 };
 
 Tensors tensors_in(PyObject* tuple) {
@@ -35,15 +35,15 @@ void accumulate(const at::Tensor& leaf, at::Tensor gradient) {
     grad.add_(gradient);
   } else if (gradient.use_count() == 1 && gradient.storage().use_count() == 1 && gradient.strides() == leaf.strides()) {
     grad = std::move(gradient);
-  } else {  // it is also something else's memory, or lies otherwise than the leaf
+  } else {  // its memory is shared, or its strides differ from the leaf's
     grad = at::empty_strided(leaf.sizes(), leaf.strides(), gradient.options()).copy_(gradient);
   }
 }
 
 Step* step_in(PyObject* capsule) { return (Step*)PyCapsule_GetPointer(capsule, "step"); }
 
-/* (function, fixed tensors, given tensors, leaves, returned): runs the function, which returns a tuple of tensors. Returns that
-and the step; in place of the step the reason why there is none. */
+/* (function, fixed tensors, given tensors, leaves, returned): runs the function, which returns a tuple of tensors.
+Returns that tuple and the step, or in place of the step the reason why it could not be recorded. */
 PyObject* record_step(PyObject*, PyObject* args) {
   HANDLE_TH_ERRORS
   PyObject *function, *fixed, *given, *leaves;
@@ -71,8 +71,8 @@ PyObject* record_step(PyObject*, PyObject* args) {
   END_HANDLE_TH_ERRORS
 }
 
-/* (step, given tensors): runs it, puts the gradients in their places, and returns the first outputs. None where the
-tensors or settings are others than those that it was recorded with, or a kernel refused what it read. */
+/* (step, given tensors): runs the step, accumulates the gradients, and returns the first outputs. Returns None if the
+key differs from the recorded one, or a kernel refused a value that it read. */
 PyObject* run_step(PyObject*, PyObject* const* args, Py_ssize_t) {
   HANDLE_TH_ERRORS
   auto& step = *step_in(args[0]);

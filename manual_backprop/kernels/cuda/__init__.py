@@ -1,8 +1,8 @@
-"""The formulas as Triton kernels, for tensors on a GPU; Triton is imported when the first of them comes.
+"""Triton kernels for tensors on a GPU. Triton is imported at the first call with such a tensor.
 
-They are in use once torch initializes CUDA in this process; a process that never does pays nothing. Without Triton the
-formulas run in place of the kernels, and so they do for a kernel that Triton cannot build on this machine; the logger
-"manual_backprop" says either once.
+The kernels are taken into use when torch initializes CUDA in this process; a process that never does pays nothing.
+Without Triton the formulas run in their place. If Triton cannot build a kernel on this machine, its formula runs. The
+logger "manual_backprop" warns once in each case.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from ..pointwise import BACKWARD
 Function = Callable[..., Any]
 
 FLOATS = "float32, bfloat16, float16"
-ROWS = f"{FLOATS}; rows of at most 2^14 numbers"
+ROWS = f"{FLOATS}; rows of at most 2^14 elements"
 PLANES = f"{FLOATS}; (N, C, H, W), dense, channels first or last, at most 2^31 elements"
 LABELS = f"{FLOATS}; logits contiguous"
 SOFTMAX = f"{FLOATS}; output contiguous, along the last axis"
 CHANNELS = f"{FLOATS}; dense, channels first or last"
 LOOPS = f"{FLOATS} of one dtype and shape"
+HEADS = f"{FLOATS} of one dtype; at most 256 features a head"
 
 SERVED: dict[str, Mapping[Function, tuple[str, str]]] = {
     "rows": {
@@ -42,27 +43,27 @@ SERVED: dict[str, Mapping[Function, tuple[str, str]]] = {
         rules.LinearCrossEntropyLoss.delta_logits: ("delta_logits", LABELS),
     },
     "norms": {
-        rules.LayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; delta_input or grad_weight is wanted"),
+        rules.LayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; delta_input or grad_weight is needed"),
         rules.RMSNorm.normalized: ("rms_norm_normalized", FLOATS),
         rules.RMSNorm.invrms: ("rms_norm_invrms", FLOATS),
         rules.RMSNorm.derivatives: ("rms_norm_derivatives", ROWS),
     },
     "residual": {
-        rules.AddLayerNorm.outputs: ("layer_norm_outputs", f"{ROWS}; both of one shape; else the sum by itself"),
+        rules.AddLayerNorm.outputs: ("layer_norm_outputs", f"{ROWS}; both of one shape; else adds first"),
         rules.AddLayerNorm.normalized: ("layer_norm_normalized", ROWS),
-        rules.AddLayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; a delta or grad_weight is wanted"),
-        rules.AddRMSNorm.outputs: ("rms_norm_outputs", f"{ROWS}; both of one shape; else the sum by itself"),
+        rules.AddLayerNorm.derivatives: ("layer_norm_derivatives", f"{ROWS}; a delta or grad_weight is needed"),
+        rules.AddRMSNorm.outputs: ("rms_norm_outputs", f"{ROWS}; both of one shape; else adds first"),
         rules.AddRMSNorm.normalized: ("rms_norm_normalized", ROWS),
         rules.AddRMSNorm.derivatives: ("rms_norm_derivatives", ROWS),
     },
     "channels": {
         rules.GroupNorm.derivatives: ("group_norm_derivatives", f"{FLOATS}; contiguous"),
-        rules.BatchNorm.derivatives: ("batch_norm_derivatives", f"{CHANNELS}; delta_input is wanted"),
+        rules.BatchNorm.derivatives: ("batch_norm_derivatives", f"{CHANNELS}; delta_input is needed"),
         rules.BatchNorm.grad_weight: ("batch_norm_grad_weight", CHANNELS),
         rules.BatchNormEval.grad_weight: ("batch_norm_grad_weight", CHANNELS),
     },
     "pooling": {
-        rules.MaxPool.winners: ("max_pool_winners", f"{PLANES}; windows of at most 2^8 places"),
+        rules.MaxPool.winners: ("max_pool_winners", f"{PLANES}; windows of at most 2^8 elements"),
         rules.MaxPool.delta_input: ("max_pool_delta_input", f"{PLANES}; not with deterministic algorithms"),
         rules.AvgPool.delta_input: ("avg_pool_delta_input", PLANES),
     },
@@ -71,18 +72,19 @@ SERVED: dict[str, Mapping[Function, tuple[str, str]]] = {
         rules.Dropout.delta_input: ("dropout_delta_input", f"{LOOPS}; a mask of each element"),
     },
     "bias_activation": {
-        rules.BiasActivation.output: ("output", f"{ROWS} of one dtype; else by ATen"),
+        rules.BiasActivation.output: ("output", f"{ROWS} of one dtype; else ATen"),
         rules.BiasActivation.derivatives: ("derivatives", f"{ROWS} of one dtype"),
     },
     "attention": {
-        rules.ScaledDotProductAttention.attended: ("attended", f"{FLOATS} of one dtype; at most 256 features a head"),
-        rules.ScaledDotProductAttention.deltas: ("deltas", "the same; no delta of a mask is wanted"),
+        rules.ScaledDotProductAttention.attended: ("attended", HEADS),
+        rules.ScaledDotProductAttention.deltas: ("deltas", f"{HEADS}; not the delta of a mask"),
     },
 }
-"""Module of this folder -> formula -> the function there (`kernel` makes one of a formula), and when it serves."""
+"""Module of this folder -> formula -> the name of its kernel there, and what that serves. The name `kernel` means: a
+kernel printed from the formula."""
 
 UPCAST = ("delta_input", "delta_input_in_place", "derivatives", "invrms", "by_erf", "by_tanh")
-"""Formulas that are asked for in float32 where numbers have 16 bits; kernels read these as they are."""
+"""Formulas whose 16-bit arguments the caller upcasts to float32. Their kernels read 16 bits themselves."""
 
 _log = logging.getLogger("manual_backprop")
 
@@ -102,7 +104,7 @@ def kernel(name: str, formula: Function) -> Function:
 
 @functools.cache
 def register() -> None:
-    """From now on tensors on a GPU go to the kernels here, all others where they went before."""
+    """Take these kernels into use for tensors on a GPU. Other tensors are served as before."""
     if importlib.util.find_spec("triton") is None:
         _log.warning("no Triton kernels, formulas run in their place (slower): the package triton is not installed")
         return
@@ -110,7 +112,7 @@ def register() -> None:
 
 
 def guarded(run: Function, otherwise: Function, formula: Function) -> Function:
-    """A kernel for tensors on a GPU. One that cannot be built steps aside for good."""
+    """A kernel for tensors on a GPU, which falls back to `otherwise`. One that fails is not tried again."""
     broken = False
 
     def first(*args: Any) -> Any:
@@ -121,8 +123,8 @@ def guarded(run: Function, otherwise: Function, formula: Function) -> Function:
             found = run(*args)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # a compiler's, a driver's: whatever it is, the formula needs neither
-            result = otherwise(*args)  # which raises by itself if it was the arguments
+        except Exception as error:  # of the compiler or the driver, of whatever type: the formula needs neither
+            result = otherwise(*args)  # raises by itself if the arguments are wrong
             _log.warning("no Triton kernel for %s, its formula runs instead: %s", formula.__qualname__, error)
             broken = True
             return result

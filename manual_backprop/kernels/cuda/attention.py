@@ -1,4 +1,4 @@
-"""Attention without the pairs of query and key in memory, in whatever order the axes of the tensors lie."""
+"""Attention without the scores of all pairs of query and key in memory; tensors may have any strides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import flash
 from .launch import INTERPRETED, block, dense, launch, takes
 
 WIDEST = 256
-"""Features of a query or value that fit into one program."""
+"""Most features of a query or value, which have to fit into one program."""
 
 
 def attended(
@@ -34,7 +34,7 @@ def deltas(
     delta: Tensor, query: Tensor, key: Tensor, value: Tensor | None, mask: Tensor | None, kept: Tensor | None,
     output: Tensor | None, lse: Tensor, p: float, is_causal: bool, scale: float, wanted: Wanted,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Those of a mask are left to the kernel in blocks of torch's operations."""
+    """The deltas, except that of a mask, which is left to the kernel made of torch operations (../attention.py)."""
     if wanted[3] or not _serves((delta, query, key, *(() if value is None else (value, output))), mask, kept):
         return NotImplemented
     delta, lse = dense(delta), dense(lse)
@@ -45,7 +45,7 @@ def deltas(
         rows = triton.cdiv(lse.numel(), tile["ROWS"])
         launch(flash.row_dots, rows, delta, dots, delta, dense(output), lse.numel(), width_v, **tile)
     else:
-        value = delta[..., :1, :].expand(*key.shape[:-1], width_v)  # not read: delta_value needs P alone
+        value = delta[..., :1, :].expand(*key.shape[:-1], width_v)  # not read: delta_value needs only P
     pairs = _Pairs(query, key, value, mask, kept, p, is_causal, scale)
     read = *pairs.tensors, lse, dots, *pairs.numbers
     delta_query = delta_key = delta_value = None
@@ -107,7 +107,7 @@ class _Pairs:
 _TYPES = {
     torch.float32: tl.float32,
     torch.float16: tl.float16,
-    torch.bfloat16: tl.float32 if INTERPRETED else tl.bfloat16,  # the interpreter multiplies the bits of bfloat16
+    torch.bfloat16: tl.float32 if INTERPRETED else tl.bfloat16,  # Triton's interpreter multiplies bfloat16 as integers
 }
 
 
@@ -116,7 +116,7 @@ def _padded(width: int) -> int:
 
 
 def _four(tensor: Tensor) -> Tensor:
-    """(*, rows, features) as (B, H, rows, features), features next to each other."""
+    """(*, rows, features) as (B, H, rows, features), with features next to each other in memory."""
     *batch, rows, features = tensor.shape
     heads = batch[-1] if batch else 1
     tensor = tensor.detach().reshape(math.prod(batch) // heads, heads, rows, features)

@@ -1,4 +1,5 @@
-"""A bias and the activation behind it, printed as Triton for rows: one pass each way, sums over the rows included."""
+"""A bias and the activation after it as Triton kernels over rows, in one pass each way, the gradient of the bias
+included."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from .pointwise import Triton, built, loaded, program
 
 
 def printed(loop: printer.Loop) -> str:
-    """`kernel`: result, its sums over `each` rows where SUMMED, tensors, of which the bias is one row."""
+    """The text of a Triton function `kernel`. Its arguments: the result, its sums over `each` rows (if SUMMED), and the
+    tensors; the bias is a single row."""
     dialect = Triton("tl.float32")
     (result,) = dialect.results(loop)
     arguments = ["out", "sums", *(f"{t.text}_" for t in loop.tensors), "rows", "n", "each"]
@@ -54,7 +56,7 @@ def _backward(activation: str) -> Any:
 
 
 def _fits(shape: torch.Size, *tensors: Tensor | None) -> bool:
-    """Whether a row lies in registers, and all are of one dtype."""
+    """Whether a row fits into registers, and all tensors have one dtype."""
     given = [t for t in tensors if t is not None]
     return len(shape) == 1 and shape.numel() <= WIDEST and takes(*given) and len({t.dtype for t in given}) == 1
 

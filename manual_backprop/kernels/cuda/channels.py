@@ -1,6 +1,6 @@
-"""Normalization of channels, GroupNorm and BatchNorm, in two passes: sums, then a delta + b x + c.
+"""GroupNorm and BatchNorm in two passes: sums for each channel, then a delta + b x + c.
 
-a, b and c are numbers of each channel, few beside the elements, and so made by torch.
+a, b and c have one element for each channel, so torch operations are fast enough to compute them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def _row_sums(
     sums, dots, delta, input, mean, invstd, rows, n, channels, GROUPED: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Of each row (n, c) of positions: the sum of delta and of delta x̂. GROUPED: `channels` rows share a mean, else
-    row r has that of its channel, r % channels."""
+    """For each row (n, c) of positions: the sums of delta and of delta x̂. GROUPED: `channels` rows share a mean; else
+    row r has the mean of its channel, r % channels."""
     r = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     row = r < rows
     k = r // channels if GROUPED else r % channels
@@ -44,7 +44,7 @@ def _row_sums(
 def _column_sums(
     sums, dots, delta, input, mean, invstd, rows, n, each, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):  # fmt: skip
-    """Of each column (a channel of channels_last), over `each` rows: the sum of delta and of delta x̂."""
+    """For each column (channels last: a channel), over `each` rows: the sums of delta and of delta x̂."""
     blocks = tl.cdiv(n, COLUMNS)
     part = (tl.program_id(0) // blocks).to(tl.int64)
     c = ((tl.program_id(0) % blocks) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
@@ -67,7 +67,7 @@ def _column_sums(
 def _affine(
     out, delta, input, a, b, c, rows, n, channels, LAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):  # fmt: skip
-    """a delta + b x + c: numbers of each column, or with LAST False of each row r % channels."""
+    """a delta + b x + c. With LAST a, b, c have an element for each column; else row r takes that of r % channels."""
     blocks = tl.cdiv(n, COLUMNS)
     r = ((tl.program_id(0) // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     j = ((tl.program_id(0) % blocks) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
@@ -141,7 +141,7 @@ def batch_norm_grad_weight(delta: Tensor, input: Tensor, mean: Tensor, invstd: T
 def _sums_of_channels(
     delta: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, bool] | None:
-    """grad_bias, grad_weight, delta laid as the input, and whether channels lie last; None for what is not taken."""
+    """grad_bias, grad_weight, delta with the strides of input, and whether channels are last; None if not served."""
     if input.dim() < 2 or not takes(delta, input, weight, mean, invstd) or (last := channels_last(input)) is None:
         return None
     channels = input.shape[1]

@@ -1,6 +1,6 @@
-"""Elementary functions in float32 that Triton's language lacks, each as exact as a few roundings and right at the ends.
+"""Elementary functions in float32 that Triton lacks. Their errors are a few roundings, also at the ends of the range.
 
-Of e^x and log x the language's own are used; about 0, where what is wanted is small beside 1, series.
+They use Triton's e^x and log x. Near 0, where the result is small beside 1 and would cancel, they use a series.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def log1p(x):
     z = s * s
     near = 1.0 / 9 + z * (1.0 / 11 + z * (1.0 / 13 + z * (1.0 / 15 + z * (1.0 / 17))))
     near = 2 * s * (1 + z * (1.0 / 3 + z * (1.0 / 5 + z * (1.0 / 7 + z * near))))
-    near = tl.where(x == 0, x, near)  # -0 stays
+    near = tl.where(x == 0, x, near)  # keeps -0
     return tl.where((x > -0.5) & (x < 1), near, tl.log(1 + x))
 
 
@@ -49,6 +49,6 @@ def erfc(x):
     series = 0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * series))
     series = 1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * series)))
     high = t * tl.exp(-a * a + (-1.26551223 + t * series))
-    high = tl.where(a > 11, 0.0, high)  # below all of float32; an infinity would give NaN
+    high = tl.where(a > 11, 0.0, high)  # underflows there; for infinity the formula would give NaN
     high = tl.where(x != x, x, high)
     return tl.where(x < 0, 2 - high, high)

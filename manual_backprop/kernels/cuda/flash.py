@@ -1,8 +1,8 @@
-"""The Triton functions of attention: blocks of queries meet blocks of keys, Dao 2023, "FlashAttention-2".
+"""The Triton functions of attention, in blocks of queries and keys: Dao 2023, "FlashAttention-2".
 
-Forward: a softmax that goes along (Milakov, Gimelshein 2018). Backward: P again from lse; one pass over keys for each
-block of queries (delta_query), one over queries for each block of keys (delta_key, delta_value), so that no number is
-added to by two programs.
+The forward computes an online softmax (Milakov, Gimelshein 2018). The backward recomputes P from lse. It makes one pass
+over the keys for each block of queries (delta_query), and one over the queries for each block of keys (delta_key,
+delta_value). So no two programs add to the same element.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import triton.language as tl
 
 @triton.jit
 def _seen(scores, mask, query_at, key_at, mask_q, mask_k, queries, keys, CAUSAL: tl.constexpr, MASK: tl.constexpr):
-    """The scores with the mask on them, -inf where the query does not see the key. MASK: 0 none, 1 bool, 2 added."""
+    """The scores with the mask applied, -inf where the query does not see the key. MASK: 0 none, 1 bool, 2 added."""
     seen = (query_at < queries) & (key_at < keys)
     if CAUSAL:
         seen = seen & (key_at <= query_at)
@@ -29,7 +29,7 @@ def _seen(scores, mask, query_at, key_at, mask_q, mask_k, queries, keys, CAUSAL:
 
 @triton.jit
 def _noise(kept, query_at, key_at, head, queries, keys, factor):
-    """factor where dropout keeps the weight of a pair, else 0."""
+    """The noise of dropout: `factor` where it keeps the weight of a pair, else 0."""
     at = (head.to(tl.int64) * queries + query_at) * keys + key_at
     value = tl.load(kept + at, mask=(query_at < queries) & (key_at < keys), other=0)
     return tl.where(value != 0, factor, 0.0)
@@ -37,7 +37,7 @@ def _noise(kept, query_at, key_at, head, queries, keys, factor):
 
 @triton.jit
 def _part(base, at, columns, stride, count, width):
-    """Rows `at` of a matrix, `width` numbers each, 0 beyond the ends."""
+    """Rows `at` of a matrix with rows of `width` elements; 0 outside of the matrix."""
     inside = (at < count)[:, None] & (columns < width)[None, :]
     return tl.load(base + at.to(tl.int64)[:, None] * stride + columns[None, :], mask=inside, other=0.0)
 
@@ -54,7 +54,7 @@ def attended(
     head = tl.program_id(0) // many
     b, h = (head // heads).to(tl.int64), (head % heads).to(tl.int64)
     mask_of = mask + b * mask_b + h * mask_h
-    first = (many - 1 - tl.program_id(0) % many) * QUERIES  # the last queries see most keys: they begin
+    first = (many - 1 - tl.program_id(0) % many) * QUERIES  # the last queries see most keys, so they start first
     rows, e, f = first + tl.arange(0, QUERIES), tl.arange(0, WIDTH), tl.arange(0, WIDTH_V)
     q = _part(query + b * query_b + h * query_h, rows, e, query_r, queries, width).to(TYPE)
     peak = tl.full((QUERIES,), float("-inf"), tl.float32)
@@ -148,7 +148,7 @@ def delta_key_value(
     WIDTH: tl.constexpr, WIDTH_V: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr, FOR_KEY: tl.constexpr,
     FOR_VALUE: tl.constexpr,
 ):  # fmt: skip
-    """scale delta_scores^T Q and (noise P)^T delta of KEYS keys of one head; scores lie (keys, queries) here."""
+    """scale delta_scores^T Q and (noise P)^T delta of KEYS keys of one head. Scores are (keys, queries) here."""
     many = tl.cdiv(keys, KEYS)
     head = tl.program_id(0) // many
     b, h = (head // heads).to(tl.int64), (head % heads).to(tl.int64)
@@ -160,7 +160,7 @@ def delta_key_value(
     delta_value = tl.zeros((KEYS, WIDTH_V), tl.float32)
     first = 0
     if CAUSAL:
-        first = begin // QUERIES * QUERIES  # queries before see none of these keys
+        first = begin // QUERIES * QUERIES  # earlier queries see none of these keys
     for start in range(first, queries, QUERIES):
         rows = start + tl.arange(0, QUERIES)
         at = head.to(tl.int64) * queries + rows

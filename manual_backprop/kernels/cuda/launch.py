@@ -1,4 +1,4 @@
-"""What the Triton kernels share: which tensors they take, the shape of blocks, the launch on a tensor's device."""
+"""Shared by the Triton kernels: which tensors they serve, the shape of blocks, the launch on a tensor's device."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 from ...engine.torch_private import batched_by_autograd, transforms_active
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
-"""Whether TRITON_INTERPRET=1 was set when Triton was imported: kernels then run as numpy, on tensors of the CPU."""
+"""Whether TRITON_INTERPRET=1 was set when Triton was imported. Then kernels run in numpy, on CPU tensors."""
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
-"""All is computed in float32; float64 is left to the formulas."""
+"""The dtypes that kernels serve. They compute in float32; float64 is left to the formulas."""
 
 BLOCK = 4096
-"""Elements of a block that one program has in registers at a time."""
+"""Elements of a block, which one program holds in registers."""
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def takes(*tensors: Tensor | None, others: tuple[Tensor | None, ...] = ()) -> bool:
-    """Whether kernels may read such tensors: plain floats (`others`: of any dtype) of one GPU, not empty, nothing
-    traced or transformed."""
+    """Whether kernels may read these tensors: plain, on one GPU, not empty, of a dtype in FLOATS (`others`: of any
+    dtype), outside of tracing and transforms."""
     if torch.compiler.is_compiling() or transforms_active():
         return False
     device = None
@@ -45,14 +45,14 @@ def takes(*tensors: Tensor | None, others: tuple[Tensor | None, ...] = ()) -> bo
 
 
 def block(n: int, size: int = BLOCK, most: int = 2048) -> dict[str, int]:
-    """Rows and columns of a block for rows of n numbers; a longer row is taken in several steps."""
+    """The number of rows and columns of a block, for rows of n elements. A row longer than a block takes several."""
     columns = min(triton.next_power_of_2(max(n, 1)), most)
     rows = max(1, size // columns)
     return {"ROWS": rows, "COLUMNS": columns, "num_warps": min(max(rows * columns // 512, 4), 32)}
 
 
 def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **options: Any) -> None:
-    """Run that many programs of a kernel on the device of `like`."""
+    """Run a kernel with that many programs on the device of `like`."""
     if not like.is_cuda:
         kernel[(programs,)](*arguments, **options)
         return
@@ -61,7 +61,7 @@ def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **options:
 
 
 def parallel(like: Tensor) -> int:
-    """As many programs as keep the device busy."""
+    """How many programs keep the device busy."""
     return 4 * _processors(like.device.index or 0) if like.is_cuda else 3
 
 
@@ -71,12 +71,12 @@ def _processors(index: int) -> int:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """The tensor without the history of a parameter, its elements next to each other in the order of its axes."""
+    """The tensor detached and contiguous."""
     return tensor.detach().contiguous()
 
 
 def channels_last(tensor: Tensor) -> bool | None:
-    """How (N, C, *) lies in memory: True for channels last, False for channels first, None otherwise."""
+    """The memory layout of (N, C, *): True for channels last, False for channels first, None for another one."""
     if tensor.is_contiguous():
         return tensor.dim() == 2
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}

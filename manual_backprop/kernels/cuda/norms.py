@@ -1,4 +1,4 @@
-"""Normalization of rows: LayerNorm and RMSNorm, a row in registers for all that it needs."""
+"""LayerNorm and RMSNorm: each row is in registers for all of its steps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...rules import RMSNorm
 from .launch import block, dense, launch, parallel, takes
 
 WIDEST = 2**14
-"""Numbers of a row that one program has in registers; longer ones go to the formulas."""
+"""Most elements of a row, which one program has in registers. Longer rows are left to the formulas."""
 PARTS = 2**21
-"""Most numbers in the partial sums of grad_weight, a row for each program."""
+"""Most elements in the partial sums of grad_weight, which have a row for each program."""
 
 
 @triton.jit
@@ -25,8 +25,8 @@ def _norm_derivatives(
     WEIGHTED: tl.constexpr, MOVED: tl.constexpr, BESIDES: tl.constexpr, SUMMED: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """delta_input where MOVED, with `besides` added where BESIDES, and where SUMMED what `each` rows add to grad_weight
-    (dots) and grad_bias (sums)."""
+    """MOVED: delta_input, with `besides` added if BESIDES. SUMMED: the partial sums of grad_weight (dots) and grad_bias
+    (sums), over `each` rows."""
     program = tl.program_id(0).to(tl.int64)
     c = tl.arange(0, COLUMNS)[None, :]
     dot = tl.zeros((1, COLUMNS), tl.float32)
@@ -66,7 +66,7 @@ def _rms_norm(
     out, invrms, input, weight, rows, n, eps, WEIGHTED: tl.constexpr, MOVED: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """x invrms w where MOVED, else invrms."""
+    """x invrms w if MOVED, else invrms."""
     r = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     square = tl.zeros((ROWS, 1), tl.float32)
     for start in range(0, n, COLUMNS):
@@ -109,7 +109,7 @@ def derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor | None, invstd: Tensor, shape: tuple[int, ...],
     needs_input: bool, needs_weight: bool, needs_bias: bool, besides: Tensor | None = None,
 ) -> tuple:  # fmt: skip
-    """`besides` is added to delta_input."""
+    """delta_input, to which `besides` is added, grad_weight and grad_bias."""
     n = math.prod(shape)
     rows, tile = input.numel() // n, block(n, most=WIDEST)
     every = triton.cdiv(rows, tile["ROWS"])

@@ -1,7 +1,7 @@
-"""Triton as a dialect of the printer: what acts on each element alone, printed from its formula when first asked for.
+"""Triton kernels generated from elementwise formulas at first use; Triton as a dialect of the printer.
 
-Deltas alone are served: ATen's forwards pass over memory once, as these would. Triton reads a kernel's source from a
-file, which is kept beside the libraries in C (cache.py).
+Only deltas are served: ATen's forwards already make a single pass over memory. Triton reads a kernel's source from a
+file, which is cached beside the C libraries (cache.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWN = "expm1", "log1p", "sigmoid", "tanh", "erfc"
 
 
 class Triton(printer.Dialect):
-    """Triton's language; all real numbers are float32."""
+    """Triton's language; real values are float32."""
 
     templates: ClassVar[dict[str, str]] = {
         **printer.OPERATORS,
@@ -52,7 +52,8 @@ class Triton(printer.Dialect):
 
 
 def printed(loop: printer.Loop) -> str:
-    """A module with the Triton function `kernel`: pointers to results and tensors, the numbers, how many elements."""
+    """The text of a module with a Triton function `kernel`. Its arguments: pointers to results and tensors, the
+    numbers, the number of elements."""
     dialect = Triton("tl.float32")
     pointers = [f"out{i}" for i in range(len(loop.outputs))] + [f"{t.text}_" for t in loop.tensors]
     lines = ["i = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)", "inside = i < n"]
@@ -63,7 +64,7 @@ def printed(loop: printer.Loop) -> str:
 
 
 def loaded(loop: printer.Loop, dialect: Triton, where: Callable[[str], tuple[str, str]]) -> list[str]:
-    """Lines that load a loop's tensors, each from the places, and under the mask, that `where` has for its name."""
+    """Lines that load a loop's tensors. where: tensor's name -> the offsets to load from and the mask."""
     lines = []
     for t in loop.tensors:
         places, inside = where(t.text)
@@ -91,7 +92,7 @@ def program(loop: printer.Loop, arguments: list[str], lines: list[str]) -> str:
 
 
 def built(formula: Callable[..., Any], printed: Callable[[printer.Loop], str] = printed) -> Any:
-    """The formula's Triton function, from a file of its text."""
+    """The formula's Triton function, imported from a file with its text."""
     loop = printer.read(formula)
     text = printed(loop)
     name = f"{loop.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -104,7 +105,7 @@ def built(formula: Callable[..., Any], printed: Callable[[printer.Loop], str] = 
 
 
 def _kept(name: str, text: str) -> Path:
-    """A file of that text."""
+    """A cached file with that text."""
     for folder in cache.places():
         path = folder / name
         try:
@@ -113,14 +114,16 @@ def _kept(name: str, text: str) -> Path:
                     (aside / name).write_bytes(text.encode())
                     cache.publish(aside / name, folder)
         except OSError:
-            continue  # full, or not ours to write
+            continue  # the folder is full or read-only
         return path
-    raise OSError("no folder to keep kernels in can be written")
+    raise OSError("neither the cache folder nor a temporary folder can be written to")
 
 
 def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """The formula as a printed kernel, with the formula's own signature. The result is laid in memory as the last of
-    its real tensors, which for a delta is what the forward has saved."""
+    """A function with the formula's signature that runs it as a printed kernel.
+
+    The result has the memory format of the last real tensor, which for a delta is the tensor that the forward saved.
+    """
     names, _ = printer.parameters(formula)
     function: Any = None
 
@@ -141,7 +144,7 @@ def kernel(formula: Callable[..., Any]) -> Callable[..., Any]:
             return NotImplemented
         if function is None:
             function = built(formula)
-        out = torch.empty_like(reals[-1])  # of the strides of the last if that is dense
+        out = torch.empty_like(reals[-1])  # with the same strides if that is dense
         given = [laid_as(t.detach(), out) for t in tensors]
         given = [t.view(torch.uint8) if t.dtype == torch.bool else t for t in given]
         count = out.numel()

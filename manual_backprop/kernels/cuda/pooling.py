@@ -1,4 +1,4 @@
-"""Pooling in two dimensions, (N, C, H, W) with channels first or last: an element of the result for each lane."""
+"""Pooling of (N, C, H, W), channels first or last. Each lane computes one element of the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LANES = 1024
 
 @triton.jit
 def _place(i, C, H, W, LAST: tl.constexpr):
-    """n C + c, row and column of the element i in memory, of (N, C, H, W) or with LAST (N, H, W, C)."""
+    """The plane n C + c, row and column of element i in memory, of (N, C, H, W), or with LAST (N, H, W, C)."""
     if LAST:
         c, rest = i % C, i // C
         w, rest = rest % W, rest // W
@@ -32,7 +32,7 @@ def _place(i, C, H, W, LAST: tl.constexpr):
 
 @triton.jit
 def _at(plane, h, w, C, H, W, LAST: tl.constexpr):
-    """Where in memory the element (h, w) of the plane n C + c lies."""
+    """The offset in memory of the element (h, w) of the plane n C + c."""
     if LAST:
         offset = ((plane // C * H + h) * W + w) * C + plane % C
     else:
@@ -45,8 +45,10 @@ def _max_pool_winners(
     out, winner, input, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w,
     KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, LAST: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """The first largest of each window (NaN counts as largest, the last of several) and which place of the window it
-    has."""
+    """The largest element of each window and its position in the window.
+
+    NaN counts as largest. Of several NaN the last wins, of several equal largest elements the first.
+    """
     i = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = i < count
     plane, p, q = _place(i, C, P, Q, LAST)
@@ -70,7 +72,7 @@ def _max_pool_delta(
     out, delta, winner, count, C, H, W, P, Q, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w,
     KERNEL_W: tl.constexpr, LAST: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """Every delta added to the place that has won its window."""
+    """Adds every delta to the position that won its window."""
     i = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = i < count
     plane, p, q = _place(i, C, P, Q, LAST)
@@ -88,7 +90,7 @@ def _avg_pool_delta(
     KERNEL_W: tl.constexpr, MOST_H: tl.constexpr, MOST_W: tl.constexpr, PADDED: tl.constexpr, OVERRIDDEN: tl.constexpr,
     LAST: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    """Of each place the sum of delta / divisor over the windows that it lies in, at most MOST along an axis."""
+    """For each position the sum of delta / divisor over the windows that contain it, at most MOST along an axis."""
     i = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = i < count
     plane, h, w = _place(i, C, H, W, LAST)
@@ -122,10 +124,10 @@ def max_pool_winners(
         not _planes(input)
         or len(stride) != 2
         or math.prod(kernel_size) > 2**8
-        or any(p and d > n for n, p, d in zip(input.shape[2:], padding, dilation, strict=True))  # windows of nothing
+        or any(p and d > n for n, p, d in zip(input.shape[2:], padding, dilation, strict=True))  # empty windows
     ):
         return NotImplemented
-    planned = input.new_empty(input.shape, device="meta")  # torch refuses what it refuses, and says the sizes
+    planned = input.new_empty(input.shape, device="meta")  # for the sizes, and for torch's errors
     shape = torch.max_pool2d(planned, kernel_size, stride, padding, dilation, ceil_mode).shape
     last = bool(channels_last(input))
     memory_format = torch.channels_last if last else torch.contiguous_format
@@ -147,7 +149,7 @@ def max_pool_delta_input(
         or not _planes(winner, delta)
         or winner.dtype != torch.uint8
         or math.prod(input_shape) >= 2**31
-        or torch.are_deterministic_algorithms_enabled()  # sums of windows that overlap come in any order
+        or torch.are_deterministic_algorithms_enabled()  # overlapping windows are added in any order
     ):
         return NotImplemented
     last = bool(channels_last(winner))
@@ -181,7 +183,7 @@ def avg_pool_delta_input(
 
 
 def _planes(tensor: Tensor, *others: Tensor) -> bool:
-    """Whether a tensor is (N, C, H, W), dense with channels first or last, small enough to be counted in 32 bits."""
+    """Whether a tensor is (N, C, H, W), dense, channels first or last, and small enough for 32-bit offsets."""
     floats = [t for t in (tensor, *others) if t.dtype != torch.uint8]
     return (
         tensor.dim() == 4

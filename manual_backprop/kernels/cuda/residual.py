@@ -1,4 +1,4 @@
-"""Residual connections and the normalization behind them, in one pass each way: a row in registers."""
+"""Residual connections and the normalization after them, in one pass each way, with a row in registers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _add_norm(
     out, summed, mean, invstd, input, other, weight, bias, rows, n, eps, ADDED: tl.constexpr, CENTERED: tl.constexpr,
     WEIGHTED: tl.constexpr, BIASED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """The norm of input, or where ADDED of input + other, rounded as it is kept; CENTERED: less the mean."""
+    """The norm of input, or if ADDED of input + other, rounded to the dtype of the sum. CENTERED: subtract the mean."""
     r = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     c = tl.arange(0, COLUMNS)[None, :]
     row = r < rows
@@ -45,7 +45,7 @@ def _add_norm(
 
 
 def _fits(dtype: torch.dtype, size: torch.Size, shape: torch.Size, *vectors: Tensor | None) -> bool:
-    """Whether rows of `shape` fit into registers, and weights are those of such rows."""
+    """Whether rows of `shape` fit into registers, and the weights have that shape and dtype."""
     if not shape or size[-len(shape) :] != shape or shape.numel() > WIDEST:
         return False
     return all(v is None or (v.shape == shape and v.dtype is dtype) for v in vectors)
@@ -55,7 +55,7 @@ def _norm(
     input: Tensor, other: Tensor | None, shape: torch.Size, weight: Tensor | None, bias: Tensor | None, eps: float,
     centered: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Output, sum, mean and invstd (invrms); the sum is the input where nothing is added."""
+    """Output, sum, mean and invstd (invrms). The sum is the input if nothing is added."""
     n = shape.numel()
     rows, tile = input.numel() // n, block(n, most=WIDEST)
     dtype = input.dtype if other is None else torch.promote_types(input.dtype, other.dtype)

@@ -1,4 +1,4 @@
-"""Softmax, log-softmax and their sum with a label, cross-entropy: rows of numbers, (rows, n) dense in memory."""
+"""Softmax, log-softmax and cross-entropy of contiguous rows, (rows, n)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _cross_entropy_delta(
     NORMALIZED: tl.constexpr, SMOOTHED: tl.constexpr, WEIGHTED: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """p mass - everywhere w - at_label onehot(label), p = softmax(logits); NORMALIZED: logits are log p already.
+    """p mass - everywhere w - at_label onehot(label), where p = softmax(logits). NORMALIZED: the logits are log p.
 
-    Row r = (n, position) of (N, C, positions) has a class every `positions` numbers.
+    The classes of row r = (n, position) of (N, C, positions) are `positions` elements apart.
     """
     r = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     row = r < rows
@@ -73,7 +73,7 @@ def _cross_entropy_delta(
 
 @triton.jit
 def _moments(logits, first, row, classes, positions, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """The largest of each row and the sum of e^(x - largest), in one pass."""
+    """The largest element of each row and the sum of e^(x - largest), in one pass."""
     peak = tl.full((ROWS, 1), float("-inf"), tl.float32)
     total = tl.zeros((ROWS, 1), tl.float32)
     for start in range(0, classes, COLUMNS):
@@ -92,9 +92,9 @@ def _cross_entropy(
     loss, log_probs, logits, labels, weight, rows, classes, positions, ignored, smoothing, KEPT: tl.constexpr,
     SMOOTHED: tl.constexpr, WEIGHTED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """(1 - e) (- w_t log p_t) - e / C sum of w_c log p_c of every row, 0 where its label is ignored; KEPT: log p, too.
+    """(1 - e) (- w_t log p_t) - e / C sum of w_c log p_c of every row, 0 if its label is ignored. KEPT: also log p.
 
-    Row r = (n, position) of (N, C, positions) has a class every `positions` numbers.
+    The classes of row r = (n, position) of (N, C, positions) are `positions` elements apart.
     """
     r = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     row = r < rows
@@ -164,7 +164,7 @@ def delta_logits(
     delta: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float,
     dtype: torch.dtype,
 ) -> Tensor:  # fmt: skip
-    """Written over the logits."""
+    """The deltas of the logits, written over the logits."""
     if dtype == torch.float64 or not logits.is_contiguous() or not takes(delta, logits, weight, others=(target,)):
         return NotImplemented
     return _delta_of_logits(logits, delta, logits, target, weight, ignore_index, "none", smoothing, normalized=False)
@@ -178,7 +178,7 @@ def _delta_of_logits(
     classes = logits.shape[axis]
     positions = logits.shape[2:].numel()
     rows, shape = logits.numel() // classes, block(classes)
-    # one number per row: small beside the logits, so left to torch
+    # one element per row: little beside the logits, so torch operations are fast enough
     labels, row, at_label = per_row(delta.float(), target, weight, ignore_index, reduction)
     own, everywhere = (1 - smoothing) * at_label, smoothing / classes * row
     mass = own + everywhere * (classes if weight is None else weight.sum())
@@ -204,7 +204,7 @@ def losses(
 def cross_entropy_output(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """Where smoothing would be further passes over the logits."""
+    """Only with label smoothing, for which torch makes further passes over the logits."""
     if smoothing == 0 or not _fitting(input, target, weight) or not takes(input, weight, others=(target,)):
         return NotImplemented
     log_probs = torch.empty_like(input, memory_format=torch.contiguous_format)
@@ -218,7 +218,7 @@ def cross_entropy_output(
 
 
 def _fitting(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    """Whether torch would take these; what it refuses, it refuses itself."""
+    """Whether torch accepts these. What it refuses is left to it, so that it raises its own error."""
     axis = 1 if input.dim() > 1 else 0
     classes = input.shape[axis : axis + 1]
     fits = target.shape == (*input.shape[:axis], *input.shape[axis + 1 :]) and target.dtype in (

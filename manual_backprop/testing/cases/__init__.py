@@ -1,4 +1,5 @@
-"""The rows of the suite: one configuration of a layer or function each, one file per family, all of which are read."""
+"""The rows of the suite. Each is one configuration of a layer or function; all files of this folder, one per family,
+are read."""
 
 from importlib import import_module
 from pkgutil import iter_modules

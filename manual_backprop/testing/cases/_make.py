@@ -14,7 +14,7 @@ from manual_backprop.engine.operators import torch_function
 from ..case import Case, Spec
 
 COMPLEX = {"without": {check: "the check is for real numbers" for check in ("bfloat16", "float32")}}
-"""The further fields of a row with complex numbers."""
+"""Further fields of a row with complex inputs."""
 
 
 def _label(name: str, args: tuple, kwargs: dict) -> str:
@@ -36,7 +36,7 @@ def layer(name: str, *args: Any, inputs: tuple[Spec, ...], train: bool = True, t
 
 def function(name: str, inputs: tuple[Spec, ...], twin: Callable | None = None, tag: str = "", row: dict | None = None,
              **kwargs: Any) -> Case:  # fmt: skip
-    """`mb.functional.<name>(*inputs, **kwargs)`; the twin is torch.nn.functional's, or torch's, of that name."""
+    """`mb.functional.<name>(*inputs, **kwargs)`; the twin is torch.nn.functional.<name>, or torch.<name>."""
     theirs = twin or torch_function(name)
     label = _label(name, (), kwargs) + (f"-{tag}" if tag else "")
     ours = getattr(mb.functional, name)

@@ -1,5 +1,8 @@
-"""Rows of linear algebra: what goes in has to be symmetric, triangular or well-conditioned, and stays so while its
-numbers are moved one by one; what comes out has to be free of a vector's phase."""
+"""Rows of linear algebra.
+
+Inputs must be symmetric, triangular or well-conditioned, also while finite differences change their elements one by
+one. Outputs must not depend on the phase of a vector, which is arbitrary.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ Change = Callable[..., Any]
 
 def through(name: str, inputs: tuple[Spec, ...], before: Change | None = None, after: Change | None = None,
             twin: Callable | None = None, tag: str = "", row: dict | None = None, **kwargs: Any) -> Case:  # fmt: skip
-    """A row of `mb.functional.<name>` of what `before` makes of the inputs, and `after` of the outputs.
+    """A row of `mb.functional.<name>`, with `before` applied to its inputs and `after` to its outputs.
 
-    Both are told where add, mul and matmul are taken from: ours, or torch's for the twin.
+    The first argument of both is the namespace for add, mul and matmul: ours, or torch's for the twin.
     """
 
     def make(function: Callable[..., Any], namespace: Any) -> Callable[..., Any]:
@@ -73,7 +76,7 @@ def lower(F: Any, X: Tensor, *others: Any) -> tuple:
 
 
 def lower_last(F: Any, B: Tensor, X: Tensor, *others: Any) -> tuple:
-    """The same, of the second argument."""
+    """`lower` of the second argument."""
     return B, *lower(F, X), *others
 
 
@@ -83,18 +86,18 @@ def upper(F: Any, X: Tensor, *others: Any) -> tuple:
 
 
 def upper_last(F: Any, B: Tensor, X: Tensor, *others: Any) -> tuple:
-    """The same, of the second argument."""
+    """`upper` of the second argument."""
     return B, *upper(F, X), *others
 
 
 def cholesky_lower(F: Any, X: Tensor, *others: Any) -> tuple:
-    """The lower triangle of X, 6 + twice the real part of X on its diagonal."""
+    """The lower triangle of X, with 6 + twice the real part of X on its diagonal."""
     L = F.mul(X, torch.ones_like(X).tril(-1))
     return F.add(L, F.mul(F.add(F.add(X, X.conj()), eye(X, 6.0)), eye(X))), *others
 
 
 def cholesky_upper(F: Any, X: Tensor, *others: Any) -> tuple:
-    """The transpose of the same."""
+    """The transpose of `cholesky_lower`."""
     return cholesky_lower(F, X)[0].mT, *others
 
 
@@ -104,7 +107,7 @@ def first(F: Any, found: tuple) -> Tensor:
 
 
 def squares(F: Any, found: tuple) -> tuple:
-    """|z|^2 of the complex results, which no phase turns."""
+    """|z|^2 of the complex results, which does not depend on the phase."""
     return tuple([F.mul(z, z.conj()) if z.is_complex() else z for z in found])
 
 
@@ -114,10 +117,10 @@ def matrices(*shape: int, of: bool = False, scale: float = 1.0) -> Spec:
 
 
 def without(reason: str, *checks: str) -> dict:
-    """Fields of a row that some checks do not meet."""
+    """The field of a row to which some checks do not apply."""
     return {"without": dict.fromkeys(checks, reason)}
 
 
 def both(*rows: dict) -> dict:
-    """The fields of several."""
+    """The fields of several rows, merged."""
     return {"without": {check: reason for row in rows for check, reason in row.get("without", {}).items()}}

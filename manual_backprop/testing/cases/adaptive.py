@@ -5,11 +5,11 @@ import torch
 from ..case import constant, index, normal
 from ._make import layer
 
-REASON = "which rows a cluster is for are numbers in a tensor"
+REASON = "which rows a cluster gets depends on the values of a tensor"
 TRACED = {
     "without": {
         **dict.fromkeys(("compiled", "transforms", "batched_grad"), REASON),
-        "autocast": "the twin refuses to write what a cluster computes in 16 bits into float32",
+        "autocast": "the twin refuses to write a cluster's 16-bit results into a float32 tensor",
     }
 }
 

@@ -9,18 +9,18 @@ from ..case import INFINITE, Case, Spec, constant
 from ..case import normal as gaussian
 from ._make import function
 
-SUMS = (2.0**-49, "blocks of heads and queries: sums in another order than in torch's product of whole matrices")
+SUMS = (2.0**-49, "computed in blocks of heads and queries: sums in another order than in torch's matmuls")
 SAME = {"forward": SUMS}
 
 
 def normal(*shape: int) -> Spec:
-    """Of the special values without those whose gradients are rounding alone: keys or values that are all alike make
-    them 0, and the exponential of large scores magnifies it."""
+    """Special values are 0, NaN and infinities. Others give gradients that are only rounding error: where all keys or
+    values are equal they should be 0, and the exponential of large scores magnifies the error."""
     return replace(gaussian(*shape), specials=(0.0, *INFINITE))
 
 
 def finite(*shape: int) -> Spec:
-    """Without NaN and infinities too: past the diagonal torch lets them through in blocks of its own size."""
+    """Special value 0 only: with is_causal, torch lets NaN and infinities beyond the diagonal spread within blocks."""
     return replace(gaussian(*shape), specials=(0.0,))
 
 
@@ -33,7 +33,7 @@ PADDED = constant(torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]]).bool().reshap
 
 
 def attention(*inputs: Spec, tag: str = "", row: dict | None = None, fused: bool = False, **kwargs: Any) -> Case:
-    """`fused` where torch runs its fused forward, which ours is then, too."""
+    """`fused`: torch runs its fused forward here, and so does ours."""
     return function(
         "scaled_dot_product_attention", inputs, tag=tag, row={**({} if fused else SAME), **(row or {})}, **kwargs
     )

@@ -1,4 +1,4 @@
-"""Rows of the batch normalization."""
+"""Rows of batch normalization."""
 
 from typing import Any
 
@@ -15,25 +15,25 @@ IMAGE = (normal(3, 2, 2, 3),)
 VOLUME = (normal(2, 2, 2, 1, 2),)
 RUNNING = (normal(3, grad=False), uniform(3, low=0.5, high=2.0, grad=False))
 NONE = constant(None)
-# no infinity: an infinite weight times a difference of two sums is NaN or infinite by the order of operations
+# no infinity: for an infinite weight, the order of operations decides whether a result is NaN or infinite
 WEIGHT = uniform(3, low=-1.0, specials=(0.0, 1000.0, float("nan")))
 
 # torch.func's Hessian of batch_norm is not symmetric: its derivative of the weight's gradient by the input is wrong
-# (torch 2.15); ours is held against plain arithmetic in tests/test_normalization.py
+# (torch 2.15); ours is compared with plain arithmetic in tests/test_normalization.py
 TWIN_IS_WRONG = {"transforms: hessian": "the twin's is wrong: not symmetric"}
 WRONG = {"without": TWIN_IS_WRONG}
 READS = {
     **TWIN_IS_WRONG,
     **dict.fromkeys(
         ("compiled", "compiled_inductor"),
-        "the cumulative average reads the number of batches: breaks the twin's graph, too",
+        "the cumulative average reads the number of batches, which breaks the twin's graph, too",
     ),
 }
-EMPTIED = {"without": {"empty": "empties the running statistics too, at which the twin does not look then"}}
+EMPTIED = {"without": {"empty": "makes the running statistics empty, too; the twin does not check them then"}}
 
 
 def in_one_process(*arguments: Any) -> Any:
-    """`SyncBatchNorm` without other processes; they are in tests/test_sync_batchnorm.py."""
+    """`SyncBatchNorm` in one process; tests/test_sync_batchnorm.py runs several."""
     return mb.functional.call(mb.rules.SyncBatchNorm, *arguments, 0.3, 1e-5, None)[0]
 
 
@@ -43,15 +43,15 @@ def batch_norm(input: Any, weight: Any, bias: Any, running_mean: Any, running_va
 
 ONCE = dict.fromkeys(("gradgradcheck", "transforms"), "a sum over processes is not differentiated")
 FORWARD = dict.fromkeys(
-    ("forward_mode", "autocast"), "no tangent is written: processes would have to exchange them, too"
+    ("forward_mode", "autocast"), "it has no tangent formula: processes would have to exchange tangents, too"
 )
 SYNC: dict[str, Any] = {
     "forward": (1e-6, "another order of operations"),
     "without": {
         **ONCE,
         **FORWARD,
-        "specials": "a channel of one value is rounded otherwise",
-        "empty": "empties the weights, too",
+        "specials": "a channel with one value everywhere is rounded differently",
+        "empty": "makes the weights empty, too",
     },
 }
 

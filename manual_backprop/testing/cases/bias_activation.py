@@ -1,4 +1,4 @@
-"""Rows of a bias and the activation behind it."""
+"""Rows of a bias and the activation after it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from ._make import COMPLEX, function
 mask = constant(torch.tensor([[True, False, False, True], [False] * 4, [True] * 4]))
 bounds = (0.5, -0.5)
 halves, ones = constant(torch.full((3, 4), 0.5)), constant(torch.ones(3, 4))
-FILLED = {"without": {"forward_mode": "gradgradcheck takes two outputs for each other, for torch.fill as well"}}
+FILLED = {"without": {"forward_mode": "gradgradcheck confuses two outputs, for torch.fill as well"}}
 
 CASES = [
     *(

@@ -1,11 +1,11 @@
-"""Rows of parts of complex numbers."""
+"""Rows of functions that split, join or conjugate complex numbers."""
 
 from ..case import Spec, complex_normal, normal, uniform
 from ._make import COMPLEX, function
 
 NEGATIVE = {
     "without": {
-        check: "torch's gradient by a negative radius has the wrong sign, says gradcheck"
+        check: "torch's gradient by a negative radius has the wrong sign: gradcheck fails for it"
         for check in ("float32", "bfloat16", "specials", "autocast", "transforms")
     }
 }

@@ -1,4 +1,4 @@
-"""Rows of functions that are composed of others, of weight norm, grouped products, and of derivatives as operators."""
+"""Rows of functions composed of others, of weight norm, of grouped matmuls, and of operators that are derivatives."""
 
 from functools import partial
 from typing import Any
@@ -20,10 +20,10 @@ THROUGH = {
         "by definition the derivative is that of the softmax, not of the one-hot output",
     )
 }
-CRASH = {"without": {"empty": "torch divides by an integer of zero there, which ends the process"}}
+CRASH = {"without": {"empty": "torch divides by an integer zero there, which crashes the process"}}
 V = uniform(4, 3, low=-2.0)
 ALONG = uniform(4, 1, low=0.5)
-FUSED = {**CRASH, "forward": (2.0**-50, "torch's is one pass, which multiplies in another order")}
+FUSED = {**CRASH, "forward": (2.0**-50, "torch's fused kernel multiplies in another order")}
 
 
 def norm_of(v: torch.Tensor, g: torch.Tensor, dim: int = 0) -> torch.Tensor:
@@ -33,7 +33,7 @@ def norm_of(v: torch.Tensor, g: torch.Tensor, dim: int = 0) -> torch.Tensor:
 
 
 def rule(name: str, rule: Any, *inputs: Spec, **more: Any) -> Case:
-    """A rule without a function of its own, and without a twin: of float64, too, which torch's has not."""
+    """A rule called directly, without a twin: torch's operator does not support float64."""
     return Case(name, lambda: partial(mb.functional.call, rule), None, inputs, **more)
 
 

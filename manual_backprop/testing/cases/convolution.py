@@ -6,10 +6,10 @@ from ..case import complex_normal, normal
 from ._make import COMPLEX, function, layer
 
 D = {1: (7,), 2: (5, 4), 3: (3, 2, 4)}
-"""Sizes of the positions by number of axes, no two equal."""
+"""Spatial sizes by number of axes, no two equal."""
 
 SMALL = {1: (4,), 2: (3, 2), 3: (2, 1, 3)}
-"""Those of what a transposed convolution enlarges."""
+"""Spatial sizes of the inputs of transposed convolutions, which enlarge them."""
 
 
 LARGER = {"larger": (normal(2, 3, 16, 15),)}

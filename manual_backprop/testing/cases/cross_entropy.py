@@ -1,4 +1,4 @@
-"""Rows of the losses of classification."""
+"""Rows of classification losses."""
 
 import torch
 from torch import tensor
@@ -9,7 +9,7 @@ from ._make import function, layer
 REDUCTIONS = ("none", "mean", "sum")
 WEIGHT = tensor([0.5, 2.0, 1.0, 0.7])
 ANOTHER_ORDER = {
-    "forward": (1e-15, "the twin gathers the weights of the labels that count before it adds them up, we add zeros too")
+    "forward": (1e-15, "the twin sums only the weights of labels that are not ignored; ours also adds zeros")
 }
 
 LOGITS, LABELS = normal(5, 4), index(4, 5)
@@ -39,7 +39,7 @@ CROSS_ENTROPY = [
     ),
     layer("CrossEntropyLoss", inputs=(LOGITS, LABELS), label_smoothing=1.0),
     layer("CrossEntropyLoss", inputs=(LOGITS, constant(tensor([0, 3, 2, 1, 0], dtype=torch.uint8))), tag="uint8",
-          row={"without": {"transforms": "the twin fails to index with uint8 there, ours does not"}}),
+          row={"without": {"transforms": "the twin cannot index with uint8 there; ours can"}}),
     layer("CrossEntropyLoss", inputs=(normal(4), index(4)), tag="unbatched"),
     layer("CrossEntropyLoss", inputs=(normal(4), index(4)), label_smoothing=0.2, tag="unbatched"),
     layer("CrossEntropyLoss", WEIGHT, inputs=(normal(2, 4, 3), index(4, 2, 3)), tag="1d"),
@@ -83,7 +83,7 @@ NLL = [
     function("nll_loss", (LOGITS, LABELS), row={"larger": (normal(64, 30), index(30, 64))}),
 ]
 
-# the ends, beside them, outside
+# probabilities at the ends of [0, 1], next to them, and outside
 EDGES = (0.0, 1.0, 1e-30, 1 - 2**-24, float("nan"), 2.0, -0.5)
 PROBABILITIES = uniform(4, 3, low=0.1, high=0.9, specials=EDGES)
 YES_OR_NO = uniform(4, 3, specials=(0.0, 1.0, 2.0))
@@ -117,8 +117,8 @@ BINARY = [
              logit_inputs(uniform(3, low=0.5, grad=False), uniform(3, low=0.5, grad=False), "mean"), tag="weights"),
 ]  # fmt: skip
 
-# the twin multiplies all rows at once, we some at a time, and sums in another order
-LINEAR = {"forward": (1e-14, "the mean of the rows' losses, where the twin sums weights and losses apart")}
+# the twin multiplies all rows at once, ours blocks of rows; so sums are in another order
+LINEAR = {"forward": (1e-14, "a mean over the rows' losses; the twin sums weights and losses separately")}
 LINEAR_CROSS_ENTROPY = [] if not hasattr(torch.nn, "LinearCrossEntropyLoss") else [
     layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), LABELS), row=LINEAR),
     layer("LinearCrossEntropyLoss", 3, 4, inputs=(normal(5, 3), LABELS), bias=True, reduction="none", row=LINEAR),

@@ -18,13 +18,13 @@ PADDED = (TARGETS, *LENGTHS)
 TOO_LONG = (TARGETS, constant((6, 2, 3)), constant((3, 1, 3)))
 ONE = (constant(torch.tensor([1, 3])), constant(torch.tensor(5)), constant(torch.tensor(2)))
 NONE = (TARGETS, constant([6, 4, 5]), constant([0, 2, 0]))
-E_X = "torch's convention has a term e^x that only the delta of a log_softmax makes the derivative: row of-logits"
+E_X = "torch adds a term e^x, so that the gradient is right only after a log_softmax: see the row of-logits"
 CONVENTION = {"without": dict.fromkeys(("gradcheck", "batched_grad", "forward_mode"), E_X)}
 IMPOSSIBLE = {"without": {**CONVENTION["without"], "transforms": "the twin raises an internal error"}}
 
 
 def of_logits(space: object) -> object:
-    """The loss of frames that log_softmax has made: its delta is the derivative."""
+    """The loss after a log_softmax, for which torch's convention gives the true derivative."""
 
     def run(logits: torch.Tensor, *rest: object, reduction: str = "none") -> torch.Tensor:
         log_probs = space.log_softmax(logits, 2)  # type: ignore[attr-defined]

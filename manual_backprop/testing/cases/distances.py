@@ -6,7 +6,7 @@ from ..case import Spec, normal
 from ._make import function
 
 INF = float("inf")
-JACREV = {"without": {"transforms: jacrev": "torch's own is wrong: it is not that of its backward, which ours is"}}
+JACREV = {"without": {"transforms: jacrev": "torch's result is wrong: it differs from torch's own backward"}}
 NO_DERIVATIVE = {
     "without": dict.fromkeys(
         ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms"), "two points are the same"
@@ -15,7 +15,7 @@ NO_DERIVATIVE = {
 
 
 def on_a_grid(*shape: int) -> Spec:
-    """Points of whole numbers, of which some are the same and others differ in one coordinate alone."""
+    """Points with integer coordinates; some are equal, and others differ in only one coordinate."""
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
         return torch.randint(3, shape, generator=generator).to(dtype)

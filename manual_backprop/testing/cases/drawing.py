@@ -9,7 +9,7 @@ from ._make import function
 
 DRAWN = {
     "without": {
-        check: "torch takes draws for constants, which finite differences do not see"
+        check: "torch treats random draws as constants; finite differences do not"
         for check in ("gradcheck", "batched_grad", "forward_mode")
     }
 }
@@ -17,9 +17,9 @@ DRAWN = {
 
 SHAPES = {
     "without": {
-        "gradcheck": "the derivative is that at a fixed value of the distribution function, not of the random numbers",
+        "gradcheck": "the derivative holds the distribution function's value fixed, not the random numbers",
         "gradgradcheck": "torch has no second derivative either",
-        **dict.fromkeys(("forward_mode", "transforms", "batched_grad"), "torch has it in reverse mode alone"),
+        **dict.fromkeys(("forward_mode", "transforms", "batched_grad"), "torch supports plain reverse mode only"),
     }
 }
 

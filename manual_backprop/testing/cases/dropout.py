@@ -1,4 +1,4 @@
-"""Rows of the dropouts."""
+"""Rows of dropout."""
 
 from ..case import normal
 from ._make import function, layer

@@ -8,20 +8,20 @@ from ._make import function, layer
 WORDS = (index(5, 4),)
 SENTENCES = (index(5, 3, 4),)
 PADDED = (constant(torch.tensor([[1, 2, 2], [0, 1, 4]])),)
-NO_GRADIENT = "by definition the padding row receives no gradient, though the output depends on it"
+NO_GRADIENT = "by definition the padding row gets no gradient, although the output depends on it"
 PADDING = {"without": dict.fromkeys(("gradcheck", "batched_grad", "forward_mode", "autocast"), NO_GRADIENT)}
-BY_FREQUENCY = "by definition the gradient is the mean over the places of a row, where its derivative is their sum"
+BY_FREQUENCY = "by definition the gradient is a mean over the occurrences of a row; the derivative is their sum"
 MEAN = {
     "without": {
         **dict.fromkeys(("gradcheck", "batched_grad", "forward_mode", "autocast"), BY_FREQUENCY),
-        "gradgradcheck": "as in torch, of the two backwards that a second derivative passes only one divides",
+        "gradgradcheck": "as in torch, only one of the two backwards of a second derivative divides by the frequency",
     }
 }
-WRITES = "the forward writes into the weight: differences of its values say nothing, and torch does not checkpoint it"
+WRITES = "the forward changes the weight: finite differences mean nothing, and torch cannot checkpoint it"
 DERIVATIVES = ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms", "checkpoint")
 RENORM = {
     "without": dict.fromkeys(DERIVATIVES, WRITES),
-    "forward": (2.0**-50, "the second call finds the rows of the first, whose norm may exceed max_norm by rounding"),
+    "forward": (2.0**-50, "rows scaled in the first call may exceed max_norm by rounding and are scaled again"),
 }
 
 CASES = [

@@ -14,14 +14,14 @@ CUT = (ROW, constant(torch.tensor([0, 2, 5])))
 TABLE = normal(5, 3)
 MODES = ("sum", "mean", "max")
 NONE = constant(None)
-FAST = "behind the last offset torch's entries count in float64, and not in what it has a faster sum for"
-BEHIND = {"without": {"empty": "offsets that are empty begin no bag",
+FAST = "entries after the last offset: torch adds them in float64, but not where it uses a faster sum"
+BEHIND = {"without": {"empty": "without offsets there are no bags",
                       **dict.fromkeys(("float32", "bfloat16", "autocast", "forward", "native"), FAST)}}  # fmt: skip
-EMPTY = {"without": {"empty": "offsets that are empty begin no bag"}}
+EMPTY = {"without": {"empty": "without offsets there are no bags"}}
 
 
 def weighted(*shape: int) -> tuple:
-    """offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights, by their places."""
+    """The positional arguments offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights."""
     return (NONE, NONE, constant(2.0), constant(False), constant("sum"), constant(False), uniform(*shape, low=0.5))
 
 

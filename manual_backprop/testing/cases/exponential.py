@@ -3,7 +3,7 @@
 from ..case import normal
 from ._make import function, layer
 
-# ATen's vector and scalar loops disagree on the derivatives at NaN; below 16 elements it is the scalar loop, as on CUDA
+# ATen's vector and scalar loops disagree on derivatives at NaN; below 16 elements it runs the scalar loop, like CUDA
 X = (normal(3, 4),)
 LARGER = {"larger": (normal(16, 8),)}
 

@@ -1,4 +1,4 @@
-"""Rows of Cholesky, LU and QR, and of what is solved with the former."""
+"""Rows of Cholesky, LU and QR, and of solvers that use Cholesky or LU."""
 
 import torch
 
@@ -17,7 +17,7 @@ from ._matrices import (
 )
 
 C = COMPLEX
-HESSIAN = without("torch's own is wrong: it is not that of its double backward", "transforms: hessian")
+HESSIAN = without("torch's result is wrong: it differs from torch's own double backward", "transforms: hessian")
 PIVOTS = torch.tensor([2, 3, 3], dtype=torch.int32)
 
 

@@ -1,4 +1,4 @@
-"""Rows of sampling at the places of a grid."""
+"""Rows of sampling at the positions of a grid."""
 
 from itertools import product
 
@@ -7,27 +7,27 @@ import torch
 from ..case import INFINITE, Spec, normal, uniform
 from ._make import function
 
-# of special images none where neighbours are equal: there the derivative is the rounding of a difference
+# special values for images must not make neighbours equal: there the derivative is only a rounding error
 SPECIAL = (0.0, *INFINITE)
 IMAGE = uniform(2, 2, 4, 3, low=-1.0, specials=SPECIAL)
 VOLUME = uniform(1, 2, 2, 3, 2, low=-1.0, specials=SPECIAL)
-# some beyond the borders, and there reflected once and twice
+# some positions are beyond the borders, where reflection maps them back once or twice
 PLACES, IN_VOLUME = uniform(2, 2, 3, 2, low=-2.9, high=2.9), uniform(1, 2, 1, 2, 3, low=-2.9, high=2.9)
 PADDINGS = ("zeros", "border", "reflection")
 OPTIONS = [*product(PADDINGS, (False, True))]
 
-CANCEL = {"without": {"specials": "sixteen terms cancel, so that ours and the twin differ by more than its tolerance"}}
+CANCEL = {"without": {"specials": "sixteen terms cancel: ours and the twin differ by more than the check's tolerance"}}
 
 FAR = uniform(2, 2, 3, 2, low=-9.0, high=9.0)
 
 
 def exact(generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
-    """Places of elements themselves, those of the border among them."""
+    """Positions that coincide with elements, also at the border."""
     return torch.randint(-2, 3, (2, 4, 3, 2), generator=generator).to(dtype) / 2
 
 
 KINKS = {"without": dict.fromkeys(
-    ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms"), "at elements there is no derivative"
+    ("gradcheck", "gradgradcheck", "batched_grad", "forward_mode", "transforms"), "the function has a kink at elements"
 )}  # fmt: skip
 
 CASES = [

@@ -1,4 +1,4 @@
-"""Rows of what reads and writes by index, and of what is reduced in groups by index."""
+"""Rows of functions that read or write by index, or that reduce groups given by an index."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def chosen(*values: int) -> Spec:
 
 
 def where(*rows: str) -> Spec:
-    """A mask, spelled with dots for what is left out."""
+    """A mask, written with a dot for False."""
     return constant(torch.tensor([[mark != "." for mark in row] for row in rows]))
 
 
@@ -51,14 +51,14 @@ zeros: Spec = Spec(
 def written(
     input: torch.Tensor, src: torch.Tensor, size: tuple, stride: tuple, storage_offset: int = 0
 ) -> torch.Tensor:
-    """as_strided_scatter with the derivative that torch's own has not: its gradient by input is of the other elements."""
+    """as_strided_scatter with the right derivative: torch's gradient by input belongs to other elements."""
     output = input.clone()
     output.as_strided(size, stride, storage_offset).copy_(src)
     return output
 
 
 def with_used(function: Callable[..., Any]) -> Callable[..., Any]:
-    """torch's function on the part of src that index reaches: it has no derivative by the rest, which is 0."""
+    """torch's function on the part of src that index covers: torch has no derivative by the rest; it is 0."""
 
     def run(input: torch.Tensor, dim: int, index: torch.Tensor, src: torch.Tensor, **options: Any) -> torch.Tensor:
         return function(input, dim, index, src[tuple([slice(size) for size in index.shape])], **options)
@@ -70,16 +70,16 @@ KINK = {
     check: "finite differences at a tie" for check in ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad")
 }
 CONTIGUOUS = {
-    "without": {"layouts": "torch, too, wants a contiguous input", "transforms": "torch has no batching rule for it"}
+    "without": {"layouts": "like torch's, needs a contiguous input", "transforms": "torch has no batching rule for it"}
 }
 PRODUCT = {
-    "forward_mode": "torch's derivative of scatter_reduce in forward mode, which our formula calls, is wrong for prod",
-    "transforms": "torch looks for zeros, which vmap does not let it",
+    "forward_mode": "our formula calls scatter_reduce, whose forward mode in torch is wrong for prod",
+    "transforms": "torch tests for zeros, which vmap does not allow",
 }
 ZEROS = {
     **PRODUCT,
     "gradgradcheck": "torch has no second derivative of a product with zeros",
-    "specials": "torch's derivative by a NaN is NaN, also where a zero among the others makes it 0",
+    "specials": "torch's derivative by a NaN is NaN, even where another factor of 0 makes it 0",
 }
 CONJUGATE = {
     "without": {**COMPLEX["without"], "autocast": "torch's own derivative by source lacks the conjugate of alpha"}
@@ -103,7 +103,7 @@ def grouped(name: str, at: Spec, *reductions: str) -> list[Case]:
 def segments(data: Spec, reduce: str, tag: str = "", **options: Any) -> Case:
     row = {
         "without": {
-            "empty": "torch reads behind the data for offsets or lengths that are too large",
+            "empty": "torch reads past the end of the data if offsets or lengths are too large",
             **((ZEROS if data is zeros else PRODUCT) if reduce == "prod" else {}),
         }
     }
@@ -128,7 +128,7 @@ def clamped(input: torch.Tensor, indices: list[torch.Tensor]) -> tuple[torch.Ten
 
 
 def read_where(input: torch.Tensor, mask: torch.Tensor, indices: list[torch.Tensor], fill: float) -> torch.Tensor:
-    """What torch's operator without a public name does, whose indices may be any where the mask is false."""
+    """torch's private operator, composed: where the mask is false, indices may be out of range."""
     return torch.where(mask, input[clamped(input, indices)], fill)
 
 

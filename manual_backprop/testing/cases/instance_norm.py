@@ -7,10 +7,10 @@ D = {1: (5,), 2: (2, 3), 3: (2, 1, 3)}
 LINE = (normal(2, 3, 4),)
 RUNNING = (normal(3, grad=False), uniform(3, low=0.5, high=2.0, grad=False))
 NONE = constant(None)
-# no infinity: an infinite weight times a difference of two sums is NaN or infinite by the order of operations
+# no infinity: for an infinite weight, the order of operations decides whether a result is NaN or infinite
 WEIGHT = uniform(3, low=-1.0, specials=(0.0, 1000.0, float("nan")))
 
-# torch.func's Hessian of batch_norm, of which the twin is made, is not symmetric: see the rows of batch_norm
+# the twin calls batch_norm, whose Hessian by torch.func is not symmetric: see the rows of batch_norm
 WRONG = {"without": {"transforms: hessian": "the twin's is wrong: not symmetric"}}
 EMPTY = {"without": {"empty": "the twin raises an IndexError for an empty batch"}}
 
@@ -48,7 +48,7 @@ ANOTHER = {
     "forward": (1e-6, "sums over channels in another order"),
     "without": dict.fromkeys(
         ("float32", "bfloat16", "specials", "transforms", "autocast"),
-        "the twin's backward is not that of its forward: it looks at the channels one further on",
+        "the twin's backward does not fit its forward: its window is shifted by one channel",
     ),
 }
 
@@ -66,7 +66,7 @@ NATIVE = [
     function(
         "native_group_norm",
         (normal(2, 4, 3), normal(4), normal(4), *map(constant, (2, 4, 3, 2, 1e-5))),
-        row={"without": {"forward_mode": "torch's check of it fails with numbers among the arguments"}},
+        row={"without": {"forward_mode": "torch's check fails when some arguments are numbers"}},
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Rows of inverses, systems of equations and determinants."""
+"""Rows of inverses, linear systems and determinants."""
 
 import torch
 
@@ -6,7 +6,7 @@ from ._make import COMPLEX
 from ._matrices import conditioned, first, lower, matrices, through, upper, without
 
 C = COMPLEX
-REFUSED = without("16 bits are refused, by an error of another type than torch's", "autocast")
+REFUSED = without("16 bits are refused, with an error of another type than torch's", "autocast")
 
 CASES = [
     through("linalg_inv_ex", (matrices(3, 3),), conditioned, first),
@@ -19,7 +19,7 @@ CASES = [
         (matrices(2, 1, 3, 3), matrices(4, 3, 2)),
         conditioned,
         tag="broadcast",
-        row=without("torch's own batching fails on it", "transforms: vmap(grad)"),
+        row=without("torch's own batching rule fails", "transforms: vmap(grad)"),
     ),
     through("linalg_solve", (matrices(3, 3), matrices(2, 3)), conditioned, left=False),
     through("linalg_solve", (matrices(3, 3, of=True), matrices(3, 2, of=True)), conditioned, tag="complex", row=C),

@@ -3,13 +3,13 @@
 from ._make import COMPLEX, function
 from ._matrices import both, matrices, through, without
 
-COMPILED = both(COMPLEX, without("torch.compile's own result is another one than torch's", "compiled"))
-INSIDE = without("torch multiplies in 16 bits inside, or refuses them; ours computes in float32", "autocast")
+COMPILED = both(COMPLEX, without("torch.compile's result differs from torch's own", "compiled"))
+INSIDE = without("torch runs matmuls inside in 16 bits, or refuses them; ours computes in float32", "autocast")
 SHAPE = without("torch.compile cannot tell whether there are residuals", "compiled")
 
 
 def product(F, X, Y, *others):
-    """A matrix of a rank that is less than its axes."""
+    """A matrix whose rank is less than either of its sizes."""
     return F.matmul(X, Y), *others
 
 

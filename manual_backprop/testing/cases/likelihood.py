@@ -1,4 +1,4 @@
-"""Rows of negative logarithms of probabilities."""
+"""Rows of negative log-likelihoods."""
 
 from functools import partial
 
@@ -12,23 +12,23 @@ from ._make import function, layer
 POSITIVE = uniform(4, 3, low=0.2, high=2.0, specials=(0.0, 1e-7, 1.0, 1000.0))
 GAUSSIAN = (normal(4, 3), normal(4, 3), POSITIVE)
 COUNTS = uniform(4, 3, low=0.3, high=5.0, specials=(0.0, 1.0, 100.0))
-ABOVE_ZERO = uniform(4, 3, low=0.3, high=5.0, specials=(1e-3, 1.0, 100.0))  # of y log y torch's gradient is NaN at 0
+ABOVE_ZERO = uniform(4, 3, low=0.3, high=5.0, specials=(1e-3, 1.0, 100.0))  # torch's gradient of y log y is NaN at 0
 POISSON = (normal(4, 3), COUNTS)
 RATES = (POSITIVE, ABOVE_ZERO)
 LABELS = (
     uniform(4, 3, low=-5.0, high=5.0, specials=(0.0, 1.0, 20.0, -20.0, 1000.0, -1000.0, *INFINITE)),
     uniform(4, 3, specials=(0.0, 1.0)),
 )
-BRANCH = {"transforms: vmap(grad)": "the twin looks for a negative var, which vmap refuses"}
+BRANCH = {"transforms: vmap(grad)": "the twin tests for a negative var, which vmap refuses"}
 CHECKED = {"without": BRANCH}
 CLAMPED = {
     "without": {
         **BRANCH,
         **dict.fromkeys(
             ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad"),
-            "as in torch, the derivative of max(var, eps) counts as 1 below eps, too",
+            "as in torch, the derivative of max(var, eps) is taken as 1, even below eps",
         ),
-        "transforms: hessian": "the twin counts it as 1 right to left and as 0 left to right",
+        "transforms: hessian": "the twin takes it as 1 in reverse mode and as 0 in forward mode",
     }
 }
 
@@ -40,7 +40,7 @@ def weighted(weight: Spec) -> tuple[Spec, ...]:
 NLL_LOSS_2D = Case(
     "NLLLoss2d",
     partial(mb.nn.NLLLoss2d, reduction="sum"),
-    partial(torch.nn.NLLLoss, reduction="sum"),  # of which torch's NLLLoss2d is a name that warns
+    partial(torch.nn.NLLLoss, reduction="sum"),  # torch's NLLLoss2d is a deprecated name of NLLLoss
     (simplex(2, 3, 2, 2, log=True), index(3, 2, 2, 2)),
     without={"module": "its name is not the twin's"},
 )

@@ -5,8 +5,8 @@ from ._make import function, layer
 
 FLOAT32_INSIDE = {
     "without": {
-        "autocast": "on a CPU the twin rounds the products inside a float32 result to bfloat16, ours do not: "
-        "test_bilinear.py compares both with float64"
+        "autocast": "on a CPU the twin rounds intermediate products to bfloat16 although the result is float32; ours "
+        "does not: test_bilinear.py compares both with float64"
     }
 }
 

@@ -13,7 +13,7 @@ def weighted(reduction: str) -> tuple[Spec, ...]:
     return (*PAIR, constant(None), constant(None), constant(reduction), WEIGHT)
 
 
-# nothing but 0 log 0 is special in a probability
+# the only special case of a probability is 0 log 0
 PROBABILITIES = simplex(4, 3)
 LOG_PROBABILITIES = simplex(4, 3, log=True)
 DIVERGENCE = (LOG_PROBABILITIES, PROBABILITIES)

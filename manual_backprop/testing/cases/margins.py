@@ -1,4 +1,4 @@
-"""Rows of the losses that ask for a margin."""
+"""Rows of losses with a margin."""
 
 import torch
 
@@ -17,7 +17,7 @@ REPEATED = (normal(2, 4), constant(torch.tensor([[2, 2, 0, -1], [0, 1, 2, 3]])))
 KEPT = {
     "without": dict.fromkeys(
         ("gradcheck", "gradgradcheck", "forward_mode", "batched_grad", "specials"),
-        "a margin that is kept exactly: a kink, where torch takes a slope of zero",
+        "a margin that is met exactly is a kink, where torch takes the slope 0",
     )
 }
 
@@ -26,7 +26,7 @@ def fixed(*rows: list[float]) -> Spec:
     return Spec(lambda generator, dtype: torch.tensor(rows, dtype=dtype))
 
 
-EMPTY = {"without": {"empty": "torch leaves the output of an empty batch unwritten; here it is a sum of none"}}
+EMPTY = {"without": {"empty": "torch leaves the output of an empty batch uninitialized; ours is an empty sum, 0"}}
 KEPT_OR_EMPTY = {"without": {**KEPT["without"], **EMPTY["without"]}}
 
 
@@ -38,7 +38,7 @@ SAME = Spec(lambda generator, dtype: torch.tensor([[0.5, -1.0], [2.0, 0.3]], dty
 EQUAL = {
     "without": dict.fromkeys(
         ("gradcheck", "gradgradcheck", "forward_mode", "float32", "bfloat16", "batched_grad", "layouts", "autocast"),
-        "two distances are equal: a kink, where torch takes half of either side",
+        "two equal distances are a kink, where torch takes the mean of both slopes",
     )
 }
 

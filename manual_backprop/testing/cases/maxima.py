@@ -13,12 +13,12 @@ D = {1: (9,), 2: (6, 5), 3: (3, 4, 5)}
 
 
 def images(n: int) -> Spec:
-    """Two of them, with few elements: each is differentiated numerically."""
+    """A batch of two, with few elements, because finite differences visit each."""
     return normal(2, 2 if n < 3 else 1, *D[n])
 
 
 def distinct(high: int, *shape: int) -> Spec:
-    """Indices below `high`, of each channel different ones; the first two axes are batch and channels."""
+    """Indices below `high`, all different within a channel; the first two axes are batch and channels."""
 
     def make(generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
         counts = shape[0] * shape[1], prod(shape[2:])
@@ -37,7 +37,7 @@ ADAPTIVE = [
     *(function(f"adaptive_max_pool{n}d_with_indices", (images(n),), output_size=(2,) * n) for n in D),
 ]
 
-# torch wants more positions than the windows have side by side
+# torch requires more positions than all windows side by side have
 WIDE = {2: normal(2, 2, 6, 5), 3: normal(2, 1, 4, 5, 4)}
 SAMPLES = {n: uniform(2, 2 if n < 3 else 1, n, grad=False) for n in (2, 3)}
 NONE, NO = constant(None), constant(False)
@@ -63,7 +63,7 @@ UNPOOL = [
 ]  # fmt: skip
 
 OPERATOR = "max_pool2d_with_indices_backward"
-# what torch calls the backward of max_pool2d is an operator of its own to mb.explicit: it may be differentiated again
+# torch's operator for the backward of max_pool2d has a rule in mb.explicit, because it can be differentiated again
 PUT_BACK = [
     Case(
         f"PutBack{tag}",
@@ -82,7 +82,7 @@ POOLS = {1: (7,), 2: (4, 5), 3: (2, 3, 4)}
 
 
 def positive(n: int) -> Spec:
-    """Numbers of which every power is one, and every window of which has a norm that is not 0."""
+    """Positive values: every power of them is defined, and no window has norm 0."""
     return uniform(2, 1, *POOLS[n], low=0.5, high=2.0)
 
 

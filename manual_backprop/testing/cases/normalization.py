@@ -1,4 +1,4 @@
-"""Rows of the normalizations of each sample by itself."""
+"""Rows of normalizations of each sample by itself."""
 
 from ..case import constant, normal, uniform
 from ._make import function, layer
@@ -6,10 +6,10 @@ from ._make import function, layer
 ROWS = (normal(3, 4),)
 DEEP = (normal(2, 3, 2, 2),)
 GROUPED = (normal(2, 4, 3),)
-# no infinity: an infinite weight times a difference of two sums is NaN or infinite by the order of operations
+# no infinity: for an infinite weight, the order of operations decides whether a result is NaN or infinite
 WEIGHT = uniform(4, low=-1.0, specials=(0.0, 1000.0, float("nan")))
 # torch.func's Hessian of layer_norm is not symmetric: its derivative of the weight's gradient by the input is wrong
-# (torch 2.15); ours is held against plain arithmetic in tests/test_normalization.py
+# (torch 2.15); ours is compared with plain arithmetic in tests/test_normalization.py
 WRONG = {"without": {"transforms: hessian": "the twin's is wrong: not symmetric"}}
 
 CASES = [

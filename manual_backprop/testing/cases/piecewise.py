@@ -1,17 +1,17 @@
-"""Rows of the activations pieced together from lines and parabolas."""
+"""Rows of activations made of line and parabola segments."""
 
 import torch.nn.functional as F
 
 from ..case import normal
 from ._make import function, layer
 
-# ATen's vector and scalar loops disagree on the derivatives at NaN; below 16 elements it is the scalar loop, as on CUDA
+# ATen's vector and scalar loops disagree on derivatives at NaN; below 16 elements it runs the scalar loop, like CUDA
 X = (normal(3, 4, scale=3.0, kinks=(0.5, -0.5, 3.0, -3.0, 6.0)),)
 LARGER = {"larger": (normal(16, 8, scale=3.0),)}
 SIXTH = {"without": {"transforms": "the twin's float64 derivative is 1/6 rounded to float32; see the row -exact"}}
 EXACT = {
-    "forward": (1e-15, "another order of operations"),
-    "without": {"specials": "relu6 has another derivative at NaN; see the other rows"},
+    "forward": (1e-15, "operations in another order"),
+    "without": {"specials": "relu6 has a different derivative at NaN; see the other rows"},
 }
 
 CASES = [

@@ -8,16 +8,16 @@ from ..case import Maker, Spec, normal
 from ._make import function, layer
 
 D = {1: (9,), 2: (6, 5), 3: (3, 4, 5)}
-"""Sizes of the positions by number of axes, no two equal."""
+"""Spatial sizes by number of axes, no two equal."""
 
 
 def images(n: int) -> Spec:
-    """Two of them, with few elements: each is differentiated numerically."""
+    """A batch of two, with few elements, because finite differences visit each."""
     return normal(2, 2 if n < 3 else 1, *D[n])
 
 
 def rising(n: int) -> Maker:
-    """Numbers that grow to the last."""
+    """Increasing values, so that the last of a window is its maximum."""
     return lambda generator, dtype: torch.linspace(0, 1, n, dtype=torch.float64).to(dtype).reshape(1, 1, n)
 
 
@@ -35,10 +35,10 @@ MAX = [
     layer("MaxPool1d", 4, stride=3, ceil_mode=True, inputs=(normal(2, 3, 9),), row={"larger": (normal(4, 8, 64),)}),
     layer("MaxPool2d", (3, 2), stride=(1, 2), padding=(1, 0), dilation=(2, 3), inputs=(normal(2, 3, 7, 8),)),
     layer("MaxPool2d", 2, stride=3, ceil_mode=True, inputs=(normal(2, 3, 7, 5),), row={"larger": (normal(2, 8, 16, 15),)}),
-    # a byte holds which place of its window the winner has, not where either lies
+    # one byte stores the winner's position within its window, so large inputs do not overflow it
     layer("MaxPool2d", (1, 2), inputs=(normal(2, 3, 4, 5),), row={"larger": (normal(2, 2, 3, 600),)}),
     layer("MaxPool2d", 3, stride=2, padding=1, inputs=(normal(1, 17, 3, 4),), tag="many-channels"),
-    # windows of one place more than 8 and 15 bits hold, which wins
+    # windows with one position more than fits in 8 and 15 bits; that position wins
     *(layer("MaxPool1d", places, stride=1, inputs=(Spec(rising(places + 3)),), tag=f"wide-{places}", row=WIDE)
       for places in (2**8 + 1, 2**15 + 1)),
     layer("MaxPool2d", 2, return_indices=True, ceil_mode=True, inputs=(normal(3, 5, 7),), tag="unbatched"),

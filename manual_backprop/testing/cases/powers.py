@@ -8,7 +8,7 @@ from ._make import COMPLEX, function
 EDGES = (0.0, -0.0, 1.0, -1.0, -1.5, 1e-30, 1000.0, -1000.0, *INFINITE)
 
 positive = uniform(3, 4, low=0.5, high=2.0, specials=EDGES)
-# no -0: of which side it is, torch's formula and its kernel do not agree
+# no -0: torch's formula and its kernel disagree on its sign
 inside = uniform(3, 4, low=0.1, high=0.9, specials=(0.0, 1.0, -1.0, 1e-30, 0.2, 0.8, *INFINITE))
 zeros = Spec(lambda generator, dtype: torch.zeros(3, 4, dtype=dtype))
 real_as_complex = Spec(
@@ -17,7 +17,9 @@ real_as_complex = Spec(
 ZERO = {
     "without": {
         **COMPLEX["without"],
-        **dict.fromkeys(("gradgradcheck", "forward_mode"), "the powers of 0 have no values around the real exponents"),
+        **dict.fromkeys(
+            ("gradgradcheck", "forward_mode"), "powers of 0 are undefined for complex exponents near a real"
+        ),
     }
 }
 

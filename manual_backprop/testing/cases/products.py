@@ -1,4 +1,4 @@
-"""Rows of products that are added to something, and of products of vectors."""
+"""Rows of matmuls with an added input (addmm and others), and of products of vectors."""
 
 from ..case import complex_normal, normal
 from ._make import COMPLEX, function

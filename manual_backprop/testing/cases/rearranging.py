@@ -1,9 +1,9 @@
-"""Rows of what puts numbers in other places."""
+"""Rows of functions that rearrange elements."""
 
 from ..case import complex_normal, normal
 from ._make import COMPLEX, function
 
-MIXED = {"without": {**COMPLEX["without"], "empty": "torch's backward forgets the row of an empty vector"}}
+MIXED = {"without": {**COMPLEX["without"], "empty": "torch's backward omits the row of an empty vector"}}
 
 CASES = [
     function("roll", (normal(3, 4),), shifts=[1, 2], dims=[0, 1]),

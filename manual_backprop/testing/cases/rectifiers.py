@@ -1,9 +1,9 @@
-"""Rows of the activations that pass what is positive on."""
+"""Rows of activations that return positive inputs unchanged."""
 
 from ..case import normal, uniform
 from ._make import function, layer
 
-# ATen's vector and scalar loops disagree on the derivatives at NaN; below 16 elements it is the scalar loop, as on CUDA
+# ATen's vector and scalar loops disagree on derivatives at NaN; below 16 elements it runs the scalar loop, like CUDA
 X = (normal(3, 4),)
 HALF = (normal(3, 4, kinks=(0.5,)),)
 LARGER = {"larger": (normal(16, 8),)}

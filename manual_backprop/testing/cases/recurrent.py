@@ -13,9 +13,9 @@ from ..case import Case, Spec, constant, tensors
 from ..case import normal as gaussian
 from ._make import function, layer
 
-SUMS = (2.0**-47, "the biases are added to each other first, and products are summed in another order")
-ROUNDED = "torch rounds to 16 bits at each operation of each step, ours once: compared in tests/test_recurrent.py"
-GRAPH = "torch.compile takes no module of recurrent layers into a graph; the functions' rows are compiled"
+SUMS = (2.0**-47, "the two biases are added first, and products are summed in another order")
+ROUNDED = "torch rounds to 16 bits after each operation of a step, ours once: compared in tests/test_recurrent.py"
+GRAPH = "torch.compile does not support recurrent modules; the functions' rows are compiled"
 ROW: dict[str, Any] = {"forward": SUMS, "without": {"autocast": ROUNDED}}
 MODULE: dict[str, Any] = {
     "forward": SUMS,
@@ -27,17 +27,17 @@ PACKED: dict[str, Any] = {
     "bf16": SHORT["bf16"],
     "without": {
         "autocast": ROUNDED,
-        "layouts": "torch reads batch_sizes as if it were contiguous, whatever its strides; other rows have the others",
-        "transforms": "torch reads batch_sizes by its address, which it does not have under vmap",
-        **dict.fromkeys(("compiled", "compiled_inductor"), "sizes are numbers in a tensor, unknown to torch.compile"),
+        "layouts": "torch reads batch_sizes as if it were contiguous; other rows check the other tensors' layouts",
+        "transforms": "torch reads batch_sizes by its address, which does not exist under vmap",
+        **dict.fromkeys(("compiled", "compiled_inductor"), "sizes are values of a tensor, unknown to torch.compile"),
     },
 }
 STEPS, ROWS, FEATURES, UNITS = 4, 2, 3, 2
 
 
 def normal(*shape: int) -> Spec:
-    """Without +-20 and +-1000: there a gate is nearly 0 or 1, and what it leaves has few digits in float32, torch's or
-    ours."""
+    """Without the special values +-20 and +-1000: they bring a gate so close to 0 or 1 that few digits of the result
+    are right in float32, in torch's and in ours."""
     spec = gaussian(*shape)
     return Spec(spec.make, True, tuple(value for value in spec.specials if abs(value) not in (20, 1000)))
 
@@ -47,12 +47,12 @@ LARGER = {"larger": (normal(7, 5, FEATURES),)}
 
 
 def pair(*specs: Spec) -> Spec:
-    """A tuple of tensors, as an LSTM's states come."""
+    """A tuple of tensors, like the states of an LSTM."""
     return Spec(lambda generator, dtype: tuple([spec.make(generator, dtype) for spec in specs]))
 
 
 def rows(name: str, states: Callable[..., Spec]) -> list[Case]:
-    """What all of them have: layers, directions, dropout, states, biases, single sequences."""
+    """Rows for all recurrent layers: several layers, directions, dropout, states, biases, single sequences."""
 
     def row(
         *inputs: Spec, sizes: Any = (FEATURES, UNITS), tag: str = "", more: dict | None = None, **kwargs: Any
@@ -136,7 +136,9 @@ def cell(name: str, gates: int, hx: Spec) -> Case:
 
 PROJECTED = pair(normal(1, ROWS, 3), normal(1, ROWS, UNITS))
 
-UNKNOWN = {"without": dict.fromkeys(("compiled", "compiled_inductor"), "the lengths say how much is packed")}
+UNKNOWN = {
+    "without": dict.fromkeys(("compiled", "compiled_inductor"), "the values of lengths decide the size of the result")
+}
 LENGTHS = constant(torch.tensor([3, 3, 1]))
 
 CASES = [
@@ -154,7 +156,7 @@ CASES = [
     layer("RNNCell", FEATURES, UNITS, inputs=(normal(ROWS, FEATURES), state(ROWS)), nonlinearity="relu", row=ROW),
     *cells("LSTMCell", states),
     *cells("GRUCell", state),
-    # as many units as tell a gate's place among the others
+    # five units, so that a gate at the wrong position is noticed
     layer("LSTMCell", 2, 5, bias=False, inputs=(normal(1, 2),), row=ROW),
     layer("GRUCell", 2, 5, bias=False, inputs=(normal(1, 2),), row=ROW),
     padded("lstm", 4, states(1, ROWS)),

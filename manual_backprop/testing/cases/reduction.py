@@ -1,4 +1,4 @@
-"""Rows of reductions: moments, norms, products, and sums other than the plain one."""
+"""Rows of reductions: moments, norms, products, and variants of sums."""
 
 import torch
 
@@ -19,7 +19,7 @@ ties: Spec = Spec(lambda generator, dtype: torch.tensor([[2.0, -2.0, 1.0], [0.0,
 
 NO_GRADIENT = {
     "without": {
-        check: "torch has no gradient where ours is of zeros"
+        check: "torch gives no gradient where ours gives zeros"
         for check in ("float32", "specials", "bfloat16", "autocast", "empty")
     }
 }

@@ -4,8 +4,8 @@ from ._make import COMPLEX, function
 from ._matrices import both, matrices, without
 
 C = COMPLEX
-INSIDE = without("torch's backward multiplies in 16 bits; ours computes in float32", "autocast")
-NOTHING = without("of no numbers torch gives no gradient, ours one without numbers", "empty")
+INSIDE = without("torch's backward runs matmuls in 16 bits; ours computes in float32", "autocast")
+NOTHING = without("for an empty input torch gives no gradient, ours gives an empty one", "empty")
 
 CASES = [
     function("linalg_householder_product", (matrices(4, 3), matrices(3)), row=INSIDE),

@@ -16,15 +16,15 @@ CORNERS = ("linear", "bilinear", "bicubic", "trilinear")
 
 
 def images(n: int) -> tuple[Spec]:
-    """Few elements: each is differentiated numerically."""
+    """Few elements, because finite differences visit each."""
     return (normal(2, 1, *D[n]),)
 
 
-# As many as there were, at another scale: then torch's kernels copy, some of them in one direction only.
-AS_MANY = {"without": {"compiled": "what torch.compile makes of the operator does not copy"}}
+# The size stays equal although a scale is given: torch's kernels then copy, some only in the forward or the backward.
+AS_MANY = {"without": {"compiled": "torch.compile's version of the operator does not copy"}}
 COPIED = {"without": dict.fromkeys(
     ("float32", "bfloat16", "specials", "transforms", "autocast"),
-    "the twin's backward is not that of its forward: one of them copies where the size stays",
+    "the twin's backward does not fit its forward: only one of them copies where the size stays equal",
 )}  # fmt: skip
 
 INTERPOLATION = [
@@ -82,7 +82,7 @@ FOLDS = [
     function("col2im", (normal(1, 6, 6),), output_size=[4, 6], **LISTED),
 ]
 
-ROUNDED = {"without": {"autocast": "the twin rounds its coordinates once more: to the dtype of theta first"}}
+ROUNDED = {"without": {"autocast": "the twin also rounds its coordinates to the dtype of theta"}}
 
 GRIDS = [
     *(function("affine_grid", (normal(2, n, n + 1),), size=[2, 3, 2, 4, 3][: n + 2], align_corners=corners, row=ROUNDED)

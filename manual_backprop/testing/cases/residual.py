@@ -1,4 +1,4 @@
-"""Rows of residual connections together with the normalization behind them."""
+"""Rows of residual connections fused with the normalization after them."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from .normalization import WEIGHT, WRONG
 
 
 def normal(*shape: int) -> Spec:
-    """Of the special values NaN and infinities alone: of a sum of 1,000 and a normal number float32 rounds off what the
-    norm then makes large."""
+    """Special values are only NaN and infinities: float32 rounds the sum of 1,000 and a normal number, and the norm
+    then magnifies the rounding error."""
     return replace(gaussian(*shape), specials=INFINITE)
 
 

@@ -1,4 +1,5 @@
-"""Rows of what picks values out by their order; the indices, and who gets the delta of ties, are as torch has them."""
+"""Rows of functions that select values by their order. Indices, and which of equal values gets the delta, are as in
+torch."""
 
 import torch
 

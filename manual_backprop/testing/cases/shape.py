@@ -1,4 +1,4 @@
-"""Rows of the changes of shape."""
+"""Rows of changes of shape."""
 
 from ..case import constant, normal
 from ._make import function, layer

@@ -1,4 +1,4 @@
-"""Rows of lengths and angles of vectors."""
+"""Rows of distances and angles of vectors."""
 
 import math
 
@@ -14,14 +14,17 @@ ZEROS = Spec(lambda generator, dtype: torch.tensor([[0.0, 0.0], [0.5, -1.0], [-2
 NONE = Spec(lambda generator, dtype: torch.zeros(3, 2, dtype=dtype))
 KINK = {"without": dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode", "batched_grad"),
                                  "a zero vector or equal maxima: a kink, where torch takes a subgradient")}  # fmt: skip
-SHORT = {"without": dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode"),
-                                  "as in torch, the derivative of max(length, eps) counts as 1 below eps, too")}  # fmt: skip
-CRASH = {"without": {"empty": "torch's backward for no rows ends the process"}}
+SHORT = {"without": {
+    **dict.fromkeys(("gradcheck", "gradgradcheck", "forward_mode", "batched_grad"),
+                    "as in torch, max(length, eps) gets the derivative 1, even below eps"),
+    "transforms": "torch's forward mode takes that derivative as 0, unlike its own backward",
+}}  # fmt: skip
+CRASH = {"without": {"empty": "torch's backward without rows crashes the process"}}
 APART = uniform(4, 3, low=-2.0, high=2.0, specials=(0.0, 1000.0, -1000.0, 1e-30))
 POWERS = (0.0, 0.5, 1.0, 1.5, 3.0, math.inf)
 EMBEDDED = (*TWO, SIGNS)
 COUNTED = {"without": dict.fromkeys(("float32", "bfloat16", "specials", "empty", "autocast"),
-                                    "for p = 0 torch says that there is no gradient, ours is one of zeros")}  # fmt: skip
+                                    "for p = 0 torch gives no gradient, ours gives zeros")}  # fmt: skip
 
 CASES = [
     layer("PairwiseDistance", inputs=TWO),

@@ -1,4 +1,4 @@
-"""Rows of changes between dense and sparse tensors, there and back."""
+"""Rows of conversions from dense to sparse tensors and back."""
 
 from torch import Tensor
 
@@ -15,12 +15,12 @@ SPARSE = without(
 
 
 def ours(input: Tensor) -> Tensor:
-    """There and back by the rules."""
+    """To sparse and back, by the rules."""
     return call(rules.ToDense, call(rules.ToSparse, input, None, None, None, None))
 
 
 def twin(input: Tensor) -> Tensor:
-    """There and back by torch."""
+    """To sparse and back, by torch."""
     return input.to_sparse().to_dense()
 
 

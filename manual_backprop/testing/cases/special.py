@@ -6,7 +6,7 @@ from ._make import function
 positive = uniform(3, 4, low=0.5, high=3.0, specials=(0.0, 1.0, -1.0, -1.5, 1e-30, 100.0, *INFINITE))
 within = uniform(3, 4, low=-0.9, high=0.9, specials=(0.0, 1.0, -1.0, 2.0, *INFINITE))
 probability = uniform(3, 4, low=0.1, high=0.9, specials=(0.0, 0.5, 1.0, 2.0, *INFINITE))
-ZETA = {"without": {"forward_mode": "torch's zeta, of which the formula is made, has no forward mode"}}
+ZETA = {"without": {"forward_mode": "the formula calls torch's zeta, which has no forward mode"}}
 
 CASES = [
     *(

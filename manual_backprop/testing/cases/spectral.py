@@ -1,4 +1,4 @@
-"""Rows of eigenvalues and singular values, and of functions of whole matrices."""
+"""Rows of eigenvalues, singular values and matrix functions."""
 
 import torch
 
@@ -7,19 +7,19 @@ from ._matrices import both, hermitian, matrices, positive, squares, through, wi
 
 C = COMPLEX
 PHASE = both(C, without("torch's check of the phase cannot be vmapped", "transforms: vmap(grad)"))
-COMPILED = both(C, without("torch.compile's own result is another one than torch's", "compiled"))
+COMPILED = both(C, without("torch.compile's result differs from torch's own", "compiled"))
 EXP = without("torch's exponential in bfloat16 is NaN", "bfloat16", "autocast")
 REFUSED = without("torch does the decomposition inside in float32; ours refuses 16 bits", "autocast")
-VALUES = {"forward": (1e-5, "LAPACK computes values alone by another method than with vectors")}
+VALUES = {"forward": (1e-5, "LAPACK computes values without vectors by another method")}
 
 
 def turned(F, X, *others):
-    """X with eigenvalues apart from each other, if it is not large."""
+    """X with well separated eigenvalues, if X is small."""
     return F.add(X, torch.arange(X.shape[-1], device=X.device).to(X.dtype).mul(4).diag_embed()), *others
 
 
 def small(F, X, *others):
-    """(X X^H + I) / 8: of eigenvalues below 1."""
+    """(X X^H + I) / 8, whose eigenvalues are below 1."""
     return F.mul(positive(F, X)[0], 0.125), *others
 
 

@@ -1,4 +1,4 @@
-"""Rows of multi-head attention and of the layers made of it."""
+"""Rows of multi-head attention and of the layers that contain it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from .attention import SUMS
 
 
 def normal(*shape: int) -> Spec:
-    """Of the special values NaN and infinities alone: keys or values that are all alike have gradients that are 0 but
-    for rounding."""
+    """Special values are only NaN and infinities: equal keys or values give gradients that are 0 up to rounding."""
     return replace(gaussian(*shape), specials=INFINITE)
 
 
 def finite(*shape: int) -> Spec:
-    """No special values: torch's fused forward takes a query with NaN for one that sees no key."""
+    """No special values: torch's fused forward mistakes a query with NaN for one whose keys are all hidden."""
     return replace(gaussian(*shape), specials=())
 
 
@@ -36,10 +35,12 @@ HIDDEN = constant(torch.tensor([[False, False, False, True, True], [False] * 5])
 UNSEEN = constant(torch.tensor([[True, False, True, False, True], [False] * 5, [False, True, False, False, True]]))
 LATER = constant(torch.ones(3, 3).triu(1).bool())
 SAME = {"forward": SUMS}
-CUT = {"without": {"empty": "the check makes the weights empty, too; both refuse them, by different errors"}}
+CUT = {"without": {"empty": "the check makes the weights empty, too; both refuse them, with different errors"}}
 NOBODY = {"without": {"empty": "torch cannot reshape the padding of a batch of size zero, ours can"}}
 PARTS = {
-    "without": dict.fromkeys(("gradgradcheck", "forward_mode"), "half a minute of what encoder and decoder show, too")
+    "without": dict.fromkeys(
+        ("gradgradcheck", "forward_mode"), "takes half a minute and repeats the rows of encoder and decoder"
+    )
 }
 
 
@@ -53,7 +54,7 @@ def encoder_layer(*inputs: Spec, tag: str = "", row: dict | None = None, train: 
 
 
 def stack(name: str, inner: str, inputs: tuple[Spec, ...]) -> Case:
-    """Two layers and a norm, small: the time of the checks of second order is the square of their parameters."""
+    """Two layers and a norm, small: the time of second-order checks grows with the square of the parameters."""
 
     def make(namespace: Any) -> Any:
         one = getattr(namespace, inner)(3, 1, 1, 0.0, norm_first=True, bias=False)
@@ -66,7 +67,7 @@ def stack(name: str, inner: str, inputs: tuple[Spec, ...]) -> Case:
 def projection(
     tag: str, *inputs: Spec, same: Callable[..., tuple] | None = None, row: dict | None = None, **kwargs: Any
 ) -> Case:
-    """The function by itself; `same` makes query, key, value, and static ones, of its first inputs."""
+    """The function by itself; `same` makes query, key, value and the static keys and values from the first inputs."""
 
     def make(namespace: Any) -> Callable[..., Any]:
         def run(*tensors: Any) -> Any:

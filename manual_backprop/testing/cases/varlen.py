@@ -1,5 +1,5 @@
-"""Rows of attention over sequences of various lengths. The twin runs on GPUs alone; ours by itself here, and against
-torch's attention of each sequence in tests/test_varlen.py."""
+"""Rows of attention over sequences of various lengths. torch's function runs on GPUs only, so these rows have no twin;
+tests/test_varlen.py compares with torch's attention of each sequence."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from ..case import Case, Spec, constant, normal
 ENDS = constant(torch.tensor([0, 2, 5], dtype=torch.int32))
 KEY_ENDS = constant(torch.tensor([0, 3, 6], dtype=torch.int32))
 TRACED = {
-    "layouts": "ends that are all the same are of no sequence",
-    "compiled": "where sequences end are numbers in a tensor",
-    "transforms": "they cannot be read in a transform",
+    "layouts": "expanded offsets are all equal, so no sequence is left",
+    "compiled": "where sequences end depends on the values of a tensor",
+    "transforms": "the values of a tensor cannot be read in a transform",
 }
 
 

@@ -40,4 +40,4 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
 }
 
 SLOW_CHECKS = {"compiled_inductor": compiled_inductor}
-"""Run on request only: a C++ compiler works for about ten seconds on each."""
+"""Run on request only: each compiles C++ for about ten seconds."""

@@ -1,4 +1,4 @@
-"""Derivatives against finite differences in float64, of first and second order, in both directions."""
+"""Derivatives of first and second order against finite differences in float64, in reverse and forward mode."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def gradcheck(subject: Subject) -> str:
     """Every element of every gradient against central differences; a larger problem along random directions."""
     _check(subject, torch.autograd.gradcheck, check_grad_dtypes=True)
     if subject.case.larger:
-        # fast mode multiplies atol by the sums of both directions, some 10^4 here: the default would let anything pass
+        # fast mode multiplies atol by the sums of both directions, about 10^4 here: with the default, all would pass
         _check(subject, torch.autograd.gradcheck, fast=True, atol=1e-9)
         return "small: every element; larger: random directions"
     return "every element"
 
 
 def gradgradcheck(subject: Subject) -> str:
-    """The derivative of the backward formulas, right to left; one that is missing is called so."""
+    """The double backward: the backward formulas differentiated in reverse mode. The message says if it is missing."""
     try:
         _check(subject, torch.autograd.gradgradcheck, check_grad_dtypes=True)
     except CheckFailed as wrong:
@@ -61,15 +61,15 @@ def gradgradcheck(subject: Subject) -> str:
         missing = _missing(problem, leaves)
         if missing:
             raise CheckFailed(
-                f"the double backward is missing: {'; '.join(missing)}. Does the backward compute with detached "
-                "tensors, with .data, inside torch.no_grad(), or with tensors kept elsewhere than by save_for_backward?"
+                f"the double backward is missing: {'; '.join(missing)}. Likely reasons: the backward uses detached "
+                "tensors, .data or torch.no_grad(), or tensors that were not saved with ctx.save_for_backward"
             ) from wrong
         raise
     return "every element"
 
 
 def _once(problem: Problem, leaves: list[Tensor]) -> bool:
-    """Whether a backward refuses to be differentiated: torch puts a node that raises behind what it returns."""
+    """Whether a backward refuses to be differentiated: torch then adds a node that raises after its results."""
     return any(node.name().endswith("Error") for node in graph(*_again(problem, leaves)[1]))
 
 
@@ -81,7 +81,7 @@ def _again(problem: Problem, leaves: list[Tensor]) -> tuple[list[Tensor | None],
 
 
 def _second(problem: Problem, leaves: list[Tensor]) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """The gradients, and the derivatives of a weighted sum of them by the leaves; None where torch sees no way."""
+    """The gradients, and the derivatives of a weighted sum of them by the leaves; None where the graph has no path."""
     first, reached = _again(problem, leaves)
     if not reached:
         return first, [None] * len(leaves)
@@ -90,7 +90,7 @@ def _second(problem: Problem, leaves: list[Tensor]) -> tuple[list[Tensor | None]
 
 
 def _missing(problem: Problem, leaves: list[Tensor]) -> list[str]:
-    """Which second derivatives torch takes for zero though finite differences do not."""
+    """The second derivatives that are zero for torch, but not by finite differences."""
     first, second = _second(problem, leaves)
     step, found = 1e-6, []
     for i, name in enumerate(problem.names):
@@ -105,28 +105,28 @@ def _missing(problem: Problem, leaves: list[Tensor]) -> list[str]:
             if plus is None or minus is None or here is None or not here.numel():
                 continue
             if float((plus - minus).abs().max()) / (2 * step) > 1e-4 * (1 + float(here.detach().abs().max())):
-                no = "depends on it no more" if here.requires_grad else "does not require grad"
+                no = "does not depend on it" if here.requires_grad else "does not require grad"
                 found.append(f"the gradient by {other} changes with {name}, yet with create_graph=True it {no}")
     return found
 
 
 def batched_grad(subject: Subject) -> str:
-    """Many deltas at once: the backward formulas under vmap."""
+    """A batch of deltas at once: the backward formulas under vmap."""
     problem, leaves = _problem(subject)
     if others := plain_functions(problem):
         outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]
         deltas = [delta_for(o).expand(2, *o.shape) for o in outputs]
         try:
             torch.autograd.grad(outputs, leaves, deltas, is_grads_batched=True, allow_unused=True)
-        except Exception as raised:  # a Function promises no more than to take one delta at a time
+        except Exception as raised:  # a Function that is not a rule need not support vmap
             names = " or ".join(function.__name__ for function in others)
-            raise NotApplicable(f"vmap does not take the backward of {names}: {_first_line(raised)}") from raised
+            raise NotApplicable(f"vmap does not support the backward of {names}: {_first_line(raised)}") from raised
     _check(subject, torch.autograd.gradcheck, check_batched_grad=True)
     return "as one by one"
 
 
 def forward_mode(subject: Subject) -> str:
-    """Forward mode: the tangent formula against central differences, and over the backward formulas."""
+    """Forward mode: the tangent formula against central differences, and forward mode over the backward formulas."""
     problem, leaves = _problem(subject)
     need(functions_of(problem), without_tangent)
     _check(subject, torch.autograd.gradcheck, check_forward_ad=True, check_backward_ad=False)

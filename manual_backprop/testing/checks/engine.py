@@ -1,4 +1,4 @@
-"""The rules under the autograd engine: what they return, call, save and leave alone."""
+"""The rules under the autograd engine: what they return, call, save and leave unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..subject import CheckFailed, NotApplicable, Subject, delta_for, differenti
 
 
 def _odd_deltas(delta: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(how it lies in memory, the odd delta, the same numbers laid out plainly)"""
+    """(name of the layout, the delta in that layout, the same values in the delta's own or contiguous layout)"""
     one = delta.reshape(-1)[:1].reshape(()) if delta.numel() else delta.new_zeros(())
     expanded = one.expand(delta.shape)
     yield "expanded (stride 0)", expanded, expanded.contiguous()
@@ -37,10 +37,10 @@ def _odd_deltas(delta: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def deltas(subject: Subject) -> str:
-    """Deltas of odd strides; the exact shape and dtype of everything a rule's backward returns.
+    """Deltas with unusual strides; the exact shape and dtype of everything that a rule's backward returns.
 
-    The engine silently sums and casts gradients of a wrong shape or dtype, so what the nodes hand on is looked at
-    before the engine touches it. Tolerance 1e-12 (float64): matrix products may sum strided operands in another order.
+    The engine silently sums and casts gradients of a wrong shape or dtype. So the results of each backward are compared
+    before the engine sees them. Tolerance 1e-12 (float64): a matmul may sum strided operands in another order.
     """
     kinds = 0
     for dtype in (torch.float64, torch.float32):
@@ -71,12 +71,13 @@ def deltas(subject: Subject) -> str:
 
 
 def native(subject: Subject) -> str:
-    """The native node gives the bits that Python gives, outputs and gradients, the same random numbers drawn.
+    """The native node gives the same bits as the Python node: outputs, gradients and random numbers.
 
-    Run until the calls are recorded, and once more; the first run is Python's. Nothing to compare without a compiler.
+    The first run uses the Python node. Then the layer runs until its calls are recorded in the native node, and once
+    more. Does not apply without a C++ compiler.
     """
     if not node.wait():
-        raise NotApplicable("there is no native node here")
+        raise NotApplicable("the native node is not available here")
     if subject.in_place:
         raise NotApplicable("it writes over its input")
     problem = subject.problem(torch.float32)
@@ -99,7 +100,7 @@ def native(subject: Subject) -> str:
 
 @contextmanager
 def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
-    """(node, gradients): what each written backward returns, before the engine validates, sums or casts it."""
+    """(node, gradients): what each backward in Python returns, before the engine validates, sums or casts it."""
     returned: list[tuple[Any, tuple]] = []
 
     def recording(backward: Any) -> Any:
@@ -117,7 +118,10 @@ def recorded(nodes: list[Any]) -> Iterator[list[tuple[Any, tuple]]]:
 
 
 def _mismatches(node: Any, returned: tuple) -> list[str]:
-    """Arguments that need a gradient and edges of the graph correspond in order; constants have neither."""
+    """Messages for gradients of a wrong shape or dtype.
+
+    Arguments that need a gradient and edges of the graph are in the same order; constants have neither.
+    """
     asked = [value for value, needed in zip(returned, node.needs_input_grad, strict=False) if needed]
     edges = [edge for edge in node.next_functions if edge[0] is not None]
     wrong = []
@@ -134,7 +138,7 @@ def _mismatches(node: Any, returned: tuple) -> list[str]:
 
 
 class _Watch(TorchDispatchMode):
-    """Notes every ATen operator that is itself a backward."""
+    """Records every ATen operator called that is itself a backward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,8 +151,8 @@ class _Watch(TorchDispatchMode):
 
 
 def explicit(subject: Subject) -> str:
-    """In formula mode every backward node is a rule's, or a Function's of a user, and none of them calls autograd or
-    an ATen backward operator."""
+    """In formula mode every backward node belongs to a rule or to a user's Function, and none calls autograd or an ATen
+    backward operator."""
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
     with backend("formula"):
@@ -157,7 +161,7 @@ def explicit(subject: Subject) -> str:
         nodes = [n for n in graph(*outputs) if type(n).__name__ != "AccumulateGrad" and not is_view(n)]
         foreign = sorted({type(n).__name__ for n in nodes if not is_written(n)})
         if foreign:
-            raise CheckFailed(f"backward nodes of autograd's own: {', '.join(foreign)}")
+            raise CheckFailed(f"backward nodes that are autograd's, not a rule's: {', '.join(foreign)}")
         if outputs:
             with _Watch() as watch, engine_runs() as runs:
                 torch.autograd.grad(outputs, leaves, [delta_for(o) for o in outputs], allow_unused=True)
@@ -166,13 +170,13 @@ def explicit(subject: Subject) -> str:
             if called:
                 raise CheckFailed(f"the backward is not written out: it calls {'; '.join(called)}")
     others = sum(not is_rule(n) for n in nodes)
-    return f"{len(nodes)} nodes, all rules" if not others else f"{len(nodes)} nodes, all written out, {others} no rules"
+    return f"{len(nodes)} nodes, all rules" if not others else f"{len(nodes)} nodes, {others} of them a user's Function"
 
 
 def frozen(subject: Subject) -> str:
-    """With one argument frozen the other gradients stay, nothing is computed for it, and no more is saved.
+    """With one argument frozen, the other gradients stay equal, no gradient is computed for it, and no more is saved.
 
-    A torch.autograd.Function that is no rule may compute what nobody asked for: that is waste, and only said.
+    A torch.autograd.Function that is not a rule may compute gradients that are not needed: the report mentions it.
     """
     problem = subject.problem(torch.float64)
     _, full = gradients(problem.ours, problem.leaves())
@@ -192,10 +196,10 @@ def frozen(subject: Subject) -> str:
         for ctx, values in returned:
             if any(v is not None and not needed for v, needed in zip(values, ctx.needs_input_grad, strict=False)):
                 if not is_rule(ctx):
-                    wasteful.add(f"; {type(ctx).__name__} computes gradients nobody asked for")
+                    wasteful.add(f"; {type(ctx).__name__} computes gradients that are not needed")
                     continue
                 raise CheckFailed(
-                    f"{problem.names[i]} frozen: {type(ctx).__name__} computed a gradient nobody asked for"
+                    f"{problem.names[i]} frozen: {type(ctx).__name__} computed a gradient that is not needed"
                 )
         others = [j for j in range(count) if j != i]
         for j, value in zip(others, found, strict=True):
@@ -219,7 +223,7 @@ def _saved_bytes(run: Any, leaves: list[Tensor]) -> int:
 
 
 def twice(subject: Subject) -> str:
-    """Backward twice through a retained graph, and two losses on one output, give the same as once each."""
+    """Two backwards through a retained graph give equal gradients; two losses on one output give their sum."""
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
     outputs = [o for o in differentiable(problem.ours(*leaves)) if o.requires_grad]

@@ -1,4 +1,4 @@
-"""Memory: inputs of every layout, what must stay untouched, what must not be shared, what must not be hidden."""
+"""Memory: inputs of every layout; tensors that must stay unchanged, must share no memory and must be saved properly."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, d
 from .values import outcome
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
-"""float64: strided operands may be summed in another order, also where terms of about 1 cancel to nothing."""
+"""float64: strided operands may be summed in another order, also where terms of size about 1 cancel to zero."""
 
 
 def _variants(subject: Subject) -> Iterator[tuple[str, Problem, Problem]]:
-    """(which tensor lies how, the problem with it so, the same numbers packed)."""
+    """(tensor and layout, the problem with the tensor in that layout, the problem with the same values contiguous)."""
     plain = subject.problem(torch.float64)
     for i, (name, tensor) in enumerate(zip(plain.names, plain.tensors, strict=True)):
         for how, odd in laid_out(tensor):
@@ -44,10 +44,10 @@ def _variants(subject: Subject) -> Iterator[tuple[str, Problem, Problem]]:
 
 
 def layouts(subject: Subject) -> str:
-    """Inputs and parameters transposed, cut out of a larger tensor, expanded, channels_last: the results of packed
-    ones (1e-12 of the largest, float64), or the twin's error.
+    """Inputs and parameters transposed, sliced from a larger tensor, expanded, channels_last: same results as for
+    contiguous tensors (1e-12 of the largest value, float64). Layouts that the twin refuses are skipped.
 
-    Random numbers are drawn in the order of memory: there the twin's results in the same layout are expected.
+    Layers with random numbers draw them in the order of memory: they are compared with the twin in the same layout.
     """
     tried = 0
     if subject.random and subject.twin is None:
@@ -62,20 +62,20 @@ def layouts(subject: Subject) -> str:
         if raised is not None:
             raise CheckFailed(f"{what} in memory: {type(raised).__name__}: {raised}") from raised
         for i, (a, b) in enumerate(zip(found[0], expected_outputs, strict=True)):
-            same(f"{what} in memory, against the same numbers packed: output {i}", a, b, **CLOSE)
+            same(f"{what} in memory, against the same values contiguous: output {i}", a, b, **CLOSE)
         for name, x, y in zip(odd.names, found[1], expected, strict=True):
-            same(f"{what} in memory, against the same numbers packed: gradient by {name}", x, y, **CLOSE)
+            same(f"{what} in memory, against the same values contiguous: gradient by {name}", x, y, **CLOSE)
         tried += 1
     if not tried:
-        raise NotApplicable("no tensor that can lie otherwise")
+        raise NotApplicable("no tensor that can have another layout")
     return f"{tried} layouts"
 
 
 def untouched(subject: Subject) -> str:
-    """Inputs, parameters and the delta keep their values; gradients share no memory; edits after forward are noticed.
+    """Inputs, parameters and the delta keep their values; gradients share no memory; in-place edits are detected.
 
-    What a backward needs has to be saved by `save_for_backward`: kept elsewhere, a tensor that is overwritten between
-    forward and backward gives a wrong gradient without a word, and an output that is kept is never freed.
+    A backward must save tensors with `save_for_backward`. If they are kept elsewhere, an edit in place between forward
+    and backward silently gives a wrong gradient, and an output that is kept is never freed.
     """
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
@@ -100,7 +100,7 @@ def untouched(subject: Subject) -> str:
     _edits(subject, problem)
     if not subject.random:
         _freed(problem)
-    return "nothing written, shared or hidden"
+    return "no input changed, no memory shared, all saved properly"
 
 
 def _unchanged(when: str, problem: Problem, leaves: list[Tensor], before: list[Tensor | None]) -> None:
@@ -114,7 +114,7 @@ def _unchanged(when: str, problem: Problem, leaves: list[Tensor], before: list[T
 
 
 def _apart(problem: Problem, leaves: list[Tensor]) -> None:
-    """`.grad` of one leaf must not lie in the memory of another's: a step or clipping in place would hit both."""
+    """`.grad` of one leaf must not share memory with another's: clipping or a step in place would change both."""
     names, grads = problem.names, [leaf.grad for leaf in leaves]
     places = [(name, *_span(t)) for name, t in zip(names, grads, strict=True) if t is not None and t.numel()]
     places += [(f"{name} itself", *_span(leaf)) for name, leaf in zip(names, leaves, strict=True) if leaf.numel()]
@@ -130,21 +130,21 @@ def _apart(problem: Problem, leaves: list[Tensor]) -> None:
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
-    """The addresses between which the elements lie."""
+    """The addresses of the first element and of the end of the last."""
     reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr(), tensor.data_ptr() + (reach + 1) * tensor.element_size()
 
 
 def _kept_on_nodes(outputs: list[Tensor]) -> None:
-    """No tensor as an attribute of ctx that is an input or output: there nobody notices that it is written over."""
+    """No input or output may be an attribute of ctx: there torch does not detect that it is overwritten."""
     for node in graph(*outputs):
         if not is_written(node):
             continue
         for attribute, value in getattr(node, "__dict__", {}).items():  # native nodes have none
             if isinstance(value, Tensor) and (value.requires_grad or any(value is o for o in outputs)):
                 raise CheckFailed(
-                    f"{type(node).__name__} keeps a tensor as ctx.{attribute}, where it is never freed and nobody "
-                    "notices that it is overwritten: keep inputs and outputs with ctx.save_for_backward"
+                    f"{type(node).__name__} keeps a tensor as ctx.{attribute}, where torch never frees it and does not "
+                    "detect that it is overwritten: save inputs and outputs with ctx.save_for_backward"
                 )
 
 
@@ -176,13 +176,13 @@ def _edits(subject: Subject, problem: Problem) -> None:
                 same(f"gradient by {other}", a, b, **CLOSE)
             except CheckFailed as wrong:
                 raise CheckFailed(
-                    f"{name} was overwritten between forward and backward and nobody noticed: {wrong}. "
-                    "Keep what backward needs with ctx.save_for_backward, not as ctx.attribute or elsewhere."
+                    f"{name} was overwritten between forward and backward without an error: {wrong}. "
+                    "Save what the backward needs with ctx.save_for_backward, not as ctx.attribute or elsewhere."
                 ) from None
 
 
 def _freed(problem: Problem) -> None:
-    """The outputs go when nobody holds them, without the garbage collector: no cycle from a node to its own output."""
+    """Outputs are freed with their last reference, without the garbage collector: no node may hold its own output."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -191,8 +191,8 @@ def _freed(problem: Problem) -> None:
         del outputs
         if any(reference() is not None for reference in alive):
             raise CheckFailed(
-                "an output is not freed when nobody holds it any more: its own backward node, or something else of "
-                "the function, keeps it. Keep outputs with ctx.save_for_backward alone."
+                "an output is not freed with its last reference: its own backward node, or something else in the "
+                "function, holds it. Save outputs only with ctx.save_for_backward."
             )
     finally:
         if enabled:

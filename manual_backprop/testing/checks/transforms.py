@@ -1,4 +1,4 @@
-"""torch.func and torch.compile over the rules."""
+"""torch.func and torch.compile applied to the rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .values import as_twin, outcome
 
 
 def _scalar(run: Callable[..., Any]) -> Callable[..., Tensor]:
-    """A scalar with a nonzero second derivative of the outputs."""
+    """A scalar function of the outputs whose second derivative is not zero."""
 
     def of(*tensors: Tensor) -> Tensor:
         outputs = differentiable(run(*tensors))
@@ -50,7 +50,7 @@ def _hessian(run: Callable[..., Any], problem: Problem) -> Any:
 
 
 def _one_by_one(run: Callable[..., Any], problem: Problem) -> Any:
-    """What vmap(grad) has to give, by plain backwards."""
+    """The expected result of vmap(grad), by plain backwards."""
     rows = []
     for row in zip(*_batch(problem), strict=True):
         leaves = [t.detach().clone().requires_grad_() for t in row]
@@ -71,13 +71,13 @@ TRANSFORMS = (
     ("jacrev", _jacrev, _jacobian, ()),
     ("hessian", _hessian, _second, (without_tangent, without_vmap)),
 )
-"""Name, the transform, the same by plain backwards, and why a Function may not go through."""
+"""Name, the transform, the same by plain backwards, and tests for Functions that do not support it."""
 
 
 def transforms(subject: Subject) -> str:
-    """vmap(grad), jacrev and hessian: the twin's results (1e-10 of the largest, float64), or refused as by the twin.
+    """vmap(grad), jacrev and hessian: the twin's results (1e-10 of the largest value, float64), or its error.
 
-    Without a twin they are compared with plain backwards of the same.
+    Without a twin the results are compared with those of plain backwards.
     """
     problem = subject.problem(torch.float64)
     leaves = problem.leaves()
@@ -99,19 +99,19 @@ def transforms(subject: Subject) -> str:
             same(f"{name}, entry {i}", a, b, rtol=1e-10, atol=1e-12)
         done.append(name)
     if not done:
-        raise NotApplicable("; ".join(lacking) or "the twin refuses these transforms, so do we")
+        raise NotApplicable("; ".join(lacking) or "these transforms are refused, as by the twin")
     return "; ".join([", ".join(done), *lacking])
 
 
 def _pair(name: str, apply: Any, plainly: Any, problem: Problem) -> tuple[Any, Any] | None:
-    """Ours and what is expected; None where there is nothing to compare with."""
+    """Our result and the expected one; None where there is nothing to compare with."""
     if problem.twin is None:
         expected, refused = outcome(lambda: plainly(problem.ours, problem))
         found = apply(problem.ours, problem)
         return None if refused is not None else (found, expected)
     _, refused = outcome(lambda: apply(problem.twin, problem))
     if refused is not None and re.search("not (yet )?(implemented|support)", str(refused), re.IGNORECASE):
-        # a gap of the twin's own kernels is no reason for ours to have it too
+        # what torch has not implemented for the twin may well work for ours
         return None
     return as_twin(name, lambda: apply(problem.ours, problem), lambda: apply(problem.twin, problem))
 
@@ -128,10 +128,10 @@ def _compiled(subject: Subject, backend: str, rtol: float) -> str:
         outputs, found = gradients(compiled, problem.leaves())
     except Exception as raised:
         others = plain_functions(problem)
-        if others and refused_by_compile(raised):  # without fullgraph=True it runs, uncompiled
+        if others and refused_by_compile(raised):  # without fullgraph=True it would run uncompiled
             names = " or ".join(function.__name__ for function in others)
             line = str(raised).strip().splitlines()[0]
-            raise NotApplicable(f"torch.compile does not take {names} into a graph: {line}") from raised
+            raise NotApplicable(f"torch.compile cannot put {names} into a graph: {line}") from raised
         raise CheckFailed(f"torch.compile({backend}): {raised}") from raised
     for a, b in zip(outputs, expected_outputs, strict=True):
         same("compiled output", a, b, rtol=rtol)
@@ -141,12 +141,12 @@ def _compiled(subject: Subject, backend: str, rtol: float) -> str:
 
 
 def compiled(subject: Subject) -> str:
-    """torch.compile(fullgraph=True) through AOTAutograd: one graph, our gradients (1e-12, another order of sums)."""
+    """torch.compile(fullgraph=True) through AOTAutograd: one graph, same gradients (1e-12: sums in another order)."""
     return _compiled(subject, "aot_eager", 1e-12)
 
 
 def compiled_inductor(subject: Subject) -> str:
-    """torch.compile(fullgraph=True) down to generated C++ (1e-10: fused multiply-adds round differently)."""
+    """torch.compile(fullgraph=True) with generated C++ (1e-10: fused multiply-adds round differently)."""
     if any(leaf.is_complex() for leaf in subject.problem(torch.float64).leaves()):
-        raise NotApplicable("inductor generates no code for complex numbers")
+        raise NotApplicable("inductor does not support complex numbers")
     return _compiled(subject, "inductor", 1e-10)

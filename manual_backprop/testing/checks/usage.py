@@ -1,4 +1,4 @@
-"""In everyday use: autocast, and a module's life (copy, pickle, state_dict, initial values)."""
+"""Everyday use: autocast, and what is done with a module (copy, pickle, state_dict, initial values)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .values import as_twin, need_twin
 
 
 def autocast(subject: Subject) -> str:
-    """Under autocast the output's dtype is the twin's, gradients have their tensors' dtypes, values are as close."""
+    """Under autocast, outputs have the twin's dtypes, gradients those of their tensors, and values agree with the
+    twin's to a few roundings."""
     need_twin(subject)
     device = torch.device(subject.device).type
     dtypes = []
@@ -34,11 +35,11 @@ def autocast(subject: Subject) -> str:
             continue
         (outputs, ours), (expected, theirs) = pair
         for a, b in zip(outputs, expected, strict=True):
-            # one rounding to bfloat16 apart: 2^-8 of the largest; on a GPU another, where kernels join operators
+            # one rounding to bfloat16, 2^-8 of the largest value; on a GPU, where kernels fuse operators, two
             same("autocast output", a, b, rtol=2.0**-8 if device == "cpu" else 2.0**-7)
             dtypes.append(str(a.dtype).removeprefix("torch."))
         for name, x, y in zip(problem.names, ours, theirs, strict=True):
-            # bfloat16 products inside: a few roundings of 2^-8, of terms about 1 whose sum may cancel
+            # bfloat16 matmuls inside: a few roundings of 2^-8, in terms of size about 1 whose sum may cancel
             same(f"autocast gradient by {name}", x, y, rtol=2.0**-5, atol=2.0**-7)
         if tangents:
             with torch.autocast(device, dtype=torch.bfloat16):
@@ -47,7 +48,7 @@ def autocast(subject: Subject) -> str:
 
 
 def _adjoint(problem: Problem) -> None:
-    """Forward and reverse mode agree: delta times the outputs' tangents is the gradients times the inputs'."""
+    """Forward and reverse mode agree: <delta, tangents of the outputs> = <gradients, tangents of the inputs>."""
     outputs, found = gradients(problem.ours, problem.leaves())
     tangents = [delta_for(tensor) for tensor in problem.tensors]
     with forward_ad.dual_level():
@@ -58,11 +59,14 @@ def _adjoint(problem: Problem) -> None:
     scale = float(sum(term.abs().sum() for term in (*left, *right)))
     difference = abs(float(sum(term.sum() for term in left) - sum(term.sum() for term in right)))
     if not difference <= 2.0**-6 * scale:  # a few roundings of 2^-8
-        raise CheckFailed(f"autocast, forward mode: off by {difference:.3g} where the terms add up to {scale:.3g}")
+        raise CheckFailed(
+            f"autocast, forward mode: <delta, output tangents> and <gradients, input tangents> differ by "
+            f"{difference:.3g}; the absolute values of their terms add up to {scale:.3g}"
+        )
 
 
 def module(subject: Subject) -> str:
-    """Same class tree, repr and initial values as the twin's; survives deepcopy, pickle, state_dict both ways."""
+    """A subclass of the twin with its repr and initial values; deepcopy, pickle and state_dict (both ways) work."""
     layer, twin = subject.layer, subject.twin
     if not isinstance(layer, torch.nn.Module):
         raise NotApplicable("a function")
@@ -70,7 +74,7 @@ def module(subject: Subject) -> str:
         if repr(layer) != repr(twin):
             raise CheckFailed(f"repr {layer!r}, expected {twin!r}")
         if not isinstance(layer, type(twin)):
-            raise CheckFailed(f"{type(layer)} is no subclass of {type(twin)}")
+            raise CheckFailed(f"{type(layer)} is not a subclass of {type(twin)}")
         for name, value in twin.state_dict().items():
             same(f"initial {name}", layer.state_dict()[name], value)
         copy.deepcopy(twin).load_state_dict(layer.state_dict(), strict=True)

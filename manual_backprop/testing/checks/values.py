@@ -1,4 +1,5 @@
-"""Values: forward equal to the twin's, gradients in several dtypes, special values, empty batches."""
+"""Values: outputs equal to those of the twin (torch's own layer), gradients in several dtypes, special values, empty
+batches."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from ..subject import CheckFailed, NotApplicable, Problem, Subject, delta_for, g
 
 
 def need_twin(subject: Subject) -> None:
-    """Checks that compare with the twin have nothing to say where there is none."""
+    """Raises NotApplicable where there is no twin, for checks that compare with it."""
     if subject.twin is None:
         raise NotApplicable("no twin to compare with")
 
@@ -31,7 +32,7 @@ def outcome(run: Callable[[], Any]) -> tuple[Any, Exception | None]:
 
 
 def as_twin(what: str, ours: Callable[[], Any], twin: Callable[[], Any]) -> tuple[Any, Any] | None:
-    """Both results; None when both refuse with the same type of error."""
+    """Both results; None when both raise the same type of error."""
     expected, their_error = outcome(twin)
     found, our_error = outcome(ours)
     if their_error is None and our_error is None:
@@ -45,12 +46,12 @@ def as_twin(what: str, ours: Callable[[], Any], twin: Callable[[], Any]) -> tupl
     raise CheckFailed(f"{what}: the twin raises {their_error!r}, ours does not")
 
 
-FORMULAS = (2.0**-47, "with kernels off the formula's own order of roundings")
-ON_GPU = (2.0**-47, "on a GPU forwards have kernels of ours, and torch's own are others for each dtype and size")
+FORMULAS = (2.0**-47, "without kernels, the formula rounds in an order of its own")
+ON_GPU = (2.0**-47, "on a GPU our forward kernels differ from torch's, which differ by dtype and size")
 
 
 def _tolerance(subject: Subject) -> tuple[float, str] | None:
-    """How far outputs in float64 may be from the twin's, and why; None where they are equal to the last bit."""
+    """How far outputs in float64 may differ from the twin's, and why; None where they must be equal to the last bit."""
     if subject.case.forward is None and _rule._backend == "formula":
         return FORMULAS
     if subject.case.forward is None and not subject.device.startswith("cpu"):
@@ -75,7 +76,7 @@ def forward(subject: Subject) -> str:
                     lambda p=problem, x=leaves: p.twin(*x),  # type: ignore[misc]
                 )
             if pair is None:
-                raise NotApplicable("the twin refuses these inputs, so do we")
+                raise NotApplicable("refused, as by the twin")
             ours, theirs = tree_flatten(pair[0])[0], tree_flatten(pair[1])[0]
             if len(ours) != len(theirs):
                 raise CheckFailed(f"forward: {len(ours)} outputs, expected {len(theirs)}")
@@ -91,7 +92,7 @@ def forward(subject: Subject) -> str:
 
 
 def _errors(subject: Subject, dtype: torch.dtype) -> tuple[list[str], list[float], list[float]]:
-    """Errors of our and the twin's gradients in `dtype` against the twin's (else our) gradients in float64."""
+    """Names, errors of our gradients and errors of the twin's in `dtype`, both measured against float64."""
     problem = subject.problem(dtype)
     outputs, ours = gradients(problem.ours, problem.leaves())
     truth = _truth(subject, problem, dtype, outputs)
@@ -118,7 +119,7 @@ def _truth(
     outputs: tuple[Tensor, ...],
     edit: Callable[[int, Tensor], Tensor] = lambda i, tensor: tensor,
 ) -> list[Tensor | None]:
-    """The twin's (else our) gradients in float64, on the same numbers and deltas."""
+    """The twin's gradients (ours without a twin) in float64, for the same inputs and deltas."""
 
     def widened(i: int, tensor: Tensor) -> Tensor:
         tensor = edit(i, tensor)
@@ -135,7 +136,7 @@ def _as_accurate(subject: Subject, dtype: torch.dtype, factor: float, margin: fl
     for name, a, b in zip(names, mine, other, strict=True):
         if not a <= factor * b + margin:
             raise CheckFailed(
-                f"gradient by {name} in {dtype}: error {a:.3g} of the largest against float64, the twin's is {b:.3g} "
+                f"gradient by {name} in {dtype}: error {a:.3g} relative to float64, the twin's is {b:.3g} "
                 f"(allowed: {factor:g} x the twin's + {margin:.3g})"
             )
     return f"worst error {max(mine, default=0.0):.1e}, the twin's {max(other, default=0.0):.1e}"
@@ -144,7 +145,7 @@ def _as_accurate(subject: Subject, dtype: torch.dtype, factor: float, margin: fl
 def float32(subject: Subject) -> str:
     """float32 gradients as accurate as the twin's, measured against float64.
 
-    Margin: 4 times the twin's error, since sums of another order round differently, and 16 unit roundoffs.
+    Allowed: 4 times the twin's error, because sums in another order round differently, plus 16 unit roundoffs.
     """
     return _as_accurate(subject, torch.float32, 4.0, 16 * 2.0**-24)
 
@@ -152,14 +153,14 @@ def float32(subject: Subject) -> str:
 def bfloat16(subject: Subject) -> str:
     """bfloat16 gradients as accurate as the twin's, measured against float64.
 
-    Margin: twice the twin's error (a sum may round in another order) and one unit roundoff of bfloat16, 2^-9 doubled.
+    Allowed: twice the twin's error, because sums in another order round differently, plus 2^-8, two unit roundoffs.
     """
     if subject.twin is not None:
         problem = subject.problem(torch.bfloat16)
         assert problem.twin is not None
         _, refused = outcome(lambda: gradients(problem.twin, problem.leaves()))  # type: ignore[arg-type]
         if refused is not None:
-            raise NotApplicable(f"the twin has no bfloat16 here: {str(refused).splitlines()[0][:80]}")
+            raise NotApplicable(f"the twin does not support bfloat16 here: {str(refused).splitlines()[0][:80]}")
     factor = 2.0 if subject.case.bf16 is None else subject.case.bf16[0]
     return _as_accurate(subject, torch.bfloat16, factor, 2.0**-8)
 
@@ -175,18 +176,18 @@ def _special_values(subject: Subject) -> list[tuple[int, float]]:
 
 
 def specials(subject: Subject) -> str:
-    """Kinks, ties, NaN, infinities and extremes: outputs and gradients as the twin's.
+    """Kinks, ties, NaN, infinities and extremes: outputs and gradients equal to the twin's.
 
-    Tolerance 4e-6 of the largest (float32): the formulas round differently from the twin's, but NaN and infinities
-    must stand in the same places. Where the twin's own kernel loses digits (layer_norm of a constant row), ours may
-    differ by more if it is nearer to the float64 result.
+    Tolerance 4e-6 of the largest value (float32), because the formulas round differently. NaN and infinities must be
+    at the same positions. Where the twin's own kernel loses digits (layer_norm of a constant row), ours may differ by
+    more if it is nearer to the float64 result.
     """
     need_twin(subject)
     values = _special_values(subject)
     if not values:
         raise NotApplicable("no input with special values")
     for position, value in values:
-        for everywhere in (False, True):  # everywhere: ties
+        for everywhere in (False, True):  # the value at every position makes ties
 
             def edit(i: int, tensor: Tensor, p: int = position, v: float = value, e: bool = everywhere) -> Tensor:
                 if i != p or not tensor.numel():
@@ -220,7 +221,7 @@ def specials(subject: Subject) -> str:
 def empty(subject: Subject) -> str:
     """A batch of size zero: the twin's outputs and gradients, or its error.
 
-    Once with every input empty; once with the first alone where the twin takes that, as with a weight of usual size.
+    First every input is empty, then only the first one, where the twin accepts that (the second may be a weight).
     """
     need_twin(subject)
     places = [i for i, arg in enumerate(subject.flat_arguments(torch.float64)[0]) if isinstance(arg, Tensor)]
@@ -251,4 +252,4 @@ def empty(subject: Subject) -> str:
         compared += 1
     if not compared and not refused:
         raise NotApplicable("no input with a batch axis")
-    return "as the twin" if compared else "refused as by the twin"
+    return "as the twin" if compared else "refused, as by the twin"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -16,6 +17,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ...errors import BadInput
+from ..own_data import class_names
 from . import plots, plots_images
 from ._layers import network
 from .delta_table import FILE, read_table
@@ -29,7 +31,8 @@ class Pictures(Callback):
 
     At the end of a fit: learning_curves, confusion_validation, mistakes_validation (both of the last validation),
     delta_flow (from the `deltas.csv` of DeltaFlow), first_layer. At the end of a test: confusion_test, mistakes_test;
-    of a validation by itself: confusion_validation, mistakes_validation.
+    of a validation by itself: confusion_validation, mistakes_validation. Of a regression: predicted_validation and
+    predicted_test in the places of those two.
 
     `written` lists the files, `skipped` says for each picture that does not apply why: Summary prints both. Needs a
     validation_step or test_step that returns the logits (N, V), or a dict with them under "logits", and batches
@@ -101,8 +104,11 @@ class Pictures(Callback):
         counts = seen.gather(trainer)  # asks all processes
         if folder is None:
             return
+        if seen.numbers:
+            self._draw(folder, f"predicted_{stage}", lambda: plots.predicted(*seen.true_and_predicted(), stage))
+            return
         data = getattr(trainer, "datamodule", None)
-        names = [str(name) for name in getattr(data, "classes", ())]
+        names = list(class_names(data))
         if len(names) != len(counts):
             names = [str(label) for label in range(len(counts))]
         spec = getattr(data, "spec", data)
@@ -144,9 +150,13 @@ class _Predictions:
         self.unusable = ""
         self.shape: tuple[int, ...] | None = None
         self._counts: MulticlassConfusionMatrix | None = None
+        self.numbers: list[tuple[Tensor, Tensor]] = []  # of a regression: targets and predictions, (N, K)
         self._kept: list[Tensor] = []  # images, true, predicted, confidence; confidence -1 marks an empty place
 
     def add(self, outputs: Any, batch: Any) -> None:
+        if isinstance(outputs, dict) and isinstance(numbers := outputs.get("predictions"), Tensor):
+            self.numbers.append((batch[1].reshape(numbers.shape), numbers.detach()))
+            return
         logits = outputs.get("logits") if isinstance(outputs, dict) else outputs
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             self.unusable = "the evaluation step returns no logits (N, V)"
@@ -178,6 +188,13 @@ class _Predictions:
             same_length = [torch.cat(pair)[:KEPT_MISTAKES] for pair in zip(self._kept, empty, strict=True)]
             self._keep([trainer.strategy.all_gather(value).flatten(0, 1) for value in same_length])
         return self._counts.compute().cpu()
+
+    def true_and_predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of a regression, on the host; of several numbers for an input all of them."""
+        true, predicted = (
+            torch.cat(parts).flatten().float().cpu().numpy() for parts in zip(*self.numbers, strict=True)
+        )
+        return true, predicted
 
     def mistakes(self) -> tuple[Tensor, list[int], list[int], list[float]]:
         """Images, true labels, predicted labels and confidences on the host, surest first."""

@@ -16,7 +16,10 @@ Curves = dict[str, list[tuple[int, float]]]  # "train/loss" and so on: (step, va
 
 
 def learning_curves(curves: Curves, epoch_ends: list[tuple[int, int]]) -> Figure:
-    """Loss and accuracy of training and validation over epochs; `epoch_ends` are (last step, epochs done) pairs."""
+    """Loss and accuracy (or R2) of training and validation over epochs.
+
+    `epoch_ends` are (last step, epochs done) pairs.
+    """
     if not any(len(points) > 1 or not name.endswith("_step") for name, points in curves.items() if points):
         raise NothingToShow("no metric was logged")
     steps = [0, *(step + 1 for step, _ in epoch_ends)]
@@ -30,7 +33,8 @@ def learning_curves(curves: Curves, epoch_ends: list[tuple[int, int]]) -> Figure
     if best is not None:
         subtitle += f"; best validation accuracy {best[1]:.2%} after epoch {epochs([best])[0]:g}"
     figure = sheet(9, 4, "Learning curves", subtitle)
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    score = "r2" if "val/r2" in curves or "train/r2" in curves else "accuracy"
+    for axes, what in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         single = curves.get(f"train/{what}_step", [])
         if len(single) > 1:
             x, y = epochs(single), [value for _, value in single]
@@ -42,17 +46,17 @@ def learning_curves(curves: Curves, epoch_ends: list[tuple[int, int]]) -> Figure
                 x, y = epochs(points), [value for _, value in points]
                 dots = 3 if len(x) < 40 else 0
                 axes.plot(x, y, color=color, marker="o", markersize=dots, label=f"{name}, last {last}")
-        axes.set(title=what, xlabel="epoch", xlim=(0, 1.02 * max(done[-1], 1)))
+        axes.set(title="R²" if what == "r2" else what, xlabel="epoch", xlim=(0, 1.02 * max(done[-1], 1)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
         if what == "accuracy":
             axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
-        else:
+        elif what == "loss":
             values = [y for name in curves if name.startswith(("train/loss", "val/loss")) for _, y in curves[name]]
             if values and min(values) > 0 and max(values) > 20 * min(values):
                 axes.set_yscale("log")
         if axes.lines:
-            axes.legend(loc="lower right" if what == "accuracy" else "upper right")
+            axes.legend(loc="upper right" if what == "loss" else "lower right")
         else:
             axes.text(0.5, 0.5, f"no {what} was logged", ha="center", color=MUTED, transform=axes.transAxes)
     return figure
@@ -94,6 +98,24 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str], stage: str) -> Fi
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[0, 0.01, 0.1, 0.5, 1], label="share of the true class")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     bar.outline.set_visible(False)
+    return figure
+
+
+def predicted(true: np.ndarray, numbers: np.ndarray, stage: str) -> Figure:
+    """What a regression predicts against what is true, and the line where both are equal."""
+    if not len(true):
+        raise NothingToShow(f"no {stage} example was seen")
+    if not (np.isfinite(true).all() and np.isfinite(numbers).all()):
+        raise NothingToShow("not every number is finite")
+    error = float(np.sqrt(np.mean((numbers - true) ** 2)))
+    subtitle = f"{len(true):,} numbers, root of the mean squared error {error:.4g}"
+    figure = sheet(5.6, 5.6, f"Predicted and true numbers, {stage}", subtitle)
+    axes = figure.subplots()
+    ends = [min(true.min(), numbers.min()), max(true.max(), numbers.max())]
+    axes.plot(ends, ends, color=MUTED, linewidth=0.8, label="equal")
+    axes.plot(true, numbers, "o", color=BLUE, markersize=3, alpha=0.6, markeredgewidth=0)
+    axes.set(xlabel="true", ylabel="predicted")
+    axes.legend(loc="upper left")
     return figure
 
 

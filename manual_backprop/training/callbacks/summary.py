@@ -19,12 +19,13 @@ NAMED = 6  # places of autograd nodes, at most
 
 
 class Summary(Callback):
-    """Prints, when a fit or a test is over: accuracy, time, size, how many backward nodes are explicit, what is where.
+    """Prints, when a fit or a test is over: scores, time, size, how many backward nodes are explicit, what is where.
 
     The backward nodes, of the network and its loss (the attribute `loss`, where it is a module), are counted by
-    `manual_backprop.audit` on two examples of a real batch; nodes that are autograd's own are named. Accuracies are the
-    logged metrics with "acc" in their names. After a resume the time of the runs before is added. A test that follows
-    a fit prints only what is new. Rank zero prints.
+    `manual_backprop.audit` on two examples of a real batch; nodes that are autograd's own are named. Scores are the
+    logged metrics with "acc" in their names, and those named r2. After a resume the time of the runs before is added. A
+    test that follows a fit prints only what is new. A run that was resumed at its end, with nothing left to train,
+    prints nothing. Rank zero prints.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -33,7 +34,7 @@ class Summary(Callback):
         self._folder: str | None = None
         self._started = 0.0
         self._seconds_before = 0.0
-        self._fitting = self._told = False
+        self._fitting = self._told = self._trained = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "console": None, "_example": None}
@@ -50,14 +51,11 @@ class Summary(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._started, self._seconds_before, self._fitting = time.monotonic(), 0.0, stage == "fit"
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._trained = False
         self._folder = trainer.log_dir  # asks all processes
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._folder = trainer.log_dir
-
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._trained = True
         self._keep_example(batch)
 
     def on_test_batch_start(
@@ -72,6 +70,8 @@ class Summary(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage not in ("fit", "test") or not trainer.is_global_zero:
             return
+        if stage == "fit" and trainer.ckpt_path and not self._trained:
+            return
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
@@ -83,7 +83,7 @@ class Summary(Callback):
         self._told = stage == "fit"
 
     def _lines(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> list[tuple[str, str]]:
-        lines = [(name.replace("/", " "), f"{value:.2%}") for name, value in accuracies(trainer)]
+        lines = [(name.replace("/", " "), _number(name, value)) for name, value in scores(trainer)]
         before = f", {self._seconds_before:.1f} s of it before the resume" if self._seconds_before else ""
         lines.append(("time", f"{self._seconds():.1f} s{before}"))
         if stage == "fit":
@@ -93,7 +93,7 @@ class Summary(Callback):
             trained = sum(p.numel() for p in pl_module.parameters()) - frozen
             lines.append(("parameters", f"{trained:,}" + (f" and {frozen:,} frozen" if frozen else "")))
             lines.append(("backward nodes", backward_nodes(pl_module, self._example)))
-            lines.append(("run folder", self._folder or "none"))
+        lines.append(("run folder", str(Path(self._folder)) if self._folder else "none"))
         pictures = next((one for one in _callbacks(trainer) if isinstance(one, Pictures)), None)
         if pictures is not None:
             lines.append(("pictures", _listed(pictures.written, self._folder)))
@@ -105,12 +105,20 @@ def _callbacks(trainer: Trainer) -> list[Callback]:
     return trainer.callbacks  # type: ignore[attr-defined]
 
 
-def accuracies(trainer: Trainer) -> list[tuple[str, float]]:
-    """Logged metrics with "acc" in their name, after a fit also the best validation value that a checkpoint keeps."""
-    found = [(name, float(value)) for name, value in trainer.callback_metrics.items() if "acc" in name]
+def is_score(name: str) -> bool:
+    return "acc" in name or name.endswith("r2")
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.2%}" if "acc" in name else f"{value:.4f}"
+
+
+def scores(trainer: Trainer) -> list[tuple[str, float]]:
+    """Logged accuracies and R2 by their names, after a fit also the best validation value that a checkpoint keeps."""
+    found = [(name, float(value)) for name, value in trainer.callback_metrics.items() if is_score(name)]
     for keeper in trainer.checkpoint_callbacks:
         best, monitor = getattr(keeper, "best_model_score", None), getattr(keeper, "monitor", None) or ""
-        if best is not None and "acc" in monitor and trainer.state.fn == "fit":
+        if best is not None and is_score(monitor) and trainer.state.fn == "fit":
             found.append((f"best {monitor}", float(best)))
     return found
 

@@ -11,8 +11,6 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor
-from torchmetrics import SumMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 import manual_backprop as mb
 
@@ -20,7 +18,8 @@ from ..errors import BadInput, require_at_least
 from ..listing.step import Step
 from .batches import Batch, mix
 from .checkpoints import compare_weights
-from .models import build, try_out
+from .models import build
+from .tasks import Classification, Metrics, Regression, Task, try_out
 
 NEVER = 1 << 60
 
@@ -33,44 +32,43 @@ def made(option: str, maker: Callable[..., Any], *args: Any, **kwargs: Any) -> A
         raise BadInput(f"model.{option} cannot be made with these options: {error}") from error
 
 
-class Metrics(torch.nn.Module):
-    """Mean loss and accuracy over the images of an epoch, of all processes."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.loss, self.images = (SumMetric(nan_strategy="disable") for _ in range(2))  # a NaN is to be seen
-        self.accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
-
-    def update(self, logits: Tensor, labels: Tensor, mean_loss: Tensor) -> None:
-        self.loss.update(mean_loss * len(labels))
-        self.images.update(len(labels))
-        self.accuracy.update(logits, labels)
-
-    def compute(self) -> dict[str, Tensor]:
-        return {"loss": self.loss.compute() / self.images.compute(), "accuracy": self.accuracy.compute()}
-
-    def reset(self) -> None:
-        for metric in (self.loss, self.images, self.accuracy):
-            metric.reset()
-
-    def persistent(self, mode: bool) -> None:
-        for metric in (self.loss, self.images, self.accuracy):
-            metric.persistent(mode)
+def pair(batch: Any) -> Batch:
+    """Inputs and targets of a batch. Raises BadInput where it is anything else."""
+    if isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+        return batch[0], batch[1]
+    got = f"of {len(batch)} parts" if isinstance(batch, list | tuple) else f"a {type(batch).__name__}"
+    raise BadInput(f"A batch of the data is {got}, expected two tensors: inputs and targets.")
 
 
-class Classifier(LightningModule):
-    """Trains `net` to classify images, with every backward node of the network and the loss a rule.
+def converted(net: torch.nn.Module, whole: bool) -> torch.nn.Module:
+    """The network on rules; whole: its functions, too. Raises BadInput where the latter cannot be done."""
+    try:
+        return mb.convert(net, whole=whole)
+    except TypeError as error:
+        raise BadInput(f"model.explicit: {error}") from error
+
+
+class Learner(LightningModule):
+    """Trains `net` to classify, or to predict numbers, with every backward node of the network and the loss a rule.
 
     Args:
         net: mlp, cnn, resnet, the import path of a class or function giving a torch.nn.Module, or such a module itself.
         net_args: options of that model; where it knows shape, classes, num_classes or in_channels, it is told them.
-        shape: channels, height and width of an image (on the command line: the dataset's).
-        classes: how many (on the command line: the dataset's).
+        task: classification (cross-entropy, accuracy), or regression (squared error, R2), where the network gives as
+            many numbers as a target has.
+        shape: of an input, as channels, height and width of an image (on the command line: the data's).
+        classes: how many (on the command line: the data's; 0: as many as the network gives).
+        targets: of regression, how many numbers a target has (on the command line: the data's).
         optimizer: any optimizer of torch.
         scheduler: any learning rate scheduler of torch; total_steps, where one has it, is filled in.
         scheduler_interval: step the scheduler after every epoch or every step (one with total_steps: every step).
-        label_smoothing: share of the target probability that is spread over all classes.
+        label_smoothing: of classification, share of the target probability that is spread over all classes.
+        target_mean: of regression: the network is to give (target - target_mean) / target_std, of which the loss is
+            measured; predictions are in the unit of the targets again.
+        target_std: see there.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
+        explicit: run the forward of `net` inside mb.explicit(), so that its functions and operators are rules, too
+            (mb.convert(net, whole=True)). On the command line also --explicit.
         channels_last: keep convolution weights and activations in channels_last memory format.
         written_out: run training steps as a written program (mb.write_out), but for those that a callback looks into
             with hooks; not with autocast.
@@ -85,13 +83,18 @@ class Classifier(LightningModule):
         self,
         net: str | torch.nn.Module = "mlp",
         net_args: dict[str, Any] | None = None,
-        shape: tuple[int, int, int] = (1, 8, 8),
+        shape: tuple[int, ...] = (1, 8, 8),
         classes: int = 10,
+        targets: int = 1,
+        task: Literal["classification", "regression"] = "classification",
         optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-3),
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
+        target_mean: float = 0.0,
+        target_std: float = 1.0,
         convert: bool = True,
+        explicit: bool = False,
         channels_last: bool = False,
         written_out: bool = False,
         saving: Literal["exact", "off", "bf16", "int8", "int4"] | None = None,
@@ -99,24 +102,31 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         require_at_least("model", 0, seed=seed)
-        if not 0 <= label_smoothing <= 1:
-            raise BadInput(f"model.label_smoothing={label_smoothing}: give 0 to 1.")
         if written_out and saving is not None:
             raise BadInput("model.saving: a written step keeps what its backward reads. Leave it, or written_out, out.")
+        if explicit and not convert:
+            raise BadInput("model.explicit=true runs all of the network on rules. Leave model.convert=false out.")
+        outputs = targets if task == "regression" else classes
         if isinstance(net, str):
-            net = build(net, shape, classes, net_args or {})
-        try_out(net, shape, classes)  # this also gives lazy layers their shapes
+            net = build(net, shape, outputs, net_args or {})
+        outputs = try_out(net, shape, outputs, task)  # this also gives lazy layers their shapes
+        self.task: Task = (
+            Regression(outputs, target_mean, target_std)
+            if task == "regression"
+            else Classification(outputs, label_smoothing)
+        )
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
-        self.net = (mb.convert(net) if convert else net).to(memory_format=self.memory_format)
-        self.shape, self.classes, self.seed, self.saving = shape, classes, seed or 0, saving
+        if convert or explicit:
+            net = converted(net, explicit)
+        self.net = net.to(memory_format=self.memory_format)
+        self.seed, self.saving = seed or 0, saving
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
         made("optimizer", optimizer, self.net.parameters())  # bad options show here, ahead of all else
         self.plateau: ReduceLROnPlateau | None = None
-        self.loss = mb.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.loss = self.task.loss
         self.written = Step(self.net, self.loss, None) if written_out else None
-        self.measured_loss = mb.nn.CrossEntropyLoss()
         for stage in ("train", "val", "test"):
-            self.add_module(f"{stage}_metrics", Metrics(classes))
+            self.add_module(f"{stage}_metrics", self.task.metrics())
         # a checkpoint in the middle of an epoch holds what this epoch has counted so far
         self.measured("train").persistent(True)
 
@@ -125,7 +135,7 @@ class Classifier(LightningModule):
         return cast(Metrics, self.get_submodule(f"{stage}_metrics"))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W), normalized, to logits (N, V)."""
+        """Inputs, as images (N, C, H, W), normalized, to logits (N, V) or other outputs (N, K)."""
         return self.net(images.contiguous(memory_format=self.memory_format))
 
     # training
@@ -148,7 +158,8 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._seed_step(batch_idx)
-        images, labels = batch
+        images, labels = pair(batch)
+        self.task.require(labels)
         with contextlib.nullcontext() if self.saving is None else mb.saving(self.saving):
             try:
                 if self.written is not None and not self.written.hooked():
@@ -166,7 +177,7 @@ class Classifier(LightningModule):
                     "model needs two or more to train. Give a larger --data.batch_size, or a model without it (of mlp: "
                     "--model.net_args.norm=false)."
                 ) from error
-        self.measured("train").update(logits.detach(), labels, loss.detach())
+        self.task.update(self.measured("train"), logits.detach(), labels, loss.detach())
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach(), prog_bar=True, batch_size=len(labels))
@@ -188,32 +199,33 @@ class Classifier(LightningModule):
 
     # evaluation
 
-    def _evaluate(self, stage: str, batch: Batch) -> Tensor:
-        images, labels = batch
+    def _evaluate(self, stage: str, batch: Batch) -> Any:
+        images, labels = pair(batch)
+        self.task.require(labels)
         logits = self(images)
-        self.measured(stage).update(logits, labels, self.measured_loss(logits, labels))
-        return logits
+        self.task.update(self.measured(stage), logits, labels, self.task.measured_loss(logits, labels))
+        return self.task.evaluated(logits)
 
     def _log_epoch(self, stage: str) -> None:
         for name, value in self.measured(stage).compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=True, sync_dist=True)  # equal in all processes already
         self.measured(stage).reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         return self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def test_step(self, batch: Batch, batch_idx: int) -> Any:
         return self._evaluate("test", batch)
 
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Probabilities (N, V)."""
-        return mb.functional.softmax(self(batch[0]), dim=1)
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Probabilities (N, V), or numbers (N, K). The batch is inputs alone, or a pair with targets."""
+        return self.task.predictions(self(batch if isinstance(batch, Tensor) else batch[0]))
 
     # optimization and checkpoints
 

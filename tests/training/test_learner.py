@@ -9,8 +9,9 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
 from manual_backprop.memory import saving as _saving
-from manual_backprop.training.classifier import Classifier, Metrics
 from manual_backprop.training.data import DataModule
+from manual_backprop.training.learner import Learner
+from manual_backprop.training.tasks import Classification
 from tests.limits import large
 
 pytestmark = [
@@ -20,7 +21,7 @@ pytestmark = [
 ]
 
 
-def train(classifier: Classifier, epochs: int = 1, callbacks=(), **options) -> Trainer:
+def train(learner: Learner, epochs: int = 1, callbacks=(), **options) -> Trainer:
     quiet = {
         "enable_progress_bar": False,
         "enable_model_summary": False,
@@ -30,7 +31,7 @@ def train(classifier: Classifier, epochs: int = 1, callbacks=(), **options) -> T
     trainer = Trainer(
         max_epochs=epochs, accelerator="cpu", num_sanity_val_steps=0, callbacks=list(callbacks), **quiet, **options
     )
-    trainer.fit(classifier, DataModule(batch_size=64))
+    trainer.fit(learner, DataModule(batch_size=64))
     return trainer
 
 
@@ -44,7 +45,7 @@ def rates(epochs: int = 2, **options) -> list[float]:
         def on_train_batch_start(self, trainer, *_):
             seen.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    train(Classifier("mlp", {"hidden": [8]}, optimizer=lambda p: SGD(p, lr=0.1), **options), epochs, [Watch()])
+    train(Learner("mlp", {"hidden": [8]}, optimizer=lambda p: SGD(p, lr=0.1), **options), epochs, [Watch()])
     return seen
 
 
@@ -66,7 +67,7 @@ def test_schedules_by_epoch_and_by_step():
 
 
 def test_metrics_are_those_of_all_images():
-    metrics, generator = Metrics(3), torch.Generator().manual_seed(0)
+    metrics, generator = Classification(3).metrics(), torch.Generator().manual_seed(0)
     logits, labels = torch.randn(50, 3, generator=generator), torch.randint(3, (50,), generator=generator)
     loss = torch.nn.functional.cross_entropy
     for part in (slice(0, 7), slice(7, 50)):
@@ -77,19 +78,19 @@ def test_metrics_are_those_of_all_images():
 
 
 def test_label_smoothing_is_for_training_only():
-    classifier = Classifier("mlp", {"hidden": [8]}, label_smoothing=0.3)
+    learner = Learner("mlp", {"hidden": [8]}, label_smoothing=0.3)
     logits, labels = torch.randn(5, 10), torch.arange(5)
     smooth = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.3)
-    torch.testing.assert_close(classifier.loss(logits, labels), smooth)
-    classifier._evaluate("val", (torch.zeros(5, 1, 8, 8), labels))
+    torch.testing.assert_close(learner.loss(logits, labels), smooth)
+    learner._evaluate("val", (torch.zeros(5, 1, 8, 8), labels))
     with torch.no_grad():
-        plain = torch.nn.functional.cross_entropy(classifier.eval()(torch.zeros(5, 1, 8, 8)), labels)
-    torch.testing.assert_close(classifier.measured("val").compute()["loss"], plain)
+        plain = torch.nn.functional.cross_entropy(learner.eval()(torch.zeros(5, 1, 8, 8)), labels)
+    torch.testing.assert_close(learner.measured("val").compute()["loss"], plain)
 
 
 def test_predictions_are_probabilities():
-    classifier = Classifier("mlp", {"hidden": [8]}).eval()
-    probabilities = classifier.predict_step((torch.randn(4, 1, 8, 8), torch.zeros(4)), 0)
+    learner = Learner("mlp", {"hidden": [8]}).eval()
+    probabilities = learner.predict_step((torch.randn(4, 1, 8, 8), torch.zeros(4)), 0)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
     assert (probabilities >= 0).all()
 
@@ -97,30 +98,30 @@ def test_predictions_are_probabilities():
 def test_random_draws_depend_on_the_step_only():
     def weights(noise: int, seed: int = 0) -> torch.Tensor:
         torch.manual_seed(0)
-        classifier = Classifier("mlp", {"hidden": [16], "dropout": 0.5}, seed=seed)
+        learner = Learner("mlp", {"hidden": [16], "dropout": 0.5}, seed=seed)
         torch.manual_seed(noise)  # whatever else drew from the stream meanwhile
-        train(classifier)
-        return classifier.net[1].weight.detach()
+        train(learner)
+        return learner.net[1].weight.detach()
 
     assert torch.equal(weights(1), weights(2))
     assert not torch.equal(weights(1), weights(1, seed=5))
 
 
 def test_channels_last_reaches_the_convolutions():
-    classifier = Classifier("cnn", {"channels": [4, 8], "pools": 1}, (3, 8, 8), channels_last=True)
-    assert classifier.net[3].weight.is_contiguous(memory_format=torch.channels_last)
+    learner = Learner("cnn", {"channels": [4, 8], "pools": 1}, (3, 8, 8), channels_last=True)
+    assert learner.net[3].weight.is_contiguous(memory_format=torch.channels_last)
     seen = []
-    classifier.net[3].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    learner.net[3].register_forward_hook(lambda module, inputs, output: seen.append(output))
     images = torch.randn(2, 3, 8, 8)
-    logits = classifier(images)
+    logits = learner(images)
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
-    plain = Classifier("cnn", {"channels": [4, 8], "pools": 1}, (3, 8, 8))
-    plain.load_state_dict(classifier.state_dict())
+    plain = Learner("cnn", {"channels": [4, 8], "pools": 1}, (3, 8, 8))
+    plain.load_state_dict(learner.state_dict())
     torch.testing.assert_close(logits, plain(images))
 
 
 def test_learns(capsys):
-    trainer = train(Classifier("mlp", {"hidden": [32]}, optimizer=lambda p: SGD(p, lr=0.5, momentum=0.9)), epochs=3)
+    trainer = train(Learner("mlp", {"hidden": [32]}, optimizer=lambda p: SGD(p, lr=0.5, momentum=0.9)), epochs=3)
     # 36 % are right by chance of one epoch; three reach about 90 %
     assert trainer.callback_metrics["val/accuracy"] > 0.75
     assert capsys.readouterr().out == ""
@@ -136,7 +137,7 @@ def test_training_steps_keep_what_was_chosen(mode, monkeypatch):
             return super().forward(images.flatten(1))
 
     monkeypatch.setattr(_saving, "_mode", "bf16")
-    train(Classifier(Net(64, 10), saving=mode), limit_train_batches=2, limit_val_batches=1)
+    train(Learner(Net(64, 10), saving=mode), limit_train_batches=2, limit_val_batches=1)
     assert {chosen for training, chosen in seen if training} == {mode or "bf16"}
     assert {chosen for training, chosen in seen if not training} == {"bf16"}
     assert _saving._mode == "bf16"
@@ -147,9 +148,9 @@ def test_rounded_steps_repeat_and_differ_from_exact_ones(monkeypatch):
 
     def weights(mode):
         torch.manual_seed(0)
-        classifier = Classifier("mlp", {"hidden": [32], "activation": "GELU"}, saving=mode)
-        train(classifier, limit_train_batches=4)
-        return torch.cat([p.detach().flatten() for p in classifier.parameters()])
+        learner = Learner("mlp", {"hidden": [32], "activation": "GELU"}, saving=mode)
+        train(learner, limit_train_batches=4)
+        return torch.cat([p.detach().flatten() for p in learner.parameters()])
 
     assert torch.equal(weights("int4"), weights("int4"))
     assert not torch.equal(weights("int4"), weights("exact"))

@@ -1,0 +1,1 @@
+from torch.nn.utils.clip_grad import *

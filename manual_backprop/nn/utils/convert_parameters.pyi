@@ -1,0 +1,1 @@
+from torch.nn.utils.convert_parameters import *
