@@ -27,7 +27,7 @@ class Conv:
         return torch.conv2d(input, weight, bias, (1, 1), padding)
 
     def delta_input(delta, weight, input_shape):
-        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
+        # the stride leaves the last rows of x unused: the transposed convolution appends zeros for them
         unused = [
             size - (outputs - 1 + (k - 1) + 1) for size, outputs,
             k in zip(input_shape[-2:], delta.shape[-2:], weight.shape[-2:], strict=True)
@@ -41,7 +41,7 @@ class Conv:
         by_channel = by_group.transpose(0, 2).reshape(channels, batch, *size)
         found = torch.conv2d(by_channel, delta.transpose(0, 1), None, (1, 1), padding)
         for axis in range(2, 4):
-            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give further entries
+            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give extra entries
         return found.transpose(0, 1)
 
     def grad_bias(delta):
@@ -84,7 +84,7 @@ class AvgPool:
         return delta
 
     def spread(delta, axis, size, kernel_size, stride, padding):
-        """Adds each element to all positions of its window, along one (negative) axis."""
+        """Add each element to all positions of its window, along one (negative) axis."""
         last = stride * (delta.shape[axis] - 1)   # where the last window begins
         full = last + kernel_size
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1:])

@@ -16,7 +16,7 @@ unsafe_view = torch.ops.aten._unsafe_view.default
 
 
 class Part(NamedTuple):
-    """Some steps in a row: where their rows begin and end, and how many each has."""
+    """A segment of consecutive steps: where its rows begin and end, and the number of rows of each step."""
     begin: int
     end: int
     sizes: Sizes
@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 def parts():
-    """All steps, `segment` of them at a time (0: all at once), as they are computed."""
+    """All steps in segments of `segment` steps (0: one segment), in the order in which they are computed."""
     found, begin = [], 0
     for first in range(0, 4, 4):
         some = (2, 2, 2, 2)[first:first + 4]
@@ -41,29 +41,29 @@ def flat(tensor):
 
 
 def order(sizes, reverse):
-    """The steps as they are computed."""
+    """The indices of the steps, in the order in which they are computed."""
     return range(len(sizes))[::-1 if reverse else 1]
 
 
 def joined(pieces):
-    """Rows one behind the other, in the order of the keys."""
+    """The rows of all pieces in one tensor, in the order of the keys."""
     listed = [pieces[key] for key in sorted(pieces)]
     return torch.cat(listed) if len(listed) > 1 else listed[0]
 
 
 def shaped(rows, like):
-    """(S, H) as (T, N, H) where `like` has these axes, in its dtype."""
+    """Rows (S, H) in the dtype of `like`, and as (T, N, H) if `like` has three axes."""
     return unsafe_view(rows, (*like.shape[:-1], rows.shape[-1]))
 
 
 def backwards(rows):
-    """Each step, the last first, and its rows."""
+    """(index, rows) of each step, in the reverse order."""
     listed = rows.split((2, 2, 2, 2))
     return ((t, listed[t]) for t in order((2, 2, 2, 2), True))
 
 
 def shifted(states, initial):
-    """(S, H): for each row the state before the step, out of those behind it."""
+    """(S, H): the state of each row before its step, taken from the states after each step."""
     ends = [initial[:2], states[:len(states) - 2]]
     return torch.cat(ends)
 
@@ -115,7 +115,7 @@ class LSTM:
         return torch.cat([i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()], -1)
 
     def recursion(delta, delta_h, delta_c, gates, cells, cx, weight_hh):
-        """delta_a (S, 4 H), of a projection delta_h (S, P), delta_hx, delta_cx"""
+        """delta_a (S, 4 H), delta_h (S, P) if there is a projection, delta_hx, delta_cx"""
         before = shifted(cells, cx).split((2, 2, 2, 2))
         gates_of, cells_of = gates.split((2, 2, 2, 2)), cells.split((2, 2, 2, 2))
         found, projected = {}, {}

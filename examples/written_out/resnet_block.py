@@ -24,7 +24,7 @@ def spread(values, like):
 
 
 def count(input):
-    """The number of elements (N, C, *) per channel, at least 1: the sums of an empty batch are divided by it, too."""
+    """The number of elements (N, C, *) per channel, at least 1, since sums over an empty batch are divided by it."""
     return max(input.shape[0] * input.shape[2:].numel(), 1)
 
 
@@ -42,7 +42,7 @@ class Conv:
         return torch.conv2d(input, weight, None, (1, 1), (1, 1))
 
     def delta_input(delta, weight, input_shape):
-        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
+        # the stride leaves the last rows of x unused: the transposed convolution appends zeros for them
         unused = [
             size - (outputs - 1 - 2 + (k - 1) + 1) for size, outputs,
             k in zip(input_shape[-2:], delta.shape[-2:], weight.shape[-2:], strict=True)
@@ -56,7 +56,7 @@ class Conv:
         by_channel = by_group.transpose(0, 2).reshape(channels, batch, *size)
         found = torch.conv2d(by_channel, delta.transpose(0, 1), None, (1, 1), (1, 1))
         for axis in range(2, 4):
-            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give further entries
+            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give extra entries
         return found.transpose(0, 1)
 
 
@@ -69,8 +69,8 @@ class BatchNorm:
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3."""
 
     def forward(input, weight, bias, running_mean, running_var):
-        """Also updates the running statistics in place: running += momentum (of the batch - running), where the
-        variance of the batch is the unbiased one."""
+        """Also updates the running statistics in place: running += momentum (batch - running). For this, the variance
+        of the batch is the unbiased one."""
         return batch_norm_with_statistics(
             input, weight, bias, running_mean, running_var, True, 0.1, 1e-05, torch.backends.cudnn.enabled
         )[:3]
