@@ -32,7 +32,9 @@ def wide(*tensors: Tensor | None) -> list:
     dtypes = list(dict.fromkeys([tensor.dtype for tensor in tensors if tensor is not None]))
     if len(dtypes) > 1:
         got = ", ".join(map(str, dtypes))
-        raise RuntimeError(f"input, states and parameters of a recurrent layer have one dtype. got: {got}")
+        raise RuntimeError(
+            f"a recurrent layer computes in one dtype. got: {got}. expected: input, states and parameters of one dtype"
+        )
     return widen(*tensors)
 
 

@@ -62,7 +62,7 @@ class ScaledDotProductAttention(Rule):
         else:
             ctx.save_for_backward(query, key, None, mask, kept, None, lse)
 
-    # hand-written, like `setup_context`: one formula gives all deltas, which share the recomputed weights
+    # written by hand, like `setup_context`: one formula gives all deltas, which share the recomputed weights
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         query, key, value, mask, *rest = ctx.saved_tensors
         dtypes = query.dtype, key.dtype, delta.dtype, None if mask is None else mask.dtype
