@@ -52,7 +52,7 @@ test-site: $(READY)  ## every page of the site in Chromium, nothing else reachab
 	$(BIN)/python -m pytest -n0 -m site tests/test_site.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out docs/_build docs/rules
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out docs/_build docs/rules docs/tree
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

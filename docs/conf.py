@@ -7,14 +7,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from extensions.api import write_lists
 from extensions.rules import write_pages
+from extensions.tree import write_linked
 
 import manual_backprop
 
 project = "manual_backprop"
 author = "the developers of manual_backprop"
 release = version = manual_backprop.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "extensions.mathml", "extensions.docstrings", "extensions.snippets"]
-exclude_patterns = ["_build", "derivations/*", "extensions/*", "mutants.md"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "extensions.mathml",
+    "extensions.docstrings",
+    "extensions.snippets",
+    "extensions.tree",
+]
+exclude_patterns = ["_build", "derivations/*", "extensions/*"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_update_mathjax = False
 myst_heading_anchors = 4
@@ -39,4 +47,5 @@ suppress_warnings = ["myst.xref_missing"]
 
 def setup(app):
     write_pages(Path(app.srcdir) / "rules")
+    write_linked(Path(app.srcdir))
     write_lists(Path(app.srcdir) / "api")

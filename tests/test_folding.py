@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from manual_backprop.listing.folding import folded, without_unused
+from manual_backprop.listing.folding import folded
 from manual_backprop.listing.layout import parsed, printed
 from manual_backprop.listing.reducing import reduced
+from manual_backprop.listing.unused import without_unused
 
 KEEP = ("forward",)
 
@@ -168,3 +169,131 @@ def test_a_reduced_file_computes_the_same() -> None:
     assert "torch.cos(2.0 * " in found
     assert "MODES" not in found
     assert "shifted" not in found
+
+
+def test_numbers_that_depend_on_sizes_alone() -> None:
+    text = """
+        def forward(x):
+            axes = [k for k in range(x.dim()) if k != 1]
+            listed = []
+            listed.extend([n + 1 for n in x.shape])
+            return x.sum([k for k in range(x.dim()) if k]), axes, len(listed)
+    """
+    assert body(fold(text, torch.ones(2, 3, 4))) == [
+        "axes = (0, 2)",
+        "listed = []",
+        "listed.extend([n + 1 for n in x.shape])",
+        "return x.sum((1, 2)), axes, 3",
+    ]
+
+
+def test_numbers_that_are_others_at_another_call_stay() -> None:
+    text = """
+        def helper(x):
+            return x.dim()
+
+
+        def forward(x):
+            return helper(x) + helper(x[0])
+    """
+    assert "return x.dim()" in fold(text, torch.ones(2, 3))
+
+
+def reduce_(text: str, *arguments: Any) -> tuple[str, dict[str, Any]]:
+    """A file with forward and backward, reduced, and its names."""
+
+    def run(names: dict[str, Any]) -> None:
+        _, kept = names["forward"]({}, *arguments)
+        names["backward"]({}, kept)
+
+    found = reduced("import torch\n\n\n" + textwrap.dedent(text).lstrip(), run, ("forward", "backward"))
+    names: dict[str, Any] = {}
+    exec(found, names)
+    return found, names
+
+
+def test_what_no_one_reads_is_neither_kept_nor_returned() -> None:
+    text = """
+        class Rule:
+            def forward(x):
+                y = x.exp()
+                largest = y.max()
+                seen = y.min().log()
+                return y, largest, seen
+
+            def delta_input(delta, y, largest):
+                return delta * y
+
+
+        def forward(p, x):
+            y, largest, seen = Rule.forward(x)   # (3,), (), ()
+            kept = (y, largest, seen, x)
+            return y.sum(), kept
+
+
+        def backward(p, kept):
+            y, largest, seen, x = kept
+            return Rule.delta_input(torch.ones_like(y), y, largest)
+    """
+    found, names = reduce_(text, torch.randn(3))
+    assert "largest" not in found
+    assert "seen" not in found
+    assert "y = Rule.forward(x)   # (3,)" in found or "y = x.exp()   # (3,)" in found
+    assert "kept = (y,)" in found
+    assert "y, = kept" in found
+    x = torch.randn(3)
+    value, kept = names["forward"]({}, x)
+    assert torch.equal(value, x.exp().sum())
+    assert torch.equal(names["backward"]({}, kept), x.exp())
+
+
+def test_a_result_that_is_drawn_is_drawn_still() -> None:
+    """Without it the numbers behind it would be others."""
+    text = """
+        class Rule:
+            def forward(x):
+                y = x.exp()
+                return y, torch.rand(3)
+
+
+        def forward(p, x):
+            y, drawn = Rule.forward(x)
+            kept = (y,)
+            return y.sum() + torch.rand(()), kept
+
+
+        def backward(p, kept):
+            y, = kept
+            return y
+    """
+    found, _ = reduce_(text, torch.randn(3))
+    assert "torch.rand(3)" in found
+
+
+def test_a_docstring_on_an_argument_that_is_gone() -> None:
+    text = """
+        class Rule:
+            def forward(x, like):
+                \"\"\"x with the axes of `like`\"\"\"
+                y = x.exp()
+                y = y * 3 + y.log()
+                return y.reshape(3)
+
+            def backward(x):
+                \"\"\"twice `x`\"\"\"
+                y = x.exp()
+                y = y * 3 + y.log()
+                return y * 2
+
+
+        def forward(p, x):
+            return Rule.forward(x, x), (x,)
+
+
+        def backward(p, kept):
+            x, = kept
+            return Rule.backward(x)
+    """
+    found, _ = reduce_(text, torch.randn(3))
+    assert "`like`" not in found
+    assert "twice `x`" in found

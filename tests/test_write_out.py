@@ -361,6 +361,17 @@ def test_nothing_of_the_model_changes(level: str) -> None:
     assert torch.is_grad_enabled()
 
 
+def test_an_input_that_the_forward_writes_into_is_left_as_it_was() -> None:
+    def run(net: Any, x: Tensor, y: Tensor) -> Tensor:
+        return net.a(x) * y.clamp_(-0.5, 0.5)
+
+    x, y = torch.randn(5, 4), torch.randn(5, 4)
+    before = y.clone()
+    assert_same(Of(run, a=mb.nn.Linear(4, 4)), x, y.clone())
+    mb.write_out(Of(run, a=mb.nn.Linear(4, 4)), x, y, loss=total)
+    assert torch.equal(y, before)
+
+
 def test_nothing_changes_either_where_it_raises() -> None:
     net = Of(lambda net, x: Cubed.apply(net.b(net.a(x))), a=mb.nn.Linear(4, 6), b=mb.nn.BatchNorm1d(6))
     before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
@@ -417,3 +428,71 @@ def test_a_shape_changed_in_place_is_refused() -> None:
 
     with pytest.raises(BadInput, match="changes the shape of a tensor in place"):
         mb.write_out(Turned(), torch.randn(2, 3, requires_grad=True), loss=lambda y, _: y.sum())
+
+
+# names
+
+
+def attending(heads: int, several: bool) -> torch.nn.Module:
+    """Self-attention, or two of them one behind the other."""
+
+    class Attention(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = mb.nn.Linear(8, 24)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (u.unflatten(-1, (heads, -1)).transpose(1, 2) for u in self.qkv(x).chunk(3, -1))
+            return mb.functional.scaled_dot_product_attention(q, k.contiguous(), v).transpose(1, 2).flatten(2)
+
+    if not several:
+        return Attention()
+    return Of(lambda net, x: torch.tanh(net.b(torch.relu(net.a(x)))), a=Attention(), b=Attention())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_queries_keys_and_values_have_their_names(level: str) -> None:
+    program = assert_same(attending(2, several=False), torch.randn(2, 3, 8), level=level)
+    assert all(f"    {name} = " in program.text for name in ("q", "k", "v"))
+    assert "attention" in program.text.partition("def forward(p")[2] or level == "torch"
+    text = assert_same(attending(2, several=True), torch.randn(2, 3, 8), level=level).text
+    assert all(re.search(rf"^    {name}(_a|_b)? = ", text, re.MULTILINE) for name in ("q", "k", "v"))
+
+
+def test_first_states_have_their_names() -> None:
+    net = Of(lambda net, x: net.rnn(x)[0], rnn=mb.nn.LSTM(4, 3))
+    program = assert_same(net, torch.randn(5, 2, 4))
+    assert "    h0, = " in program.text
+    assert "    c0, = " in program.text
+    assert "    delta_a = LSTM.recursion(" in program.text
+    net = Of(lambda net, x: net.rnn(x)[0], rnn=mb.nn.GRU(4, 3))
+    assert "    h0, = " in assert_same(net, torch.randn(5, 2, 4)).text
+
+
+def test_formulas_and_sources_of_other_options_are_left_out() -> None:
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    plain = assert_same(perceptron(), torch.randn(5, 4), targets=labels, loss=mb.nn.CrossEntropyLoss()).text
+    smooth = mb.nn.CrossEntropyLoss(label_smoothing=0.1)
+    smoothed = assert_same(perceptron(), torch.randn(5, 4), targets=labels, loss=smooth).text
+    assert "with smoothing" not in plain
+    assert smoothed.count("with smoothing") == 2
+    assert plain.count("onehot(t)") == smoothed.count("onehot(t)") == 1
+
+
+def test_a_maximum_is_kept_by_its_index() -> None:
+    """Places in windows save memory in training; here they would be twenty more lines."""
+    net = mb.nn.Sequential(mb.nn.Conv2d(1, 2, 3), mb.nn.MaxPool2d(2))
+    program = assert_same(net, torch.randn(2, 1, 8, 8))
+    assert "def places(" not in program.text
+    assert "scatter_add" in program.text
+
+
+def test_only_a_forward_that_writes_or_draws_needs_copies_in_main() -> None:
+    plain, x = perceptron(), torch.randn(5, 4)
+    assert "def run(p)" not in mb.write_out(plain, x, loss=total).text
+    drawn = mb.write_out(perceptron(mb.nn.Dropout(0.5)), x, loss=total).text
+    assert "torch.manual_seed(1)" in drawn
+    assert ".clone()" not in drawn.partition("def main")[2]
+    updated = mb.write_out(perceptron(mb.nn.BatchNorm1d(6)), x, loss=total).text
+    assert "v.clone() for n, v in p.items()" in updated
+    assert "torch.manual_seed(1)" not in updated

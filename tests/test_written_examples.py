@@ -13,11 +13,11 @@ from tests.running_alone import agreeing, alone
 
 FOLDER = Path(__file__).parent.parent / "examples" / "written_out"
 CHECKED = {
-    "perceptron": ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"],
-    "lenet": 8,
-    "resnet_block": ["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"],
+    "perceptron": ["fc2.weight", "fc2.bias", "fc1.weight", "fc1.bias"],
+    "lenet": ["fc3.weight", "fc2.bias", "conv2.weight", "conv1.bias"],
+    "resnet_block": ["bn2.weight", "bn2.bias", "conv2.weight", "bn1.weight", "bn1.bias", "conv1.weight"],
     "lstm": 6,
-    "gpt_block": 8,
+    "gpt_block": 6,
 }
 """Whose gradients each file compares with finite differences, or how many."""
 

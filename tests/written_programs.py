@@ -49,6 +49,11 @@ def loss_of(outputs: list[Tensor], _: Any) -> Tensor:
     return torch.stack(parts).sum()
 
 
+def dense(gradient: Tensor | None) -> Tensor | None:
+    """A gradient that an embedding gives as a sparse tensor, with its zeros."""
+    return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient
+
+
 def check(seed: int, number: int, level: str = "formulas") -> str:
     """What is wrong with one program: "" for nothing, "refused: ..." for what says that it cannot be written."""
     program = drawn(seed, number)
@@ -64,7 +69,7 @@ def check(seed: int, number: int, level: str = "formulas") -> str:
     except Exception as error:
         return f"torch: {type(error).__name__}"
     leaves = {**dict(zip(names["NAMES"], inputs, strict=True)), **dict(model.named_parameters())}
-    found["theirs"] = {n: t.grad for n, t in leaves.items() if t.requires_grad}
+    found["theirs"] = {n: dense(t.grad) for n, t in leaves.items() if t.requires_grad}
     ours, again = Whole(names["modules"](), names["program"], names["THEIRS"]), names["inputs"]()
     mb.convert(ours.m)
     torch.manual_seed(7)
@@ -80,7 +85,7 @@ def check(seed: int, number: int, level: str = "formulas") -> str:
     largest = max([g.abs().max().item() for g in found["theirs"].values() if g is not None and g.numel()], default=0.0)
     largest = largest if largest < float("inf") else 1.0
     for name, wanted in found["theirs"].items():
-        got = named.get(name, grads.get(name))
+        got = dense(named.get(name, grads.get(name)))
         if wanted is None or not wanted.numel():
             continue
         if got is None:

@@ -10,8 +10,6 @@ import math
 import torch
 import torch.nn.functional as F
 
-unsafe_view = torch.ops.aten._unsafe_view.default
-flash_attention_for_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 BETA = 0.7978845608028654
 KAPPA = 0.044715
 
@@ -25,9 +23,7 @@ class Embedding:
     """y = W[i], row i of the table for each index i
     input (*), indices   weight (V, D)   output, delta (*, D)   padding_idx: a row that receives no gradient, or -1
     grad_weight[v] = sum over * with i = v of delta     0 for v = padding_idx
-    with scale_grad_by_freq divided by the number of times v was looked up
-    Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
-    rows."""
+    Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model"."""
 
     def forward(input, weight):
         return torch.embedding(weight, input, -1)
@@ -66,17 +62,10 @@ class Linear:
     input (*, I)   weight (O, I) or (I,)   bias (O,) or () or None   output, delta (*, O) or (*)
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
-    grad_bias    = sum over * of delta
-    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication."""
+    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"."""
 
     def forward(input, weight, bias):
-        output = F.linear(input, weight, bias)
-        # a view of a matrix
-        if input.dim() != 2 and output._is_view():
-            return unsafe_view(output, output.shape)
-        return output
-
+        return F.linear(input, weight, bias)
     def delta_input(delta, weight):
         return delta @ weight
     def grad_weight(delta, input):
@@ -95,31 +84,24 @@ class ScaledDotProductAttention:
     delta_query   = scale delta_scores K
     delta_key     = scale delta_scores^T Q
     delta_value   = (noise P)^T delta
-    delta_mask    = delta_scores, summed over broadcast axes
     Source: Vaswani et al. 2017, "Attention is all you need"; delta . Y and lse: Dao 2023, "FlashAttention-2"."""
 
     def forward(query, key, value):
-        output, lse = flash_attention_for_cpu(query, key, value, 0.0, True, attn_mask=None, scale=0.5)
-        return output, lse, None
-
-    def weights(scores):
-        unseen = (scores == -math.inf).all(-1, keepdim=True)   # softmax would be 0 / 0
-        scores = scores.masked_fill(unseen, 0)
-        lse = scores.logsumexp(-1).masked_fill(unseen.squeeze(-1), 0)
-        return scores.softmax(-1).masked_fill(unseen, 0), lse.masked_fill(lse == math.inf, math.nan)
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.5)
 
     def deltas(delta, query, key, value):
         scores = 0.5 * query @ key.mT
         scores = scores.masked_fill(
             torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1), -math.inf
         )
-        weights, _ = ScaledDotProductAttention.weights(scores)
+        unseen = (scores == -math.inf).all(-1, keepdim=True)   # softmax would be 0 / 0
+        weights = scores.masked_fill(unseen, 0).softmax(-1).masked_fill(unseen, 0)
         delta_value = weights.mT @ delta
         delta_weights = delta @ value.mT
         delta_scores = weights * (delta_weights - (weights * delta_weights).sum(-1, keepdim=True))
         delta_query = 0.5 * (delta_scores @ key)
         delta_key = 0.5 * (delta_scores.mT @ query)
-        return delta_query, delta_key, delta_value, None
+        return delta_query, delta_key, delta_value
 
 
 class GELU:
@@ -139,16 +121,13 @@ class GELU:
 
 
 class CrossEntropyLoss:
-    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
-    with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
+    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
-    with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"."""
 
     def forward(input, target):
         log_probs = input.log_softmax(1)
@@ -173,14 +152,11 @@ def forward(p, x, t):
     ln_1, ln_1_mean, ln_1_invstd = LayerNorm.forward(add, p["block.ln_1.weight"], p["block.ln_1.bias"])
     z_qkv = Linear.forward(ln_1, p["block.qkv.weight"], p["block.qkv.bias"])   # (2, 6, 24)
     block_split, block_split_2, block_split_3 = z_qkv.split(8, -1)   # (2, 6, 8), (2, 6, 8), (2, 6, 8)
-    block_transpose = block_split.reshape(2, 6, 2, 4).transpose(1, 2)   # (2, 2, 6, 4)
-    block_transpose_2 = block_split_2.reshape(2, 6, 2, 4).transpose(1, 2)   # (2, 2, 6, 4)
-    block_transpose_3 = block_split_3.reshape(2, 6, 2, 4).transpose(1, 2)   # (2, 2, 6, 4)
-    # (2, 2, 6, 4), (2, 2, 6)
-    block_scaled_dot_product_attention, block_lse, _ = ScaledDotProductAttention.forward(
-        block_transpose, block_transpose_2, block_transpose_3
-    )
-    block_reshape = block_scaled_dot_product_attention.transpose(1, 2).reshape(2, 6, 8)   # (2, 6, 8)
+    q = block_split.reshape(2, 6, 2, 4).transpose(1, 2)   # (2, 2, 6, 4)
+    k = block_split_2.reshape(2, 6, 2, 4).transpose(1, 2)   # (2, 2, 6, 4)
+    v = block_split_3.reshape(2, 6, 2, 4).transpose(1, 2)   # (2, 2, 6, 4)
+    block_attention = ScaledDotProductAttention.forward(q, k, v)   # (2, 2, 6, 4)
+    block_reshape = block_attention.transpose(1, 2).reshape(2, 6, 8)   # (2, 6, 8)
     z_proj = Linear.forward(block_reshape, p["block.proj.weight"], p["block.proj.bias"])   # (2, 6, 8)
     block_add = add + z_proj   # (2, 6, 8)
     # (2, 6, 8), (2, 6, 1), (2, 6, 1)
@@ -195,8 +171,7 @@ def forward(p, x, t):
     loss, log_probs = CrossEntropyLoss.forward(z_head.reshape(12, 11), t)   # (), (12, 11)
     kept = (
         loss, log_probs, t, ln_f, block_add_2, ln_f_mean, ln_f_invstd, a_block, z_fc, ln_2, block_add, ln_2_mean,
-        ln_2_invstd, block_reshape, block_transpose, block_transpose_2, block_transpose_3,
-        block_scaled_dot_product_attention, block_lse, ln_1, add, ln_1_mean, ln_1_invstd, arange, x
+        ln_2_invstd, block_reshape, q, k, v, ln_1, add, ln_1_mean, ln_1_invstd, arange, x
     )
     return loss, kept
 
@@ -204,8 +179,7 @@ def forward(p, x, t):
 def backward(p, kept):
     (
         loss, log_probs, t, ln_f, block_add_2, ln_f_mean, ln_f_invstd, a_block, z_fc, ln_2, block_add, ln_2_mean,
-        ln_2_invstd, block_reshape, block_transpose, block_transpose_2, block_transpose_3,
-        block_scaled_dot_product_attention, block_lse, ln_1, add, ln_1_mean, ln_1_invstd, arange, x
+        ln_2_invstd, block_reshape, q, k, v, ln_1, add, ln_1_mean, ln_1_invstd, arange, x
     ) = kept
     grad = {}
     delta_loss = torch.ones_like(loss)   # ()
@@ -232,24 +206,14 @@ def backward(p, kept):
     grad["block.proj.weight"] = Linear.grad_weight(delta_block_add, block_reshape)   # (8, 8)
     grad["block.proj.bias"] = Linear.grad_bias(delta_block_add)   # (8,)
     # (2, 6, 2, 4)
-    delta_block_scaled_dot_product_attention_reshape = Linear.delta_input(
-        delta_block_add, p["block.proj.weight"]
-    ).reshape(2, 6, 2, 4)
-    # (2, 2, 6, 4)
-    delta_block_scaled_dot_product_attention = delta_block_scaled_dot_product_attention_reshape.transpose(1, 2)
+    delta_block_attention_reshape = Linear.delta_input(delta_block_add, p["block.proj.weight"]).reshape(2, 6, 2, 4)
+    delta_block_attention = delta_block_attention_reshape.transpose(1, 2)   # (2, 2, 6, 4)
     # (2, 2, 6, 4), (2, 2, 6, 4), (2, 2, 6, 4)
-    delta_block_transpose, delta_block_transpose_2, delta_block_transpose_3, _ = ScaledDotProductAttention.deltas(
-        delta_block_scaled_dot_product_attention, block_transpose, block_transpose_2, block_transpose_3
-    )
-    # (2, 6, 24)
-    delta_z_qkv = torch.cat(
-        [
-            delta_block_transpose.transpose(1, 2).reshape(2, 6, 8),
-            delta_block_transpose_2.transpose(1, 2).reshape(2, 6, 8),
-            delta_block_transpose_3.transpose(1, 2).reshape(2, 6, 8)
-        ],
-        2
-    )
+    delta_q, delta_k, delta_v = ScaledDotProductAttention.deltas(delta_block_attention, q, k, v)
+    delta_z_qkv = torch.cat([   # (2, 6, 24)
+        delta_q.transpose(1, 2).reshape(2, 6, 8), delta_k.transpose(1, 2).reshape(2, 6, 8),
+        delta_v.transpose(1, 2).reshape(2, 6, 8)
+    ], 2)
     delta_ln_1 = Linear.delta_input(delta_z_qkv, p["block.qkv.weight"])   # (2, 6, 8)
     grad["block.qkv.weight"] = Linear.grad_weight(delta_z_qkv, ln_1)   # (24, 8)
     grad["block.qkv.bias"] = Linear.grad_bias(delta_z_qkv)   # (24,)
@@ -282,21 +246,14 @@ def main():
     x = torch.randint(11, (2, 6))
     t = torch.randint(11, (12,))
 
-    def loss_of(p):
-        torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward({n: v.clone() for n, v in p.items()}, x, t)
-
-    loss, kept = loss_of(p)
+    loss, kept = forward(p, x, t)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
-    for name in [
-        "wte.weight", "block.ln_1.weight", "block.ln_2.weight", "block.qkv.weight", "block.proj.bias", "block.fc.bias",
-        "block.fc_proj.bias", "head.weight"
-    ]:
+    for name in list(grad)[::3]:
         step = torch.randn_like(p[name])
         step *= 1e-5 / step.norm()
-        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
-        gradient = (grad[name] * step).sum()
+        ahead, behind = (forward({**p, name: p[name] + change}, x, t)[0] for change in (step, -step))
+        gradient, difference = (grad[name] * step).sum(), (ahead - behind) / 2
         print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 

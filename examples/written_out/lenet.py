@@ -6,7 +6,7 @@ z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind
 
 from __future__ import annotations
 
-from _functools import reduce
+from functools import reduce
 import math
 import torch
 import torch.nn.functional as F
@@ -20,33 +20,23 @@ class Conv:
     grad_weight[o, c, k] = sum over n, p of delta[n, o, p] x[n, c, stride p + dilation k - padding]
                            (a convolution with batch and channels exchanged, and stride and dilation exchanged)
     grad_bias[o]         = sum over n, p of delta[n, o, p]
-    Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin, Visin 2016, "A
-    guide to convolution arithmetic for deep learning", chapter 4."""
+    Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"."""
 
     def forward(input, weight, bias, padding):
         return torch.conv2d(input, weight, bias, (1, 1), padding)
+    def delta_input(delta, weight):
+        return torch.conv_transpose2d(delta, weight)
 
-    def delta_input(delta, weight, input_shape):
-        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
-        unused = [
-            size - (outputs - 1 + (k - 1) + 1) for size, outputs,
-            k in zip(input_shape[-2:], delta.shape[-2:], weight.shape[-2:], strict=True)
-        ]
-        return torch.conv_transpose2d(delta, weight, None, (1, 1), (0, 0), unused)
-
-    def grad_weight(delta, input, weight_shape, padding):
+    def grad_weight(delta, input, padding):
         # the channels as the batch, and the batch of each group as channels: (C/G, G N, *)
         batch, channels, *size = input.shape
         by_group = input.reshape(batch, 1, channels, *size)
         by_channel = by_group.transpose(0, 2).reshape(channels, batch, *size)
         found = torch.conv2d(by_channel, delta.transpose(0, 1), None, (1, 1), padding)
-        for axis in range(2, 4):
-            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give further entries
         return found.transpose(0, 1)
 
     def grad_bias(delta):
-        channel = delta.dim() - 2 - 1
-        return delta.sum([axis for axis in range(delta.dim()) if axis != channel])
+        return delta.sum((0, 2, 3))
 
 
 class Tanh:
@@ -73,25 +63,25 @@ class AvgPool:
     def delta_input(delta, input_shape):
         size = input_shape[-2:]
         counts = []
-        for outputs, n in zip(delta.shape[-len(size):], size, strict=True):
+        for outputs, n in zip(delta.shape[-2:], size, strict=True):
             begin = torch.arange(outputs, device=delta.device) * 2
             end = (begin + 2).clamp(max=n)
             counts.append(end - begin)
         divisor = reduce(lambda product, vector: product.unsqueeze(-1) * vector, counts).to(delta.dtype)
         delta = delta / divisor
-        for axis in range(len(size)):
-            delta = AvgPool.spread(delta, axis - len(size), size[axis], (2, 2)[axis], (2, 2)[axis], (0, 0)[axis])
+        for axis in range(2):
+            delta = AvgPool.spread(delta, axis - 2, size[axis])
         return delta
 
-    def spread(delta, axis, size, kernel_size, stride, padding):
+    def spread(delta, axis, size):
         """Adds each element to all positions of its window, along one (negative) axis."""
-        last = stride * (delta.shape[axis] - 1)   # where the last window begins
-        full = last + kernel_size
-        spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1:])
-        for k in range(kernel_size):
-            place = (..., slice(k, k + last + 1, stride), *[slice(None)] * (-1 - axis))
+        last = 2 * (delta.shape[axis] - 1)   # where the last window begins
+        full = last + 2
+        spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[4 + axis + 1:])
+        for k in range(2):
+            place = (..., slice(k, k + last + 1, 2), *[slice(None)] * (-1 - axis))
             spread[place].add_(delta)
-        return F.pad(spread, [0, 0] * (-1 - axis) + [-padding, padding + size - full])
+        return F.pad(spread, [0, 0] * (-1 - axis) + [0, size - full])
 
 
 class Linear:
@@ -100,8 +90,7 @@ class Linear:
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication."""
+    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"."""
 
     def forward(input, weight, bias):
         return F.linear(input, weight, bias)
@@ -114,16 +103,13 @@ class Linear:
 
 
 class CrossEntropyLoss:
-    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
-    with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
+    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
-    with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"."""
 
     def forward(input, target):
         log_probs = input.log_softmax(1)
@@ -175,13 +161,12 @@ def backward(p, kept):
     delta_pool2 = Linear.delta_input(delta_z_fc1, p["fc1.weight"]).reshape(2, 16, 5, 5)   # (2, 16, 5, 5)
     delta_a_tanh_2 = AvgPool.delta_input(delta_pool2, a_tanh_2.shape)   # (2, 16, 10, 10)
     delta_z_conv2 = Tanh.delta_input(delta_a_tanh_2, a_tanh_2)   # (2, 16, 10, 10)
-    delta_pool1 = Conv.delta_input(delta_z_conv2, p["conv2.weight"], pool1.shape)   # (2, 6, 14, 14)
-    # (16, 6, 5, 5)
-    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, pool1, p["conv2.weight"].shape, padding=(0, 0))
+    delta_pool1 = Conv.delta_input(delta_z_conv2, p["conv2.weight"])   # (2, 6, 14, 14)
+    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, pool1, padding=(0, 0))   # (16, 6, 5, 5)
     grad["conv2.bias"] = Conv.grad_bias(delta_z_conv2)   # (16,)
     delta_a_tanh = AvgPool.delta_input(delta_pool1, a_tanh.shape)   # (2, 6, 28, 28)
     delta_z_conv1 = Tanh.delta_input(delta_a_tanh, a_tanh)   # (2, 6, 28, 28)
-    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, p["conv1.weight"].shape, padding=(2, 2))   # (6, 1, 5, 5)
+    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, padding=(2, 2))   # (6, 1, 5, 5)
     grad["conv1.bias"] = Conv.grad_bias(delta_z_conv1)   # (6,)
     return grad
 
@@ -199,20 +184,14 @@ def main():
     x = torch.randn((2, 1, 28, 28)) / 784 ** 0.5
     t = torch.randint(10, (2,))
 
-    def loss_of(p):
-        torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward({n: v.clone() for n, v in p.items()}, x, t)
-
-    loss, kept = loss_of(p)
+    loss, kept = forward(p, x, t)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
-    for name in [
-        "conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.bias", "fc2.weight", "fc2.bias", "fc3.bias"
-    ]:
+    for name in list(grad)[::3]:
         step = torch.randn_like(p[name])
         step *= 1e-5 / step.norm()
-        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
-        gradient = (grad[name] * step).sum()
+        ahead, behind = (forward({**p, name: p[name] + change}, x, t)[0] for change in (step, -step))
+        gradient, difference = (grad[name] * step).sum(), (ahead - behind) / 2
         print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 

@@ -6,33 +6,8 @@ z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind
 
 from __future__ import annotations
 
-from torch import Tensor
-from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-
-Sizes = tuple[int, ...]
-unsafe_view = torch.ops.aten._unsafe_view.default
-
-
-class Part(NamedTuple):
-    """Some steps in a row: where their rows begin and end, and how many each has."""
-    begin: int
-    end: int
-    sizes: Sizes
-
-    def of(self, rows: Tensor):
-        return rows[self.begin:self.end]
-
-
-def parts():
-    """All steps, `segment` of them at a time (0: all at once), as they are computed."""
-    found, begin = [], 0
-    for first in range(0, 4, 4):
-        some = (2, 2, 2, 2)[first:first + 4]
-        found.append(Part(begin, begin + sum(some), some))
-        begin += sum(some)
-    return found
 
 
 def flat(tensor):
@@ -40,32 +15,16 @@ def flat(tensor):
     return tensor if tensor.dim() == 2 else tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
 
 
-def order(sizes, reverse):
-    """The steps as they are computed."""
-    return range(len(sizes))[::-1 if reverse else 1]
-
-
 def joined(pieces):
     """Rows one behind the other, in the order of the keys."""
     listed = [pieces[key] for key in sorted(pieces)]
-    return torch.cat(listed) if len(listed) > 1 else listed[0]
-
-
-def shaped(rows, like):
-    """(S, H) as (T, N, H) where `like` has these axes, in its dtype."""
-    return unsafe_view(rows, (*like.shape[:-1], rows.shape[-1]))
+    return torch.cat(listed)
 
 
 def backwards(rows):
     """Each step, the last first, and its rows."""
-    listed = rows.split((2, 2, 2, 2))
-    return ((t, listed[t]) for t in order((2, 2, 2, 2), True))
-
-
-def shifted(states, initial):
-    """(S, H): for each row the state before the step, out of those behind it."""
-    ends = [initial[:2], states[:len(states) - 2]]
-    return torch.cat(ends)
+    listed = rows.split(2)
+    return ((t, listed[t]) for t in range(3, -1, -1))
 
 
 class LSTM:
@@ -82,32 +41,21 @@ class LSTM:
     delta_x_t = W^T delta_a_t                    delta_hx  = U^T delta_a_1           delta_cx = f_1 delta_c_1
     grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
     grad_b    = grad_b' = sum over t of delta_a_t         grad_R = sum over t of delta_h_t m_t^T
-    Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000; R: Sak et al. 2014;
-    Werbos 1990, "Backpropagation through time"; segments: Chen et al. 2016, "Training deep nets with sublinear memory".
-    """
+    Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000."""
 
     def forward(input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh):
-        tensors = (flat(input), hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, None)
-        x, h, c, *weights = [v for v in tensors]
-        outputs, entries = {}, {}
-        for part in parts():
-            entries[part.begin] = c
-            outputs[part.begin], h, c, gates, cells = LSTM.run(part.of(x), h, c, *weights, part.sizes, False)
-        kept = (gates, cells)
-        return shaped(joined(outputs), input), h, c, kept[0], kept[1]
-
-    def run(input, hx, cx, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, sizes, reverse):
-        products, h, c = F.linear(input, weight_ih, bias_ih).split(sizes), hx, cx
+        x = flat(input)
+        products, h, c = F.linear(x, weight_ih, bias_ih).split(2), hx, cx
         outputs, gates, cells = {}, {}, {}
-        for t in order(sizes, reverse):
-            n = sizes[t]
-            gates[t] = LSTM.gates(products[t] + F.linear(h[:n], weight_hh, bias_hh))
+        for t in range(4):
+            gates[t] = LSTM.gates(products[t] + F.linear(h, weight_hh, bias_hh))
             i, f, g, o = gates[t].chunk(4, -1)
-            cells[t] = f * c[:n] + i * g
+            cells[t] = f * c + i * g
             m = o * cells[t].tanh()
             outputs[t] = m
             h, c = outputs[t], cells[t]
-        return joined(outputs), h.clone(), c.clone(), joined(gates), joined(cells)
+        outputs, gates, cells = joined(outputs), joined(gates), joined(cells)
+        return outputs.reshape(*input.shape[:-1], outputs.shape[-1]), gates, cells
 
     def gates(a):
         """i, f, g, o"""
@@ -116,20 +64,19 @@ class LSTM:
 
     def recursion(delta, delta_h, delta_c, gates, cells, cx, weight_hh):
         """delta_a (S, 4 H), of a projection delta_h (S, P), delta_hx, delta_cx"""
-        before = shifted(cells, cx).split((2, 2, 2, 2))
-        gates_of, cells_of = gates.split((2, 2, 2, 2)), cells.split((2, 2, 2, 2))
-        found, projected = {}, {}
+        before = torch.cat([cx, cells[:6]]).split(2)
+        gates_of, cells_of = gates.split(2), cells.split(2)
+        found = {}
         for t, delta_t in backwards(delta):
-            n, y = (2, 2, 2, 2)[t], cells_of[t].tanh()
+            y = cells_of[t].tanh()
             i, f, g, o = gates_of[t].chunk(4, -1)
-            projected[t] = delta_h[:n] + delta_t
-            dm = projected[t]
-            dc = delta_c[:n] + dm * o * (1 - y * y)
-            found[t] = torch.cat(
-                [dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)], -1
-            )
+            dm = delta_h + delta_t
+            dc = delta_c + dm * o * (1 - y * y)
+            found[t] = torch.cat([
+                dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)
+            ], -1)
             delta_h, delta_c = found[t] @ weight_hh, dc * f
-        return joined(found), None, delta_h, delta_c
+        return joined(found)
 
 
 class Linear:
@@ -138,8 +85,7 @@ class Linear:
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication."""
+    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"."""
 
     def forward(input, weight, bias):
         return F.linear(input, weight, bias)
@@ -152,16 +98,13 @@ class Linear:
 
 
 class CrossEntropyLoss:
-    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
-    with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
+    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
-    with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"."""
 
     def forward(input, target):
         log_probs = input.log_softmax(1)
@@ -177,56 +120,38 @@ class CrossEntropyLoss:
         return (log_probs.exp() * at_label).scatter_add_(1, labels, -at_label)
 
 
-class RNN:
-    """h_t = phi(a_t),   a_t = W x_t + b + U h_{t-1} + b',   phi = tanh or relu
-    input (T, N, I) or packed (S, I)   hx (N, H)   weight_ih (H, I)   weight_hh (H, H)   biases (H) or None
-    output, delta (T, N, H) or (S, H)   hy (N, H): the last state of each row
-    delta_h_t = delta_t + U^T delta_a_{t+1}      (of the last step: delta_t + delta_hy)
-    delta_a_t = phi'(a_t) delta_h_t,   phi' = 1 - h_t^2, or 1 but 0 where h_t <= 0
-    delta_x_t = W^T delta_a_t                    delta_hx  = U^T delta_a_1
-    grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
-    grad_b    = grad_b' = sum over t of delta_a_t
-    Source: Werbos 1990, "Backpropagation through time: what it does and how to do it"; Elman 1990."""
-
-    def grad_weight(deltas, factors):
-        return deltas.T @ factors
-
-
 def forward(p, x, t):
     lstm_transpose = x.transpose(0, 1)   # (4, 2, 3)
-    lstm_unbind, = x.new_zeros([1, 2, 5]).unbind()   # (2, 5)
-    lstm_unbind_2, = x.new_zeros([1, 2, 5]).unbind()   # (2, 5)
-    # (4, 2, 5), (2, 5), (2, 5), (8, 20), (8, 5)
-    lstm, _, _, lstm_gates, lstm_cells = LSTM.forward(
-        lstm_transpose, lstm_unbind, lstm_unbind_2, p["lstm.weight_ih_l0"], p["lstm.weight_hh_l0"],
-        p["lstm.bias_ih_l0"], p["lstm.bias_hh_l0"]
+    h0, = x.new_zeros([1, 2, 5]).unbind()   # (2, 5)
+    c0, = x.new_zeros([1, 2, 5]).unbind()   # (2, 5)
+    lstm, lstm_gates, lstm_cells = LSTM.forward(   # (4, 2, 5), (8, 20), (8, 5)
+        lstm_transpose, h0, c0, p["lstm.weight_ih_l0"], p["lstm.weight_hh_l0"], p["lstm.bias_ih_l0"],
+        p["lstm.bias_hh_l0"]
     )
     part = lstm.transpose(0, 1)[:, -1]   # (2, 5)
     z_fc = Linear.forward(part, p["fc.weight"], p["fc.bias"])   # (2, 4)
     loss, log_probs = CrossEntropyLoss.forward(z_fc, t)   # (), (2, 4)
-    kept = (loss, log_probs, t, part, lstm_unbind, lstm_unbind_2, lstm, lstm_transpose, lstm_gates, lstm_cells)
+    kept = (loss, log_probs, t, part, h0, c0, lstm, lstm_transpose, lstm_gates, lstm_cells)
     return loss, kept
 
 
 def backward(p, kept):
-    loss, log_probs, t, part, lstm_unbind, lstm_unbind_2, lstm, lstm_transpose, lstm_gates, lstm_cells = kept
+    loss, log_probs, t, part, h0, c0, lstm, lstm_transpose, lstm_gates, lstm_cells = kept
     grad = {}
     delta_loss = torch.ones_like(loss)   # ()
     delta_z_fc = CrossEntropyLoss.delta_input(delta_loss, log_probs, t)   # (2, 4)
     delta_part = Linear.delta_input(delta_z_fc, p["fc.weight"])   # (2, 5)
     grad["fc.weight"] = Linear.grad_weight(delta_z_fc, part)   # (4, 5)
     grad["fc.bias"] = Linear.grad_bias(delta_z_fc)   # (4,)
-    u = delta_part.new_zeros((2, 4, 5))   # (2, 4, 5)
-    u[:, 3] = delta_part
-    # (8, 20), (2, 5), (2, 5)
-    lstm_recursion, _, _, _ = LSTM.recursion(
-        u.transpose(0, 1).reshape(8, 5), torch.zeros_like(lstm_unbind), torch.zeros_like(lstm_unbind_2), lstm_gates,
-        lstm_cells, lstm_unbind_2, p["lstm.weight_hh_l0"]
+    delta_lstm_padded = delta_part.new_zeros((2, 4, 5))   # (2, 4, 5)
+    delta_lstm_padded[:, 3] = delta_part
+    delta_a = LSTM.recursion(   # (8, 20)
+        delta_lstm_padded.transpose(0, 1).reshape(8, 5), torch.zeros_like(h0), torch.zeros_like(c0), lstm_gates,
+        lstm_cells, c0, p["lstm.weight_hh_l0"]
     )
-    grad["lstm.bias_ih_l0"] = Linear.grad_bias(lstm_recursion)   # (20,)
-    grad["lstm.weight_ih_l0"] = RNN.grad_weight(lstm_recursion, lstm_transpose.reshape(8, 3))   # (20, 3)
-    # (20, 5)
-    grad["lstm.weight_hh_l0"] = RNN.grad_weight(lstm_recursion, torch.cat([lstm_unbind, lstm.reshape(8, 5)[:6]]))
+    grad["lstm.bias_ih_l0"] = Linear.grad_bias(delta_a)   # (20,)
+    grad["lstm.weight_ih_l0"] = delta_a.T @ lstm_transpose.reshape(8, 3)   # (20, 3)
+    grad["lstm.weight_hh_l0"] = delta_a.T @ torch.cat([h0, lstm.reshape(8, 5)[:6]])   # (20, 5)
     grad["lstm.bias_hh_l0"] = grad["lstm.bias_ih_l0"].clone()   # (20,)
     return grad
 
@@ -245,20 +170,14 @@ def main():
     x = torch.randn((2, 4, 3)) / 12 ** 0.5
     t = torch.randint(4, (2,))
 
-    def loss_of(p):
-        torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward({n: v.clone() for n, v in p.items()}, x, t)
-
-    loss, kept = loss_of(p)
+    loss, kept = forward(p, x, t)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
-    for name in [
-        "lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0", "lstm.bias_hh_l0", "fc.weight", "fc.bias"
-    ]:
+    for name in grad:
         step = torch.randn_like(p[name])
         step *= 1e-5 / step.norm()
-        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
-        gradient = (grad[name] * step).sum()
+        ahead, behind = (forward({**p, name: p[name] + change}, x, t)[0] for change in (step, -step))
+        gradient, difference = (grad[name] * step).sum(), (ahead - behind) / 2
         print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 

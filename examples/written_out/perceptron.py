@@ -16,8 +16,7 @@ class Linear:
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
-    Wikipedia, "Backpropagation", section Matrix multiplication."""
+    Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"."""
 
     def forward(input, weight, bias):
         return F.linear(input, weight, bias)
@@ -33,8 +32,7 @@ class ReLU:
     """y = max(0, x)
     input, output, delta (*)
     delta_input = delta where y > 0, else 0      (0 at the kink, as in torch)
-    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements"; Nair,
-    Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"."""
+    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements"."""
 
     def forward(input):
         return torch.where(input <= 0, 0, input)
@@ -43,16 +41,13 @@ class ReLU:
 
 
 class CrossEntropyLoss:
-    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t;
-    with smoothing e: l_n = (1 - e) (- w_t log p_nt) - e / C sum over c of w_c log p_nc
+    """l_n = - w_t log p_nt with p = softmax(x) and the label t of row n; their sum, or it over the sum of the w_t
     input (C,) or (N, C, *), logits   target () or (N, *): int64 or uint8, labels 0 .. C-1 or ignore_index, for which
     the loss is 0   weight (C,) or None   reduction: "none", "mean" or "sum"
     output, delta as target, or () when reduced
     delta_input = w_t (p - onehot(t)) delta for each row that is not ignored, else 0;
-    with smoothing (1 - e) of that + e / C (p sum over c of w_c - w) delta;
     with delta over the sum of the w_t in place of delta for a mean
-    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; smoothing:
-    Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7."""
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"."""
 
     def forward(input, target):
         log_probs = input.log_softmax(1)
@@ -103,18 +98,14 @@ def main():
     x = torch.randn((4, 8)) / 8 ** 0.5
     t = torch.randint(3, (4,))
 
-    def loss_of(p):
-        torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward({n: v.clone() for n, v in p.items()}, x, t)
-
-    loss, kept = loss_of(p)
+    loss, kept = forward(p, x, t)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
-    for name in ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]:
+    for name in grad:
         step = torch.randn_like(p[name])
         step *= 1e-5 / step.norm()
-        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
-        gradient = (grad[name] * step).sum()
+        ahead, behind = (forward({**p, name: p[name] + change}, x, t)[0] for change in (step, -step))
+        gradient, difference = (grad[name] * step).sum(), (ahead - behind) / 2
         print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 

@@ -10,17 +10,9 @@ import math
 import torch
 import torch.nn.functional as F
 
-batch_norm_with_statistics = torch._batch_norm_impl_index
 
-
-def over_positions(values):
-    """(N, C, *) summed to (N, C)."""
-    return values.sum(tuple(range(2, values.dim())))
-
-
-def spread(values, like):
-    """(C,) or (N, C) with an axis of size 1 for every position axis of `like` (N, C, *)."""
-    return values.reshape(values.shape + (1,) * (like.dim() - 2))
+def spread(values):
+    return values.reshape(values.shape + (1, 1))
 
 
 def count(input):
@@ -35,28 +27,19 @@ class Conv:
                            (the transposed convolution of delta)
     grad_weight[o, c, k] = sum over n, p of delta[n, o, p] x[n, c, stride p + dilation k - padding]
                            (a convolution with batch and channels exchanged, and stride and dilation exchanged)
-    Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin, Visin 2016, "A
-    guide to convolution arithmetic for deep learning", chapter 4."""
+    Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"."""
 
     def forward(input, weight):
         return torch.conv2d(input, weight, None, (1, 1), (1, 1))
+    def delta_input(delta, weight):
+        return torch.conv_transpose2d(delta, weight, None, (1, 1), (1, 1))
 
-    def delta_input(delta, weight, input_shape):
-        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
-        unused = [
-            size - (outputs - 1 - 2 + (k - 1) + 1) for size, outputs,
-            k in zip(input_shape[-2:], delta.shape[-2:], weight.shape[-2:], strict=True)
-        ]
-        return torch.conv_transpose2d(delta, weight, None, (1, 1), (1, 1), unused)
-
-    def grad_weight(delta, input, weight_shape):
+    def grad_weight(delta, input):
         # the channels as the batch, and the batch of each group as channels: (C/G, G N, *)
         batch, channels, *size = input.shape
         by_group = input.reshape(batch, 1, channels, *size)
         by_channel = by_group.transpose(0, 2).reshape(channels, batch, *size)
         found = torch.conv2d(by_channel, delta.transpose(0, 1), None, (1, 1), (1, 1))
-        for axis in range(2, 4):
-            found = found.narrow(axis, 0, weight_shape[axis])   # unused rows of x give further entries
         return found.transpose(0, 1)
 
 
@@ -71,28 +54,25 @@ class BatchNorm:
     def forward(input, weight, bias, running_mean, running_var):
         """Also updates the running statistics in place: running += momentum (of the batch - running), where the
         variance of the batch is the unbiased one."""
-        return batch_norm_with_statistics(
-            input, weight, bias, running_mean, running_var, True, 0.1, 1e-05, torch.backends.cudnn.enabled
-        )[:3]
+        return torch.native_batch_norm(input, weight, bias, running_mean, running_var, True, 0.1, 1e-05)
 
     def grad_weight(delta, input, mean, invstd):
-        return invstd * over_positions(delta * (input - spread(mean, input))).sum(0)
+        return invstd * (delta * (input - spread(mean))).sum((2, 3)).sum(0)
     def grad_bias(delta):
-        return over_positions(delta).sum(0)
+        return delta.sum((2, 3)).sum(0)
 
     def delta_input(delta, input, weight, mean, invstd, grad_weight, grad_bias):
-        normalized = (input - spread(mean, input)) * spread(invstd, input)
+        normalized = (input - spread(mean)) * spread(invstd)
         along_one, along_normalized = grad_bias / count(input), grad_weight / count(input)
         scale = weight * invstd
-        return spread(scale, input) * (delta - spread(along_one, input) - normalized * spread(along_normalized, input))
+        return spread(scale) * (delta - spread(along_one) - normalized * spread(along_normalized))
 
 
 class ReLU:
     """y = max(0, x)
     input, output, delta (*)
     delta_input = delta where y > 0, else 0      (0 at the kink, as in torch)
-    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements"; Nair,
-    Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"."""
+    Source: Fukushima 1969, "Visual feature extraction by a multilayered network of analog threshold elements"."""
 
     def forward(input):
         return torch.where(input <= 0, 0, input)
@@ -115,15 +95,13 @@ class MSELoss:
 def forward(p, x, t):
     z_conv1 = Conv.forward(x, p["conv1.weight"])   # (2, 4, 6, 6)
     p["bn1.num_batches_tracked"].add_(1)
-    # (2, 4, 6, 6), (4,), (4,)
-    bn1, bn1_mean, bn1_invstd = BatchNorm.forward(
+    bn1, bn1_mean, bn1_invstd = BatchNorm.forward(   # (2, 4, 6, 6), (4,), (4,)
         z_conv1, p["bn1.weight"], p["bn1.bias"], p["bn1.running_mean"], p["bn1.running_var"]
     )
     a_relu = ReLU.forward(bn1)   # (2, 4, 6, 6)
     z_conv2 = Conv.forward(a_relu, p["conv2.weight"])   # (2, 4, 6, 6)
     p["bn2.num_batches_tracked"].add_(1)
-    # (2, 4, 6, 6), (4,), (4,)
-    bn2, bn2_mean, bn2_invstd = BatchNorm.forward(
+    bn2, bn2_mean, bn2_invstd = BatchNorm.forward(   # (2, 4, 6, 6), (4,), (4,)
         z_conv2, p["bn2.weight"], p["bn2.bias"], p["bn2.running_mean"], p["bn2.running_var"]
     )
     a_relu_2 = ReLU.forward(x + bn2)   # (2, 4, 6, 6)
@@ -140,20 +118,18 @@ def backward(p, kept):
     delta_add = ReLU.delta_input(delta_a_relu_2, a_relu_2)   # (2, 4, 6, 6)
     grad["bn2.weight"] = BatchNorm.grad_weight(delta_add, z_conv2, bn2_mean, bn2_invstd)   # (4,)
     grad["bn2.bias"] = BatchNorm.grad_bias(delta_add)   # (4,)
-    # (2, 4, 6, 6)
-    delta_z_conv2 = BatchNorm.delta_input(
+    delta_z_conv2 = BatchNorm.delta_input(   # (2, 4, 6, 6)
         delta_add, z_conv2, p["bn2.weight"], bn2_mean, bn2_invstd, grad["bn2.weight"], grad["bn2.bias"]
     )
-    delta_a_relu = Conv.delta_input(delta_z_conv2, p["conv2.weight"], a_relu.shape)   # (2, 4, 6, 6)
-    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, a_relu, p["conv2.weight"].shape)   # (4, 4, 3, 3)
+    delta_a_relu = Conv.delta_input(delta_z_conv2, p["conv2.weight"])   # (2, 4, 6, 6)
+    grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, a_relu)   # (4, 4, 3, 3)
     delta_bn1 = ReLU.delta_input(delta_a_relu, a_relu)   # (2, 4, 6, 6)
     grad["bn1.weight"] = BatchNorm.grad_weight(delta_bn1, z_conv1, bn1_mean, bn1_invstd)   # (4,)
     grad["bn1.bias"] = BatchNorm.grad_bias(delta_bn1)   # (4,)
-    # (2, 4, 6, 6)
-    delta_z_conv1 = BatchNorm.delta_input(
+    delta_z_conv1 = BatchNorm.delta_input(   # (2, 4, 6, 6)
         delta_bn1, z_conv1, p["bn1.weight"], bn1_mean, bn1_invstd, grad["bn1.weight"], grad["bn1.bias"]
     )
-    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x, p["conv1.weight"].shape)   # (4, 4, 3, 3)
+    grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x)   # (4, 4, 3, 3)
     return grad
 
 
@@ -173,18 +149,17 @@ def main():
     x = torch.randn((2, 4, 6, 6)) / 144 ** 0.5
     t = torch.randn((2, 4, 6, 6)) / 144 ** 0.5
 
-    def loss_of(p):
-        torch.manual_seed(1)   # masks of dropout are the same each time
-        return forward({n: v.clone() for n, v in p.items()}, x, t)
+    def run(p):
+        return forward({n: v.clone() for n, v in p.items()}, x, t)   # copies: the forward writes into them
 
-    loss, kept = loss_of(p)
+    loss, kept = run(p)
     grad = backward(p, kept)
     print(f"loss {loss.item():.6f}")
-    for name in ["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"]:
+    for name in grad:
         step = torch.randn_like(p[name])
         step *= 1e-5 / step.norm()
-        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2
-        gradient = (grad[name] * step).sum()
+        ahead, behind = (run({**p, name: p[name] + change})[0] for change in (step, -step))
+        gradient, difference = (grad[name] * step).sum(), (ahead - behind) / 2
         print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")
 
 

@@ -207,10 +207,9 @@ def assembled(text: str, answers: dict, head: str) -> str:
     imports = re.findall(r"^(?:import|from) .*$", body, re.MULTILINE)
     body = re.sub(r"^(?:import|from) .*\n", "", body, flags=re.MULTILINE)
     program, _, rest = body.partition("def main():\n")
-    drawn = rest[rest.index("    torch.manual_seed(0)") : rest.index("    def loss_of(p):")]
+    drawn = rest[rest.index("    torch.manual_seed(0)") :].partition("\n\n")[0]
     drawn = drawn.replace("    torch.set_default_dtype(torch.float64)\n", "").rstrip()
-    given = re.search(r"return forward\(\{.*?\}(?:, )?(.*)\)\n", rest)
-    names = given[1] if given else ""
+    names = re.search(r"def forward\(p(?:, )?(.*?)\):", text)[1]  # type: ignore[index]
     check = Path(__file__).with_name("exercise_check.py").read_text(encoding="utf-8")
     start, check = check.split("# ---- the check ----\n")
     check = re.sub(r"  # (?:noqa|type: ignore).*", "", check)

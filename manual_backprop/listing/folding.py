@@ -2,7 +2,8 @@
 
 The file is run once with every condition noted. One that has the same answer at each call is answered in the text: the
 other branch goes. The formulas of a layer with many options are so reduced to those in use. A method that returned its
-own tensor at each call (`.to` of the dtype that it has, `.reshape` to its own shape) goes, too.
+own tensor at each call (`.to` of the dtype that it has, `.reshape` to its own shape) goes, too. What counts axes or
+works out sizes (`.dim()`, `[n - 1 for n in ...]`) becomes the number, where that is the same at each call.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .layout import blocks, code_of, notes_of, printed
+from .constants import name_of
+from .layout import notes_of, printed
+from .unused import without_dead
 
-NOTED, CALLED, TURNED = "__noted__", "__called__", "__turned__"
+NOTED, CALLED, TURNED, WORTH = "__noted__", "__called__", "__turned__", "__worth__"
+FIRST, LISTED, SLICED = "__first__", "__listed__", "__sliced__"
 NEUTRAL = (
     "to",
     "reshape",
@@ -38,8 +43,14 @@ NEUTRAL = (
     "resolve_conj",
     "squeeze",
     "real",
+    "narrow",
 )
 """Methods that may return what they are called on."""
+FUNCTIONS = ("unsafe_view", "of")
+"""Functions that may return their first argument: the second takes a part of some rows."""
+OF_LISTS = ("append", "extend", "insert", "index")
+COUNTS = ("dim", "is_complex", "is_floating_point")
+"""Methods whose answer depends on what kind of tensor it is."""
 
 Run = Callable[[dict[str, Any]], object]
 
@@ -51,13 +62,59 @@ def noted(node: ast.AST) -> bool:
     return isinstance(node, (ast.If, ast.IfExp)) or (isinstance(node, ast.Attribute) and node.attr == "mH")
 
 
+def sized(node: ast.AST) -> bool:
+    """Whether a node may be worth a number, or several, that depend on sizes alone."""
+    if isinstance(node, ast.Call):
+        method = isinstance(node.func, ast.Attribute) and node.func.attr in COUNTS and not node.args
+        return method or (isinstance(node.func, ast.Name) and node.func.id == "len")
+    return isinstance(node, ast.ListComp)
+
+
+def returns_first(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+    return name in FUNCTIONS and len(node.args) > 0
+
+
+def sliced(node: ast.AST) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load)
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What an expression is worth at a call."""
+
+    value: Any
+
+
+class Source(str):
+    """A range, or a list of named tuples, as it is written."""
+
+
+def source(value: Any) -> Source | None:
+    """How a range and a list of named tuples of numbers are written; None for anything else."""
+    if isinstance(value, range):
+        return Source(f"range({value.stop})" if value.start == 0 and value.step == 1 else repr(value))
+    named = isinstance(value, list) and all(hasattr(v, "_fields") and _numbers(tuple(v)) for v in value)
+    return Source(repr(value)) if named and value else None
+
+
+def _numbers(value: Any) -> bool:
+    return all(map(_numbers, value)) if isinstance(value, tuple) else isinstance(value, int)
+
+
 def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
     """What each condition answered in one run, by the number of its node (ast.walk); of a method, whether it returned
     its own tensor; of `.mH`, what says the same."""
     wrapped = copy.deepcopy(tree)
     found: dict[int, set[Any]] = defaultdict(set)
-    for number, node in enumerate(list(ast.walk(wrapped))):
-        if not noted(node):
+    numbers = {id(node): number for number, node in enumerate(ast.walk(wrapped))}
+    helpers = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    _Worth(numbers, helpers).visit(wrapped)
+    for node in list(ast.walk(wrapped)):
+        number = numbers.get(id(node), -1)
+        if number < 0 or not noted(node):
             continue
         if isinstance(node, (ast.If, ast.IfExp)):
             node.test = ast.Call(ast.Name(NOTED, ast.Load()), [ast.Constant(number), node.test], [])
@@ -82,7 +139,28 @@ def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
         found[number].add(same(owner, result))
         return result
 
-    names: dict[str, Any] = {NOTED: note, CALLED: call, TURNED: turned, "__name__": "written"}
+    def worth(number: int, value: Any) -> Any:
+        listed = isinstance(value, list) and all(isinstance(v, int) for v in value)
+        plain = isinstance(value, int) or listed
+        found[number].add(Worth(tuple(value) if listed else value) if plain else None)
+        return value
+
+    def first(number: int, function: Any, *args: Any) -> Any:
+        result = function(*args)
+        found[number].add(same(args[0], result))
+        return result
+
+    def listed(number: int, value: Any) -> Any:
+        found[number].add(Worth(source(value)) if source(value) else None)
+        return value
+
+    def part(number: int, owner: Any, edges: slice) -> Any:
+        result = owner[edges]
+        found[number].add(same(owner, result))
+        return result
+
+    names: dict[str, Any] = {NOTED: note, CALLED: call, TURNED: turned, WORTH: worth, FIRST: first, LISTED: listed}
+    names |= {SLICED: part, "__name__": "written"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         exec(compile(ast.fix_missing_locations(wrapped), "<written>", "exec"), names)
@@ -110,6 +188,36 @@ def same(one: Any, other: Any) -> bool:
     return where and alike and one.is_conj() == other.is_conj() and one.is_neg() == other.is_neg()
 
 
+class _Worth(ast.NodeTransformer):
+    """Notes what expressions are worth."""
+
+    def __init__(self, numbers: dict[int, int], helpers: set[str]) -> None:
+        self.numbers, self.helpers = numbers, helpers
+
+    def _noted(self, node: Any) -> Any:
+        self.generic_visit(node)
+        number = ast.Constant(self.numbers[id(node)])
+        if sized(node):
+            return ast.Call(ast.Name(WORTH, ast.Load()), [number, node], [])
+        if returns_first(node):
+            return ast.Call(ast.Name(FIRST, ast.Load()), [number, node.func, *node.args], [])
+        if isinstance(node, ast.Call) and name_of(node.func) in self.helpers:
+            return ast.Call(ast.Name(LISTED, ast.Load()), [number, node], [])
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        self.generic_visit(node)
+        if not sliced(node):
+            return node
+        assert isinstance(node.slice, ast.Slice)
+        edges = [e or ast.Constant(None) for e in (node.slice.lower, node.slice.upper, node.slice.step)]
+        number = ast.Constant(self.numbers[id(node)])
+        whole = ast.Call(ast.Name("slice", ast.Load()), list(edges), [])
+        return ast.Call(ast.Name(SLICED, ast.Load()), [number, node.value, whole], [])
+
+    visit_Call = visit_ListComp = _noted
+
+
 class _Answer(ast.NodeTransformer):
     def __init__(self, answers: dict[int, set[Any]]) -> None:
         self.answers = answers
@@ -131,8 +239,32 @@ class _Answer(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         answer = self._only(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr not in OF_LISTS:
+            node.args = [self._sizes(a) or a for a in node.args]
         self.generic_visit(node)
+        if isinstance(answer, Worth):
+            written = isinstance(answer.value, Source)
+            return ast.parse(answer.value, mode="eval").body if written else ast.Constant(answer.value)
+        if returns_first(node) and answer is True:
+            return node.args[0]
         return node.func.value if answer is True and isinstance(node.func, ast.Attribute) else node
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        answer = self._only(node)
+        self.generic_visit(node)
+        return node.value if answer is True and sliced(node) else node
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        node.value = self._sizes(node.value) or node.value
+        self.generic_visit(node)
+        return node
+
+    def _sizes(self, node: ast.AST) -> ast.Tuple | None:
+        """A list of numbers as a tuple of literals."""
+        answer = self._only(node)
+        if isinstance(answer, Worth) and isinstance(answer.value, tuple):
+            return ast.Tuple([ast.Constant(v) for v in answer.value], ast.Load())
+        return None
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         answer = self._only(node)
@@ -154,61 +286,3 @@ def folded(tree: ast.Module, run: Run) -> None:
     answers = answered(tree, run)
     _Answer({id(node): answers[k] for k, node in enumerate(ast.walk(tree)) if k in answers}).visit(tree)
     without_dead(tree)
-
-
-def without_dead(tree: ast.AST) -> None:
-    """Without statements behind a return, and no empty blocks."""
-    for block in blocks(tree):
-        for k, statement in enumerate(block):
-            if isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
-                del block[k + 1 :]
-                break
-    for node in ast.walk(tree):
-        if hasattr(node, "body") and isinstance(node.body, list) and not isinstance(node, ast.Module):
-            if not code_of(node.body) and not isinstance(node, ast.ClassDef):
-                node.body.append(ast.Pass())
-            elif len(code_of(node.body)) > 1:
-                node.body[:] = [s for s in node.body if not isinstance(s, ast.Pass)]
-
-
-def without_unused(tree: ast.Module, roots: tuple[str, ...]) -> bool:
-    """Without functions, methods, constants and imports that nothing reads. Whether there were any."""
-    found = False
-    while True:
-        read, asked = set(roots), set()
-        for node in tree.body:
-            own = {node.name} if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else set()
-            for scope in [*node.bases, *node.body] if isinstance(node, ast.ClassDef) else [node]:
-                local = own | (locals_of(scope) if isinstance(scope, ast.FunctionDef) else set())
-                for inner in ast.walk(scope):
-                    if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
-                        asked.add((inner.value.id, inner.attr))
-                    if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load) and inner.id not in local:
-                        read.add(inner.id)
-        before = sum(len(block) for block in blocks(tree))
-        tree.body[:] = [n for n in tree.body if not bound(n) or bound(n) & read]
-        for cls in tree.body:
-            if isinstance(cls, ast.ClassDef) and not cls.bases:
-                cls.body[:] = [f for f in cls.body if not isinstance(f, ast.FunctionDef) or (cls.name, f.name) in asked]
-        if sum(len(block) for block in blocks(tree)) == before:
-            return found
-        found = True
-
-
-def locals_of(function: ast.FunctionDef) -> set[str]:
-    """The names that a function binds."""
-    found = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-    return found | {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
-
-
-def bound(node: ast.stmt) -> set[str]:
-    """The names that a statement of a file binds."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        return {node.name}
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            return set()
-        return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-    if isinstance(node, ast.Assign):
-        return {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-    return set()

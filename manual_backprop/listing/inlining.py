@@ -69,8 +69,7 @@ def arithmetic(file: Calls) -> set[str]:
         plain = bool(nodes) and all(isinstance(n, PLAIN) or turned(n) for n in nodes) and size(value) <= 12
         if cls:
             found[cls] = found.get(cls, True) and plain
-    forward = {name.rpartition(".")[0] for name in file.functions if name.endswith(".forward")}
-    return {cls for cls, plain in found.items() if plain and cls in forward}
+    return {cls for cls, plain in found.items() if plain}
 
 
 def turned(node: ast.AST) -> bool:

@@ -27,7 +27,7 @@ def parsed(text: str) -> ast.Module:
         headed = [s for s in places if s.lineno == line and hasattr(s, "body")]
         behind = sorted((s for s in places if s.lineno > line), key=lambda s: s.lineno)
         found = (around or headed or behind)[:1]
-        tail = bool(around) and around[0].lineno == around[0].end_lineno == line
+        tail = bool(around) and around[0].lineno == line
         for statement in found:
             notes_of(statement).append((said, tail))
     return tree
@@ -154,13 +154,13 @@ def quoted_twice(text: str) -> str:
 
 
 def broken(text: str, indent: int, comment: str) -> list[str]:
-    """A statement as lines of at most WIDTH characters; the comment behind it where there is room, else above."""
+    """A statement as lines of at most WIDTH characters; the comment behind the first of them, else above."""
     space = " " * indent if text else ""
     tail = f"   # {comment}" if comment else ""
-    if len(space + text + tail) <= WIDTH:
-        return [space + text + tail]
-    above = [f"{space}# {comment}"] if comment else []
-    return [*above, *_broken(text, indent)]
+    lines = [space + text] if len(space + text + tail) <= WIDTH else _broken(text, indent)
+    if len(lines[0] + tail) <= WIDTH:
+        return [lines[0] + tail, *lines[1:]]
+    return [f"{space}# {comment}", *lines]
 
 
 def _broken(text: str, indent: int) -> list[str]:
@@ -176,8 +176,11 @@ def _broken(text: str, indent: int) -> list[str]:
     if not pairs:
         return [space + text]
     begin, end = max(pairs, key=lambda pair: pair[1] - pair[0])
+    first = next(_brackets(text[begin + 1 : end]), (-1, -1))
+    if first[0] == 0 and end - begin - first[1] < 12 and not _comprehension(text[begin + 1 : end]):
+        begin, end = begin + 1, begin + 1 + first[1]  # f([...], 2) is broken inside of the list
     inner = text[begin + 1 : end]
-    pieces = _split(inner, ",") or _split(inner, "+") or [inner]
+    pieces = _comprehension(inner) or _split(inner, ",") or _split(inner, "+") or [inner]
     rows, row = [], ""
     for piece in pieces:
         if row and len(f"{space}    {row} {piece}") > WIDTH:
@@ -189,6 +192,16 @@ def _broken(text: str, indent: int) -> list[str]:
     for row in rows:
         found += _broken(row, indent + 4) if len(row) < len(text) - 2 else [f"{space}    {row}"]
     return [*found, space + text[end:]]
+
+
+def _comprehension(text: str) -> list[str]:
+    """What is listed, and over what; of anything else nothing."""
+    found = next((m.start() for m in re.finditer(r" for ", text) if not _inside(text, m.start())), 0)
+    return [text[:found], text[found + 1 :]] if found else []
+
+
+def _inside(text: str, place: int) -> bool:
+    return any(b < place < e for b, e in [*_brackets(text), *(m.span() for m in re.finditer(r'"[^"]*"', text))])
 
 
 def _brackets(text: str) -> Iterator[tuple[int, int]]:
@@ -210,11 +223,10 @@ def _brackets(text: str) -> Iterator[tuple[int, int]]:
 
 def _split(text: str, mark: str) -> list[str]:
     """The pieces between commas or plus signs outside of brackets; of one piece nothing."""
-    found, begin, inside = [], 0, list(_brackets(text))
-    quotes = [m.span() for m in re.finditer(r'"[^"]*"', text)]
+    found, begin = [], 0
     for match in re.finditer(r", " if mark == "," else r" \+ ", text):
         k = match.start()
-        if not any(b < k < e for b, e in [*inside, *quotes]):
+        if not _inside(text, k):
             found.append(text[begin : k + (1 if mark == "," else 0)].strip())
             begin = match.end() if mark == "," else k + 1
     return [*found, text[begin:].strip()] if found else []

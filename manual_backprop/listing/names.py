@@ -7,7 +7,9 @@ import keyword
 import re
 from collections.abc import Iterable
 
-from .structure import Finder, fixed, relative, snake
+from .parts import fixed, relative, snake
+from .roles import RULES
+from .structure import Finder
 from .tape import Line, Value
 
 LONGEST = 16
@@ -29,6 +31,9 @@ SIGNS = {
     ".T": "turned",
 }
 
+CALLED = {"new_zeros": "padded"}
+"""Functions of torch whose results are called otherwise than the function."""
+
 RESERVED = {
     "p",
     "at",
@@ -37,7 +42,7 @@ RESERVED = {
     "torch",
     "F",
     "math",
-    "loss_of",
+    "run",
     "main",
     "random",
     "i",
@@ -87,7 +92,15 @@ class Scope:
             found = f"grad_{self.parameter(value.of.name[3:-2])}" if fixed(value.of) else f"delta_{self[value.of]}"
             return found + (f"_{self.way(value, found)}" if value.branch else "")
         owner = self.local(value.line.owner) if value.line is not None else ""
-        operation = snake(value.rule) if value.rule else operation_of(value.line) if value.line is not None else "v"
+        if value.role:
+            return f"{value.role}_{owner}" if owner and self.finder.roles(value.role, self.path) > 1 else value.role
+        operation = (
+            RULES.get(value.rule, snake(value.rule))
+            if value.rule
+            else operation_of(value.line)
+            if value.line is not None
+            else "v"
+        )
         if value.kind in ("z", "a"):
             return f"{value.kind}{'' if owner[:1].isdigit() else '_'}{owner}" if owner else f"{value.kind}_{operation}"
         if (
@@ -133,10 +146,10 @@ def joined(name: str, letter: str) -> str:
 
 def operation_of(line: Line) -> str:
     if line.function is not None:
-        found = snake(line.function[0].__name__)
+        found = RULES.get(line.function[0].__name__) or snake(line.function[0].__name__)
         return found if len(found) <= LONGEST else "y"
     text = "".join(part if isinstance(part, str) else "_" for part in line.parts)
     words = [word for word in re.findall(r"([A-Za-z_]\w*)\(", text) if word not in ("torch", "default")]
     if not words:
         return next((name for sign, name in SIGNS.items() if sign in text), "v")
-    return snake(words[-1]).strip("_") or "v"
+    return CALLED.get(words[-1], snake(words[-1]).strip("_")) or "v"

@@ -9,8 +9,8 @@ from collections import defaultdict
 from typing import Any
 
 from .constants import Substituted, equal, functions_of, is_literal, is_program, name_of
-from .folding import locals_of
 from .layout import is_docstring
+from .unused import locals_of
 
 
 def bindings(call: ast.Call, function: ast.FunctionDef) -> dict[str, ast.expr] | None:

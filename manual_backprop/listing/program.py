@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ from ..engine.torch_private import has_gradient_hooks, tree_flatten, tree_unflat
 from ..errors import BadInput
 from ..explicit import explicit
 from ..saving import saving
-from .record import Recorder, Recording
+from .inlining import RANDOM
+from .parts import fixed, reads
+from .record import Recorder
+from .recording import Recording
 from .reducing import reduced
 from .sources import used
-from .structure import fixed, reads, structured
+from .structure import structured
 from .text import program_text
 from .trial import trial
 
@@ -242,17 +246,31 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
     text = "\n".join(parts)
     constants = recording.tape.constants
     p = {name: t.detach().clone() for name, t in {**named(model), **constants}.items()}
-    tensors = [t.detach() for t in signature.given]
+    after: dict[str, Tensor] = {}
 
     def run(names: dict[str, Any]) -> None:
+        tensors = [t.detach().clone() for t in signature.given]  # a forward may write into them
+        after.update({**p, **dict(zip(signature.names, tensors, strict=True))})
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             _, kept = names["forward"](p, *tensors)
             names["backward"](p, kept)
 
     text = reduced(text, run, KEEP)
     asked = {v.name[3:-2] for line in (*finder.forward, *finder.backward) for v in reads(line) if fixed(v)}
-    head, tail = trial(model, signature, recording, asked, constants)
+    before = {**named(model), **constants, **dict(zip(signature.names, signature.given, strict=True))}
+    changed = [name for name, tensor in after.items() if not same_numbers(tensor, before[name])]
+    head, tail = trial(model, signature, recording, asked, constants, draws_numbers(text), changed)
     if "math." in tail and "\nimport math\n" not in text:
         text = text.replace("import torch\n", "import math\nimport torch\n", 1)
     text = f"{head}\n{text.rstrip()}\n\n\n{tail}"
     return Program(text, model, constants, signature, level)
+
+
+def same_numbers(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal; of sparse ones False."""
+    return one.layout == other.layout == torch.strided and torch.equal(one, other)
+
+
+def draws_numbers(text: str) -> bool:
+    """Whether a file has a call that draws random numbers."""
+    return re.search(rf"(?:{'|'.join(RANDOM)})_?(?:\.default)?\(", text) is not None

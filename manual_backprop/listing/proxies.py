@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..engine.rule import Rule
+from .roles import RESULTS
 from .tape import Part, ShapeOf, Tape, Value
 
 OWN = __name__.partition(".")[0]
@@ -70,7 +71,12 @@ class Proxies:
     def noted(self, rule: type[Rule], name: str, function: Callable[..., Any], args: tuple, output: Any) -> None:
         if any(isinstance(o, Tensor) for o in (output if isinstance(output, (tuple, list)) else (output,))):
             parts: list[Part] = [f"{rule.__name__}.{name}(", *self.arguments(function, args), ")"]
-            self.tape.add(parts, output, function=(rule, name))
+            options = dict(zip(inspect.signature(function).parameters, args, strict=False))
+            options = {k: v for k, v in options.items() if isinstance(v, (bool, int, float, str, type(None)))}
+            line = self.tape.add(parts, output, function=(rule, name), options=options)
+            for value, role in zip(line.results if line else (), RESULTS.get((rule.__name__, name), ()), strict=False):
+                if value is not None:
+                    value.role = role
 
     def arguments(self, function: Callable[..., Any], args: tuple) -> list[Part]:
         """Tensors by place, what stands behind the first constant by its name."""

@@ -10,85 +10,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._nodes import is_view, name_of, rule_of
 from .._observe import Watch, graph, is_leaf
 from ..engine import node as native
 from ..engine.rule import Rule, choose, plain
 from ..engine.torch_private import any_autocast, in_forward_mode, transforms_active
 from ..errors import BadInput
 from ..rules.copying import Write
+from ..rules.pooling import MaxPool
 from ..trace import ACTIVATION, WEIGHTED_INPUT
+from . import roles
 from .proxies import Proxies
+from .recording import Arrived, Call, Region, leads_to, refuse_autograd, unguarded
 from .spelling import Functions, Operators
 from .tape import Operand, Part, Tape, Value, key_of, writable
 from .views import undone
-
-
-@dataclass
-class Call:
-    """One call of a rule in the forward: what its backward needs, and the values it took and gave."""
-
-    rule: type[Rule]
-    args: tuple
-    output: Any
-    ctx: Any
-    owner: str
-    region: int
-    taken: dict[str, Value | None]
-    sources: list[Value | None]
-    """The values of its tensors, in order."""
-    given: list[Value | None]
-
-
-@dataclass
-class Region:
-    """One call of a module: its path, its class, and the call around it."""
-
-    path: str
-    kind: type
-    parent: int
-
-
-@dataclass
-class Recording:
-    """A whole step: lines of forward and backward, the loss, and the value of the gradient of each leaf."""
-
-    tape: Tape
-    forward: int
-    """How many lines are the forward's."""
-    loss: Value
-    gradients: dict[str, Value]
-    regions: list[Region] = field(default_factory=list)
-    branched: list[str] = field(default_factory=list)
-    """Modules in which Python was told a number."""
-    output: Value | None = None
-    """What the model returned, where that is one tensor."""
-
-
-class Arrived:
-    """Deltas by where they have arrived; summed as soon as the last of them is there."""
-
-    def __init__(self, recorder: Recorder, expected: Counter) -> None:
-        self.recorder, self.expected = recorder, Counter(expected)
-        self.parts: dict[Any, list[tuple[Tensor, str, int]]] = {}
-        self.sums: dict[Any, Tensor] = {}
-
-    def add(self, place: Any, delta: Tensor | None, branch: str, region: int, of: Value | None) -> None:
-        self.expected[place] -= 1
-        parts = self.parts.setdefault(place, [])
-        if delta is not None:
-            parts.append((delta, branch, region))
-        if not self.expected[place] and parts:
-            self.sums[place] = parts[0][0] if len(parts) == 1 else self.recorder.summed(parts, of)
-
-    def delta(self, place: Any) -> Tensor | None:
-        return self.sums.pop(place, None)
 
 
 class Recorder:
@@ -126,9 +66,14 @@ class Recorder:
         if any_autocast() or in_forward_mode() or transforms_active():
             return NotImplemented
         base = rule.overwrites or rule
+        if self.level != "kernels" and base is MaxPool:  # the places of winners save memory, and are longer to read
+            args = tuple("indices" if a == "winner" else a for a in args)
         tensors = [a for a in args if isinstance(a, Tensor)]
         named = dict(zip(base.forward.__signature__.parameters, args, strict=False))  # type: ignore[attr-defined]
         taken = {k: self._value(a) for k, a in named.items() if isinstance(a, Tensor)}
+        for name, value in taken.items():
+            if value is not None and value.line is not None and (not value.kind or value.rule == "Copy"):
+                value.role = value.role or roles.ARGUMENTS.get((base.__name__, name), "")
         sources = [self._value(a) for a in tensors]
         before = len(self.tape.lines)
         if (self.level == "torch" and base is not Write) or not all(map(writable, args)):
@@ -353,30 +298,3 @@ class Recorder:
         derive = self.proxies.rebuilt(unguarded(call.rule))
         found = derive(ctx, *deltas)
         return found if isinstance(found, tuple) else (found,)
-
-
-def leads_to(value: Value | None, other: Value) -> bool:
-    """Whether a value is the other one, or a delta of it, or of a delta of it ...; None is taken for one."""
-    while value is not None and value is not other:
-        if value.of is None:
-            return False
-        value = value.of
-    return True
-
-
-def unguarded(rule: type[Rule]) -> Any:
-    from ..engine.rule import UNGUARDED
-
-    return UNGUARDED.get(rule.backward, rule.backward)
-
-
-def refuse_autograd(nodes: list[Any]) -> None:
-    """Raise where a node is neither a rule's nor a view's."""
-    left = Counter(name_of(node) for node in nodes if rule_of(node) is None and not is_view(node))
-    if left:
-        listed = ", ".join(f"{name} {count}" for name, count in left.most_common(8))
-        raise BadInput(
-            f"the model has backward nodes of autograd, whose formulas are not ours to write out. got: {listed}. "
-            "expected: rules alone. mb.audit shows where they are; write a rule for them (CONTRIBUTING.md), or compute "
-            "that part without gradients"
-        )

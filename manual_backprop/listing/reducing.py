@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import re
 
-from .constants import decided
-from .folding import Run, folded, without_dead, without_unused
+from .constants import functions_of
+from .deciding import decided
+from .folding import Run, folded
 from .inlining import inlined, unnamed
-from .layout import notes_of, parsed, printed
+from .layout import is_docstring, notes_of, parsed, printed
 from .parameters import specialized
+from .results import without_unread
 from .tidying import tidied
+from .unused import without_dead, without_unused
 
 ENGINE = re.compile(r"vmap|torch\.compile|derivative|differentiat|CUDA|\bGPU\b")
 """Comments on why a formula suits torch's transforms: a file has none of these."""
@@ -23,16 +26,33 @@ def reduced(text: str, run: Run, keep: tuple[str, ...]) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt):
             notes_of(node)[:] = [note for note in notes_of(node) if not ENGINE.search(note[0])]
-    folded(tree, run)
-    simplify(tree, keep)
+    before = {name: arguments(f) for name, f in functions_of(tree).items()}
+    for _ in range(2):  # what is left the first time may have one answer then
+        folded(tree, run)
+        simplify(tree, keep)
+    without_unused(tree, keep)
+    for name, function in functions_of(tree).items():
+        without_docstring_on(function, before[name] - arguments(function))
     return printed(tree)
+
+
+def arguments(function: ast.FunctionDef) -> set[str]:
+    return {a.arg for a in function.args.args}
+
+
+def without_docstring_on(function: ast.FunctionDef, gone: set[str]) -> None:
+    """Leave out a docstring that explains an argument which is none any more."""
+    first = function.body[0]
+    text = ast.get_docstring(function) or ""
+    if is_docstring(first) and any(re.search(rf"`{name}`|^{name}:", text, re.MULTILINE) for name in gone):
+        del function.body[0]
 
 
 def simplify(tree: ast.Module, keep: tuple[str, ...]) -> None:
     """Without a run: as far as constants go."""
     changed, plain = True, set[str]()
     while changed:
-        without_unused(tree, keep)
+        without_unused(tree, (*keep, "F"))  # what torch keeps to itself may become a function of F
         before = ast.dump(tree)
         decided(tree)
         without_dead(tree)
@@ -40,5 +60,6 @@ def simplify(tree: ast.Module, keep: tuple[str, ...]) -> None:
         tidied(tree, keep)
         unnamed(tree)
         inlined(tree, keep, plain)
+        without_unread(tree, keep)
         changed = ast.dump(tree) != before
     ast.fix_missing_locations(tree)

@@ -22,6 +22,8 @@ from .source_text import assignment, names_in, private, source_of, without_annot
 from .tape import literal
 
 OWN = __name__.partition(".")[0]
+ONE_LINE = 112
+"""Characters of a source that fits one line of a docstring."""
 
 
 class Sources:
@@ -32,6 +34,8 @@ class Sources:
         self.helpers: dict[str, str] = {}
         """Constants and functions, in an order in which each stands behind what it reads."""
         self.rules: dict[type[Rule], dict[str, str]] = {}
+        self.options: dict[type[Rule], dict[str, set[Any]]] = {}
+        """What each option of a rule is in the calls of the program."""
         self._seen: set[Any] = set()
         self._taken: dict[str, Any] = {}
         self.called: dict[int, str] = {}
@@ -110,6 +114,8 @@ class Sources:
             and home.partition(".")[0] != OWN
             and getattr(sys.modules.get(home), name, None) is thing
         ):
+            outside = home.removeprefix("_")  # functools for _functools
+            home = outside if getattr(sys.modules.get(outside), name, None) is thing else home
             self.imports[name] = f"from {home} import {name}"
             return
         found = assignment(sys.modules.get(reader.__module__), name)
@@ -151,7 +157,11 @@ class Sources:
         blocks = ["\n".join(text for text in constants if text not in tables)] if len(tables) < len(constants) else []
         blocks += functions
         for rule in self.rules:
-            doc = in_use(rule, self.rules[rule]).replace("\n", "\n    ").replace("\n    \n", "\n\n")
+            doc = (
+                in_use(rule, self.rules[rule], self.options.get(rule, {}))
+                .replace("\n", "\n    ")
+                .replace("\n    \n", "\n\n")
+            )
             body = "\n\n".join(textwrap.indent(text, "    ") for text in self.rules[rule].values() if text)
             head = (
                 f'class {rule.__name__}:\n    """{doc}\n    """'
@@ -163,13 +173,15 @@ class Sources:
         return "\n\n\n".join(blocks)
 
 
-def in_use(rule: type[Rule], functions: Iterable[str]) -> str:
-    """The docstring of a rule: forward, shapes, backward and source, without remarks and formulas that are not used."""
+def in_use(rule: type[Rule], functions: Iterable[str], options: dict[str, set[Any]]) -> str:
+    """The docstring of a rule: forward, shapes, backward and source, without remarks, and without formulas that are not
+    used or belong to an option that is off."""
     doc = inspect.cleandoc(rule.__doc__ or "")
-    body, source, end = doc.partition("Source:")
+    body, source, end = without_options(doc, options).partition("Source:")
     absent = {name for name in dir(rule) if name.startswith(("delta_", "grad_"))} - {*functions}
     text = " ".join(functions) if "deltas" in functions or "recursion" in functions else ""
     absent = set() if text else absent
+    absent |= {f"{kind}_{name}" for name, values in options.items() for kind in ("delta", "grad") if values == {None}}
     kept = []
     for k, paragraph in enumerate(body.strip().split("\n\n")):
         if k > 1 and not re.search(r"^(delta_|grad_)\w+.* = ", paragraph, re.M):
@@ -185,9 +197,34 @@ def in_use(rule: type[Rule], functions: Iterable[str]) -> str:
             if not dropped:
                 lines.append(line)
         kept.append("\n".join(lines))
-    kept.append(" ".join((source + end).split()))
+    kept.append(first_source(" ".join((source + end).split())))
     filled = [*kept[:-1], *(textwrap.fill(p, 116) for p in kept[-1:])]
     return "\n".join(p for p in filled if p)
+
+
+def without_options(doc: str, options: dict[str, set[Any]]) -> str:
+    """A docstring without the lines that begin `with <option>` or `with "<word>"`, where the option is off and the word
+    is none that is asked for."""
+    words = {value for values in options.values() for value in values if isinstance(value, str)}
+    off = [name for name, values in options.items() if not any(values)]
+    lines: list[str] = []
+    for line in doc.splitlines():
+        found = re.match(r'with (?:"(\w+)"|(\w+))', line)
+        if found and found[1] and words and found[1] not in words:
+            continue
+        if found and found[2] and any(name.endswith(found[2]) for name in off):
+            continue
+        lines.append(line)
+    return "\n".join(lines).replace(";\n\n", "\n\n")
+
+
+def first_source(text: str) -> str:
+    """The sources of a rule; of several that do not fit one line the first."""
+    if len(text) <= ONE_LINE:
+        return text
+    first = text.partition(";")[0].rstrip(".")
+    title = re.match(r'.*?"[^"]*"', first)
+    return f"{title[0] if title and len(first) > ONE_LINE else first}."
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -203,4 +240,6 @@ def used(lines: Iterable[Any], classes: dict[str, type]) -> Sources:
     for line in lines:
         if line.function is not None:
             found.use(*line.function)
+            for name, value in line.options.items():
+                found.options.setdefault(line.function[0], {}).setdefault(name, set()).add(value)
     return found

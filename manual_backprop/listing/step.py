@@ -20,9 +20,10 @@ from ..engine.rule import choose
 from ..engine.torch_private import has_hooks, members
 from ..errors import BadInput
 from .captured import Captured
+from .parts import Part
 from .program import KEEP, Signature, named, record
-from .record import Recording
-from .structure import Finder, Part
+from .recording import Recording
+from .structure import Finder
 from .text import program_text
 
 MOST = 8

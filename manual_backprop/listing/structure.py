@@ -6,53 +6,17 @@ parameters' names, which begin with the module's own path.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterable
 
-from .record import Recording, Region
+from .loops import looped
+from .parts import Pair, Part, fixed, ordered, reads, relative, snake, unique, within
+from .recording import Recording, Region
 from .tape import Line, Operand, ShapeOf, Value, literal
 
 SMALLEST = 8
 """Lines, forward and backward, of what is worth a pair of functions."""
 
-
-@dataclass(eq=False)
-class Part:
-    """Lines forward and backward that belong together, and what goes in and out of them."""
-
-    path: str
-    forward: list[Item]
-    backward: list[Item]
-    inputs: list[Value] = field(default_factory=list)
-    outputs: list[Value] = field(default_factory=list)
-    kept: list[Value] = field(default_factory=list)
-    deltas: list[Value] = field(default_factory=list)
-    returned: list[Value] = field(default_factory=list)
-    pair: Pair | None = None
-    again: str = ""
-    """_2, _3 ... of a further call of the same module."""
-
-
-@dataclass(eq=False)
-class Pair:
-    """A pair of functions, written from the first of the parts that are alike."""
-
-    name: str
-    parts: list[Part]
-    loops: list[Loop] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Loop:
-    """Parts one behind the other, each of which takes what the one before returns; the rest is the same for all."""
-
-    parts: list[Part]
-
-
-Item = Line | Part | Loop
 Alike = list[tuple[int, Part]]
 """Calls of modules by their number, and what each has written."""
 
@@ -131,7 +95,7 @@ class Finder:
         seen = set()
         while value not in seen:
             seen.add(value)
-            line = next(iter(self.readers[value]), None)
+            line = next((line for line in self.readers[value] if any(line.results)), None)
             found = next((v for v in line.results if v is not None), None) if line is not None else None
             if found is None:
                 return None
@@ -139,6 +103,12 @@ class Finder:
                 return found
             value = found
         return None
+
+    def roles(self, role: str, path: str) -> int:
+        """How many values in a module have a role."""
+        lines = (*self.forward, *self.backward)
+        inside = [line for line in lines if not path or line.owner == path or within(line.owner, path)]
+        return sum(value is not None and value.role == role for line in inside for value in line.results)
 
     def inside(self, number: int) -> set[int]:
         regions, found = self.recording.regions, {number}
@@ -286,96 +256,3 @@ def structured(recording: Recording) -> tuple[Part, list[Pair], Finder]:
     chained = {v for pair in pairs for loop in pair.loops for part in loop.parts[:-1] for v in part.outputs}
     whole.kept = unique(v for v in outer_reads if v in finder.given() and not fixed(v) and v not in chained)
     return whole, pairs, finder
-
-
-def looped(pair: Pair, whole: Part, finder: Finder) -> None:
-    """Put loops in the places of parts one behind the other."""
-    places = [k for k, item in enumerate(whole.forward) if isinstance(item, Part) and item.pair is pair]
-    runs: list[list[Part]] = []
-    for k in places:
-        part = whole.forward[k]
-        assert isinstance(part, Part)
-        if runs and k > 0 and whole.forward[k - 1] is runs[-1][-1] and follows(runs[-1], part, finder):
-            runs[-1].append(part)
-        else:
-            runs.append([part])
-    for run in runs:
-        if len(run) < 2:
-            continue
-        begin = whole.forward.index(run[0])
-        loop = Loop(run)
-        pair.loops.append(loop)
-        whole.forward[begin : begin + len(run)] = [loop]
-        back = run[::-1]
-        if back[0] in whole.backward:
-            at = whole.backward.index(back[0])
-            together = whole.backward[at : at + len(run)] == back
-            if together and all(follows_back(one, other, finder) for one, other in pairwise(back)):
-                whole.backward[at : at + len(run)] = [loop]
-
-
-def chain(one: Sequence[Value], before: Sequence[Value], now: Sequence[Value]) -> list[int] | None:
-    """For each value that is taken now, which one returned before it is, -1 for the same as before; None: neither."""
-    found = []
-    for old, new in zip(one, now, strict=True):
-        if new in before:
-            found.append(list(before).index(new))
-        elif new is old:
-            found.append(-1)
-        else:
-            return None
-    return found
-
-
-def follows(run: list[Part], part: Part, finder: Finder) -> bool:
-    last = run[-1]
-    found = chain(last.inputs, last.outputs, part.inputs)
-    if found is None or sorted(k for k in found if k >= 0) != list(range(len(last.outputs))):
-        return False
-    own = {*part.forward, *part.backward, *last.forward, *last.backward}
-    if any(reader not in own for value in last.outputs for reader in finder.readers[value]):
-        return False
-    return len(run) < 2 or found == chain(run[-2].inputs, run[-2].outputs, last.inputs)
-
-
-def follows_back(one: Part, other: Part, finder: Finder) -> bool:
-    found = chain(one.deltas, one.returned, other.deltas)
-    if found is None or sorted(k for k in found if k >= 0) != list(range(len(one.returned))):
-        return False
-    return all(reader in other.backward for value in one.returned for reader in finder.readers[value])
-
-
-def reads(line: Line) -> Iterable[Value]:
-    """What a line reads, and of what it asks the shape."""
-    for part in line.parts:
-        if isinstance(part, (Operand, ShapeOf)):
-            yield part.value
-        elif isinstance(part, Value):
-            yield part
-
-
-def fixed(value: Value) -> bool:
-    """Whether a value is the same everywhere: a parameter, or a constant."""
-    return value.name.startswith('p["')
-
-
-def within(name: str, path: str) -> bool:
-    return not path or name.startswith(f"{path}.")
-
-
-def relative(name: str, path: str) -> str:
-    """p["block.3.fc.weight"] as p[at + "fc.weight"]."""
-    return re.sub(rf'^(\w+)\["{re.escape(path)}\.', r'\1[at + "', name) if path else name
-
-
-def ordered(values: set[Value], lines: list[Line]) -> list[Value]:
-    return [v for line in lines for v in line.results if v in values]
-
-
-def unique(values: Iterable[Value]) -> list[Value]:
-    return list(dict.fromkeys(values))
-
-
-def snake(name: str) -> str:
-    name = re.sub(r"(?:[PR]?Re|Si)LU", lambda found: found[0].capitalize(), name)  # one word: relu, prelu, silu
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")

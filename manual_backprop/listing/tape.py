@@ -38,6 +38,8 @@ class Value:
     """Of one of several deltas that are summed: by way of which module."""
     rule: str = ""
     """The name of the rule that gives it, at whatever level that is written."""
+    role: str = ""
+    """What a textbook calls it (roles.py)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,8 @@ class Line:
     """Of a sum of deltas: by way of which modules each came."""
     function: tuple[type, str] | None = None
     """Which function of a rule it calls."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The arguments of that call that are numbers, words or None, by name."""
     call: int = 0
     """Which call of a module it belongs to (record.py)."""
 

@@ -10,6 +10,8 @@ from typing import Any
 from .constants import functions_of, is_literal, is_program, substituted
 from .inlining import impure
 from .layout import blocks
+from .public import attention
+from .unrolling import unrolled
 
 SHORT = 80
 """Characters of two lines that are written as one."""
@@ -27,6 +29,9 @@ def tidied(tree: ast.Module, keep: tuple[str, ...]) -> bool:
             or _returned(function)
             or _forwarded(function)
             or _chained(function)
+            or _idle(function)
+            or unrolled(function)
+            or _by_public_names(function)
         ):
             changed = True
     return changed
@@ -196,6 +201,10 @@ def _chained(function: ast.FunctionDef) -> bool:
             target = s.targets[0]
             if not isinstance(target, ast.Name) or following.value is None or loads(following)[target.id] != 1:
                 continue
+            if isinstance(s.value, ast.List) and _only_argument(following, target.id):
+                following.value = substituted(following.value, {target.id: s.value})
+                del block[k]
+                return True
             again = isinstance(following, ast.Return) or (
                 isinstance(following.targets[0], ast.Name) and following.targets[0].id == target.id
             )
@@ -206,5 +215,43 @@ def _chained(function: ast.FunctionDef) -> bool:
             if again and isinstance(first, ast.Name) and first.id == target.id and len(ast.unparse(together)) <= SHORT:
                 following.value = together
                 del block[k]
+                return True
+    return False
+
+
+def _only_argument(statement: ast.Assign | ast.Return, name: str) -> bool:
+    """Whether it returns a function of that name alone."""
+    call = statement.value if isinstance(statement, ast.Return) else None
+    return isinstance(call, ast.Call) and len(call.args) == 1 and getattr(call.args[0], "id", "") == name
+
+
+def _idle(function: ast.FunctionDef) -> bool:
+    """A loop that does nothing goes, and a condition of which both branches return the same."""
+    for block in blocks(function):
+        for k, s in enumerate(block):
+            if isinstance(s, ast.For) and not s.orelse and all(isinstance(b, ast.Pass) for b in s.body):
+                del block[k]
+                return True
+            following = block[k + 1] if k + 1 < len(block) else None
+            if (
+                isinstance(s, ast.If)
+                and isinstance(following, ast.Return)
+                and len(s.body) == 1
+                and not s.orelse
+                and ast.dump(s.body[0]) == ast.dump(following)
+                and not impure(s.test)
+            ):
+                del block[k]
+                return True
+    return False
+
+
+def _by_public_names(function: ast.FunctionDef) -> bool:
+    read = loads(function)
+    unread = {name for name in stores(function) if not read[name]}
+    for block in blocks(function):
+        for k, s in enumerate(block):
+            if (plain := attention(s, unread)) is not None:
+                block[k] = plain
                 return True
     return False

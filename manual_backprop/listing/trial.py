@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .layout import broken
-from .record import Recording
+from .recording import Recording
 from .tape import literal
 
 CHECKED = 8
@@ -105,25 +105,30 @@ def over(shapes: dict[str, tuple]) -> str:
             loops.append(((head, len(numbers)), tail, shape))
     rest = {at: shape for at, shape in shapes.items() if at not in done}
     inner = [f"{literal(at)}: {literal(shape)}" for at, shape in rest.items()]
-    heads: dict[tuple, dict[str, tuple]] = defaultdict(dict)
-    for head, tail, shape in loops:
-        heads[head][tail] = shape
-    for (head, count), tails in heads.items():
-        if len(tails) == 1:
-            tail, shape = next(iter(tails.items()))
-            inner.append(f'**{{f"{head}{{i}}{tail}": {literal(shape)} for i in range({count})}}')
-        else:
-            table = ", ".join(f"{literal(tail)}: {literal(shape)}" for tail, shape in tails.items())
-            inner.append(f'**{{f"{head}{{i}}{{n}}": s for i in range({count}) for n, s in {{{table}}}.items()}}')
+    for (head, count), tail, shape in loops:
+        inner.append(f'**{{f"{head}{{i}}{tail}": {literal(shape)} for i in range({count})}}')
     if len(inner) == 1 and inner[0].startswith("**"):
         return inner[0][2:]
     return "{" + ", ".join(inner) + "}"
 
 
+def every(count: int) -> int:
+    """A step through that many gradients that leads to about CHECKED of them, and to weights as well as to biases."""
+    least = -(-count // CHECKED)
+    return next(step for step in range(max(least, 1), 2 * least + 3) if step in (1, 3) or (step % 2 and step % 3))
+
+
 def trial(
-    model: torch.nn.Module, signature: object, recording: Recording, read: Iterable[str], constants: dict
+    model: torch.nn.Module,
+    signature: object,
+    recording: Recording,
+    read: Iterable[str],
+    constants: dict,
+    random: bool,
+    written: Iterable[str],
 ) -> tuple[str, str]:
-    """The docstring at the top, and `main`. `read`: the tensors that the program asks for."""
+    """The docstring at the top, and `main`. `read`: the tensors that the program asks for; `random`: whether it draws
+    numbers; `written`: the tensors that it writes into."""
     shapes = ", ".join(f"{n} {tuple(t.shape)}" for n, t in zip(signature.names, signature.given, strict=True))  # type: ignore[attr-defined]
     version = torch.__version__.partition("+")[0]
     lines = [
@@ -138,13 +143,13 @@ def trial(
     lines += ['"""', ""]
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), **constants}
     wanted = [name for name in recording.gradients if name in tensors]
-    chosen = (
-        wanted if len(wanted) <= CHECKED else [wanted[k * (len(wanted) - 1) // (CHECKED - 1)] for k in range(CHECKED)]
-    )
     asked = {*read, *wanted}
-    inputs = [one("", kind_of(t), t).replace('p[""]', n) for n, t in zip(signature.names, signature.given, strict=True)]  # type: ignore[attr-defined]
-    names = ", ".join(signature.names)  # type: ignore[attr-defined]
-    comma = f", {names}" if names else ""
+    own = list(zip(signature.names, signature.given, strict=True))  # type: ignore[attr-defined]
+    step = every(len(wanted))
+    checked = "grad" if len(wanted) == len(recording.gradients) else "[n for n in grad if n in p]"
+    chosen = f"list({checked})[::{step}]".replace("list([", "[").replace("])[", "][") if step > 1 else checked
+    given, written = [n for n, _ in own], {*written}
+    called = f"forward({', '.join(['p', *given])})"
     tail = [
         "def main():",
         '    """Gradients beside finite differences, each along a random direction."""',
@@ -152,20 +157,30 @@ def trial(
         "    torch.set_default_dtype(torch.float64)",
         "    p = {}",
         *draws({n: t for n, t in tensors.items() if n in asked}),
-        *inputs,
+        *[one("", kind_of(t), t).replace('p[""]', n) for n, t in own],
         "",
-        "    def loss_of(p):",
-        "        torch.manual_seed(1)   # masks of dropout are the same each time",
-        f"        return forward({{n: v.clone() for n, v in p.items()}}{comma})",
-        "",
-        "    loss, kept = loss_of(p)",
+    ]
+    if random or written:
+        p = "{n: v.clone() for n, v in p.items()}" if written - {*given} else "p"
+        copied = [f"{n}.clone()" if n in written else n for n in given]
+        tail += [
+            "    def run(p):",
+            *(["        torch.manual_seed(1)   # the same masks each time"] if random else []),
+            f"        return forward({', '.join([p, *copied])})"
+            + ("   # copies: the forward writes into them" if written else ""),
+            "",
+        ]
+        called = "run(p)"
+    moved = called.replace("(p", "({**p, name: p[name] + change}", 1)
+    tail += [
+        f"    loss, kept = {called}",
         "    grad = backward(p, kept)",
         '    print(f"loss {loss.item():.6f}")',
-        f"    for name in {literal(chosen)}:",
+        f"    for name in {chosen}:",
         "        step = torch.randn_like(p[name])",
         "        step *= 1e-5 / step.norm()",
-        "        difference = (loss_of({**p, name: p[name] + step})[0] - loss_of({**p, name: p[name] - step})[0]) / 2",
-        "        gradient = (grad[name] * step).sum()",
+        f"        ahead, behind = ({moved}[0] for change in (step, -step))",
+        "        gradient, difference = (grad[name] * step).sum(), (ahead - behind) / 2",
         '        print(f"{name:40} gradient {gradient.item():+.6e}   difference {difference.item():+.6e}")',
         "",
         "",

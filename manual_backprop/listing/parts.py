@@ -1,0 +1,81 @@
+"""What a program is divided into: parts with their lines, pairs of functions for parts that are alike, loops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .tape import Line, Operand, ShapeOf, Value
+
+
+@dataclass(eq=False)
+class Part:
+    """Lines forward and backward that belong together, and what goes in and out of them."""
+
+    path: str
+    forward: list[Item]
+    backward: list[Item]
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    kept: list[Value] = field(default_factory=list)
+    deltas: list[Value] = field(default_factory=list)
+    returned: list[Value] = field(default_factory=list)
+    pair: Pair | None = None
+    again: str = ""
+    """_2, _3 ... of a further call of the same module."""
+
+
+@dataclass(eq=False)
+class Pair:
+    """A pair of functions, written from the first of the parts that are alike."""
+
+    name: str
+    parts: list[Part]
+    loops: list[Loop] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Loop:
+    """Parts one behind the other, each of which takes what the one before returns; the rest is the same for all."""
+
+    parts: list[Part]
+
+
+Item = Line | Part | Loop
+
+
+def reads(line: Line) -> Iterable[Value]:
+    """What a line reads, and of what it asks the shape."""
+    for part in line.parts:
+        if isinstance(part, (Operand, ShapeOf)):
+            yield part.value
+        elif isinstance(part, Value):
+            yield part
+
+
+def fixed(value: Value) -> bool:
+    """Whether a value is the same everywhere: a parameter, or a constant."""
+    return value.name.startswith('p["')
+
+
+def within(name: str, path: str) -> bool:
+    return not path or name.startswith(f"{path}.")
+
+
+def relative(name: str, path: str) -> str:
+    """p["block.3.fc.weight"] as p[at + "fc.weight"]."""
+    return re.sub(rf'^(\w+)\["{re.escape(path)}\.', r'\1[at + "', name) if path else name
+
+
+def ordered(values: set[Value], lines: list[Line]) -> list[Value]:
+    return [v for line in lines for v in line.results if v in values]
+
+
+def unique(values: Iterable[Value]) -> list[Value]:
+    return list(dict.fromkeys(values))
+
+
+def snake(name: str) -> str:
+    name = re.sub(r"(?:[PR]?Re|Si)LU", lambda found: found[0].capitalize(), name)  # one word: relu, prelu, silu
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")
