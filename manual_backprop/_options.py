@@ -25,7 +25,7 @@ def add_model(parser: argparse.ArgumentParser, **model: Any) -> None:
     parser.add_argument("--model-args", default="{}", metavar="JSON",
                         help="arguments of the model, such as '{\"num_classes\": 100}'")  # fmt: skip
     parser.add_argument("--input", default="2,1,28,28", metavar="N,C,H,W",
-                        help="shape of the batch of random inputs (default %(default)s)")  # fmt: skip
+                        help="shape of the batch of random inputs (default 2,1,28,28)")  # fmt: skip
     parser.add_argument("--no-convert", action="store_true", help="use the model as it is, without mb.convert")
 
 
