@@ -282,3 +282,11 @@ def test_no_delta_for_the_delta_of_a_loss() -> None:
     (delta,) = torch.autograd.grad(F.cross_entropy(x, target), x, create_graph=True)
     undefined = torch._C._functions.UndefinedGrad()(delta)
     assert torch.autograd.grad(undefined, x, torch.zeros_like(delta), allow_unused=True) == (None,)
+
+
+def test_the_bias_of_an_instance_norm_alone() -> None:
+    """Nothing but the delta is saved then: the kernel asked the input, which is not there, for its shape."""
+    bias = torch.randn(3, requires_grad=True)
+    output = F.instance_norm(torch.randn(2, 3, 5), bias=bias)
+    delta = torch.randn(2, 3, 5)
+    assert torch.equal(torch.autograd.grad(output, bias, delta)[0], delta.sum(2).sum(0))

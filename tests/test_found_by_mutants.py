@@ -171,3 +171,12 @@ def test_complex_numbers_that_need_no_gradient_are_served_and_others_refused(nam
     torch.testing.assert_close(function(z), twin(z))
     with pytest.raises(NotImplementedError, match="pass real and imaginary parts separately"):
         function(z.requires_grad_())
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_a_recurrent_layer_computes_in_one_dtype(name: str) -> None:
+    """Also of the state, which the layer itself does not ask for its dtype."""
+    layer = getattr(mb.nn, name)(3, 4)
+    state = torch.zeros(1, 2, 4, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"computes in one dtype\. got: torch\.float32, torch\.float64"):
+        layer(torch.randn(5, 2, 3), (state, state) if name == "LSTM" else state)

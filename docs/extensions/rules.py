@@ -238,7 +238,11 @@ def index(pages: dict[str, list[type[mb.rules.Rule]]]) -> str:
     """The index page, with links to all others."""
     layers = public_names(mb.nn)
     lines = ["# Rules", "", INTRODUCTION, "", "## Layers and losses", ""]
-    of_layers = {family: rules for family, rules in pages.items() if any(rule.__name__ in layers for rule in rules)}
+    of_layers = {
+        family: rules
+        for family, rules in pages.items()
+        if any(rule.__name__ in layers or not rule.operator for rule in rules)
+    }
     for chosen, heading in ((of_layers, ""), ({f: r for f, r in pages.items() if f not in of_layers}, "## Operators")):
         lines += [heading, "", "| family | rules |", "|---|---|"]
         for family, rules in chosen.items():

@@ -46,6 +46,8 @@ def _shortened(weight: Tensor, input: Tensor, max_norm: float, norm_type: float)
     """Scale the rows that are looked up down to the norm max_norm, in place."""
     with torch.no_grad():
         table = weight.detach()
+        if table.shape[0] > 1 and table.stride(0) == 0:  # all rows are one in memory
+            table, input = table[:1], torch.zeros_like(input)
         packed = table.contiguous()  # torch's CUDA kernel ignores strides
         torch.embedding_renorm_(packed, input.contiguous(), max_norm, norm_type)
         if packed is not table:

@@ -88,9 +88,9 @@ def instance_norm_derivatives(
     delta: Tensor, input: Tensor, weight: Tensor | None, mean: Tensor, invstd: Tensor, needs: tuple[bool, bool, bool]
 ) -> tuple:
     """Runs BatchNorm's kernel on one sample that has the channels of all samples."""
-    batch, channels = input.shape[:2]
-    if not native.plain(delta, input, mean, invstd):
+    if not needs[0] or not native.plain(delta, input, mean, invstd):
         return NotImplemented
+    batch, channels = input.shape[:2]
     one = 1, batch * channels, *input.shape[2:]
     found = batch_norm_derivatives(
         delta.contiguous().view(one), input.contiguous().view(one), None if weight is None else weight.repeat(batch),
