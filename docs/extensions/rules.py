@@ -255,7 +255,7 @@ def index(pages: dict[str, list[type[mb.rules.Rule]]]) -> str:
 INTRODUCTION = """A rule is one operation with its forward and its backward formulas. Here each stands with its
 derivation and its code.
 
-In all formulas $\\delta$ is the derivative of the loss by the output of the rule, in the output's shape;
+In all formulas $\\delta$ is the derivative of the loss with respect to the output of the rule, in its shape;
 $\\delta_{\\text{input}}$ is the derivative by the input, $\\text{grad}_{\\text{weight}}$ that by a parameter. $x$
 is the input and $y$ the output. Factors side by side are multiplied element by element where they are lower case, and
 as matrices where they are capitals. $(*)$ is any shape."""
