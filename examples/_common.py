@@ -1,4 +1,4 @@
-"""What the examples share: the `--out` option and the look of their pictures."""
+"""Shared by the examples: the `--out` option, and style and saving of the pictures."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"  # Okabe and Ito 2008: told apart by everyone
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"  # Okabe, Ito 2008: safe for colour-blind readers
 mpl.rcParams.update({
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False,
     "axes.spines.right": False, "legend.frameon": False, "figure.constrained_layout.use": True,
@@ -15,14 +15,14 @@ mpl.rcParams.update({
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """A parser that knows `--out`, the folder of the pictures."""
+    """A parser with the option `--out`, the folder for the picture."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder for the picture")
     return parser
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write the picture, whole or not at all."""
+    """Write the picture to another name first, then rename it: an interrupted run leaves no half-written file."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{name}.{os.getpid()}.png"
     figure.savefig(aside, dpi=150)

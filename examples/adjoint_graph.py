@@ -1,11 +1,11 @@
-"""An adjoint graph: branches, a skip connection and a shared weight. Where paths part, deltas add up.
+"""An adjoint graph: branches, a skip connection and a shared weight. The deltas of all uses of a value are summed.
 
 Forward, left to right:
 
     p = W x        h = tanh(p)        q = W h (the same W)        g = sigmoid(h)        y = q + g + h
 
 h is used three times: by W again, by the gate g and by the skip connection. Backward, right to left, the adjoint of
-each value (its delta, the derivative of E by it) is the sum over everything that uses it, and so is the gradient of W:
+each value (its delta, the derivative of E by it) is a sum over all its uses. So is the gradient of W:
 
     delta_q = delta_g = delta_y
     delta_h = W^T delta_q  +  delta_g o g (1 - g)  +  delta_y
@@ -31,11 +31,11 @@ EDGES = {
     ("x", "p"): "W", ("p", "h"): "tanh", ("h", "q"): "W", ("h", "g"): "sigmoid", ("h", "y"): "skip", ("q", "y"): "",
     ("g", "y"): "", ("y", "E"): "",
 }  # fmt: skip
-BESIDE = {"q": (0.0, True), "h": (-0.25, True), "y": (0.25, True)}  # where the numbers stand clear of the arrows
+BESIDE = {"q": (0.0, True), "h": (-0.25, True), "y": (0.25, True)}  # offsets that keep the numbers off the arrows
 
 
 class Graph(nn.Module):
-    """y = W h + sigmoid(h) + h with h = tanh(W x); keeps its values, so that their deltas can be read."""
+    """y = W h + sigmoid(h) + h with h = tanh(W x); keeps its values, so that their deltas can be read later."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Graph(nn.Module):
 
 
 def draw(values: dict[str, Tensor], deltas: dict[str, Tensor], parts: dict[str, Tensor]) -> Figure:
-    """The graph, with each value below its node and each delta above; the three deltas that meet in h."""
+    """The graph, with values and deltas beside each node, and a table of the three deltas that are summed at h."""
     figure = Figure(figsize=(9.5, 4.6))
     axis = figure.subplots()
     axis.axis("off")
@@ -83,7 +83,7 @@ def draw(values: dict[str, Tensor], deltas: dict[str, Tensor], parts: dict[str, 
         if name in deltas:
             axis.text(px + side + 0.04, s=numbers(deltas[name]), ha="left", color=ORANGE, **where)
     table = [f"{part:<18}" + " ".join(f"{v:+.2f}" for v in d[0]) for part, d in {**parts, "sum": deltas["h"]}.items()]
-    axis.text(-0.4, 0.3, "where paths part, deltas add up: delta of h", color=GREEN, va="top")
+    axis.text(-0.4, 0.3, "delta of h: the sum over the three uses of h", color=GREEN, va="top")
     axis.text(-0.4, 0.12, "\n".join(table), family="monospace", fontsize=8, va="top", color=ORANGE)
     axis.text(-0.4, 2.6, "values, forward", color=BLUE)
     axis.text(-0.4, 2.42, "deltas, backward", color=ORANGE)
@@ -91,7 +91,7 @@ def draw(values: dict[str, Tensor], deltas: dict[str, Tensor], parts: dict[str, 
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    """One pass through the graph; the sums by hand beside the library's. Returns the largest differences."""
+    """Run the graph once; compare the sums by hand with the library's. Returns the largest differences."""
     out = arguments(__doc__).parse_args(argv).out
     torch.manual_seed(3)
     graph, loss = Graph().double(), nn.MSELoss(reduction="sum")
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     library = {name: value.grad for name, value in graph.values.items() if value.grad is not None}
     W, h, g, y = graph.shared.weight.detach(), values["h"], values["g"], values["y"]
 
-    # every step by hand; tanh and the gate show that a rule's formula can also be called by itself
+    # every step by hand; the first part calls the formula of a rule directly
     delta_y = 2 * (y - t)
     delta_q = delta_g = delta_y
     parts = {

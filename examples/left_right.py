@@ -1,12 +1,12 @@
-"""Left to right against right to left: the same deltas by two orders of multiplication, counted and timed.
+"""Left to right against right to left: the same deltas by two orders of matrix multiplication, counted and timed.
 
 In a net of L layers of width n the derivative of the error by z^l is one product of Jacobians,
 
     delta^l = dE/da^L · D^L W^L · D^{L-1} W^{L-1} · ... · D^{l+1} W^{l+1} · D^l        D = diag f'(z)
 
-Forward accumulation multiplies in the order of the layers: matrix by matrix, n^3 multiplications each, and every l
-starts anew. Backward accumulation starts at the error: vector by matrix, n^2 each, and delta^l is a step on the way to
-delta^{l-1}. With those for the diagonals D:
+Forward accumulation multiplies in the order of the layers. Each product is matrix by matrix, n^3 multiplications, and
+each l needs its own chain of products. Backward accumulation starts at the error. Each product is vector by matrix, n^2
+multiplications, and delta^{l-1} reuses delta^l. Together with the multiplications by the diagonals D:
 
     left to right   (n^3 + n^2) L (L - 1) / 2 + (n^2 + n) L        right to left   n^2 (L - 1) + n L
 
@@ -26,11 +26,11 @@ from torch import Tensor
 import manual_backprop.nn as nn
 
 WIDTHS, DEPTHS = (8, 16, 32, 64, 128, 256), (2, 4, 8, 16, 32)
-DEPTH, WIDTH = 6, 64  # the one that stays while the other grows
+DEPTH, WIDTH = 6, 64  # the fixed depth while the width grows, and the fixed width while the depth grows
 
 
 class Counter:
-    """Products that count their multiplications."""
+    """Matrix products that count their multiplications."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,19 +50,19 @@ Way = Callable[[Counter, list[Tensor], list[Tensor], Tensor], list[Tensor]]
 
 
 def left_to_right(counter: Counter, W: list[Tensor], slope: list[Tensor], error_slope: Tensor) -> list[Tensor]:
-    """For each layer the Jacobian da^L/da^l, grown from the layer towards the output; then the error's row."""
+    """For each layer: build the Jacobian da^L/da^l from the layer towards the output, then multiply dE/da^L by it."""
     deltas = []
     for l in range(len(W)):  # noqa: E741 (the textbook's letter)
-        jacobian = torch.eye(len(slope[l]), dtype=slope[l].dtype)  # a^l by a^l: costs nothing
+        jacobian = torch.eye(len(slope[l]), dtype=slope[l].dtype)  # da^l/da^l: no multiplications
         for k in range(l + 1, len(W)):
-            # rows are scaled by D^k: the transposed product with the diagonal on the right
+            # D^k scales rows; `scale` scales columns, so of the transposed product
             jacobian = counter.scale(counter.dot(W[k], jacobian).T, slope[k]).T
         deltas.append(counter.scale(counter.dot(error_slope, jacobian), slope[l]))
     return deltas
 
 
 def right_to_left(counter: Counter, W: list[Tensor], slope: list[Tensor], error_slope: Tensor) -> list[Tensor]:
-    """delta^l = (delta^{l+1} W^{l+1}) o f'(z^l), each from the one after it."""
+    """delta^l = (delta^{l+1} W^{l+1}) o f'(z^l), from the last layer to the first."""
     deltas = [counter.scale(error_slope, slope[-1])]
     for l in range(len(W) - 2, -1, -1):  # noqa: E741
         deltas.insert(0, counter.scale(counter.dot(deltas[0], W[l + 1]), slope[l]))
@@ -70,7 +70,7 @@ def right_to_left(counter: Counter, W: list[Tensor], slope: list[Tensor], error_
 
 
 def predicted(way: Way, n: int, L: int) -> int:
-    """Multiplications by the formulas of the docstring."""
+    """The number of multiplications by the formulas of the module's docstring."""
     if way is right_to_left:
         return n**2 * (L - 1) + n * L
     return (n**3 + n**2) * L * (L - 1) // 2 + (n**2 + n) * L
@@ -108,7 +108,7 @@ def run(way: Way, width: int, depth: int) -> tuple[int, float, float]:
 
 
 def draw(rows: dict[str, list[tuple[int, Way, int, float]]]) -> Figure:
-    """Above the multiplications with the predicted curves, below the time; over width and over depth."""
+    """Top row: multiplications, counted and predicted. Bottom row: time. Left over the width, right over the depth."""
     figure = Figure(figsize=(9, 6))
     axes = figure.subplots(2, 2)
     fixed = {"width": f"{DEPTH} layers", "depth": f"width {WIDTH}"}
@@ -119,8 +119,8 @@ def draw(rows: dict[str, list[tuple[int, Way, int, float]]]) -> Figure:
             axes[0, column].plot(sizes, [predicted(way, *s) for s in shape], color=color, label=f"{name}, predicted")
             axes[0, column].plot(sizes, counts, "o", color=color, label=f"{name}, counted")
             axes[1, column].plot(sizes, times, "o-", color=color, label=name)
-            speed = times[-1] / counts[-1]  # of the largest, where starting a product costs least
-            axes[1, column].plot(sizes, [c * speed for c in counts], ":", color=color, label="as the multiplications")
+            speed = times[-1] / counts[-1]  # of the largest case, where the overhead of a call matters least
+            axes[1, column].plot(sizes, [c * speed for c in counts], ":", color=color, label="proportional to count")
         for axis, what in zip(axes[:, column], ("multiplications", "milliseconds"), strict=True):
             axis.set(xscale="log", yscale="log", xlabel=f"{over} ({fixed[over]})", ylabel=what)
             axis.set_xticks([s for s, w, *_ in measured if w is left_to_right], minor=False)
@@ -129,13 +129,13 @@ def draw(rows: dict[str, list[tuple[int, Way, int, float]]]) -> Figure:
             axis.grid(color="#e6e6e6")
     for axis in axes[:, 0]:
         axis.legend(fontsize=8)
-    axes[0, 0].set_title("Multiplications: all deltas of one case")
+    axes[0, 0].set_title("Multiplications for all deltas of one case")
     axes[1, 0].set_title("Time on this machine")
     return figure
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Count, time, compare, draw; returns the numbers that do not depend on the machine."""
+    """Count, time, compare, draw; returns the results that do not depend on the machine."""
     out = arguments(__doc__).parse_args(argv).out
     rows: dict[str, list[tuple[int, Way, int, float]]] = {"width": [], "depth": []}
     off_prediction, difference = 0, 0.0

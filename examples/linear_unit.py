@@ -1,4 +1,4 @@
-"""A linear unit with two inputs learns by gradient descent: the error surface, the path on it, delta in numbers.
+"""A linear unit with two inputs learns by gradient descent: the error surface, the path on it, the deltas.
 
     y = w1 x1 + w2 x2        E = mean over the cases of (t - y)^2
 
@@ -29,7 +29,7 @@ def error(w: torch.Tensor) -> torch.Tensor:
 
 
 def draw(path: torch.Tensor, best: torch.Tensor) -> Figure:
-    """Left the path on the error surface, right the parabola of one case with its slope delta."""
+    """Left: the path on the error surface. Right: the parabola of one case, whose slope is delta."""
     figure = Figure(figsize=(9, 4.2))
     left, right = figure.subplots(1, 2)
     side = torch.linspace(-2.4, 2.4, 121)
@@ -71,7 +71,7 @@ def draw(path: torch.Tensor, best: torch.Tensor) -> Figure:
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Learn, print, draw; returns the numbers shown."""
+    """Learn, print, draw; returns the results."""
     out: Path = arguments(__doc__).parse_args(argv).out
     unit, loss = nn.Linear(2, 1, bias=False), nn.MSELoss()
     with torch.no_grad():
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     path, errors, off = [START[0]], [], 0.0
     for step in range(STEPS):
         y = unit(X)
-        y.retain_grad()  # keeps delta = dE/dy, which a gradient descent has no further use for
+        y.retain_grad()  # keep delta = dE/dy, which autograd otherwise discards
         e = loss(y, TARGET)
         unit.weight.grad = None
         e.backward()
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     best = torch.linalg.lstsq(X, TARGET).solution[:, 0]
     distance = float((path[-1] - best).norm())
     print(f"\nleast squares, solved directly: w = ({best[0]:.4f}, {best[1]:.4f}), E = {error(best):.4f}")
-    print(f"the descent ends {distance:.1e} from there; library and hand differ by {off:.1e} at most")
+    print(f"the descent ends at distance {distance:.1e} from it; library and hand differ by {off:.1e} at most")
     save(draw(torch.stack(path), best), out, "linear_unit")
     falls = all(b <= a + 1e-7 for a, b in itertools.pairwise(errors))  # 1e-7: float32 at the bottom
     return {"distance": distance, "difference": off, "falls": falls, "first": errors[0], "last": errors[-1]}

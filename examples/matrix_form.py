@@ -1,6 +1,6 @@
-"""A feedforward net by matrix multiplication: caching forward, deltas backward, gradients, beside the library's.
+"""A feedforward net by matrix multiplication: forward, deltas and gradients by hand, compared with the library's.
 
-Cases are columns. Forward, for l = 1 .. L, with a^0 = x, and kept for the way back:
+Each case is a column. Forward, for l = 1 .. L, with a^0 = x; all three are kept for the backward:
 
     z^l = W^l a^{l-1} + b^l        a^l = f(z^l)        f'(z^l)
 
@@ -74,7 +74,7 @@ def show(name: str, matrix: Tensor) -> None:
 
 
 def draw(a: list[Tensor], delta: list[Tensor], gradients: list[Tensor]) -> Figure:
-    """Left to right the activations, right to left the deltas, below them the gradients they meet in."""
+    """Top row: activations, left to right. Middle row: deltas, right to left. Bottom row: gradients, their products."""
     L = len(delta) - 1
     figure = Figure(figsize=(9, 5.4))
     axes = figure.subplots(3, L + 1)
@@ -94,19 +94,19 @@ def draw(a: list[Tensor], delta: list[Tensor], gradients: list[Tensor]) -> Figur
     back = "←  backward\n$\\delta^l = (W^{l+1})^T \\delta^{l+1} \\circ f\\,'(z^l)$"
     axes[1, 0].text(0.5, 0.5, back, color=ORANGE, ha="center", va="center")
     axes[2, 0].text(0.5, 0.5, "gradients\n$\\delta^l (a^{l-1})^T$", color=GREEN, ha="center", va="center")
-    figure.suptitle("Columns are cases; each delta shrinks on its way back, since f' is 1/4 at most", fontsize=10)
+    figure.suptitle("Each column is a case; deltas shrink on the way back, since f' is 1/4 at most", fontsize=10)
     return figure
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Both ways, side by side; returns the largest relative differences."""
+    """Compute by hand and with the library, print both; returns the largest relative differences."""
     out = arguments(__doc__).parse_args(argv).out
     torch.manual_seed(0)
     net = nn.Sequential()
     for fan_in, fan_out in itertools.pairwise(SIZES):
         net += nn.Sequential(nn.Linear(fan_in, fan_out), nn.Sigmoid())
     for parameter in net.parameters():
-        nn.init.normal_(parameter)  # larger than usual, so that there is something to see
+        nn.init.normal_(parameter)  # larger than usual, so that the picture shows differences
     net.double()
     x, t = torch.randn(SIZES[0], CASES).double(), torch.rand(SIZES[-1], CASES).double()
 

@@ -1,6 +1,6 @@
-"""The digits of mnist_plain.py with Lightning: our layers are torch's layers to it.
+"""The digits of mnist_plain.py with Lightning, which needs no change: our layers are subclasses of torch's layers.
 
-`manual-backprop fit` is the ready-made version, with checkpoints, pictures and the packaged data path.
+`manual-backprop fit` is the ready-made version, with checkpoints, pictures and data loading.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Digits(lightning.LightningModule):
 
 
 def batches(split: Split, size: int, shuffle: bool) -> DataLoader:
-    """Whole batches by one indexing each, in place of a hundred single images."""
+    """Batches that are indexed at once, in place of image by image."""
     data = TensorDataset(*split)
     order = RandomSampler(data) if shuffle else SequentialSampler(data)
     return DataLoader(data, batch_size=None, sampler=BatchSampler(order, size, drop_last=False))
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> dict[str, object]:
     parser.add_argument("--root", default="data", help="folder that holds MNIST/raw")
     name, train, test = load(parser.parse_args(argv).root)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers")  # a batch is one indexing: nothing to share out
+    warnings.filterwarnings("ignore", ".*does not have many workers")  # a batch is one indexing: workers would not help
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own use of torch's pytree
 
     lightning.seed_everything(0, verbose=False)

@@ -1,6 +1,6 @@
-"""Handwritten digits in plain PyTorch: the import of nn is all that differs from any other script.
+"""Handwritten digits in plain PyTorch. Only the import of nn differs from an ordinary script.
 
-MNIST is read from <root>/MNIST/raw; where it is absent, scikit-learn's small digits (8 x 8) take its place.
+MNIST is read from <root>/MNIST/raw; if it is absent, scikit-learn's small digits (8 x 8) are used.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> dict[str, object]:
         for batch in torch.randperm(len(images)).split(100):
             optimizer.zero_grad()
             loss = loss_of(net(images[batch]), labels[batch])
-            loss.backward()  # every step of it a rule of manual_backprop
+            loss.backward()  # each step runs a rule of manual_backprop
             optimizer.step()
             total += loss.item() * len(batch)
         print(f"epoch {epoch + 1}: training loss {total / len(images):.4f}")

@@ -1,4 +1,4 @@
-"""Write your own rule, prove it, see wrong ones caught.
+"""Write your own rule, check it, and see the checks catch wrong rules.
 
 The rule: the squared ReLU, y = max(x, 0)^2. Its derivative is 2 max(x, 0), so delta_input = 2 max(x, 0) delta.
 Source: So et al. 2021, "Primer: Searching for Efficient Transformers for Language Modeling".
@@ -50,7 +50,7 @@ class Spoiler(SquaredReLU):
 
     input, output, delta (*)
 
-    delta_input = 2 max(x, 0) delta    right numbers, but written over the delta, which is not ours to change
+    delta_input = 2 max(x, 0) delta    right values, but it overwrites delta, which belongs to the caller
     """
 
     def delta_input(delta: Tensor, input: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ def squared_relu(input: Tensor) -> Tensor:
 
 
 def failures(report: str) -> dict[str, list[str]]:
-    """Check -> its lines, for each check that failed."""
+    """Name of each failed check -> its lines in the report."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in report.splitlines()[1:]:
-        if not line.startswith("      "):  # a new check; what it says further is indented
+        if not line.startswith("      "):  # a new check; its further lines are indented
             name, outcome = line.split()[:2]
             lines = []
             if outcome == "fail":
@@ -77,10 +77,10 @@ def failures(report: str) -> dict[str, list[str]]:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Check the right rule and two wrong ones, and use the right one; returns what came out."""
+    """Check the right rule and two wrong ones, then use the right one in a model; returns the results."""
     input = torch.tensor([[-1.5, -0.4, 0.3], [0.7, 1.1, 2.0]])
 
-    print("the rule, proven:\n")
+    print("the right rule passes:\n")
     report = check(SquaredReLU, input)
     print(report)
 
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         except AssertionError as error:
             found = failures(str(error))
             caught[wrong.__name__] = list(found)
-            print(f"\n{wrong.__name__}, caught by {', '.join(found)}; the first of them says:\n")
+            print(f"\n{wrong.__name__}, caught by {', '.join(found)}; the first check reports:\n")
             print("\n".join(next(iter(found.values()))))
 
     torch.manual_seed(0)

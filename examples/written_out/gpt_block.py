@@ -15,7 +15,7 @@ KAPPA = 0.044715
 
 
 def matrix(tensor):
-    """(*, K) as a matrix; a vector as one row of it."""
+    """(*, K) as a matrix; a vector becomes its only row."""
     return tensor.reshape(tensor.shape[:-1].numel(), tensor.shape[-1])
 
 

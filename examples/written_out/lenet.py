@@ -74,7 +74,7 @@ class AvgPool:
         return delta
 
     def spread(delta, axis, size):
-        """Adds each element to all positions of its window, along one (negative) axis."""
+        """Add each element to all positions of its window, along one (negative) axis."""
         last = 2 * (delta.shape[axis] - 1)   # where the last window begins
         full = last + 2
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[4 + axis + 1:])

@@ -16,13 +16,13 @@ def flat(tensor):
 
 
 def joined(pieces):
-    """Rows one behind the other, in the order of the keys."""
+    """The rows of all pieces in one tensor, in the order of the keys."""
     listed = [pieces[key] for key in sorted(pieces)]
     return torch.cat(listed)
 
 
 def backwards(rows):
-    """Each step, the last first, and its rows."""
+    """(index, rows) of each step, in the reverse order."""
     listed = rows.split(2)
     return ((t, listed[t]) for t in range(3, -1, -1))
 
@@ -63,7 +63,7 @@ class LSTM:
         return torch.cat([i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()], -1)
 
     def recursion(delta, delta_h, delta_c, gates, cells, cx, weight_hh):
-        """delta_a (S, 4 H), of a projection delta_h (S, P), delta_hx, delta_cx"""
+        """delta_a (S, 4 H), delta_h (S, P) if there is a projection, delta_hx, delta_cx"""
         before = torch.cat([cx, cells[:6]]).split(2)
         gates_of, cells_of = gates.split(2), cells.split(2)
         found = {}

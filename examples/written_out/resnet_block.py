@@ -16,7 +16,7 @@ def spread(values):
 
 
 def count(input):
-    """The number of elements (N, C, *) per channel, at least 1: the sums of an empty batch are divided by it, too."""
+    """The number of elements (N, C, *) per channel, at least 1, since sums over an empty batch are divided by it."""
     return max(input.shape[0] * input.shape[2:].numel(), 1)
 
 
@@ -52,8 +52,8 @@ class BatchNorm:
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3."""
 
     def forward(input, weight, bias, running_mean, running_var):
-        """Also updates the running statistics in place: running += momentum (of the batch - running), where the
-        variance of the batch is the unbiased one."""
+        """Also updates the running statistics in place: running += momentum (batch - running). For this, the variance
+        of the batch is the unbiased one."""
         return torch.native_batch_norm(input, weight, bias, running_mean, running_var, True, 0.1, 1e-05)
 
     def grad_weight(delta, input, mean, invstd):

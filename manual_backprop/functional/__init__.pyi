@@ -666,7 +666,7 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """y = channels dealt out anew: y[n, k g + i] = x[n, i C / g + k], for g groups
+    """y = channels interleaved: y[n, k g + i] = x[n, i C / g + k], for g groups
 
     As torch.channel_shuffle; rule: `mb.rules.ChannelShuffle`.
     """

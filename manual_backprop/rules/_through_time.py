@@ -1,4 +1,4 @@
-"""What the recurrent rules share: the order of steps, rows of packed sequences, and sums over parts of the time."""
+"""Helpers of the recurrent rules: the order of the steps, rows of packed sequences, gradients summed over segments."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..engine.terms import flat, total, widen
 from ..engine.torch_private import unsafe_view
 
 Sizes = tuple[int, ...]
-"""How many rows each step has."""
+"""The number of rows of each step."""
 
 
 class Part(NamedTuple):
-    """Some steps in a row: where their rows begin and end, and how many each has."""
+    """A segment of consecutive steps: where its rows begin and end, and the number of rows of each step."""
 
     begin: int
     end: int
@@ -28,20 +28,23 @@ class Part(NamedTuple):
 
 
 def wide(*tensors: Tensor | None) -> list:
-    """bfloat16 and float16 as float32. Raises RuntimeError for several dtypes."""
+    """The tensors, bfloat16 and float16 cast to float32. Raises RuntimeError if their dtypes differ."""
     dtypes = list(dict.fromkeys([tensor.dtype for tensor in tensors if tensor is not None]))
     if len(dtypes) > 1:
-        raise RuntimeError(f"a recurrent layer computes in one dtype. got: {', '.join(map(str, dtypes))}")
+        got = ", ".join(map(str, dtypes))
+        raise RuntimeError(
+            f"a recurrent layer computes in one dtype. got: {got}. expected: input, states and parameters of one dtype"
+        )
     return widen(*tensors)
 
 
 def order(sizes: Sizes, reverse: bool) -> Sequence[int]:
-    """The steps as they are computed."""
+    """The indices of the steps, in the order in which they are computed."""
     return range(len(sizes))[:: -1 if reverse else 1]
 
 
 def parts(sizes: Sizes, reverse: bool, segment: int) -> list[Part]:
-    """All steps, `segment` of them at a time (0: all at once), as they are computed."""
+    """All steps in segments of `segment` steps (0: one segment), in the order in which they are computed."""
     found, begin = [], 0
     for first in range(0, len(sizes), segment or len(sizes)):
         some = sizes[first : first + (segment or len(sizes))]
@@ -51,30 +54,30 @@ def parts(sizes: Sizes, reverse: bool, segment: int) -> list[Part]:
 
 
 def joined(pieces: Mapping[int, Tensor]) -> Tensor:
-    """Rows one behind the other, in the order of the keys."""
+    """The rows of all pieces in one tensor, in the order of the keys."""
     listed = [pieces[key] for key in sorted(pieces)]
     return torch.cat(listed) if len(listed) > 1 else listed[0]
 
 
 def shaped(rows: Tensor, like: Tensor) -> Tensor:
-    """(S, H) as (T, N, H) where `like` has these axes, in its dtype."""
+    """Rows (S, H) in the dtype of `like`, and as (T, N, H) if `like` has three axes."""
     rows = rows.to(like.dtype)
     return rows if like.dim() == 2 else unsafe_view(rows, (*like.shape[:-1], rows.shape[-1]))
 
 
 def plus(one: Tensor, other: Tensor | None) -> Tensor:
-    """The sum, where there is another."""
+    """The sum; `one` alone if `other` is None."""
     return one if other is None else one + other
 
 
 def renewed(states: Tensor, new: Tensor) -> Tensor:
-    """The states behind a step: the first ones are new, the others stay."""
+    """The states after a step: new ones for its rows, which come first; the other rows keep theirs."""
     rows = new.shape[0]
     return new if rows == states.shape[0] else torch.cat([new, states[rows:]])
 
 
 def shifted(states: Tensor, initial: Tensor, sizes: Sizes, reverse: bool) -> Tensor:
-    """(S, H): for each row the state before the step, out of those behind it."""
+    """(S, H): the state of each row before its step, taken from the states after each step."""
     rows = sizes[0]
     if rows == sizes[-1]:
         ends = [states[rows:], initial[:rows]] if reverse else [initial[:rows], states[: len(states) - rows]]
@@ -87,26 +90,26 @@ def shifted(states: Tensor, initial: Tensor, sizes: Sizes, reverse: bool) -> Ten
 
 
 def first_state(before: Tensor, initial: Tensor, part: Part, reverse: bool) -> Tensor:
-    """The states of all rows before a part; `before` has those of its own rows before each step."""
+    """The states of all rows before a segment; `before` holds the states of its rows before each of its steps."""
     rows = part.sizes[-1] if reverse else part.sizes[0]
     return renewed(initial, before[len(before) - rows :] if reverse else before[:rows])
 
 
 def in_order(rows: Tensor | None, sizes: Sizes, reverse: bool) -> Iterator[tuple[int, Tensor | None]]:
-    """Each step as they are computed, and its rows."""
+    """(index, rows) of each step, in the order in which the steps are computed."""
     listed = [None] * len(sizes) if rows is None else rows.split(sizes)
     return ((t, listed[t]) for t in order(sizes, reverse))
 
 
 def backwards(rows: Tensor | None, sizes: Sizes, reverse: bool) -> Iterator[tuple[int, Tensor | None]]:
-    """Each step, the last first, and its rows."""
+    """(index, rows) of each step, in the reverse order."""
     return in_order(rows, sizes, not reverse)
 
 
 def moved_products(
     t_factors: Tensor | None, t_weight: Tensor | None, t_bias: Tensor | None, factors: Tensor, weight: Tensor
 ) -> Tensor | None:
-    """The tangent of a weight's and a bias's contribution to the gates of every row."""
+    """The tangent of factors W^T + b, for the gates of every row."""
     return total(
         None if t_factors is None else F.linear(flat(t_factors), weight),
         None if t_weight is None else F.linear(factors, t_weight),
@@ -115,14 +118,14 @@ def moved_products(
 
 
 def added(found: list, new: list, begin: int) -> list:
-    """The gradients of one more part, the first with an empty list: delta_input is joined, all others are summed."""
+    """Add the gradients of one more segment to `found`, at first []: delta_input is collected, others are summed."""
     pieces, *others = found or [{}]
     pieces[begin] = new[0]
     return [pieces, *(map(total, others, new[1:]) if others else new[1:])]
 
 
 def finished(found: list, output: Tensor) -> tuple:
-    """What the backward returns: of the dtype of all that the forward took and returned."""
+    """The gradients that the backward returns, in the dtype of the layer."""
     pieces, *others = found
     delta_input = None
     if all(piece is not None for piece in pieces.values()):

@@ -1,7 +1,7 @@
-"""Arithmetic between layers: Add, Sub, Mul, Div, Matmul. Where paths part, their deltas add up.
+"""Arithmetic between layers: Add, Sub, Mul, Div, Matmul.
 
-Where an input was broadcast, each of its elements receives the sum of the deltas of its copies. For complex numbers the
-formulas multiply by the conjugate, which is how torch defines the gradient.
+If an input was broadcast, each of its elements receives the sum of the deltas of its copies. For complex numbers the
+formulas multiply by the conjugate, because torch defines the gradient that way.
 """
 
 from __future__ import annotations
@@ -138,20 +138,20 @@ class Matmul(Rule):
         return torch.matmul(input, other)
 
     def matrices(delta: Tensor, input_shape: torch.Size, other_shape: torch.Size) -> Tensor:
-        """The delta (*, M, N), with an axis of size 1 in place of that which a vector operand lacks."""
+        """The delta as (*, M, N): an axis of size 1 replaces the axis that a vector operand lacks."""
         if len(input_shape) == 1:
             delta = delta.unsqueeze(-1 if len(other_shape) == 1 else -2)
         return delta.unsqueeze(-1) if len(other_shape) == 1 else delta
 
     def delta_input(matrices: Tensor, other: Tensor, input_shape: torch.Size) -> Tensor:
-        if len(input_shape) == 2 and other.dim() > 2:  # one sum over batch and columns, not a product for each matrix
+        if len(input_shape) == 2 and other.dim() > 2:  # one matmul that sums over batch and columns, not one per matrix
             return flat(matrices.mT).mT @ flat(other.mH)
         other = other.unsqueeze(-1) if other.dim() == 1 else other
         shape = torch.Size((1, *input_shape)) if len(input_shape) == 1 else input_shape
         return sum_to(matrices @ other.mH, shape).reshape(input_shape)
 
     def delta_other(matrices: Tensor, input: Tensor, other_shape: torch.Size) -> Tensor:
-        if len(other_shape) == 2 and input.dim() > 2:  # one sum over all rows, not a product for each matrix
+        if len(other_shape) == 2 and input.dim() > 2:  # one matmul that sums over all rows, not one per matrix
             return flat(input).mH @ flat(matrices)
         input = input.unsqueeze(0) if input.dim() == 1 else input
         shape = torch.Size((*other_shape, 1)) if len(other_shape) == 1 else other_shape

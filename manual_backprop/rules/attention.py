@@ -1,6 +1,7 @@
-"""Attention: each query takes the mean of the values, weighted by how well their keys match it.
+"""Attention: the output for each query is a mean of the values, weighted by how well their keys match the query.
 
-The formulas hold a weight for every pair of query and key; the kernels in kernels/attention.py work block by block.
+The formulas hold the weights of all pairs of query and key in memory. The kernels in kernels/attention.py work block by
+block.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class ScaledDotProductAttention(Rule):
     delta_value   = (noise P)^T delta
     delta_mask    = delta_scores, summed over broadcast axes
 
-    A query that sees no key has weights 0. Y and lse are saved, from which the backward recomputes P.
+    A query that sees no key has weights 0. The backward recomputes P from the saved Y and lse.
 
     Source: Vaswani et al. 2017, "Attention is all you need"; delta . Y and lse: Dao 2023, "FlashAttention-2".
     """
@@ -61,7 +62,7 @@ class ScaledDotProductAttention(Rule):
         else:
             ctx.save_for_backward(query, key, None, mask, kept, None, lse)
 
-    # hand-written, like `setup_context`: one formula gives all deltas, which share the recomputed weights
+    # written by hand, like `setup_context`: one formula gives all deltas, which share the recomputed weights
     def backward(ctx: Any, delta: Tensor, *_: Any) -> tuple:
         query, key, value, mask, *rest = ctx.saved_tensors
         dtypes = query.dtype, key.dtype, delta.dtype, None if mask is None else mask.dtype
@@ -87,7 +88,7 @@ class ScaledDotProductAttention(Rule):
         options = 0.0, is_causal
         if query.dim() == 4:
             return attention(query, key, value, *options, attn_mask=mask, scale=scale)
-        q, k, v = (tensor.unsqueeze(0) for tensor in (query, key, value))  # torch fuses three axes, too
+        q, k, v = (tensor.unsqueeze(0) for tensor in (query, key, value))  # torch also fuses three axes
         output, lse = attention(q, k, v, *options, attn_mask=mask, scale=scale)
         return output[0], lse[0]
 
@@ -100,7 +101,7 @@ class ScaledDotProductAttention(Rule):
         scores = ScaledDotProductAttention.scores(query, key, mask, is_causal, scale)
         weights, lse = ScaledDotProductAttention.weights(scores)
         output = noisy(weights, kept, p) @ value
-        # torch.compile of torch 2.11 differentiates wrongly where .to() returns its input
+        # torch.compile of torch 2.11 gives wrong gradients if .to() returns its input
         return output if output.dtype == dtype else output.to(dtype), lse
 
     def scores(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:
@@ -173,11 +174,11 @@ class ScaledDotProductAttention(Rule):
         pairs = (*query.shape[:-1], key.shape[-2])
         hints = []
         if query.shape[-1] != key.shape[-1]:
-            hints.append(f"queries have {query.shape[-1]} features, keys {key.shape[-1]}: they must have as many")
+            hints.append(f"queries have {query.shape[-1]} features, keys {key.shape[-1]}: the sizes must be equal")
         if key.shape[-2] != value.shape[-2]:
-            hints.append(f"there are {key.shape[-2]} keys and {value.shape[-2]} values: each key needs its value")
+            hints.append(f"there are {key.shape[-2]} keys and {value.shape[-2]} values: each key needs one value")
         if mask is not None and (mask.dim() < 2 or any(m not in (1, n) for m, n in zip(mask.shape[::-1], pairs[::-1]))):  # noqa: B905
-            hints.append(f"the mask has the shape {tuple(mask.shape)}, pairs of query and key have {pairs}")
+            hints.append(f"the mask has shape {tuple(mask.shape)}, which does not broadcast to the scores: {pairs}")
         return hints
 
 

@@ -32,11 +32,11 @@ class BatchNorm(Rule):
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Also updates the running statistics in place: running += momentum (of the batch - running), where the
-        variance of the batch is the unbiased one."""
+        """Also updates the running statistics in place: running += momentum (batch - running). For this, the variance
+        of the batch is the unbiased one."""
         normalized = choose(BatchNorm.normalized)
         output, mean, invstd = normalized(input, weight, bias, running_mean, running_var, momentum, eps)
-        if not input.numel():  # torch returns no statistics of an empty batch
+        if not input.numel():  # for an empty batch torch returns no statistics
             mean, invstd = input.new_zeros(input.shape[1:2]), input.new_zeros(input.shape[1:2])  # (0,) has no channels
         return output, mean, invstd
 
@@ -56,7 +56,7 @@ class BatchNorm(Rule):
     def scaled(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, invstd: Tensor, eps: float
     ) -> Tensor:
-        """The output of `normalized`, bit for bit; a kernel uses the known statistics."""
+        """The output of `normalized`, bit for bit. A kernel reads the statistics instead of computing them."""
         return BatchNorm.forward(input, weight, bias, None, None, 0.0, eps)[0]
 
     def mean(input: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class BatchNorm(Rule):
 
 
 def count(input: Tensor) -> int:
-    """The number of elements (N, C, *) per channel, at least 1: the sums of an empty batch are divided by it, too."""
+    """The number of elements (N, C, *) per channel, at least 1, since sums over an empty batch are divided by it."""
     return max(input.shape[0] * input.shape[2:].numel(), 1)
 
 

@@ -1,7 +1,7 @@
-"""Bessel functions, number by number.
+"""Bessel functions, elementwise.
 
-torch has derivatives of I0 and I1 alone, plain and scaled. J, Y and K have theirs from one another: a formula that is
-differentiated again calls the rule of the other.
+torch has derivatives of I0 and I1 only, plain and scaled. The derivatives of J0, Y0 and K0 contain J1, Y1 and K1, and
+the reverse. So a second derivative of one calls the rule of the other.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ SOURCE = "Abramowitz, Stegun 1964, 9.1.27 to 9.1.30, 9.6.26 to 9.6.28, 10.1.21: 
 
 
 def tiny(input: Tensor) -> Tensor:
-    """Where x is so near to 0 that I1(x) / x is 1 / 2 to the last bit; NaN, too, as torch has it."""
+    """True where x is so near to 0 that I1(x) / x rounds to 1 / 2, and where x is NaN, as in torch."""
     return ~(input.abs() > torch.finfo(input.dtype).eps)
 
 
 def apart(input: Tensor) -> Tensor:
-    """x, moved away from 0, so that dividing by it gives no NaN beside what is selected."""
+    """x, moved away from 0: dividing by it gives no NaN in the branch that `where` does not select."""
     return torch.where(tiny(input), torch.finfo(input.dtype).eps, input)
 
 

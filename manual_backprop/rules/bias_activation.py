@@ -1,7 +1,7 @@
-"""A bias and the activation behind it: BiasActivation.
+"""A bias and the activation after it: BiasActivation.
 
-One rule because both together are one pass over memory, and the gradient of the bias, a sum over all rows of the delta
-that this pass computes, need not read it again.
+They are one rule because one pass over memory computes both. The gradient of the bias is a sum over all rows of the
+delta that the pass computes; it need not read this delta again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .smooth import Mish, Sigmoid, SiLU, Tanh
 
 
 class Activation(NamedTuple):
-    """f(z), and the delta of z by the delta of y and what is kept: the output y, or z."""
+    """f(z), and the delta of z, computed from the delta of y and the saved tensor: the output y, or z."""
 
     output: Callable[[Tensor], Tensor]
     delta_input: Callable[[Tensor, Tensor], Tensor]
@@ -66,7 +66,7 @@ class BiasActivation(Rule):
     def output(input: Tensor, bias: Tensor, activation: str) -> Tensor:
         dtype = torch.promote_types(input.dtype, bias.dtype)
         made: Tensor = widened(BiasActivation.activated, input, bias, activation)
-        # torch.compile of torch 2.11 loses the gradient through an output that .to() gives back as it is
+        # torch.compile of torch 2.11 loses the gradient of an output if .to() returns it unchanged
         return made if made.dtype == dtype else made.to(dtype)
 
     def activated(input: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -84,7 +84,7 @@ class BiasActivation(Rule):
         else:
             ctx.save_for_backward(input, bias)
 
-    # by hand: what is saved depends on the activation, the output or input and bias
+    # written by hand, since the activation decides what is saved: the output, or input and bias
     def backward(ctx: Any, delta: Tensor) -> tuple:
         needs_input, needs_bias, _ = ctx.needs_input_grad
         kept, bias = ctx.saved_tensors
@@ -99,7 +99,7 @@ class BiasActivation(Rule):
     def derivatives(
         delta: Tensor, kept: Tensor, bias: Tensor | None, activation: str, shape: torch.Size, needs: tuple[bool, bool]
     ) -> tuple:
-        """delta_input and grad_bias, each None where it is not needed; kept: y without a bias, else x."""
+        """delta_input and grad_bias, each None where it is not needed; kept: y if bias is None, else x."""
         delta_input = BiasActivation.delta_input(delta, kept, bias, activation)
         return delta_input if needs[0] else None, BiasActivation.grad_bias(delta_input, shape) if needs[1] else None
 

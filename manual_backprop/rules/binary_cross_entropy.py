@@ -13,7 +13,7 @@ from .loss import FLOAT32, per_loss
 
 
 def weighed(delta: Tensor, weight: Tensor | None, reduction: str, count: int) -> Tensor:
-    """The delta of every single loss before its weight."""
+    """The delta of each element's loss, times its weight."""
     delta = per_loss(delta, reduction, count)
     return delta if weight is None else delta * weight
 
@@ -53,7 +53,7 @@ class BCELoss(Rule):
 
 
 def hints_for_targets(target: Tensor) -> list[str]:
-    """What is wrong with yes-or-no targets."""
+    """Hints on targets of the wrong dtype."""
     return [] if target.is_floating_point() else ["target holds integers: pass target.float()"]
 
 

@@ -1,4 +1,4 @@
-"""Selection by value: the delta goes to the operand that was taken; at a tie of two tensors, half to each."""
+"""Selection by value: the selected operand receives the delta; if two tensors tie, each receives half of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SOURCE = "the derivative of what is taken; a subgradient at a tie, Griewank, Wal
 
 
 def share(delta: Tensor, input: Tensor, other: Tensor, lost: Tensor) -> Tensor:
-    """The delta where an operand was taken: 0 where it has lost, half of it at a tie."""
+    """The delta of one operand: 0 where the other was selected, half of the delta at a tie."""
     return torch.where(lost, 0.0, torch.where(input == other, delta / 2, delta))
 
 
 def between(delta: Tensor, input: Tensor, min: float | None, max: float | None) -> Tensor:
-    """The delta inside of bounds that are numbers, and 0 on them."""
+    """The delta where min < input < max, else 0; the bounds are numbers."""
     delta = delta if min is None else torch.where(input > min, delta, 0.0)
     return delta if max is None else torch.where(input < max, delta, 0.0)
 

@@ -1,4 +1,4 @@
-"""Parts of complex numbers: absolute value, sign, angle, conjugate, and numbers put together from two parts.
+"""Complex numbers: absolute value, sign, angle, conjugate, and numbers built from two real parts.
 
 The gradient of a real loss by x = u + i v is its derivative by u plus i times that by v. Most functions here have no
 complex derivative, so the tangent of each is written out: the formula of its delta, transposed over the real numbers.
@@ -24,7 +24,7 @@ Conj = linear(
 
 
 def along(direction: Tensor, value: Tensor) -> Tensor:
-    """Re(conj(d) v): how far v goes in the direction of d."""
+    """Re(conj(d) v): the component of v in the direction of d."""
     return (direction.conj() * value).real.clone() if value.is_complex() else direction * value
 
 

@@ -29,7 +29,7 @@ class ConvTBC(Rule):
 
     def delta_input(delta: Tensor, weight: Tensor, input_shape: torch.Size, pad: int) -> Tensor:
         last = len(weight) - 1
-        # each tap's product, where it belongs in an x with zeros at its ends
+        # add the product of each tap at its place in the padded x
         taps = [along_time(delta @ tap.mT, k, last - k) for k, tap in enumerate(weight.unbind())]
         return torch.stack(taps).sum(0).narrow(0, pad, input_shape[0])
 
@@ -53,5 +53,5 @@ class ConvTBC(Rule):
 
 
 def along_time(values: Tensor, before: int, behind: int) -> Tensor:
-    """With zeros before and behind."""
+    """`values` with zeros before and after them along the time axis."""
     return torch.nn.functional.pad(values, (0, 0, 0, 0, before, behind))

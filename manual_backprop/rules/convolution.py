@@ -49,7 +49,7 @@ class Conv(Rule):
         if not delta.numel():
             return nothing(input_shape, delta, weight)
         n = len(stride)
-        # the last rows of x that the stride leaves unused: the transposed convolution appends zeros for them
+        # the stride leaves the last rows of x unused: the transposed convolution appends zeros for them
         unused = [
             size - ((outputs - 1) * s - 2 * p + d * (k - 1) + 1)
             for size, outputs, k, s, p, d in zip(
@@ -72,7 +72,7 @@ class Conv(Rule):
         by_channel = by_group.transpose(0, 2).reshape(channels // groups, groups * batch, *size)
         found = CONVOLVE[n](by_channel, delta.transpose(0, 1), None, dilation, padding, stride, groups)
         for axis in range(2, n + 2):
-            found = found.narrow(axis, 0, weight_shape[axis])  # unused rows of x give further entries
+            found = found.narrow(axis, 0, weight_shape[axis])  # unused rows of x give extra entries
         return found.transpose(0, 1)
 
     def grad_bias(delta: Tensor, bias_shape: Axes, stride: Axes) -> Tensor:
@@ -125,7 +125,7 @@ class ConvTranspose(Rule):
         n = len(stride)
         delta_input = CONVOLVE[n](delta, weight.conj(), None, stride, padding, dilation, groups)
         for axis in range(-n, 0):
-            # an output_padding of at least the stride (allowed below the dilation) belongs to no input
+            # output_padding >= stride (allowed if it is below the dilation): these outputs depend on no input
             delta_input = delta_input.narrow(axis, 0, input_shape[axis])
         return delta_input
 
@@ -149,10 +149,10 @@ class ConvTranspose(Rule):
 
 
 def nothing(shape: Axes, *factors: Tensor) -> Tensor:
-    """Zeros of a shape, in the graph of the factors, so that they can be differentiated again.
+    """Zeros of a shape, connected to the factors in the graph, so that they can be differentiated again.
 
-    The gradients where the output is empty (torch returns an empty one for an input without samples, channels or
-    positions): sums of no terms, which torch's convolutions refuse to compute.
+    These are the gradients if the output is empty: sums without terms, which torch's convolutions refuse to compute.
+    (The output is empty for an input without samples, channels or positions.)
     """
     # kept as one axis: torch's vmap cannot sum an empty tensor to a scalar
     return sum([factor.reshape(factor.numel())[:0].sum(0, True) for factor in factors], factors[0].new_zeros(shape))

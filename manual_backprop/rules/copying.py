@@ -1,6 +1,6 @@
-"""Moving values about: Copy, Write (in place), Cast (to another dtype).
+"""Copying values: Copy, Write (in place), Cast (to another dtype).
 
-Write has no tangent: under forward mode `inplace=True` writes without it.
+Write has no tangent: in forward mode, `inplace=True` writes without this rule.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Write(Rule):
         ctx.view = inputs[0]._is_view()
 
     def recipe(inputs: tuple, output: Tensor) -> None:
-        """None for a value that is laid out otherwise: `forward` again would write again."""
+        """None: no recompute, because running `forward` again would write again."""
 
-    # by hand: None stands for that zero, except for a view, where the engine would take None for the base's gradient
+    # written by hand: zeros as None save memory, but for a view autograd would pass on None as the gradient of its base
     def backward(ctx: Any, delta: Tensor) -> tuple:
         return torch.zeros_like(delta) if ctx.view else None, delta
 

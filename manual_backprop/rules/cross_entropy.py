@@ -1,8 +1,8 @@
-"""Losses of class indices: NLLLoss and CrossEntropyLoss.
+"""Losses with class indices as targets: NLLLoss and CrossEntropyLoss.
 
-Cross-entropy keeps the logarithms of the softmax, which the forward has computed anyway, and nothing else of the size
-of the logits. They are a second output of the rule, and the node of a LogSoftmax (`inner`), so that the derivative of
-the backward finds its way through them.
+Cross-entropy saves the logarithms of the softmax, which the forward computes anyway, and nothing else of the size of
+the logits. They are a second output of the rule, with a LogSoftmax as their node in the graph (`inner`). A derivative
+of the backward passes through this node.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def class_axis(rank: int) -> int:
 
 
 def along_classes(weight: Tensor, rank: int) -> Tensor:
-    """One number per class, to be broadcast against (C,) or (N, C, *)."""
+    """One number per class, shaped to broadcast against (C,) or (N, C, *)."""
     return weight.reshape(-1, *[1] * max(rank - 2, 0))
 
 
 def smoothed(smoothing: float, classes: int) -> float:
-    """The part of each class; of none infinite, as in C, which then meets sums of nothing."""
+    """The share of each class; infinite for no classes, as in C, where it multiplies empty sums."""
     return smoothing / classes if classes else math.inf
 
 
 def wide(target: Tensor) -> Tensor:
-    """uint8 labels as int64: some of ATen's operators index with nothing else."""
+    """uint8 labels as int64: some of ATen's operators take only int64 as indices."""
     return target.long() if target.dtype == torch.uint8 else target
 
 
 def counted(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """What a mean divides by: the number of rows that are not ignored, or the sum of the weights of their labels."""
+    """The divisor of a mean: the number of rows that are not ignored, or the sum of the weights of their labels."""
     target = wide(target)
     kept = target != ignore_index
     return kept.sum() if weight is None else torch.where(kept, weight[torch.where(kept, target, 0)], 0.0).sum()
@@ -50,10 +50,10 @@ def counted(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
 def per_row(
     delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What every single row has to do with the loss.
+    """Three values of each row.
 
-    Its label (0 where it is ignored), the delta of its loss (0 where it is ignored; for a mean, divided by the sum of
-    the weights that count), and the same times the weight of its label.
+    Its label (0 if ignored); the delta of its loss (0 if ignored; for a mean, divided by the sum of the weights of the
+    rows that are not ignored); and this delta times the weight of its label.
     """
     target = wide(target)
     kept = target != ignore_index
@@ -66,7 +66,7 @@ def per_row(
 
 
 def over_rows(moved: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
-    """The tangents of the losses of all rows, their sum or mean: of no rows 0 / 0, as the mean itself."""
+    """The tangents of the losses of all rows, or their sum or mean. For no rows the mean is 0 / 0, as the loss is."""
     if reduction == "none":
         return moved
     return moved.sum() if reduction == "sum" else moved.sum() / counted(target, weight, ignore_index)
@@ -143,7 +143,7 @@ class CrossEntropyLoss(Rule):
     def output(
         input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        """The loss, and the logarithms of the softmax."""
+        """The loss and the logarithms of the softmax."""
         axis, target = class_axis(input.dim()), wide(target)
         log_probs = input.log_softmax(axis)
         loss = F.nll_loss(log_probs, target, weight, ignore_index=ignore_index, reduction=reduction)
@@ -166,7 +166,7 @@ class CrossEntropyLoss(Rule):
         return CrossEntropyLoss.second_output, inputs
 
     def second_output(*args: Any) -> Tensor:
-        """The logarithms of the softmax alone, computed as in the forward."""
+        """The logarithms of the softmax only, computed as in the forward."""
         return CrossEntropyLoss.forward(*args)[1]
 
     def delta_input(
@@ -190,7 +190,7 @@ class CrossEntropyLoss(Rule):
             delta_input = log_probs.exp() * mass - everywhere * along_classes(classes, log_probs.dim())
         if not log_probs.shape[axis]:  # all rows are ignored
             return delta_input
-        # a fresh tensor that no derivative looks at: the one-hot term can be written into it
+        # a new tensor that is not differentiated again: the one-hot term may be written into it
         return delta_input.scatter_add_(axis, labels, -at_label)
 
     def delta_input_from_log_probs(delta_log_probs: Tensor, log_probs: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class CrossEntropyLoss(Rule):
 
 
 def hints_for_labels(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> list[str]:
-    """What is wrong with class indices."""
+    """Hints on class indices of a wrong shape, dtype or range."""
     if not input.dim() or transforms_active():
         return []
     axis = class_axis(input.dim())
@@ -235,7 +235,7 @@ def hints_for_labels(input: Tensor, target: Tensor, weight: Tensor | None, ignor
 
 
 def hints_for_weight(input: Tensor, weight: Tensor | None) -> list[str]:
-    """What is wrong with the weights of the classes."""
+    """Hints on class weights of a wrong shape."""
     if weight is None or not input.dim() or weight.shape == (input.shape[class_axis(input.dim())],):
         return []
     return [f"weight holds one number per class of input, shape ({input.shape[class_axis(input.dim())]},)"]

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: the probability that a row of frames spells a row of labels."""
+"""Connectionist temporal classification: the probability that a sequence of frames spells a sequence of labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..engine.torch_private import ctc_forward
 from .loss import FLOAT32
 
 NEVER = -1e30
-"""The logarithm of a probability of zero: finite, so that a second derivative is, too."""
+"""The logarithm of probability zero: finite, so that second derivatives are finite, too."""
 
 
 class CTCLoss(Rule):
@@ -27,13 +27,14 @@ class CTCLoss(Rule):
     gamma = e^(log_alpha + log_beta - x + l), the probability that the path is in that state at t
     log_beta[t, s] = x[t, label of s] + log of the sum of e^log_beta[t + 1] over the states that follow s
 
-    The term e^x is torch's: it makes each frame's deltas sum to zero, and the delta of a log_softmax has no part of it.
+    The term e^x is torch's. It makes the deltas of each frame sum to zero. If x comes from a log_softmax, the delta of
+    the log_softmax's input is the same without that term.
 
     Source: Graves, Fernández, Gomez, Schmidhuber 2006, "Connectionist temporal classification", equations 6 to 16.
     """
 
     results = ("output", "log_alpha", "log_likelihood")
-    pure = False  # the number of states is that of the longest target, which a recorded call would not ask for again
+    pure = False  # the longest target sets the number of states, and a recorded call would not read it again
     upcast = True
     autocast = FLOAT32
     tangent_reads = (1, 2)
@@ -44,7 +45,7 @@ class CTCLoss(Rule):
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         if not input.numel():
             raise RuntimeError(f"log_probs tensor must not be empty, got: {tuple(input.shape)}, expected: (T, N, V)")
-        if ctc_forward is None or torch.compiler.is_compiling():  # torch's has a shape that hangs on numbers
+        if ctc_forward is None or torch.compiler.is_compiling():  # the output shape of torch's depends on data
             log_alpha = CTCLoss.log_alpha(input, target, input_lengths, target_lengths, blank)
             log_likelihood = CTCLoss.log_likelihood(log_alpha, input_lengths, target_lengths)
             losses = (-log_likelihood).masked_fill(log_likelihood <= NEVER / 2, torch.inf)
@@ -58,15 +59,15 @@ class CTCLoss(Rule):
         return output.sum() if reduction == "sum" else output.clone(), log_alpha, -losses
 
     def log_likelihood(log_alpha: Tensor, input_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-        """(N): the logarithm of p, from the two states in which a path may end."""
+        """(N): log p, from the two states in which a path may end."""
         last = log_alpha.gather(1, (input_lengths - 1).clamp(min=0).reshape(-1, 1, 1).expand(-1, 1, log_alpha.shape[2]))
         label = last.squeeze(1).gather(1, (2 * target_lengths - 1).clamp(min=0).reshape(-1, 1)).squeeze(1)
         blank = last.squeeze(1).gather(1, (2 * target_lengths).reshape(-1, 1)).squeeze(1)
         return torch.where(target_lengths > 0, torch.logaddexp(label, blank), blank)
 
     def log_alpha(input: Tensor, target: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> Tensor:
-        """(N, T, K), frame by frame from the first one; the states that come before one follow it where all is turned
-        around."""
+        """(N, T, K), computed from the first frame on. In reversed order, the states before a state follow it, so
+        `followed` serves here, too."""
         states, _ = CTCLoss.states(target, target_lengths, blank, 2 * longest(target, target_lengths) + 1)
         emitted = input.gather(2, states.expand(len(input), *states.shape)).clamp(min=NEVER)
         skips = states != torch.nn.functional.pad(states, (2, 0), value=-1)[:, :-2]
@@ -94,7 +95,7 @@ class CTCLoss(Rule):
         input: Tensor, target: Tensor, input_lengths: Tensor, target_lengths: Tensor, log_alpha: Tensor,
         log_likelihood: Tensor, blank: int, zero_infinity: bool,
     ) -> Tensor:  # fmt: skip
-        """(T, N, V): the derivative of each loss by its frames."""
+        """(T, N, V): the derivative of each loss by its own frames."""
         states, in_target = CTCLoss.states(target, target_lengths, blank, log_alpha.shape[2])
         log_beta = CTCLoss.log_beta(input, states, in_target, input_lengths, target_lengths, blank)
         frames = torch.arange(len(input), device=input.device).unsqueeze(1) < input_lengths
@@ -107,10 +108,10 @@ class CTCLoss(Rule):
         return torch.where(frames.unsqueeze(2), slopes, 0.0)
 
     def states(target: Tensor, target_lengths: Tensor, blank: int, count: int) -> tuple[Tensor, Tensor]:
-        """(N, K): the label of each state, and whether the target is so long that it has that state."""
+        """Both (N, K): the label of each state, and whether the target is long enough to have that state."""
         place = torch.arange(count, device=target.device)
         label, in_target = place.div(2, rounding_mode="floor"), place <= 2 * target_lengths.unsqueeze(1)
-        target = torch.nn.functional.pad(target, (0, 1))  # what is behind the last label
+        target = torch.nn.functional.pad(target, (0, 1))  # so that an index after the last label is valid
         if target.dim() == 1:
             index = (target_lengths.cumsum(0) - target_lengths).unsqueeze(1) + label
             labels = target[index.clamp(max=len(target) - 1)]
@@ -121,7 +122,7 @@ class CTCLoss(Rule):
     def log_beta(
         input: Tensor, states: Tensor, in_target: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int
     ) -> Tensor:
-        """(T, N, K), frame by frame from the last one."""
+        """(T, N, K), computed from the last frame back."""
         place = torch.arange(states.shape[1], device=input.device)
         ends = in_target & (place >= 2 * target_lengths.unsqueeze(1) - 1)
         skips = states != torch.nn.functional.pad(states, (0, 2), value=-1)[:, 2:]
@@ -146,15 +147,15 @@ class CTCLoss(Rule):
 
 
 def followed(row: Tensor, skips: Tensor) -> Tensor:
-    """The logarithm of the sum over the states that follow each: itself, the next, and the one behind that where
-    `skips`."""
+    """The logarithm of the sum over the states that may follow each state: itself, the next one, and the one after that
+    where `skips` is true."""
     longer = torch.nn.functional.pad(row, (0, 2), value=NEVER)
     after, behind = longer[:, 1:-1], torch.where(skips, longer[:, 2:], NEVER)
     return torch.logsumexp(torch.stack((row, after, behind)), 0).clamp(min=NEVER)
 
 
 def longest(target: Tensor, lengths: Tensor) -> int:
-    """No target is longer."""
+    """The length of the longest target."""
     return target.shape[-1] if target.dim() == 2 or torch.compiler.is_compiling() else int(lengths.max())
 
 

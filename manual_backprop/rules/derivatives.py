@@ -1,4 +1,4 @@
-"""Derivatives that torch has as operators of their own, which a program may call: SafeSoftmax and those of softmax,
+"""Operators that torch itself calls, and that a program may call, too: SafeSoftmax, and the derivatives of softmax,
 log_softmax and dropout. Each is differentiated like any other function."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Distances between all pairs of points, in a p-norm.
 
-The derivative of |d| is 0 where d is 0, and where two points are the same, as torch's.
+The derivative of |d| counts as 0 where d is 0, so also where two points are equal, as in torch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ FLOAT32 = {"cpu": "float32", "cuda": "float32"}
 def slope(difference: Tensor, distance: Tensor, p: float) -> Tensor:
     """The derivatives of |d|_p by the coordinates of d.
 
-    sign(d) |d|^(p-1) / |d|_p^(p-1); with p = inf sign(d) of the coordinates that are the largest; with p = 0, which
-    counts, zeros.
+    sign(d) |d|^(p-1) / |d|_p^(p-1). For p = inf: sign(d) at the largest coordinates, else 0. For p = 0, which counts
+    the coordinates that are not 0: zeros.
     """
     if p == 0:
         return torch.zeros_like(difference)
@@ -36,16 +36,16 @@ def slope(difference: Tensor, distance: Tensor, p: float) -> Tensor:
 
 
 def sign(difference: Tensor) -> Tensor:
-    """-1, 0 or 1; NaN stays."""
+    """-1, 0 or 1; NaN stays NaN."""
     return torch.where(difference.isnan(), difference, difference.sign())
 
 
 ENOUGH = 2**22
-"""Differences of coordinates that are in memory at a time."""
+"""The largest number of coordinate differences in memory at a time."""
 
 
 def some(points: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
-    """The points, some coordinates at a time: the differences of all pairs in all coordinates may not fit."""
+    """The points in chunks of coordinates: the differences of all pairs in all coordinates may not fit in memory."""
     return points.split(max(1, ENOUGH // max(1, distances.numel())), -1)
 
 

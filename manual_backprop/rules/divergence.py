@@ -44,7 +44,7 @@ class SoftCrossEntropyLoss(Rule):
     delta_input = (p sum over c of w_c y_c - w y) delta      delta_target = - w log p delta
     grad_weight = - sum over n of y log p delta              with delta / n in place of delta for a mean
 
-    log p is an output, too, and kept in place of x.
+    log p is an output, too, and is saved in place of x.
 
     Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs".
     """
@@ -69,7 +69,7 @@ class SoftCrossEntropyLoss(Rule):
         return LogSoftmax, (inputs[0], class_axis(inputs[0].dim()), None)
 
     def per_class(delta: Tensor, log_probs: Tensor, reduction: str) -> Tensor:
-        """The delta of every row, to be broadcast along the classes."""
+        """The delta of each row, shaped to broadcast along the classes."""
         axis = class_axis(log_probs.dim())
         if reduction == "mean":
             return per_loss(delta, reduction, log_probs.numel() // max(log_probs.shape[axis], 1))
@@ -137,7 +137,7 @@ class KLDivLoss(Rule):
 
     def delta_target(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
         delta = per_loss(delta, reduction, target.numel())
-        return (target.log() + target / target - input) * delta  # y / y: 1, but NaN at 0 as in the twin
+        return (target.log() + target / target - input) * delta  # y / y is 1, but NaN at 0, as in torch
 
 
 class KLDivLogTargetLoss(Rule):
@@ -148,7 +148,7 @@ class KLDivLogTargetLoss(Rule):
 
     delta_input = - e^y delta      delta_target = e^y (y - x + 1) delta      with delta / n in place of delta for a mean
 
-    probs = e^y and gap = y - x are outputs, too, and all that is kept.
+    probs = e^y and gap = y - x are outputs, too; only they are saved.
 
     Source: Kullback, Leibler 1951, "On information and sufficiency".
     """

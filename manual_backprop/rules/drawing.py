@@ -1,4 +1,4 @@
-"""Random numbers: torch differentiates none of them by the numbers of their distribution, but dropout by its input."""
+"""Random numbers. As in torch, most have no derivative by the parameters of their distribution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..engine.operators import elemental
 from ..engine.rule import Rule
 
-SOURCE = "torch takes random numbers for constants; with a derivative they are in torch.distributions, as rsample."
+SOURCE = "torch takes random numbers as constants; rsample of torch.distributions draws differentiable ones."
 
 
 class Normal(Rule):
@@ -19,9 +19,9 @@ class Normal(Rule):
 
     mean, std (*, broadcast) or number   output, delta (*)
 
-    delta_mean = 0     delta_std = 0: the draws are taken for constants
+    delta_mean = 0     delta_std = 0: the draws are constants
 
-    Source: torch takes random numbers for constants; with a derivative they are in torch.distributions, as rsample.
+    Source: torch takes random numbers as constants; rsample of torch.distributions draws differentiable ones.
     """
 
     operator = "normal"
@@ -73,7 +73,7 @@ class Overwritten(Rule):
 
     input, output, delta (*)   draw a function that overwrites a tensor
 
-    delta_input = 0: of x nothing is left
+    delta_input = 0: the output does not depend on x
 
     Source: the derivative of a constant.
     """

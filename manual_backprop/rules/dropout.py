@@ -1,7 +1,7 @@
-"""Dropping elements or whole channels at random: Dropout, AlphaDropout. Kept for backward: one byte per random choice.
+"""Dropping elements or whole channels at random: Dropout, AlphaDropout. The mask is saved, one byte per random draw.
 
-The masks repeat torch's random stream: the draws of `bernoulli_`, and on CUDA those of its fused dropout, which is not
-in place.
+With the same seed the masks equal torch's: they are drawn as by `bernoulli_`, and on CUDA as by torch's fused dropout
+(unless the dropout is in place).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ..engine.rule import Rule, choose
 from ..engine.torch_private import transforms_active
 
 SATURATION = 1.7580993408473766
-"""lambda alpha of SELU: minus the value that SELU tends to at the far left."""
+"""lambda alpha of SELU: minus the limit of SELU(x) for x to -infinity."""
 
 
 def draw(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> Tensor:
-    """A mask that is False with probability p; of the input's shape and memory layout if no other shape is given."""
+    """A mask that is False with probability p; with the input's shape and memory layout if mask_shape is None."""
     if p == 1:
         return torch.zeros(input.shape if mask_shape is None else mask_shape, dtype=torch.bool, device=input.device)
-    # in torch the draws have the input's dtype; those for float64 are others on CUDA alone
+    # torch draws in the input's dtype; only float64 on CUDA gives other draws than the other dtypes
     dtype = torch.float64 if input.is_cuda and input.dtype == torch.float64 else torch.bool
     if not transforms_active():
         mask = torch.empty_like(input, dtype=dtype) if mask_shape is None else input.new_empty(mask_shape, dtype=dtype)
         mask = mask.bernoulli_(1 - p)
         return mask if dtype == torch.bool else mask.bool()
-    # not in place: under vmap(randomness="different") every sample draws its own
+    # not in place: with vmap(randomness="different") each sample draws its own mask
     shape = input.shape if mask_shape is None else mask_shape
     return torch.bernoulli(torch.empty(shape, dtype=dtype, device=input.device), 1 - p).bool()
 
@@ -71,7 +71,7 @@ class AlphaDropout(Rule):
 
     delta_input = a delta where the mask is set, else 0
 
-    Dropped elements take SELU's value at the far left; a and b restore mean 0 and variance 1.
+    Dropped elements take SELU's limit for x to -infinity; a and b restore mean 0 and variance 1.
 
     Source: Klambauer, Unterthiner, Mayr, Hochreiter 2017, "Self-Normalizing Neural Networks".
     """
@@ -81,7 +81,7 @@ class AlphaDropout(Rule):
 
     def forward(input: Tensor, p: float, mask_shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
         mask = draw(input, p, mask_shape)
-        if p == 1:  # as torch has it: nothing is left, also no b
+        if p == 1:  # as in torch: everything is 0, without the shift b
             return input * 0.0, mask
         return choose(AlphaDropout.output)(input, mask, p), mask
 

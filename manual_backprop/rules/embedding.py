@@ -20,8 +20,8 @@ class Embedding(Rule):
     grad_weight[v] = sum over * with i = v of delta     0 for v = padding_idx
     with scale_grad_by_freq divided by the number of times v was looked up
 
-    With sparse=True a sparse gradient holds one entry for each index, in place of a row for each v. A second derivative
-    is divided by the number of times once, as in torch: the derivative of grad_weight, right to left, is not.
+    With sparse=True the gradient is sparse, with one entry for each index. With scale_grad_by_freq a second derivative
+    is divided by the number of look-ups only once, as in torch: the backward of grad_weight does not divide again.
 
     Source: Bengio, Ducharme, Vincent, Jauvin 2003, "A neural probabilistic language model": a product with one-hot
     rows.
@@ -47,7 +47,7 @@ class Embedding(Rule):
             count = added_up(torch.ones_like(index), index, shape[0])
             often = count[index].unsqueeze(1)
             if torch.is_grad_enabled() and not in_forward_mode():
-                # a second derivative passes two backwards, of which one divides: this one counts as delta there
+                # a second derivative is divided only once: here the value is divided, its derivative is not
                 with torch.no_grad():
                     divided, same = delta / often, delta.clone()
                 delta = divided + (delta - same).nan_to_num(0.0)
@@ -73,12 +73,12 @@ class Embedding(Rule):
             return []
         low, high = int(input.min()), int(input.max())
         outside = low < 0 or high >= weight.shape[0]
-        return [f"the indices run from {low} to {high}, the table has the rows 0 to {len(weight) - 1}"] * outside
+        return [f"the indices range from {low} to {high}, but the table has rows 0 to {len(weight) - 1}"] * outside
 
 
 def added_up(values: Tensor, index: Tensor, rows: int) -> Tensor:
-    """Row v of the result: the sum of the values whose index is v, in their order."""
+    """Row v of the result: the sum of the values whose index is v, added in order."""
     zeros = values.new_zeros((rows, *values.shape[1:]))
-    if transforms_active():  # an index with a batch axis cannot write into zeros without one
+    if transforms_active():  # under vmap an index with a batch axis cannot write into zeros without one
         return zeros.index_add(0, index, values)
     return zeros.index_add_(0, index, values)

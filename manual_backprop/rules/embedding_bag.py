@@ -1,4 +1,4 @@
-"""Bags of rows of a table, summed, averaged or the largest of each: EmbeddingBag."""
+"""EmbeddingBag: the sum, mean or maximum of the table rows of each bag of indices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class EmbeddingBag(Rule):
     for a maximum: the sum of the delta of the bags whose largest number it holds
     grad_per_sample_weights[i] = sum over D of W[i] delta of the bag                 0 for padding_idx
 
-    With scale_grad_by_freq divided by the number of times v was looked up; with sparse=True one entry for each index.
+    With scale_grad_by_freq grad_weight[v] is divided by the number of times v was looked up. With sparse=True it is
+    sparse, with one entry for each index.
 
     Source: Mikolov, Chen, Corrado, Dean 2013, "Efficient estimation of word representations in vector space", bag of
     words; the maximum: Griewank, Walther 2008, "Evaluating Derivatives", section 14.
@@ -50,17 +51,17 @@ class EmbeddingBag(Rule):
         )
 
     def bags(input: Tensor, offsets: Tensor, include_last_offset: bool) -> Tensor:
-        """(n): the bag of each entry; of one behind the last offset, the last."""
+        """(n): the bag of each entry; an entry after the last offset belongs to the last bag."""
         place = torch.arange(len(input), dtype=offsets.dtype, device=offsets.device)
         found = torch.searchsorted(offsets.contiguous(), place, right=True) - 1
         return found.clamp(max=len(offsets) - include_last_offset - 1)
 
     def counted(input: Tensor, padding_idx: int) -> Tensor:
-        """(n): whether an entry is one."""
+        """(n): False for entries at padding_idx, which do not count."""
         return input != padding_idx
 
     def filled(bags: Tensor, counted: Tensor, offsets: Tensor, include_last_offset: bool) -> Tensor:
-        """(B): how many entries each bag has."""
+        """(B): the number of entries in each bag."""
         zeros = torch.zeros(len(offsets) - include_last_offset, dtype=bags.dtype, device=bags.device)
         return zeros.index_add(0, bags, counted.to(bags.dtype))
 

@@ -1,7 +1,7 @@
 """Exponential linear units: ELU, CELU, SELU.
 
-All act on each element alone, so their Jacobians are diagonal, and a tangent passes through as a delta does.
-At the kinks and for NaN the comparisons are those of ATen's scalar loops and CUDA kernels.
+All are elementwise, so their Jacobians are diagonal, and one formula serves for deltas and for tangents.
+At kinks and for NaN they compare as ATen's scalar loops and CUDA kernels do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def exp_of_negative(input: Tensor) -> Tensor:
-    """e^min(x, 0): the positive part, which overflows, is never used, but would make second derivatives NaN."""
+    """e^min(x, 0). e^x of a large x is never used, but its overflow would make second derivatives NaN."""
     return input.clamp(max=0).exp()
 
 

@@ -1,4 +1,4 @@
-"""Values attained by some elements, which share the delta: amax, amin, aminmax, and max, min, median of all."""
+"""Extreme values and medians, amax, amin, aminmax, max, min, median: elements equal to the result share its delta."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .reduction import Dim, spread
 
 SOURCE = (
     'Griewank, Walther 2008, "Evaluating Derivatives", table of elemental adjoints; '
-    "elements that tie share the delta evenly, as in torch's derivatives.yaml."
+    "tied elements share the delta evenly, as in torch's derivatives.yaml."
 )
 
 
 def shared(delta: Tensor, input: Tensor, output: Tensor, dim: Dim, keepdim: bool) -> Tensor:
-    """The delta of each value, in equal parts to the elements that are equal to it."""
+    """The delta of each result, divided evenly among the elements equal to it."""
     attained = input == spread(output, dim, keepdim, input.shape)
     return spread(delta, dim, keepdim, input.shape) * attained / count(attained, dim, True)
 
 
 def averaged(tangent: Tensor, input: Tensor, output: Tensor, dim: Dim, keepdim: bool) -> Tensor:
-    """The mean of a tangent over the elements that are equal to the value."""
+    """The mean of the tangents of the elements equal to each result."""
     attained = input == spread(output, dim, keepdim, input.shape)
     moved = (tangent * attained).sum(() if dim is None else dim, keepdim)
     return moved / count(attained, dim, keepdim)
@@ -35,18 +35,18 @@ def count(attained: Tensor, dim: Dim, keepdim: bool) -> Tensor:
 
 
 def attaining(input: Tensor, output: Tensor) -> Tensor:
-    """Which elements are the value; NaN is itself here."""
+    """True for the elements equal to the result; here NaN equals NaN."""
     return (input == output) | (input.isnan() & output.isnan())
 
 
 def shared_by_all(delta: Tensor, input: Tensor, output: Tensor) -> Tensor:
-    """The delta in equal parts to all elements that are the value."""
+    """The delta of a single result, divided evenly among the elements equal to it."""
     attained = attaining(input, output)
     return torch.where(attained, delta / attained.sum(), 0)
 
 
 def averaged_over_all(tangent: Tensor, input: Tensor, output: Tensor) -> Tensor:
-    """The mean of a tangent over all elements that are the value."""
+    """The mean of the tangents of all elements equal to a single result."""
     attained = attaining(input, output)
     return tangent.masked_fill(~attained, 0).sum() / attained.sum()
 

@@ -1,4 +1,4 @@
-"""Factorizations into triangles and orthogonal matrices: Cholesky and QR, and what is solved by the former.
+"""Factorizations into triangular and orthogonal matrices: Cholesky and QR; solving and inverting by Cholesky factors.
 
 X^H is X transposed and conjugated, A^-H the inverse of A^H.
 """
@@ -66,7 +66,7 @@ class CholeskySolve(Rule):
         return torch.cholesky_solve(input, input2, upper=upper)
 
     def whole_delta_input(delta: Tensor, input2: Tensor, upper: bool) -> Tensor:
-        """The delta of B before it is summed over a batch that was broadcast."""
+        """The delta of B before the sum over broadcast batch axes."""
         return torch.cholesky_solve(delta, input2, upper=upper)
 
     def delta_input(whole_delta_input: Tensor, input_shape: torch.Size) -> Tensor:
@@ -164,7 +164,7 @@ def hermitian(M: Tensor) -> Tensor:
 
 
 def upper_half(X: Tensor) -> Tensor:
-    """The upper triangle T of which T + T^H = X + X^H."""
+    """The upper triangular T with T + T^H = X + X^H and a real diagonal."""
     return (X + X.mH).triu(1) + real_diagonal(X)
 
 
@@ -174,11 +174,11 @@ def real_diagonal(X: Tensor) -> Tensor:
 
 
 def refuse_mode(mode: str, Q: Tensor, R: Tensor) -> None:
-    """What Q and R do not tell: a Q that was not computed, or its columns beyond those of A."""
+    """Raise RuntimeError for modes without a derivative: Q was not computed, or has more columns than A."""
     if mode == "r":
         raise RuntimeError(
             "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. "
-            "got: mode='r'. expected: mode='reduced', also where Q is not used"
+            "got: mode='r'. expected: mode='reduced', even if Q is not used"
         )
     if mode == "complete" and R.shape[-2] > R.shape[-1]:
         raise RuntimeError(

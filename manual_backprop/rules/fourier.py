@@ -1,8 +1,8 @@
 """Discrete Fourier transforms over several axes, of real and complex numbers.
 
-A transform is a matrix F, symmetric, whose conjugate is the transform in the other direction. So the delta goes back
-through the transform in the other direction, with the same factor in front. `normalization` is torch's number for that
-factor: 0 for 1, 1 for 1 / sqrt(n), 2 for 1 / n, where n numbers are transformed.
+A transform is a product with a symmetric matrix F. The conjugate of F is the transform in the other direction, so the
+delta of the input is that transform of delta, with the same factor. `normalization` is torch's code for the factor:
+0 for 1, 1 for 1 / sqrt(n), 2 for 1 / n, for a transform of n elements.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 from ..engine.rule import Rule
 
 FORTH = "backward", "ortho", "forward"
-"""torch.fft's name for a factor, by its number, from numbers to frequencies."""
+"""Code of the factor -> its name in torch.fft, for forward transforms."""
 
 BACK = "forward", "ortho", "backward"
-"""The same in the other direction."""
+"""Code of the factor -> its name in torch.fft, for inverse transforms."""
 
 
 def transformed(input: Tensor, dim: list, normalization: int, forward: bool) -> Tensor:
-    """The transform of complex numbers, in either direction."""
+    """The complex transform, forward or inverse."""
     if forward:
         return torch.fft.fftn(input, dim=dim, norm=FORTH[normalization])
     return torch.fft.ifftn(input, dim=dim, norm=BACK[normalization])

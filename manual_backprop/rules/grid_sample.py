@@ -1,4 +1,4 @@
-"""Values at any places of images and volumes: GridSample."""
+"""Interpolated values at any positions of images and volumes: GridSample."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ..engine.terms import total
 from .interpolation import keys
 
 BILINEAR, NEAREST, BICUBIC = range(3)
-"""What torch calls the modes of interpolation, by number."""
+"""torch's codes of the interpolation modes."""
 ZEROS, BORDER, REFLECTION = range(3)
-"""What torch calls the kinds of padding, by number."""
+"""torch's codes of the padding modes."""
 
 
 class Tap(NamedTuple):
-    """One of the elements along an axis that a sample is made of, for every place p: all (N, P)."""
+    """One of the elements along an axis that each sample is interpolated from. All fields have shape (N, P)."""
 
     position: Tensor
     inside: Tensor
-    """Whether there is one; else the element is 0."""
+    """Whether the element lies inside of the axis; if not, its value is 0."""
     weight: Tensor
     slope: Tensor
-    """The derivative of the weight by the coordinate in the grid."""
+    """The derivative of the weight by the grid coordinate."""
 
 
 class GridSample(Rule):
@@ -63,7 +63,7 @@ class GridSample(Rule):
     def taps(
         grid: Tensor, input_shape: tuple, interpolation_mode: int, padding_mode: int, align_corners: bool
     ) -> list[list[Tap]]:
-        """For each axis of the input, what a sample is made of."""
+        """The taps of each axis of the input."""
         places = grid.reshape(grid.shape[0], grid.shape[1:-1].numel(), grid.shape[-1]).unbind(-1)
         modes = interpolation_mode, padding_mode, align_corners
         return [along(g, size, *modes) for g, size in zip(reversed(places), input_shape[2:], strict=True)]
@@ -108,7 +108,7 @@ class GridSample(Rule):
 
 
 def corners(taps: list[list[Tap]], sizes: list[int]) -> Iterator[tuple[Tensor, Tensor, tuple[Tap, ...]]]:
-    """Each choice of one tap per axis: its index among all elements, whether there is one, and the taps."""
+    """For each choice of one tap per axis: the flat index of the element, whether it lies inside, and the taps."""
     for chosen in product(*taps):
         index, inside = chosen[0].position, chosen[0].inside
         for tap, size in zip(chosen[1:], sizes[1:], strict=True):
@@ -117,7 +117,7 @@ def corners(taps: list[list[Tap]], sizes: list[int]) -> Iterator[tuple[Tensor, T
 
 
 def elements(input: Tensor, taps: list[list[Tap]]) -> Iterator[tuple[Tensor, tuple[Tap, ...]]]:
-    """The element (N, C, P) at each choice of one tap per axis, 0 where there is none, and the taps."""
+    """For each choice of one tap per axis: the element (N, C, P), 0 where it lies outside, and the taps."""
     batch, channels, *sizes = input.shape
     flat = input.reshape(batch, channels, math.prod(sizes))
     for index, inside, chosen in corners(taps, sizes):
@@ -153,13 +153,13 @@ def along(g: Tensor, size: int, interpolation_mode: int, padding_mode: int, alig
 
 
 def tap(element: Tensor, size: int, weight: Tensor, slope: Tensor) -> Tap:
-    """One tap, at an element that may lie outside of the axis."""
+    """One tap; its element may lie outside of the axis."""
     index = element.long()
     return Tap(index.clamp(0, size - 1), (index >= 0) & (index < size), weight, slope)
 
 
 def kept(s: Tensor, size: int, padding_mode: int, align_corners: bool) -> tuple[Tensor, Tensor]:
-    """Where a place is moved to by padding, and the derivative of that: 0, -1 or 1."""
+    """The position after padding has moved or reflected it, and the derivative of this move: 0, -1 or 1."""
     turned = torch.ones_like(s)
     if padding_mode == ZEROS:
         return s, turned

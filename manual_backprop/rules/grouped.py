@@ -1,4 +1,4 @@
-"""Matrix products of groups, each with a matrix of its own: GroupedMM."""
+"""One matmul per group of rows or columns, each with its own matrix: GroupedMM."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GroupedMM(Rule):
 
 
 def grouped(input: Tensor, other: Tensor, offs: Tensor | None) -> Tensor:
-    """The products, group by group. What is behind the last group counts as zeros."""
+    """The products, group by group. Rows and columns after the last group count as zeros."""
     if offs is None:
         return input @ other
     if not (hasattr(F, "grouped_mm") and aligned(input) and aligned(other)):
@@ -53,20 +53,20 @@ def grouped(input: Tensor, other: Tensor, offs: Tensor | None) -> Tensor:
     product = F.grouped_mm(input, other, offs=offs)
     if input.dim() == other.dim():
         return product
-    axis = 0 if input.dim() == 2 else 1  # behind the last group torch leaves it unwritten
+    axis = 0 if input.dim() == 2 else 1  # torch leaves the output after the last group uninitialized
     behind = torch.arange(product.shape[axis], device=offs.device) >= offs[-1]
     return product.masked_fill(behind.unsqueeze(1 - axis), 0)
 
 
 def aligned(tensor: Tensor) -> bool:
-    """Whether torch's own takes it: no float64, and rows or columns that begin every 16 bytes."""
+    """Whether torch's grouped_mm accepts the tensor: not float64, and strides that are multiples of 16 bytes."""
     *others, rows, columns = tensor.stride()
     steps = [*others, rows if columns == 1 else columns]
     return tensor.dtype != torch.float64 and 1 in (rows, columns) and all(n * tensor.itemsize % 16 == 0 for n in steps)
 
 
 def masked(input: Tensor, other: Tensor, offs: Tensor) -> Tensor:
-    """The same with zeros in place of what is of another group."""
+    """The products of `grouped`, by matmuls in which elements of other groups are set to 0."""
     length = input.shape[1] if input.dim() == other.dim() else len(input) if input.dim() == 2 else other.shape[1]
     place, begins = torch.arange(length, device=offs.device), torch.nn.functional.pad(offs[:-1], (1, 0))
     member = (place >= begins.unsqueeze(1)) & (place < offs.unsqueeze(1))  # (G, rows or columns)

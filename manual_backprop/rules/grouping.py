@@ -1,7 +1,7 @@
-"""Elements that are reduced in groups: scatter_reduce, index_reduce, segment_reduce.
+"""Reductions of groups of elements: scatter_reduce, index_reduce, segment_reduce.
 
-Each source belongs to the group of one result, which `index` names along the axis `dim`. The formulas of all three are
-the same. Those of a sum are linear; a maximum gives its delta, in equal parts, to all that are equal to it.
+Each source element belongs to the group of one result, which `index` names along the axis `dim`. All three operators
+have the same formulas. Elements that are equal to the maximum of their group share its delta evenly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..engine.rule import Rule
 def source_delta(
     delta: Tensor, input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool, output: Tensor
 ) -> Tensor:
-    """The delta of each source; the parts of src that index does not reach have none."""
+    """The delta of each source element; it is 0 for the parts of src that index does not reach."""
     used = src[tuple([slice(size) for size in index.shape])]
     if reduce == "sum":
         found = delta.gather(dim, index)
@@ -36,7 +36,7 @@ def source_delta(
 def own_delta(
     delta: Tensor, input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool, output: Tensor
 ) -> Tensor:
-    """The delta of the input, which is a member of each group; or where it is none, is kept where no source belongs."""
+    """The delta of the input. With include_self=False it is 0 in each group that has a source."""
     if reduce == "mean":
         delta = delta / members(input, dim, index, include_self)
     elif reduce == "prod":
@@ -50,7 +50,8 @@ def moved(
     t_input: Tensor | None, t_src: Tensor | None, input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str,
     include_self: bool, output: Tensor,
 ) -> Tensor:  # fmt: skip
-    """The tangent of the output: the sum over each group of tangents times derivatives, which are deltas of 1."""
+    """The tangent of the output: for each group, the sum of tangents times derivatives. A derivative is the delta that
+    the formulas give for delta = 1."""
     given = torch.ones_like(output), input, dim, index, src, reduce, include_self, output
     total = torch.zeros_like(output) if t_input is None else own_delta(*given) * t_input
     if t_src is None:
@@ -59,28 +60,28 @@ def moved(
 
 
 def members(input: Tensor, dim: int, index: Tensor, include_self: bool) -> Tensor:
-    """How many elements each group has; 1 where only the input is there."""
+    """The number of elements in each group; 1 if the input is the only one."""
     return alone(torch.ones_like(input), dim, index, include_self, 0).scatter_add(
         dim, index, torch.ones_like(index, dtype=input.dtype)
     )
 
 
 def alone(input: Tensor, dim: int, index: Tensor, include_self: bool, nothing: float) -> Tensor:
-    """The input's part in each group, which is `nothing` where it is no member but some source is."""
+    """The input, with `nothing` in the groups that have a source if include_self is False."""
     return input if include_self else input.scatter(dim, index, nothing)
 
 
 def ties(input: Tensor, dim: int, index: Tensor, src: Tensor, output: Tensor) -> Tensor:
-    """How many elements of each group are equal to its result. As in torch the input counts among them also where
-    `include_self` is false."""
+    """The number of elements of each group that are equal to its result. As in torch, the input counts even if
+    include_self is False."""
     used = src[tuple([slice(size) for size in index.shape])]
     equal = (used == output.gather(dim, index)).to(output.dtype)
     return (input == output).to(output.dtype).scatter_add(dim, index, equal)
 
 
 def product_of_others(input: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool) -> Tensor:
-    """For each source the product of the others in its group: the product of all, divided by it, where none is 0; for
-    the only 0 the product of the rest; else 0."""
+    """For each source, the product of the others in its group. In a group without 0: the product of all, divided by
+    the source. In a group with one 0: the product of the rest for that 0, else 0. In a group with several: 0."""
     zero = src == 0
     nonzero = src.masked_fill(zero, 1)
     zeros = torch.zeros_like(input).scatter_add(dim, index, zero.to(input.dtype)).gather(dim, index)
@@ -176,7 +177,7 @@ class IndexReduce(Rule):
 
 
 def behind(data: Tensor, axis: int) -> list[int]:
-    """The width of one more segment behind the last, for `pad`."""
+    """The argument of `pad` that appends one segment after the last."""
     return [0, 0] * (data.dim() - 1 - axis % data.dim()) + [0, 1]
 
 
@@ -202,9 +203,9 @@ class SegmentReduce(Rule):
         )
 
     def segments(data: Tensor, lengths: Tensor | None, offsets: Tensor | None, axis: int) -> Tensor:
-        """The segment of each element; what is in none is in one behind the last."""
+        """The segment of each element; elements of no segment go to an extra one after the last."""
         if offsets is None:
-            assert lengths is not None  # one of the two is there, or forward has refused
+            assert lengths is not None  # forward has raised an error if both are None
             offsets = F.pad(lengths.cumsum(-1), (1, 0))
         place = torch.arange(data.shape[axis], device=data.device, dtype=offsets.dtype)
         place = place.expand(*offsets.shape[:-1], -1).contiguous()
@@ -217,7 +218,7 @@ class SegmentReduce(Rule):
         delta, output = F.pad(delta, behind(data, axis)), F.pad(output, behind(data, axis))
         if reduce == "prod":
             number = torch.full_like(output, 1 if initial is None else initial)
-        else:  # where no element is the extreme, the number is
+        else:  # if no element attains the extreme, `initial` does
             nothing = torch.full_like(output, torch.nan)
             number = torch.where(ties(nothing, axis, segments, data, output) == 0, output, nothing)
         return source_delta(delta, number, axis, segments, data, reduce, reduce == "prod", output)

@@ -1,4 +1,4 @@
-"""Attention by several heads: splitting the heads, and their scores where the weights are returned, too."""
+"""Multi-head attention: Heads, which splits the heads, and AttentionScores, for calls that return the weights."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Heads(Rule):
         rows, batch, features = input.shape
         apart = input.reshape(rows, batch, parts, heads, features // (parts * heads))
         whole = apart.permute(2, 0, 1, 3, 4)
-        # in a part by itself N and H are one axis for a matmul: else ATen's on the CPU copies it, again in the backward
+        # contiguous, N and H of a part are one axis for a matmul; else ATen on the CPU copies it, forward and backward
         return (whole.contiguous() if input.is_cpu else whole).permute(0, 2, 3, 1, 4).unbind()
 
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         ctx.shape = inputs[0].shape
         ctx.set_materialize_grads(False)
 
-    # by hand, since there are as many outputs, and deltas, as parts
+    # written by hand, since the number of outputs and deltas is the number of parts
     def backward(ctx: Any, *deltas: Tensor | None) -> tuple:
         some = next(delta for delta in deltas if delta is not None)
         deltas = tuple([torch.zeros_like(some) if delta is None else delta for delta in deltas])
@@ -59,7 +59,8 @@ class AttentionScores(Rule):
     delta_key   = scale delta^T Q
     delta_mask  = delta, summed over broadcast axes
 
-    For attention that returns its weights; any other never holds the scores (`ScaledDotProductAttention`).
+    For attention that returns its weights. Other calls run `ScaledDotProductAttention`, whose kernels never hold all
+    scores.
 
     Source: Vaswani et al. 2017, "Attention is all you need".
     """

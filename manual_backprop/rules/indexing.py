@@ -1,6 +1,7 @@
 """Elements chosen by index: each delta is added to the element it was read from.
 
-An index may come twice, so what goes back is a sum: scatter_add is the adjoint of gather, index_add of index_select.
+An element may be read twice, so its deltas are summed: scatter_add is the adjoint of gather, index_add that of
+index_select.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class MaskedSelect(Rule):
 
     def forward(input: Tensor, mask: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(input.shape, mask.shape)
-        return torch.masked_select(input.expand(shape), mask)  # torch.compile takes K to be at most input's size
+        return torch.masked_select(input.expand(shape), mask)  # torch.compile assumes: K <= input's size
 
     def delta_input(delta: Tensor, mask: Tensor, input_shape: torch.Size) -> Tensor:
         shape = torch.broadcast_shapes(input_shape, mask.shape, (1,))

@@ -31,15 +31,15 @@ class InstanceNorm(Rule):
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """The batch normalization of a single sample of N C channels. Also moves the running statistics, by the mean of
-        what the samples would make of them."""
+        """Computed as batch normalization of one sample with N C channels. Also updates the running statistics: each
+        sample gives an update, and their mean is stored."""
         batch, channels = input.shape[:2]
         one = input.contiguous().view(1, batch * channels, *input.shape[2:])
         w, b, *repeated = (None if v is None else v.repeat(batch) for v in (weight, bias, running_mean, running_var))
-        kind = input.dtype if weight is None else weight.dtype  # in which torch moves the running statistics
+        kind = input.dtype if weight is None else weight.dtype  # of torch's update of the running statistics
         repeated = [None if vector is None else vector.to(kind) for vector in repeated]
         output, mean, invstd = choose(BatchNorm.normalized)(one, w, b, *repeated, momentum, eps)
-        if not input.numel():  # torch returns no statistics of an empty batch
+        if not input.numel():  # for an empty batch torch returns no statistics
             return output.view(input.shape), *input.new_zeros(2, batch, channels).unbind()
         for running, moved in zip((running_mean, running_var), repeated, strict=True):
             if running is not None and moved is not None:
@@ -52,7 +52,7 @@ class InstanceNorm(Rule):
         return InstanceNorm.scaled, (input, weight, bias, eps)
 
     def scaled(input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        """The output of `forward`, bit for bit, leaving the running statistics as they are."""
+        """The output of `forward`, bit for bit, without the update of the running statistics."""
         return InstanceNorm.forward(input, weight, bias, None, None, 0.0, eps)[0]
 
     def mean(input: Tensor) -> Tensor:
@@ -90,5 +90,5 @@ class InstanceNorm(Rule):
 
 
 def count(input: Tensor) -> int:
-    """The number of positions, at least 1: the sums of an empty sample are divided by it, too."""
+    """The number of positions, at least 1, since sums over an empty sample are divided by it."""
     return max(input.shape[2:].numel(), 1)

@@ -13,7 +13,7 @@ from ..engine.rule import Rule
 
 Axes = tuple[int, ...]
 Taps = tuple[Tensor, Tensor]
-"""Of each output of an axis, the inputs that it is made of, and their weights: both (outputs, taps)."""
+"""For each output along an axis, the indices of the inputs it combines, and their weights: both (outputs, taps)."""
 
 aten = torch.ops.aten
 
@@ -30,7 +30,7 @@ OPERATORS: dict[tuple[str, int], Callable[..., Tensor]] = {
     ("cubic", 2): aten.upsample_bicubic2d,
     ("linear-antialias", 2): aten._upsample_bilinear2d_aa,
     ("cubic-antialias", 2): aten._upsample_bicubic2d_aa,
-    # torch 2.14 brought it
+    # new in torch 2.14
     **({("lanczos-antialias", 2): aten._upsample_lanczos2d_aa} if hasattr(aten, "_upsample_lanczos2d_aa") else {}),
 }
 
@@ -74,7 +74,7 @@ class Interpolate(Rule):
 
 
 def gathered(delta: Tensor, axis: int, size: int, indices: Tensor, weights: Tensor) -> Tensor:
-    """Each output's delta added to the inputs it was made of, along one axis."""
+    """Along one axis, each output's delta times the weights, added to the inputs that the output combines."""
     gathered = delta.new_zeros(*delta.shape[:axis], size, *delta.shape[axis + 1 :])
     for tap in range(indices.shape[1]):
         weight = weights[:, tap].reshape(-1, *[1] * (delta.dim() - axis - 1))
@@ -88,7 +88,7 @@ def taps(size: int, outputs: int, mode: str, align_corners: bool, scale: float |
         return nearest(size, outputs, mode, scale, like)
     ratio = scale_of(size, outputs, align_corners, scale)
     p = torch.arange(outputs, dtype=like.dtype, device=like.device)
-    if size == outputs and mode != "cubic":  # then torch copies, whatever scale was given
+    if size == outputs and mode != "cubic":  # torch copies then, whatever the scale
         return p.long().unsqueeze(1), torch.ones_like(p).unsqueeze(1)
     if mode.endswith("antialias"):
         return antialiased(size, ratio, ratio * (p + 0.5) - 0.5, mode)
@@ -104,15 +104,15 @@ def taps(size: int, outputs: int, mode: str, align_corners: bool, scale: float |
 
 
 def scale_of(size: int, outputs: int, align_corners: bool, scale: float | None) -> float:
-    """How far apart two neighbours of the output lie in the input."""
+    """The distance in the input between neighbouring elements of the output."""
     if align_corners:
         return (size - 1) / (outputs - 1) if outputs > 1 else 0.0
     return 1 / scale if scale else size / outputs
 
 
 def nearest(size: int, outputs: int, mode: str, scale: float | None, like: Tensor) -> Taps:
-    """The input that each output is: what the forward makes of the numbers of the positions, so rounded as it rounds.
-    torch's kernels differ in that by the number of axes."""
+    """The index of the input that each output copies, found by running torch's operator on a tensor of positions.
+    So it is rounded as torch rounds, which depends on the number of axes."""
     axes = like.dim() - 2
     positions = torch.arange(size, dtype=like.dtype, device=like.device).reshape(*[1] * (axes + 1), -1)
     chosen = OPERATORS[mode, axes](positions, [*[1] * (axes - 1), outputs], *[None] * (axes - 1), scale)
@@ -120,7 +120,7 @@ def nearest(size: int, outputs: int, mode: str, scale: float | None, like: Tenso
 
 
 def antialiased(size: int, ratio: float, place: Tensor, mode: str) -> Taps:
-    """The kernel made as wide as the outputs lie apart, over the inputs there are, divided by its sum."""
+    """The kernel, stretched by the distance between outputs, at the inputs inside of x, divided by its sum."""
     wide = max(ratio, 1.0)
     reach, kernel = FILTERS[mode]
     offsets = torch.arange(2 * math.ceil(reach * wide) + 2, device=place.device)
@@ -149,4 +149,4 @@ FILTERS: dict[str, tuple[int, Any]] = {
     "cubic-antialias": (2, lambda distance: keys(distance, -0.5)),
     "lanczos-antialias": (3, lanczos),
 }
-"""The kernels of antialiasing, and how far each reaches."""
+"""Mode -> reach and kernel of its antialiasing filter."""

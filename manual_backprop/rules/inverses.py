@@ -1,6 +1,6 @@
-"""Inverses, systems of equations and determinants.
+"""Matrix inverses, systems of linear equations, determinants.
 
-X^H is X transposed and conjugated; A^-H is the inverse of A^H. Where a batch was broadcast, deltas are summed.
+X^H is X transposed and conjugated; A^-H is the inverse of A^H. Deltas are summed over broadcast batch axes.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from ..engine.rule import Rule
 from ..engine.terms import sum_to, total
 
 FLOAT32 = {"cpu": "float32"}
-"""The autocast policy on the CPU of factorizations, which are not made for 16 bits."""
+"""The CPU autocast policy of factorizations, which do not support 16-bit floats."""
 
 
 def upside_down(A: Tensor) -> bool:
-    """Whether the rows of a matrix lie in memory where LAPACK expects columns: it then factorizes the transpose."""
+    """Whether the matrix is row-major. LAPACK expects columns, so without a copy it factorizes the transpose."""
     return A.is_contiguous() and not A.is_complex()
 
 
 def factors(A: Tensor) -> tuple[Tensor, Tensor]:
-    """LU and pivots of A, or of its transpose where that needs no copy and the determinant alone is wanted."""
+    """LU and pivots of A, or of its transpose if that saves a copy. Both have the same determinant."""
     LU, pivots, _ = torch.linalg.lu_factor_ex(A.mT if upside_down(A) else A)
     return LU, pivots
 
 
 def times_inverse(number: Tensor, LU: Tensor, pivots: Tensor, A: Tensor) -> Tensor:
-    """A number for each matrix, times A^-H, by these factors."""
+    """number A^-H for each matrix, computed from the LU factors."""
     scaled_identity = number.unsqueeze(-1).expand(A.shape[:-1]).diag_embed()
     return torch.linalg.lu_solve(LU, pivots, scaled_identity, adjoint=not upside_down(A))
 
 
 def parity(pivots: Tensor) -> Tensor:
-    """1 where the rows were exchanged an even number of times, else -1."""
+    """1 if the number of row exchanges is even, else -1."""
     kept = torch.arange(1, pivots.shape[-1] + 1, dtype=pivots.dtype, device=pivots.device)
     return 1 - 2 * ((pivots != kept).sum(-1) % 2)
 
@@ -90,7 +90,7 @@ class Solve(Rule):
         return torch.linalg.lu_factor_ex(A)[1]
 
     def delta_columns(delta: Tensor, A: Tensor, LU: Tensor, pivots: Tensor, left: bool, B_shape: torch.Size) -> Tensor:
-        """The delta of B as a matrix, before it is summed over a batch that was broadcast."""
+        """The delta of B as a matrix, before the sum over broadcast batch axes."""
         delta = delta.unsqueeze(-1) if is_vector(B_shape, A.shape) else delta
         return torch.linalg.lu_solve(LU, pivots, delta, left=left, adjoint=True)
 
@@ -120,13 +120,13 @@ def is_vector(B_shape: torch.Size, A_shape: torch.Size) -> bool:
 
 
 def as_vectors(X: Tensor) -> Tensor:
-    """Columns as a batch of vectors, which lies in memory as torch has it: a batch of numbers is contiguous."""
+    """(*, N, 1) as vectors (*, N), with torch's strides: the last batch axis has stride 1."""
     X = X.squeeze(-1)
     return X.mT.contiguous().mT if X.dim() > 1 else X
 
 
 def columns(B: Tensor, A: Tensor) -> Tensor:
-    """B as a matrix: of a vector, the only column."""
+    """B as a matrix; a vector becomes its only column."""
     return B.unsqueeze(-1) if is_vector(B.shape, A.shape) else B
 
 
@@ -164,9 +164,9 @@ class Det(Rule):
 
 
 def without_zeros(LU: Tensor) -> Tensor:
-    """What to add to the diagonal of U so that no number of it is zero: one that rounding does not tell from zero,
-    beside the others."""
-    size = LU.detach().triu().abs().sum((-2, -1))  # of U alone: L has ones, whatever the numbers are
+    """What to add to the diagonal of U so that no element of it is zero. It is so small beside the other elements of U
+    that rounding does not tell it from zero."""
+    size = LU.detach().triu().abs().sum((-2, -1))  # the scale of U only: L always has ones
     little = torch.finfo(LU.dtype).eps * torch.where(size == 0, 1, size)
     return torch.where(LU.diagonal(0, -2, -1) == 0, little.unsqueeze(-1), 0).to(LU.dtype)
 

@@ -1,6 +1,6 @@
 """Pseudo-inverse and least squares.
 
-X^H is X transposed and conjugated. The rank of the matrix is taken to stay as it is.
+X^H is X transposed and conjugated. The formulas assume that a small change of the matrix does not change its rank.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class LeastSquares(Rule):
         return None if delta_solution is None else torch.linalg.pinv(A)
 
     def pull(delta_residuals: Tensor | None, A: Tensor, B: Tensor, solution: Tensor) -> Tensor | None:
-        """2 r delta_residuals, of the columns."""
+        """2 r delta_residuals, for each column."""
         if delta_residuals is None or not delta_residuals.numel():
             return None
         vector = is_vector(B.shape, A.shape)

@@ -107,7 +107,7 @@ class MultiLabelSoftMarginLoss(Rule):
         return reduced(losses.sum(-1) / input.shape[-1], reduction)
 
     def losses(input: Tensor, target: Tensor) -> Tensor:
-        """Of each label."""
+        """The loss of each label, without its weight."""
         return -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
 
     def each(

@@ -13,7 +13,7 @@ from ..engine.terms import flat, total
 from ..engine.torch_private import unsafe_view
 
 WIDER = 16
-"""From this ratio of output to input size on, the output counts as the logits of a large vocabulary."""
+"""If O / I is at least this ratio, the output counts as the logits of a large vocabulary."""
 
 
 class Linear(Rule):
@@ -39,7 +39,7 @@ class Linear(Rule):
 
     @classmethod
     def recipe(cls, inputs: tuple, output: Tensor) -> tuple | None:
-        """For logits, where `mb.saving` asks for it (`costly`)."""
+        """Recompute the logits of a large vocabulary, if `mb.saving` allows costly recomputes."""
         return (Linear.forward, inputs) if output.numel() >= WIDER * inputs[0].numel() else None
 
     def output(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -51,7 +51,7 @@ class Linear(Rule):
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
         if weight.dim() == 1:
             return delta.unsqueeze(-1) * weight
-        # the vector on the right: on the left, torch squeezes an axis in place, which older versions of vmap refuse
+        # vector on the right: with it on the left torch squeezes an axis in place, which older versions of vmap refuse
         return weight.T @ delta if delta.dim() == 1 else delta @ weight
 
     def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
@@ -76,12 +76,12 @@ class Linear(Rule):
 
 
 def matrix(tensor: Tensor) -> Tensor:
-    """(*, K) as a matrix; a vector as one row of it."""
+    """(*, K) as a matrix; a vector becomes its only row."""
     return tensor.unsqueeze(0) if tensor.dim() == 1 else flat(tensor)
 
 
 def hints_for_features(input: Any, features: int, name: str) -> list[str]:
-    """A hint where the last axis does not match the weight."""
+    """A hint if the size of the last axis does not match the weight."""
     if not isinstance(input, Tensor) or not input.dim() or input.shape[-1] == features:
         return []
     return [f"the last axis of {name} has size {input.shape[-1]}, weight expects {features}: change one or the other"]

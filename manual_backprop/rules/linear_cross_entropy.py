@@ -1,6 +1,6 @@
-"""Linear and cross-entropy in one: the logits (N, V) of a large vocabulary are never in memory as a whole.
+"""Linear and cross-entropy in one rule, which never holds all logits (N, V) of a large vocabulary in memory.
 
-Forward and backward take some rows of the input at a time, and each computes the logits of these rows.
+Forward and backward each go through the input in chunks of rows, and compute the logits of one chunk at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .cross_entropy import CrossEntropyLoss, counted, hints_for_labels, wide
 from .linear import Linear
 
 ELEMENTS = 2**23
-"""Logits that are in memory at a time, at most (32 MiB of float32); never less than one row."""
+"""The largest number of logits in memory at a time (32 MiB of float32), but at least those of one row."""
 
 
 def runs(rows: int, classes: int) -> Iterator[slice]:
-    """The rows in runs of equal length but the last."""
+    """The rows in chunks of equal length; the last one may be shorter."""
     length = max(1, ELEMENTS // max(classes, 1))
     return (slice(begin, begin + length) for begin in range(0, rows, length))
 
@@ -76,7 +76,7 @@ class LinearCrossEntropyLoss(Rule):
         delta_losses: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int,
         smoothing: float, dtype: torch.dtype | None,
     ) -> Tensor:  # fmt: skip
-        """G, as wide as the logits; a kernel may write over these."""
+        """G, of the shape of the logits; a kernel may overwrite the logits with it."""
         log_probs = logits.to(dtype or logits.dtype).log_softmax(1)
         facts = target, None if weight is None else weight.to(log_probs.dtype), ignore_index, "none", smoothing
         return in_opmath(choose(CrossEntropyLoss.delta_input), delta_losses, log_probs, *facts).to(logits.dtype)
@@ -90,13 +90,13 @@ class LinearCrossEntropyLoss(Rule):
     def grad_linear_bias(delta_logits: Tensor) -> Tensor:
         return delta_logits.sum(0)
 
-    # by hand, since in one go, as the formulas are written, all logits would be in memory
+    # written by hand: formulas over all rows at once would hold all logits in memory
     def derivatives(
         delta: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, input: Tensor,
         linear_weight: Tensor, linear_bias: Tensor | None, smoothing: float, dtype: torch.dtype | None,
         needs: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-        """The three formulas, for some rows at a time."""
+        """The three formulas, chunk by chunk."""
         needs_input, needs_weight, needs_bias = needs
         target, dtype = wide(target), dtype or input.dtype
         weight = None if weight is None else weight.to(dtype)
@@ -105,7 +105,7 @@ class LinearCrossEntropyLoss(Rule):
         sums = torch.float32 if input.dtype in LOW else input.dtype
         grad_weight = delta.new_zeros(linear_weight.shape if needs_weight else (), dtype=sums)
         grad_bias = delta.new_zeros(linear_weight.shape[:1], dtype=sums)
-        # a second weight in memory is needed only where a derivative or a batch axis may look at the sums
+        # the sums are not added in place if they are differentiated again, or carry a batch axis of vmap
         apart = differentiated_again() or transforms_active()
         for run in runs(len(input), len(linear_weight)):
             logits = LinearCrossEntropyLoss.logits(input[run], linear_weight, linear_bias)
@@ -129,7 +129,7 @@ class LinearCrossEntropyLoss(Rule):
     def losses(
         logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float, dtype: torch.dtype
     ) -> Tensor:
-        """The loss of each row of a run."""
+        """The loss of each row of a chunk."""
         return CrossEntropyLoss.forward(logits.to(dtype), target, weight, ignore_index, "none", smoothing)[0]
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Losses of two tensors compared element by element: MSELoss, L1Loss, SmoothL1Loss, HuberLoss.
+"""Losses that compare two tensors element by element: MSELoss, L1Loss, SmoothL1Loss, HuberLoss.
 
-Each loss is a sum, a mean or just the list of single losses, and a single loss depends on its own elements alone. So
-the Jacobian of the single losses is diagonal, and its product with a tangent (forward mode) is the formula of its
-product with a delta (right to left).
+Each element has its own loss, which depends on no other element; the result is their sum, their mean or all of them.
+So the Jacobian of the elements' losses is diagonal, and one formula serves for deltas and for tangents (forward mode).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ FLOAT32 = {"cpu": "float32", "cuda": "float32"}
 
 
 def per_loss(delta: Any, reduction: str, count: int) -> Any:
-    """The delta of every single loss: an n-th of the delta of a mean of n. That of a mean of none reaches nothing, and
-    has derivative zero."""
+    """The delta of each element's loss: for a mean of n elements, delta / n. The mean of an empty tensor has no element
+    to pass its delta to, and its derivative is zero."""
     return delta / max(count, 1) if reduction == "mean" else delta
 
 

@@ -20,8 +20,8 @@ class LPPool(Rule):
 
     delta_input[n, c, i] = x[n, c, i]^(p-1) sum of K / m[q] delta[n, c, q] / y[n, c, q]^(p-1) over windows q with i in q
 
-    m[q] counts the elements of window q, less than K where ceil_mode lets it reach beyond x. Where s is 0 there is no
-    derivative, and delta_input is 0.
+    m[q] is the number of elements in window q; it is less than K if ceil_mode lets the window reach beyond x. Where s
+    is 0 there is no derivative, and delta_input is 0.
 
     Source: Boureau, Ponce, LeCun 2010, "A theoretical analysis of feature pooling in visual recognition".
     """

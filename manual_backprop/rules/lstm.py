@@ -1,4 +1,4 @@
-"""LSTM by explicit backpropagation through time: see recurrent.py for how sequences lie."""
+"""LSTM by explicit backpropagation through time. The layout of sequences is described in recurrent.py."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class LSTM(Rule):
     grad_W    = sum over t of delta_a_t x_t^T    grad_U    = sum over t of delta_a_t h_{t-1}^T
     grad_b    = grad_b' = sum over t of delta_a_t         grad_R = sum over t of delta_h_t m_t^T
 
-    With a `segment` only the c before every so many steps are kept, and the outputs, as ever: the backward runs the
-    forward of so many steps at a time again.
+    With a `segment`, the forward saves the outputs, and c only before every `segment` steps. The backward recomputes
+    gates and cells, one segment at a time.
 
     Source: Hochreiter, Schmidhuber 1997, "Long short-term memory", with the f of Gers et al. 2000; R: Sak et al. 2014;
     Werbos 1990, "Backpropagation through time"; segments: Chen et al. 2016, "Training deep nets with sublinear memory".
@@ -91,7 +91,7 @@ class LSTM(Rule):
         return torch.cat([i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()], -1)
 
     def cells(gates: Tensor, c: Tensor, sizes: Sizes, reverse: bool) -> Tensor:
-        """Every c_t, from the gates and the one before."""
+        """Every c_t, from the gates and c_{t-1}."""
         gates_of, found = gates.split(sizes), {}
         for t in order(sizes, reverse):
             i, f, g, _ = gates_of[t].chunk(4, -1)
@@ -104,7 +104,7 @@ class LSTM(Rule):
         not_differentiated(ctx, *output[3:])
         ctx.save_for_backward(*tensors, output[0], *output[3:])
 
-    # hand-written, like `setup_context`: one recursion gives the derivatives by all arguments
+    # written by hand, like `setup_context`: one recursion gives the gradients of all arguments
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None, delta_cy: Tensor | None, *_: Any) -> tuple:
         needs = ctx.needs_input_grad
         delta, delta_h, delta_c, *saved = widen(delta, delta_hy, delta_cy, *ctx.saved_tensors)
@@ -137,7 +137,7 @@ class LSTM(Rule):
         delta: Tensor | None, delta_h: Tensor, delta_c: Tensor, gates: Tensor, cells: Tensor, cx: Tensor,
         weight_hh: Tensor, weight_hr: Tensor | None, sizes: Sizes, reverse: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:  # fmt: skip
-        """delta_a (S, 4 H), of a projection delta_h (S, P), delta_hx, delta_cx"""
+        """delta_a (S, 4 H), delta_h (S, P) if there is a projection, delta_hx, delta_cx"""
         before = shifted(cells, cx, sizes, reverse).split(sizes)
         gates_of, cells_of = gates.split(sizes), cells.split(sizes)
         found, projected = {}, {}

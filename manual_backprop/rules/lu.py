@@ -1,4 +1,4 @@
-"""Factorization into P L U: a permutation, a lower triangle with ones on its diagonal, an upper triangle.
+"""Factorization into P L U: a permutation, a lower triangular matrix with unit diagonal, an upper triangular matrix.
 
 X^H is X transposed and conjugated, A^-H the inverse of A^H.
 """
@@ -92,7 +92,7 @@ class LUFactor(Rule):
 
 
 def joined(below: Tensor, above: Tensor, rows: int, columns: int) -> Tensor:
-    """What is below the diagonal of one matrix and what is not of another, in one of so many rows and columns."""
+    """One matrix (rows, columns): below its diagonal the elements of `below`, elsewhere those of `above`."""
     k = below.shape[-1]
     below = torch.nn.functional.pad(below.tril(-1), (0, columns - k))
     return below + torch.nn.functional.pad(above.triu(), (0, 0, 0, rows - k))
@@ -155,7 +155,7 @@ class LUSolve(Rule):
         return torch.linalg.lu_solve(LU, pivots, B, left=left, adjoint=adjoint)
 
     def whole_delta_B(delta: Tensor, LU: Tensor, pivots: Tensor, left: bool, adjoint: bool) -> Tensor:
-        """The delta of B before it is summed over a batch that was broadcast."""
+        """The delta of B before the sum over broadcast batch axes."""
         return torch.linalg.lu_solve(LU, pivots, delta, left=left, adjoint=not adjoint)
 
     def delta_LU(

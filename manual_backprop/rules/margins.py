@@ -1,7 +1,7 @@
-"""Losses that ask for a margin, and are zero where it is kept: MarginRankingLoss, HingeEmbeddingLoss,
+"""Losses with a margin, which are zero where the margin holds: MarginRankingLoss, HingeEmbeddingLoss,
 TripletMarginLoss, MultiMarginLoss, MultiLabelMarginLoss.
 
-At the kink, where a margin is kept exactly, the slope is zero, as torch's.
+At the kink, where a margin holds with equality, the derivative counts as zero, as in torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .loss import FLOAT32, per_loss
 
 
 def where(condition: Tensor, delta: Tensor) -> Tensor:
-    """The delta where a margin is broken, zero elsewhere."""
+    """The delta where the condition holds, that is, where a margin is violated; else zero."""
     return torch.where(condition, delta, torch.zeros((), dtype=delta.dtype, device=delta.device))
 
 
@@ -39,11 +39,11 @@ class MarginRankingLoss(Rule):
     autocast = FLOAT32
 
     def forward(input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
-        # torch's own operator has no rule for vmap
+        # torch's own operator does not support vmap
         return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
     def broken(delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
-        """The delta of each pair whose margin is broken."""
+        """The delta of each pair whose margin is violated, else 0."""
         return where(target * (input1 - input2) < margin, per_loss(delta, reduction, input1.numel()))
 
     def delta_input1(broken: Tensor, target: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class TripletMarginLoss(Rule):
 
 
 def smaller(delta: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """What reaches `one` of a delta of min(one, other)."""
+    """The delta of `one` from the delta of min(one, other)."""
     return torch.where(one == other, delta / 2, delta).masked_fill(one > other, 0)
 
 
@@ -135,7 +135,7 @@ class MultiMarginLoss(Rule):
     tangent_reads = ()
 
     def forward(input: Tensor, target: Tensor, p: int, margin: float, weight: Tensor | None, reduction: str) -> Tensor:
-        if not input.numel():  # torch leaves the output unwritten
+        if not input.numel():  # torch leaves the output uninitialized
             return reduced(torch.zeros_like(target, dtype=input.dtype), reduction)
         return F.multi_margin_loss(input, target, p, margin, weight, reduction=reduction)
 
@@ -146,7 +146,7 @@ class MultiMarginLoss(Rule):
         return (slopes * per_loss(delta, reduction, len(slopes)).reshape(-1, 1)).reshape(input.shape)
 
     def slopes(input: Tensor, target: Tensor, p: int, margin: float, weight: Tensor | None) -> Tensor:
-        """(N, V): the derivative of each single loss by the numbers of its row."""
+        """(N, V): the derivative of each row's loss by the elements of the row."""
         rows, index = input.reshape(-1, classes(input)), target.reshape(-1, 1)
         excess = margin - rows.gather(1, index) + rows
         slopes = where(excess > 0, torch.ones_like(excess) if p == 1 else 2 * excess) / rows.shape[1]
@@ -178,7 +178,7 @@ class MultiLabelMarginLoss(Rule):
     tangent_reads = ()
 
     def forward(input: Tensor, target: Tensor, reduction: str) -> Tensor:
-        if not input.numel():  # torch leaves the output unwritten
+        if not input.numel():  # torch leaves the output uninitialized
             return reduced(input.new_zeros(input.shape[:-1]), reduction)
         return F.multilabel_margin_loss(input, target, reduction=reduction)
 
@@ -187,7 +187,7 @@ class MultiLabelMarginLoss(Rule):
         return (slopes * per_loss(delta, reduction, len(slopes)).reshape(-1, 1)).reshape(input.shape)
 
     def slopes(input: Tensor, target: Tensor) -> Tensor:
-        """(N, V): the derivative of each single loss by the numbers of its row."""
+        """(N, V): the derivative of each row's loss by the elements of the row."""
         rows, target = input.reshape(-1, classes(input)), target.reshape(-1, classes(input))
         listed = (target >= 0).cumprod(1)
         index = target.clamp(min=0)
@@ -202,11 +202,11 @@ class MultiLabelMarginLoss(Rule):
 
 
 def classes(input: Tensor) -> int:
-    """The length of its last axis: one for a number."""
+    """The size of the last axis; 1 for a tensor without axes."""
     return input.shape[-1] if input.dim() else 1
 
 
 def along(slopes: Tensor, tangent: Tensor, reduction: str, output: Tensor) -> Any:
-    """The change of losses of rows along a tangent of the rows."""
+    """The tangent of the losses, from the tangent of the input."""
     moved = (slopes * tangent.reshape(slopes.shape)).sum(1)
     return reduced(moved, reduction).reshape(output.shape).to(output.dtype)

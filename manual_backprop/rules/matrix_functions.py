@@ -1,6 +1,6 @@
 """Functions of a whole matrix: exponential, square root, polar decomposition.
 
-X^H is X transposed and conjugated. Divisions by sums of eigenvalues are element by element.
+X^H is X transposed and conjugated. Divisions by sums of eigenvalues are elementwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .inverses import FLOAT32
 
 
 def moved_exponential(A: Tensor, along: Tensor) -> Tensor:
-    """The change of e^A when A moves along another matrix: above the diagonal of e^[[A, along], [0, A]]."""
+    """The tangent of e^A for the tangent `along` of A: the block above the diagonal of e^[[A, along], [0, A]]."""
     n = A.shape[-1]
     above = torch.cat([A, along], -1)
     below = torch.cat([torch.zeros_like(A), A], -1)
@@ -70,13 +70,13 @@ class MatrixSqrth(Rule):
 
 
 def moved_root(A: Tensor, along: Tensor) -> Tensor:
-    """The change of the square root of A when A moves along another matrix."""
+    """The tangent of the square root of A for the tangent `along` of A."""
     values, V = torch.linalg.eigh(A)
     return divided_by_sums(values.clamp(min=0).sqrt(), V, along)
 
 
 def divided_by_sums(s: Tensor, V: Tensor, X: Tensor) -> Tensor:
-    """K of which V diag(s) V^H K + K V diag(s) V^H = X."""
+    """The K that solves R K + K R = X with R = V diag(s) V^H."""
     return V @ ((V.mH @ X @ V) / (s.unsqueeze(-1) + s.unsqueeze(-2))) @ V.mH
 
 

@@ -1,6 +1,7 @@
-"""Windows that hand on their largest element: AdaptiveMaxPool, FractionalMaxPool; and the way back: MaxUnpool.
+"""Maxima of windows: AdaptiveMaxPool, FractionalMaxPool; values put back at the places of maxima: MaxUnpool, PutBack.
 
-N batch, C channels, * positions: L, (H, W) or (D, H, W). `indices` count the positions of a channel, row by row.
+N batch, C channels, * positions: L, (H, W) or (D, H, W). `indices` are flat: they count the positions of a channel
+row by row.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FRACTIONAL: dict[int, Callable[..., Any]] = {
 
 
 def put(values: Tensor, indices: Tensor, size: Axes) -> Tensor:
-    """Each value added to the position of its channel that its index names: (N, C, *) to (N, C, size)."""
+    """Add each value to zeros, at its index within its channel: (N, C, *) to (N, C, size)."""
     n = len(size)
     channels = values.shape[:-n]
     zeros = values.new_zeros(()).expand(*channels, math.prod(size))
@@ -37,7 +38,7 @@ def put(values: Tensor, indices: Tensor, size: Axes) -> Tensor:
 
 
 def take(values: Tensor, indices: Tensor, n: int) -> Tensor:
-    """The value at each index, of n axes of positions."""
+    """The value at each index; the last n axes are positions."""
     rows, indices_of_rows = (t.reshape(*t.shape[:-n], t.shape[-n:].numel()) for t in (values, indices))
     return rows.gather(-1, indices_of_rows).reshape(indices.shape)
 
@@ -75,8 +76,8 @@ class FractionalMaxPool(Rule):
 
     delta_input[n, c, i] = sum of delta[n, c, p] over the windows p whose maximum is x[n, c, i]
 
-    a = (I - kernel_size) / (P - 1) spreads the windows over an axis, I and P the sizes of x and y; the last window ends
-    where the axis does. Of equal maxima the first wins.
+    a = (I - kernel_size) / (P - 1) spreads the windows over an axis; I and P are the sizes of x and y. The last window
+    ends where the axis ends. Of equal maxima the first wins.
 
     Source: Graham 2014, "Fractional max-pooling".
     """
@@ -102,7 +103,7 @@ class MaxUnpool(Rule):
 
     delta_input[n, c, p] = delta[n, c, indices[n, c, p]]
 
-    Where two indices are the same, the output has one of the two values, and both get its delta.
+    If two indices are equal, the output holds one of the two values, and both values get the delta.
 
     Source: Zeiler, Fergus 2014, "Visualizing and understanding convolutional networks", section 2.1.
     """
@@ -124,7 +125,7 @@ class PutBack(Rule):
 
     input, indices (N, C, *) or (C, *)   pooled, output, delta (N, C, size) or (C, size)   n: axes of positions
 
-    delta_input[n, c, p] = delta[n, c, indices[n, c, p]]   delta_pooled = 0: the output has its shape, not its numbers
+    delta_input[n, c, p] = delta[n, c, indices[n, c, p]]   delta_pooled = 0: only its shape is used
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of adding up is copying.
     """

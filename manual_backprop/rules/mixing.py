@@ -1,4 +1,4 @@
-"""Mixing: lerp, addcmul and addcdiv. Each delta is summed over the axes along which its input was broadcast."""
+"""Elementwise combinations of three tensors: lerp, addcmul, addcdiv. Each delta is summed over broadcast axes."""
 
 from __future__ import annotations
 

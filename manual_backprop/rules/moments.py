@@ -1,4 +1,4 @@
-"""Variance and standard deviation along axes, alone and with the mean."""
+"""Variance and standard deviation over axes, each also together with the mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def centered(input: Tensor, dim: Dim) -> Tensor:
 
 
 def twice_per_degree(shape: torch.Size, dim: Dim, correction: float | None) -> float:
-    """2 / (n - c), of which n is the number of elements that each variance is of; infinite where nothing is left."""
+    """2 / (n - c), where n is the number of elements of each variance; infinite if n <= c."""
     count = prod([shape[axis] for axis in axes(dim, len(shape))])
     freedom = count - (1 if correction is None else correction)
     return 2 / freedom if freedom > 0 else inf
@@ -41,7 +41,7 @@ def mean_delta(delta: Tensor, dim: Dim, keepdim: bool, shape: torch.Size) -> Ten
 
 
 def of_root(delta: Tensor, std: Tensor) -> Tensor:
-    """The delta of the variance from that of its root; 0 where all elements are equal."""
+    """The delta of the variance from the delta of its square root; 0 where all elements are equal."""
     return delta / (2 * std.masked_fill(std == 0, inf))
 
 
@@ -52,7 +52,7 @@ class Var(Rule):
 
     delta_input = 2 (x - mean) / (n - c) delta
 
-    Source: Griewank, Walther 2008, "Evaluating Derivatives"; the mean's own part is 0, as its derivative is.
+    Source: Griewank, Walther 2008, "Evaluating Derivatives"; the derivative through the mean is 0.
     """
 
     operator = "var.correction"

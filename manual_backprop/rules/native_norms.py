@@ -1,4 +1,4 @@
-"""GroupNorm as ATen's operator: its mean and invstd are results that may be differentiated."""
+"""GroupNorm as ATen's operator native_group_norm, whose outputs mean and invstd may be differentiated, too."""
 
 from __future__ import annotations
 

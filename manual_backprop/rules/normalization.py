@@ -1,6 +1,6 @@
 """Normalization within each sample: LayerNorm, GroupNorm, RMSNorm.
 
-x̂ = (x - mean) invstd has mean 0 and square 1 over its n elements, so a delta loses its parts along 1 and along x̂.
+x̂ = (x - mean) invstd has mean 0 and mean square 1, so the backward removes the components of a delta along 1 and x̂.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ..engine.terms import LOW, sum_to, total, widen
 from ..engine.torch_private import has_kernel, suggested_memory_format, transforms_active
 
 FLOAT32 = {"cuda": "float32"}
-# in older versions torch's autocast has no entry for rms_norm: the output keeps the dtype of the input
+# autocast of older torch does not list rms_norm: there the output keeps the dtype of the input
 KNOWS_RMS_NORM = has_kernel("aten::rms_norm", "AutocastCUDA")
 
 
 def statistics(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
-    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which keep size 1; two passes avoid cancellation."""
+    """Mean and invstd = 1 / sqrt(var + eps) over the axes, which keep size 1. Two passes avoid cancellation."""
     mean = input.mean(axes, keepdim=True)
     return mean, ((input - mean).square().mean(axes, keepdim=True) + eps).rsqrt()
 
@@ -37,7 +37,7 @@ def affine_tangent(
     normalized: Tensor, t_normalized: Tensor | None, weight: Tensor | None, t_weight: Tensor | None,
     t_bias: Tensor | None, output: Tensor,
 ) -> Tensor:  # fmt: skip
-    """The product rule on w x̂ + b; weight and tangents broadcast against x̂."""
+    """The tangent of w x̂ + b, by the product rule; weight and tangents broadcast against x̂."""
     scaled = t_normalized if t_normalized is None or weight is None else weight * t_normalized
     moved = total(scaled, None if t_weight is None else t_weight * normalized, t_bias)
     assert moved is not None
@@ -154,7 +154,7 @@ class RMSNorm(Rule):
         return (input.square().mean(last(normalized_shape), keepdim=True) + eps).rsqrt()
 
     def least(dtype: torch.dtype) -> float:
-        """torch's eps for None: the machine epsilon of the dtype in which it computes."""
+        """The eps that torch uses for None: the machine epsilon of the dtype in which it computes."""
         return torch.finfo(torch.float32 if dtype in LOW else dtype).eps
 
     def delta_input(
@@ -201,7 +201,7 @@ class GroupNorm(Rule):
         input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         layout = torch.contiguous_format
-        if input.device.type == "cpu" and not transforms_active():  # vmap has only this one
+        if input.device.type == "cpu" and not transforms_active():  # vmap supports contiguous_format only
             layout = suggested_memory_format(input)
         batch, channels = input.shape[:2]
         return torch.native_group_norm(

@@ -1,4 +1,4 @@
-"""Padded sequences of several lengths, packed row behind row."""
+"""Packing padded sequences of different lengths: PackPaddedSequence."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..engine.rule import Rule
 class PackPaddedSequence(Rule):
     """y: of each step the rows of those sequences that have not ended, one step behind the other
 
-    input (T, N, *), or (N, T, *) with batch_first   lengths (N), never growing   output, delta (sum of lengths, *)
-    batch_sizes (longest): how many rows each step has
+    input (T, N, *), or (N, T, *) with batch_first   lengths (N), descending   output, delta (sum of lengths, *)
+    batch_sizes (longest): the number of rows of each step
 
     delta_input = delta, each row where it was, and zeros behind the end of each sequence
 

@@ -1,4 +1,4 @@
-"""Enlarging by a border: Pad."""
+"""Adding a border: Pad."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Pad(Rule):
                      the middle of delta, plus each slice of its border where that slice was copied from
 
     With i counted from the first element of x and n elements, source(i) is |i| or 2 (n - 1) - i for "reflect", the
-    nearest of 0 ... n - 1 for "replicate", i mod n for "circular". A negative entry of pad cuts off before that;
-    what is cut off gets 0.
+    nearest of 0 ... n - 1 for "replicate", i mod n for "circular". Negative entries of pad cut elements off first;
+    these receive the delta 0.
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying a value is adding up its copies.
     """
@@ -28,7 +28,7 @@ class Pad(Rule):
     tangent_reads = ()
 
     def forward(input: Tensor, pad: tuple[int, ...], mode: str, value: complex | None) -> Tensor:
-        if isinstance(value, complex):  # which torch.nn.functional.pad does not take
+        if isinstance(value, complex):  # torch.nn.functional.pad refuses complex values
             return torch.constant_pad_nd(input, pad, value)
         return F.pad(input, pad, mode, value)
 
@@ -40,7 +40,7 @@ class Pad(Rule):
         return delta
 
     def fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
-        """The border of one (negative) axis added to what it was copied from."""
+        """Add the border of one (negative) axis to the elements it was copied from."""
         middle = F.pad(delta, [0, 0] * (-1 - axis) + [-left, -right])
         size = middle.shape[axis]
         for i in (*range(-left, 0), *range(size, size + right)):
@@ -48,12 +48,12 @@ class Pad(Rule):
         return middle
 
     def origin(i: int, size: int, left: int, right: int, mode: str) -> int:
-        """Where element i of the border is from, both counted from the first element of x."""
+        """The element that element i of the border was copied from. Both are counted from the first element of x."""
         if mode == "reflect":
             return -i if i < 0 else 2 * (size - 1) - i
         if mode == "replicate":
             return 0 if i < 0 else size - 1
-        begin, end = max(0, -left), size - max(0, -right)  # what is not cut off
+        begin, end = max(0, -left), size - max(0, -right)  # the elements that are not cut off
         return begin + (i - begin) % (end - begin)
 
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Activations pieced together from straight lines and parabolas: Hardtanh (with ReLU6), Hardshrink, Softshrink,
-Hardsigmoid, Hardswish.
+"""Piecewise linear and quadratic activations: Hardtanh (with ReLU6), Hardshrink, Softshrink, Hardsigmoid, Hardswish.
 
-All act on each element alone, so their Jacobians are diagonal, and a tangent passes through as a delta does.
-At the kinks and for NaN the comparisons are those of ATen's scalar loops and CUDA kernels.
+All are elementwise, so their Jacobians are diagonal, and one formula serves for deltas and for tangents.
+At kinks and for NaN they compare as ATen's scalar loops and CUDA kernels do.
 """
 
 from __future__ import annotations
@@ -56,9 +55,9 @@ class Hardshrink(Rule):
         return choose(Hardshrink.output)(input, Hardshrink.limit(lambd, input.dtype))
 
     def limit(lambd: float, input_dtype: torch.dtype) -> float:
-        """lambd as ATen's function reads it: rounded to the dtype of the input, whatever it computes in. Forward and
-        backward have to agree on which side of it an element lies."""
-        if input_dtype not in LOW or torch.compiler.is_compiling():  # then formulas run, which compare in that dtype
+        """lambd as ATen reads it: rounded to the dtype of the input, even where ATen computes in another dtype. Forward
+        and backward must agree on which side of it an element lies."""
+        if input_dtype not in LOW or torch.compiler.is_compiling():  # the formulas run and compare in this dtype
             return lambd
         return torch.tensor(lambd, dtype=input_dtype).item()
 

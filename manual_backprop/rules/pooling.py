@@ -30,7 +30,7 @@ ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
 
 
 def along_axes(indices: Tensor, sizes: Axes) -> list[Tensor]:
-    """Indices of a row-major tensor as one index along each axis; torch.unravel_index would synchronize with a GPU."""
+    """Flat (row-major) indices as one index per axis. torch.unravel_index would synchronize with the GPU."""
     return [indices // math.prod(sizes[axis + 1 :]) % n for axis, n in enumerate(sizes)]
 
 
@@ -42,7 +42,7 @@ class MaxPool(Rule):
     delta_input[n, c, i] = sum of delta[n, c, p] over the windows p whose maximum is x[n, c, i]
 
     Of equal maxima the first wins; NaN counts as the largest, and the last NaN wins. Only the winner's place in its
-    window is saved, counted row by row, in the smallest integer type that holds it (one byte up to 256 places).
+    window is saved, counted row by row, in the smallest integer dtype that holds it (one byte up to 256 places).
 
     Source: Weng, Ahuja, Huang 1993, "Learning recognition and segmentation of 3-D objects from 2-D images"; Scherer,
     Müller, Behnke 2010, "Evaluation of pooling operations in convolutional architectures for object recognition".
@@ -55,7 +55,7 @@ class MaxPool(Rule):
     def forward(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool, keep: str
     ) -> tuple[Tensor, Tensor | None]:
-        """keep: "winner" (its place in the window), "indices" (its index among all positions) or "nothing" """
+        """keep: "winner" (its place in the window), "indices" (its flat index among the positions) or "nothing" """
         options = kernel_size, stride, padding, dilation, ceil_mode
         if keep == "nothing":
             return choose(MaxPool.largest)(input, *options), None
@@ -70,7 +70,7 @@ class MaxPool(Rule):
     def windows(
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
-        """The largest value of each window, and its index among all positions of its channel."""
+        """The largest value of each window, and its flat index among the positions of its channel."""
         return MAX_WITH_INDICES[len(stride)](input, kernel_size, stride, padding, dilation, ceil_mode)
 
     def winners(
@@ -82,7 +82,7 @@ class MaxPool(Rule):
         return output, MaxPool.places(indices, size, kernel_size, stride, padding, dilation)
 
     def places(indices: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
-        """Indices among all positions as places in the window."""
+        """Convert flat indices of positions to places in the window."""
         begins, positions = MaxPool.begins(indices, stride, padding), along_axes(indices, size)
         places = torch.zeros_like(indices)
         for position, begin, k, d in zip(positions, begins, kernel_size, dilation, strict=True):
@@ -93,7 +93,7 @@ class MaxPool(Rule):
     def delta_input(
         delta: Tensor, winner: Tensor, input_shape: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes
     ) -> Tensor:
-        """winner: places, or (int64) indices among all positions"""
+        """winner: places in the windows, or (if int64) flat indices of positions"""
         channels, size = input_shape[: -len(stride)], input_shape[-len(stride) :]
         outputs = math.prod(delta.shape[-len(stride) :])
         indices = MaxPool.indices(winner, size, kernel_size, stride, padding, dilation).reshape(*channels, outputs)
@@ -101,7 +101,7 @@ class MaxPool(Rule):
         return zeros.scatter_add(-1, indices, delta.reshape(*channels, outputs)).reshape(*channels, *size)
 
     def indices(winner: Tensor, size: Axes, kernel_size: Axes, stride: Axes, padding: Axes, dilation: Axes) -> Tensor:
-        """Places in the window as indices among all positions."""
+        """Convert places in the window to flat indices of positions."""
         if winner.dtype == torch.int64:
             return winner
         begins, places = MaxPool.begins(winner, stride, padding), along_axes(winner.long(), kernel_size)
@@ -153,7 +153,7 @@ class AvgPool(Rule):
         input: Tensor, kernel_size: Axes, stride: Axes, padding: Axes, ceil_mode: bool, count_include_pad: bool,
         divisor_override: int | None,
     ) -> Tensor:  # fmt: skip
-        override = () if len(stride) == 1 else (divisor_override,)  # torch's avg_pool1d has none
+        override = () if len(stride) == 1 else (divisor_override,)  # torch's avg_pool1d has no divisor_override
         return AVERAGE[len(stride)](input, kernel_size, stride, padding, ceil_mode, count_include_pad, *override)
 
     def delta_input(
@@ -168,10 +168,10 @@ class AvgPool(Rule):
         return delta
 
     def spread(delta: Tensor, axis: int, size: int, kernel_size: int, stride: int, padding: int) -> Tensor:
-        """Adds each element to all positions of its window, along one (negative) axis."""
+        """Add each element to all positions of its window, along one (negative) axis."""
         last = stride * (delta.shape[axis] - 1)  # where the last window begins
         full = last + kernel_size
-        if full == delta.shape[axis]:  # windows of one element side by side: no padding, no border
+        if full == delta.shape[axis]:  # windows of one element, without gaps and padding
             return delta
         spread = delta.new_zeros(*delta.shape[:axis], full, *delta.shape[delta.dim() + axis + 1 :])
         for k in range(kernel_size):

@@ -1,4 +1,4 @@
-"""Powers, roots, exponentials and logarithms, number by number."""
+"""Powers, roots, exponentials and logarithms, elementwise."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Pow(Rule):
     def delta_exponent(delta: Tensor, input: Any, exponent: Tensor, output: Tensor) -> Tensor:
         real = (exponent.imag == 0) & (exponent.real >= 0) if exponent.is_complex() else exponent >= 0
         base = input.to(output.dtype) if isinstance(input, Tensor) else output.new_full((), input)
-        flat = (base == 0) & real  # there 1 for 0, so that no infinity comes back when this is differentiated again
+        flat = (base == 0) & real  # base 0 becomes 1 there: log 0 would give infinities in the second derivative
         return delta * torch.where(flat, 0.0, conj(output * torch.where(flat, 1.0, base).log()))
 
 

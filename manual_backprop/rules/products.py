@@ -1,6 +1,6 @@
-"""Products of matrices and vectors that are added to something, and products of vectors.
+"""Matrix and vector products that are added to another tensor (addmm, ...), and dot and cross products.
 
-For complex numbers the formulas multiply by the conjugate, which is how torch defines the gradient.
+For complex numbers the formulas multiply by the conjugate, because torch defines the gradient that way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOWER_ON_CUDA = {"cuda": "lower"}
 
 
 def scaled(tensor: Tensor, factor: complex) -> Tensor:
-    """A tensor times a number."""
+    """The tensor times a number."""
     return tensor if factor == 1 else factor * tensor
 
 

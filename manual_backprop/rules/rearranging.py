@@ -1,4 +1,4 @@
-"""Numbers put in other places: the delta goes back to where each came from."""
+"""Operators that move elements to other places: each delta goes back to the place its element came from."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Repeat = linear(
 
 
 def sum_of_copies(delta: Tensor, repeats: list, shape: torch.Size) -> Tensor:
-    """Each axis of the delta as two, copies and elements, and the sum over the copies."""
+    """Split each axis of the delta into copies and elements, and sum over the copies."""
     sizes = [1] * (len(repeats) - len(shape)) + list(shape)
     pairs = [size for pair in zip(repeats, sizes, strict=True) for size in pair]
     if not pairs:
@@ -77,7 +77,7 @@ class BlockDiag(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         ctx.facts = [(tensor.shape, tensor.dtype) for tensor in inputs]
 
-    # hand-written, like `setup_context`: forward takes any number of tensors, which parameter names cannot express
+    # written by hand, like `setup_context`: parameter names cannot express any number of tensors
     def backward(ctx: Any, delta: Tensor) -> tuple:
         deltas: list[Tensor | None] = []
         row = column = 0

@@ -1,7 +1,7 @@
-"""Activations that pass what is positive and bend what is not: ReLU, Threshold, LeakyReLU, PReLU, RReLU.
+"""Activations with a kink, each linear on both sides of it: ReLU, Threshold, LeakyReLU, PReLU, RReLU.
 
-All act on each element alone, so their Jacobians are diagonal, and a tangent passes through as a delta does.
-Where the twin saves the output in place of the input (in-place calls, whose input is gone), so do these rules.
+All are elementwise, so their Jacobians are diagonal, and one formula serves for deltas and for tangents.
+In-place calls overwrite their input, so they save the output instead, as in torch.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LeakyReLU(Rule):
 
     input, output, delta (*)   negative_slope: number
 
-    delta_input = delta where x > 0, else s delta      (in place y > 0 stands in for x > 0: s must not be negative)
+    delta_input = delta where x > 0, else s delta      (in place: where y > 0, and s must not be negative)
 
     Source: Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
@@ -122,7 +122,7 @@ class PReLU(Rule):
         return sum_to(each, PReLU.per_channel(weight, input).shape).reshape(weight.shape)
 
     def per_channel(weight: Tensor, input: Tensor) -> Tensor:
-        """The weight laid along axis 1 of the input."""
+        """The weight, shaped to broadcast along axis 1 of the input."""
         shape = [1] * input.dim()
         if input.dim() > 1:
             shape[1] = weight.numel()
@@ -131,7 +131,7 @@ class PReLU(Rule):
     def tangent(inputs: tuple, tangents: tuple, output: Tensor) -> Tensor | None:
         input, weight = inputs
         t_input, t_weight = tangents
-        right = input >= 0  # at 0 torch takes the slope of the right side here, that of the left in its backward
+        right = input >= 0  # at 0 torch takes the right slope in forward mode, but the left one in the backward
         return total(
             None if t_input is None else torch.where(right, t_input, t_input * PReLU.per_channel(weight, input)),
             None if t_weight is None else torch.where(right, 0.0, input * PReLU.per_channel(t_weight, input)),

@@ -1,11 +1,11 @@
-"""Recurrent layers by explicit backpropagation through time: one rule is one layer in one direction over all steps.
+"""Recurrent layers by explicit backpropagation through time. A rule is one layer in one direction, over all steps.
 
-Sequences lie packed, as in torch's PackedSequence: the rows of the first step, then those of the second, and so on;
-`sizes` says how many each has, never more than the step before. (T, N, I) is the same with N of each. A row that has
-ended keeps its state; in reverse order, one that has not begun keeps its initial one.
+Sequences are packed, as in torch's PackedSequence: the rows of the first step, then the rows of the second, and so on.
+`sizes` holds the number of rows of each step, which never grows; in (T, N, I) each step has N. A sequence that has
+ended keeps its last state. In reverse order, a sequence that has not begun keeps its initial state.
 
-    W, b    weight_ih, bias_ih, of the products with the input
-    U, b'   weight_hh, bias_hh, of the products with the state before
+    W, b    weight_ih, bias_ih: they act on the input
+    U, b'   weight_hh, bias_hh: they act on the previous state
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class RNN(Rule):
             input if ih else None, hx if hh else None, weight_ih if of_input else None, again, output[0]
         )
 
-    # hand-written, like `setup_context`: one recursion gives the derivatives by all arguments
+    # written by hand, like `setup_context`: one recursion gives the gradients of all arguments
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None) -> tuple:
         needs, options = ctx.needs_input_grad, (ctx.activation, ctx.sizes, ctx.reverse)
         delta, delta_h, input, hx, weight_ih, weight_hh, output = widen(delta, delta_hy, *ctx.saved_tensors)
@@ -103,7 +103,7 @@ class RNN(Rule):
         delta: Tensor | None, delta_h: Tensor, output: Tensor, weight_hh: Tensor | None, activation: str, sizes: Sizes,
         reverse: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """delta_a (S, H), delta_hx; of a single step without the weight no delta_hx"""
+        """delta_a (S, H), delta_hx; delta_hx is not computed if weight_hh is None (a single step)"""
         states, found = output.split(sizes), {}
         for t, delta_t in backwards(delta, sizes, reverse):
             found[t] = plus(delta_h[: sizes[t]], delta_t) * RNN.slope(states[t], activation)
@@ -112,7 +112,7 @@ class RNN(Rule):
         return joined(found), delta_h
 
     def slope(h: Tensor, activation: str) -> Tensor:
-        """phi'; of a NaN 1, as torch has it"""
+        """phi'; 1 for NaN, as in torch"""
         return 1 - h * h if activation == "tanh" else (~(h <= 0)).to(h.dtype)
 
     def grad_weight(deltas: Tensor, factors: Tensor) -> Tensor:
@@ -147,9 +147,9 @@ class GRU(Rule):
     grad_W    = sum over t of delta_p_t x_t^T    grad_U    = sum over t of delta_q_t h_{t-1}^T
     grad_b    = sum over t of delta_p_t          grad_b'   = sum over t of delta_q_t
 
-    With a `segment` no gates are kept: the backward runs the forward of so many steps at a time again.
+    With a `segment`, the gates are not saved: the backward recomputes them, `segment` steps at a time.
 
-    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", r applied behind U as in
+    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", r applied after U as in
     cuDNN; Werbos 1990, "Backpropagation through time: what it does and how to do it".
     """
 
@@ -191,7 +191,7 @@ class GRU(Rule):
         not_differentiated(ctx, output[2])
         ctx.save_for_backward(*tensors, output[0], output[2])
 
-    # hand-written, like `setup_context`: one recursion gives the derivatives by all arguments
+    # written by hand, like `setup_context`: one recursion gives the gradients of all arguments
     def backward(ctx: Any, delta: Tensor | None, delta_hy: Tensor | None, _: Any) -> tuple:
         needs = ctx.needs_input_grad
         delta, delta_h, input, hx, *weights, output, gates = widen(delta, delta_hy, *ctx.saved_tensors)
@@ -254,9 +254,11 @@ class GRU(Rule):
 def gradients(
     needs: tuple[bool, ...], deltas: Tensor, inner: Tensor, input: Any, before: Any, weight_ih: Any, weight: int
 ) -> list[Tensor | None]:
-    """Of the products with the input (`deltas`) and with the state before (`inner`): delta_input, None for each state,
-    grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh. input, before and weight_ih may be None where nobody
-    asks for what needs them. weight: the place of weight_ih among the arguments."""
+    """delta_input, None for each initial state, grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh.
+
+    deltas, inner: the deltas of the products with the input and with the previous state. input, before and weight_ih
+    may be None if no gradient in `needs` uses them. weight: the position of weight_ih among the arguments.
+    """
     of_input, (ih, hh, b_ih, b_hh) = needs[0], needs[weight : weight + 4]
     grad_bias = Linear.grad_bias(deltas) if b_ih else None
     return [

@@ -1,4 +1,4 @@
-"""Joining and reducing: Cat, Sum, Mean."""
+"""Concatenation and reductions: Cat, Sum, Mean."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Cat(Rule):
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         dim, *tensors = inputs
         ctx.dim = dim
-        # an empty tensor of shape (0,) may be joined with tensors of any shape
+        # an empty tensor of shape (0,) may be concatenated with tensors of any shape
         ctx.facts = [(t.shape, t.dtype, 0 if t.shape == (0,) else t.shape[dim]) for t in tensors]
 
-    # hand-written, like `setup_context`: forward takes any number of tensors, which parameter names cannot express
+    # written by hand, like `setup_context`: parameter names cannot express any number of tensors
     def backward(ctx: Any, delta: Tensor) -> tuple:
         deltas: list[Tensor | None] = []
         start = 0
@@ -115,7 +115,7 @@ def axes(dim: Dim, rank: int) -> list[int]:
 
 
 def spread(delta: Tensor, dim: Dim, keepdim: bool, shape: torch.Size) -> Tensor:
-    """Repeat a delta along the axes over which its input was summed."""
+    """Expand a delta along the axes over which the forward summed."""
     if not keepdim:
         for axis in axes(dim, len(shape)):
             delta = delta.unsqueeze(axis)

@@ -1,7 +1,7 @@
 """Products of Householder reflections H_i = I - tau_i v_i v_i^H, as QR factorizations return them.
 
 Q = H_1 ... H_k = I - V T V^H,   V = (v_1, ..., v_k),   T = W^-1 D,   W = I + D S,   D = diag(tau),
-S = V^H V above its diagonal: so all of them together are a few products of matrices.
+S = the part of V^H V above the diagonal. So a few matmuls apply all reflections together.
 
 Source: Schreiber, Van Loan 1989, "A storage-efficient WY representation for products of Householder transformations";
 Joffrain, Low, Quintana-Ortí, van de Geijn, Van Zee 2006, "Accumulating Householder transformations, revisited", for T.
@@ -18,7 +18,7 @@ from .inverses import FLOAT32
 
 
 def vectors(input: Tensor, tau: Tensor) -> Tensor:
-    """V: below the diagonal of `input`, with ones on it."""
+    """V: the part of `input` below the diagonal, with ones on the diagonal."""
     V = input.narrow(-1, 0, tau.shape[-1]).tril(-1)
     return V + torch.eye(V.shape[-2], V.shape[-1], dtype=V.dtype, device=V.device)
 
@@ -32,7 +32,7 @@ def triangles(V: Tensor, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def through(V: Tensor, tau: Tensor, forth: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-    """The deltas of V and tau where G is the delta of Q: from forth = G V and back = G^H V.
+    """The deltas of V and tau, from forth = G V and back = G^H V, where G is the delta of Q.
 
     delta_V = - G V T^H - G^H V T + V (delta_S + delta_S^H)     delta_T = - V^H G V     Y = W^-H delta_T
     delta_S = what is above the diagonal of - D^H Y T^H         delta_tau = the diagonal of Y - Y T^H S^H
@@ -46,7 +46,7 @@ def through(V: Tensor, tau: Tensor, forth: Tensor, back: Tensor) -> tuple[Tensor
 
 
 def moved_triangle(V: Tensor, tau: Tensor, t_V: Tensor | None, t_tau: Tensor | None) -> tuple[Tensor, Tensor]:
-    """T, and its change."""
+    """T and its tangent."""
     T, W, S = triangles(V, tau)
     change = torch.zeros_like(T)
     if t_V is not None:
@@ -58,7 +58,7 @@ def moved_triangle(V: Tensor, tau: Tensor, t_V: Tensor | None, t_tau: Tensor | N
 
 
 def below(delta_V: Tensor, shape: torch.Size) -> Tensor:
-    """The delta of V as one of the input, which has V below its diagonal and may have more columns."""
+    """The delta of the input from the delta of V. The input holds V below its diagonal, and may have more columns."""
     return torch.nn.functional.pad(delta_V.tril(-1), (0, shape[-1] - delta_V.shape[-1]))
 
 

@@ -1,7 +1,7 @@
-"""Residual connections together with the normalization behind them: AddLayerNorm, AddRMSNorm.
+"""A residual connection and the normalization after it, as one rule: AddLayerNorm, AddRMSNorm.
 
-Both in one rule, because then they are one pass over memory: the sum is normalized while it is in the caches, and in
-the backward its own delta, from the next residual connection, is added to the delta of the norm as that is computed.
+One rule needs only one pass over memory: the forward normalizes the sum while it is in the cache. In the backward, the
+sum has two deltas: its own, from the next residual connection, and that of the norm. They are added in the same pass.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class AddLayerNorm(Rule):
         kept = (summed, mean, invstd) if needs_sum or ctx.needs_input_grad[3] else (None, None, None)
         ctx.save_for_backward(*kept, weight if needs_sum else None)
 
-    # hand-written, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
+    # written by hand, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, *_: Any) -> tuple:
         summed, mean, invstd, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
@@ -162,7 +162,7 @@ class AddRMSNorm(Rule):
         needs_sum = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         ctx.save_for_backward(summed, *((invrms, weight) if needs_sum else (None, None)))
 
-    # hand-written, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
+    # written by hand, like `setup_context`: the kernel adds the sum's own delta in the pass of the norm
     def backward(ctx: Any, delta: Tensor | None, delta_sum: Tensor | None, _: Any) -> tuple:
         summed, invrms, weight = ctx.saved_tensors
         needs_input, needs_other, _, needs_weight, _ = ctx.needs_input_grad
@@ -210,7 +210,7 @@ def both(ctx: Any, delta_sum: Tensor | None) -> tuple[Tensor | None, Tensor | No
             return None
         return like(delta_sum, *ctx.facts[place])
 
-    return of(0), of(1)  # torch 2.9's dynamo cannot zip ctx.needs_input_grad
+    return of(0), of(1)  # torch.compile of torch 2.9 cannot zip ctx.needs_input_grad
 
 
 def moved_sum(tangents: tuple, summed: Tensor) -> Tensor | None:

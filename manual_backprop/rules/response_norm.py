@@ -1,4 +1,4 @@
-"""Division by the activity of neighbouring channels: LocalResponseNorm, and CrossMapLRN, its older form."""
+"""Division by the mean square of neighbouring channels: LocalResponseNorm, and CrossMapLRN, its older form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..engine.rule import Rule
 class LocalResponseNorm(Rule):
     """y = x / s^beta,   s[c] = k + alpha / n sum of x[j]² over the n channels j from c - n // 2 to c + (n - 1) // 2
 
-    input, output, delta, s (N, C, *)   n: size, counting channels that are not there
+    input, output, delta, s (N, C, *)   n: size, including channels that do not exist
 
     delta_input[c] = delta[c] / s[c]^beta - 2 alpha beta / n x[c] sum of delta[j] x[j] / s[j]^(beta + 1)
                      over the channels j from c - (n - 1) // 2 to c + n // 2
@@ -42,7 +42,7 @@ class LocalResponseNorm(Rule):
 
 
 def neighbours(values: Tensor, size: int, before: int) -> Tensor:
-    """The mean over `size` channels, of which `before` lie before each channel; those that are not there are 0."""
+    """The mean over `size` channels, `before` of them before each channel; channels that do not exist count as 0."""
     batch, channels, *positions = values.shape
     plane = values.reshape(batch, 1, channels, torch.Size(positions).numel())
     plane = F.pad(plane, (0, 0, before, size - 1 - before))
@@ -56,7 +56,7 @@ class CrossMapLRN(Rule):
 
     delta_input[c] = delta[c] / s[c]^beta - 2 alpha beta / n x[c] sum over j of W[j, c] delta[j] x[j] / s[j]^(beta + 1)
 
-    As torch.nn.CrossMapLRN2d has it, the first channel once met is never left: W[c, 0] is 1 for all larger c, too.
+    As in torch.nn.CrossMapLRN2d, channel 0 stays in the window: W[c, 0] is also 1 for all larger c.
 
     Source: Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks",
     section 3.3.
@@ -92,6 +92,6 @@ class CrossMapLRN(Rule):
 
 
 def over_channels(matrix: Tensor, values: Tensor) -> Tensor:
-    """A matrix (C, C) times the channels of (N, C, H, W)."""
+    """The matmul of a matrix (C, C) with the channel axis of (N, C, H, W)."""
     batch, channels, *positions = values.shape
     return (matrix @ values.reshape(batch, channels, torch.Size(positions).numel())).reshape(values.shape)

@@ -1,4 +1,4 @@
-"""Signs, rounding and remainders: where the output is constant in steps, its derivative is zero, also on the steps."""
+"""Signs, rounding and remainders. Step functions have derivative zero, also at the steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from ..engine.operators import elemental, pairwise
 
-SOURCE = "the derivative of a function that is constant between steps, of a line, and of a - b times such a function."
+SOURCE = "the derivatives of a step function, of a line, and of a - b times a step function."
 
 Sign = elemental("sign", "-1, 0 or 1, as x is", "0", lambda delta: torch.zeros_like(delta))
 Floor = elemental("floor", "the next integer below x", "0", lambda delta: torch.zeros_like(delta))

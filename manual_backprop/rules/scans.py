@@ -1,7 +1,7 @@
-"""Products, and scans: each output is of all elements up to its place.
+"""Products and scans; in a scan, each output depends on all elements up to its place.
 
 The backward of a scan is a linear recurrence from the end: t_k = delta_k + a_k t_(k+1). It is solved without division,
-so a zero among the factors needs no case of its own, and the formula can be differentiated again.
+so zero factors are no special case, and the formula can be differentiated again.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ FLOAT32_ON_GPU = {"cuda": "float32"}
 
 
 def from_end(input: Tensor, dim: int) -> Tensor:
-    """The sum of each element and all after it."""
+    """For each element, the sum of it and all elements after it."""
     if not input.dim():
         return input.clone()
     return input.flip(dim).cumsum(dim).flip(dim)
 
 
 def product_before(input: Tensor, dim: int) -> Tensor:
-    """The product of all elements before each."""
+    """For each element, the product of all elements before it."""
     shape = list(input.shape)
     shape[dim] = 1
     return torch.cat((input.new_ones(shape), input), dim).narrow(dim, 0, input.shape[dim]).cumprod(dim)
 
 
 def product_of_others(input: Tensor, dim: int) -> Tensor:
-    """The product of all elements but each, without division."""
+    """For each element, the product of all others, without division."""
     return product_before(input, dim) * product_before(input.flip(dim), dim).flip(dim)
 
 
 def later(input: Tensor, steps: int, dim: int) -> Tensor:
-    """Each element in the place `steps` before its own, zeros at the end."""
+    """The elements moved `steps` places towards the front, with zeros at the end."""
     length = input.shape[dim]
     ahead = input.narrow(dim, steps, length - steps)
     return torch.cat((ahead, torch.zeros_like(input.narrow(dim, 0, steps))), dim)
 
 
 def following(input: Tensor, dim: int) -> Tensor:
-    """The element after each; after the last, itself."""
+    """For each element, the element after it; for the last, itself."""
     length = input.shape[dim]
     first = min(1, length)
     return torch.cat((input.narrow(dim, first, length - first), input.narrow(dim, length - first, first)), dim)
 
 
 def recurrence(delta: Tensor, ratio: Tensor, dim: int) -> Tensor:
-    """t with t_k = delta_k + ratio_k t_(k+1): each step doubles how far t_k sees, so that log2(length) are enough
-    (Hillis, Steele 1986, "Data parallel algorithms")."""
+    """t with t_k = delta_k + ratio_k t_(k+1). Each step doubles the number of elements that t_k includes, so
+    log2(length) steps are enough (Hillis, Steele 1986, "Data parallel algorithms")."""
     reach = 1
     while reach < delta.shape[dim]:
         delta = delta + ratio * later(delta, reach, dim)
@@ -115,7 +115,7 @@ class ProdAlong(Rule):
 
 
 def along(scan: Any, input: Tensor, dim: int) -> Tensor:
-    """A scan of a tensor, which may be a single number."""
+    """The scan of a tensor, which may have no axes."""
     return scan(input, dim) if input.dim() else scan(input.reshape(1), 0).reshape(())
 
 

@@ -1,4 +1,4 @@
-"""Values picked out along an axis, by their order: each delta goes back to the place its value was taken from."""
+"""Values selected along an axis by their order: each delta goes back to the element that was selected."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SHAPES = "input (*, L, *)   values, indices, delta (*, K, *), or without the axi
 
 
 def put_back(delta: Tensor, indices: Tensor, dim: int, keepdim: bool, input_shape: torch.Size) -> Tensor:
-    """Each delta in the place of the input that its value was taken from, zeros elsewhere."""
+    """Each delta at the element of the input that was selected, zeros elsewhere."""
     if not keepdim and len(input_shape):
         delta, indices = delta.unsqueeze(dim), indices.unsqueeze(dim)
     return delta.new_zeros(input_shape).scatter(dim, indices, delta)
 
 
 def added_back(delta: Tensor, indices: Tensor, dim: int, input_shape: torch.Size) -> Tensor:
-    """Where one place was taken several times, its deltas add up."""
+    """As `put_back`, but the deltas of an element that was selected several times are summed."""
     return delta.new_zeros(input_shape).scatter_add(dim, indices, delta)
 
 
@@ -38,7 +38,7 @@ def taken(input: Tensor, indices: Tensor, dim: int, keepdim: bool) -> Tensor:
 
 
 picked = partial(rule, results=RESULTS, shapes=SHAPES, tangent_reads=(1,))
-"""A rule of values out of each line along an axis; of equal ones, those that torch's indices name."""
+"""A rule that selects values along an axis; of equal values, the one at torch's index receives the delta."""
 
 BACK = "delta at the index of each value, else 0"
 

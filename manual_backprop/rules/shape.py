@@ -1,4 +1,4 @@
-"""Expand, which repeats a tensor along axes. Other changes of shape move no value: they are torch's own view nodes."""
+"""Expand, which repeats a tensor along axes. Other changes of shape copy no value: they are torch's own views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels and patches put in other places, and sampling positions of affine maps."""
+"""Rearranging channels and patches (PixelShuffle, ..., Unfold, Fold), and the sampling grid of affine maps."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ PixelUnshuffle = linear(
 )  # fmt: skip
 
 ChannelShuffle = linear(
-    "channel_shuffle", "channels dealt out anew: y[n, k g + i] = x[n, i C / g + k], for g groups",
-    "delta dealt out anew with C / g groups",
+    "channel_shuffle", "channels interleaved: y[n, k g + i] = x[n, i C / g + k], for g groups",
+    "delta interleaved, with C / g groups",
     lambda delta, groups: torch.channel_shuffle(delta, delta.shape[1] // groups),
     takes="input, groups: int", shapes="input, output, delta (N, C, *)",
     source='Zhang et al. 2018, "ShuffleNet", section 3.1.',

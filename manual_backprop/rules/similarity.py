@@ -1,7 +1,7 @@
 """Lengths and angles of vectors: PairwiseDistance, PDist, CosineSimilarity, CosineEmbeddingLoss, Normalize.
 
-Where a length has no derivative (at zero, between maxima that are equal) its subgradient is torch's: zero at the zero
-vector, and equal shares for equal maxima.
+Where a length has no derivative, the rules take torch's subgradient: zero at the zero vector, and equal shares for
+equal maxima.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def along_norm(delta: Tensor, x: Tensor, norm: Tensor, p: float, dim: int) -> Te
         size = x.abs()
         largest = (size == norm) | size.isnan()
         return x.sgn() * (delta / largest.sum(dim, keepdim=True) * largest)
-    if p < 1:  # a slope that is infinite at zero counts as zero
+    if p < 1:  # the infinite derivative at zero counts as zero
         return x.sgn() * x.abs().pow(p - 1).masked_fill(x == 0, 0) * delta * norm.pow(1 - p)
     scale = (delta / norm.pow(p - 1)).masked_fill(norm == 0, 0)
     return (x.sgn() * x.abs().pow(p - 1) if p < 2 else x * x.abs().pow(p - 2)) * scale
@@ -95,7 +95,7 @@ class PDist(Rule):
         """(pairs, D): the derivative of each distance by the first vector of its pair."""
         first, second = pairs(input)
         difference, distance = input[first] - input[second], output.unsqueeze(1)
-        if math.isinf(p):  # equal maxima each count in full here
+        if math.isinf(p):  # here every one of several equal maxima counts in full
             return difference.sgn() * (difference.abs() == distance)
         return along_norm(torch.ones_like(distance), difference, distance, p, 1)
 
@@ -105,7 +105,7 @@ class PDist(Rule):
 
 
 def pairs(input: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the second index of each pair i < j of rows."""
+    """The first and the second row index of each pair i < j."""
     first, second = torch.triu_indices(len(input), len(input), 1, device=input.device)
     return first, second
 

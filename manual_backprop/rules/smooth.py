@@ -1,7 +1,7 @@
 """Smooth activations: Sigmoid, LogSigmoid, Tanh, Tanhshrink, Softplus, Softsign, SiLU, Mish.
 
-All act on each element alone, so their Jacobians are diagonal, and a tangent passes through as a delta does.
-sigma(x) = 1 / (1 + e^-x) never overflows, so formulas are written with it rather than with e^x.
+All are elementwise, so their Jacobians are diagonal, and one formula serves for deltas and for tangents.
+Formulas use sigma(x) = 1 / (1 + e^-x), which never overflows, in place of e^x.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..engine.terms import in_opmath
 FLOAT32 = {"cuda": "float32"}
 
 ALL_OF_MISH = 20.0
-"""From here on Mish's w is 1, to the last bit of float64: 1 - w = 2 / (n + 2), n > e^40."""
+"""For larger x, w of Mish rounds to 1 in float64: 1 - w = 2 / (n + 2) and n > e^40."""
 
 
 class Sigmoid(Rule):
@@ -59,7 +59,7 @@ class LogSigmoid(Rule):
         return in_opmath(choose(LogSigmoid.output), input)
 
     def output(input: Tensor) -> Tensor:
-        size = torch.where(input < 0, -input, input)  # |x| with a slope at 0
+        size = torch.where(input < 0, -input, input)  # |x| with derivative 1 at 0
         return torch.where(input < 0, input, 0.0) - torch.log1p(torch.exp(-size))
 
     def delta_input(delta: Tensor, input: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class Softplus(Rule):
 
     def output(input: Tensor, beta: float, threshold: float) -> Tensor:
         scaled = input * beta
-        bent = torch.log1p(torch.exp(scaled.clamp(max=threshold))) / beta  # no more than what is used: no overflow
+        bent = torch.log1p(torch.exp(scaled.clamp(max=threshold))) / beta  # clamped to what is used: no overflow
         return torch.where(scaled > threshold, input, bent)
 
     def delta_input(delta: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:

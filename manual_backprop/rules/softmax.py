@@ -18,7 +18,7 @@ class Softmax(Rule):
     delta_input = y (delta - sum along dim of y delta)
 
     Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; the Jacobian
-    diag(y) - y y^T is symmetric, so a tangent passes through as a delta does.
+    diag(y) - y y^T is symmetric, so one formula serves for deltas and for tangents.
     """
 
     upcast = True

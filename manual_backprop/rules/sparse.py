@@ -1,4 +1,4 @@
-"""Changes between dense tensors and sparse ones, which name the places of their numbers."""
+"""Conversions between dense and sparse tensors: ToSparse, ToDense."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..engine.rule import Rule
 class ToSparse(Rule):
     """y = x, without the zeros
 
-    input (*)   layout, blocksize, dims: how places are named   output, delta (*), sparse
+    input (*)   layout, blocksize, dims: the sparse format   output, delta (*), sparse
 
     delta_input = delta, with zeros
 
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying is copying back.
     """
 
-    pure = False  # the native node has no sparse tensors
+    pure = False  # the native node does not handle sparse tensors
 
     def forward(input: Tensor, sparse_dim: int | None, layout: Any, blocksize: Any, dense_dim: int | None) -> Tensor:
         if sparse_dim is not None:
@@ -44,7 +44,7 @@ class ToDense(Rule):
     Source: Griewank, Walther 2008, "Evaluating Derivatives": the adjoint of copying is copying back.
     """
 
-    pure = False  # the native node has no sparse tensors
+    pure = False  # the native node does not handle sparse tensors
 
     def forward(input: Tensor) -> Tensor:
         return input.to_dense()

@@ -1,4 +1,4 @@
-"""Special functions: error, gamma and zeta functions, number by number."""
+"""Special functions, elementwise: error, gamma and zeta functions."""
 
 from __future__ import annotations
 

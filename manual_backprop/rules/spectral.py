@@ -1,7 +1,7 @@
 """Eigenvalues and singular values.
 
-X^H is X transposed and conjugated. Divisions by differences of eigenvalues or singular values are element by element;
-where two are equal the vectors are not differentiable and the result is not finite, as torch's.
+X^H is X transposed and conjugated. Divisions by differences of eigenvalues or singular values are elementwise.
+If two values are equal, the vectors are not differentiable, and the result is not finite, as in torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .inverses import FLOAT32
 PHASE = (
     "The {vectors} in the complex case are specified up to multiplication by e^{{i phi}}. "
     "The specified loss function depends on this quantity, so it is ill-defined. got: a loss that changes by up to "
-    "{change:.2g} when that phase of a vector turns. expected: one that does not, such as of absolute values"
+    "{change:.2g} when that phase of a vector turns. expected: a loss that does not, such as one of absolute values"
 )
 
 
@@ -32,8 +32,8 @@ def differences(values: Tensor) -> Tensor:
 
 
 def refuse_phase(vectors: str, turned: Tensor) -> None:
-    """Raise where the loss changes when a vector is multiplied by e^{i phi}: torch's error, and its tolerance of 1e-2.
-    What it would have to read cannot be read while transforms of torch.func or torch.compile run."""
+    """Raise torch's error, with its tolerance of 1e-2, if the loss changes when a vector is multiplied by e^{i phi}.
+    There is no check under transforms of torch.func and torch.compile, where values cannot be read."""
     if torch.compiler.is_compiling() or transforms_active() or batched_by_autograd(turned):
         return
     change = turned.detach().abs().max().item() if turned.numel() else 0.0

@@ -1,4 +1,4 @@
-"""Sums of exponentials, of what is a number, and of a diagonal."""
+"""Logsumexp, Trace, and Nansum, the sum without NaN."""
 
 from __future__ import annotations
 

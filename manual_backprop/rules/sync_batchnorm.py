@@ -19,20 +19,20 @@ class SyncBatchNorm(Rule):
     grad_weight = sum of delta x̂
     delta_input = w invstd (delta - S(grad_bias) / n - x̂ S(grad_weight) / n)     S: the sum over processes
 
-    n = count is the number of elements per channel in all processes. A group of None is this process alone.
+    n = count is the number of elements per channel in all processes. group=None means this process alone.
 
     Source: Ioffe, Szegedy 2015, "Batch Normalization", section 3; over processes Peng et al. 2018, "MegDet", section 3.
     """
 
     results = "output", "mean", "invstd", "count"
     upcast = True
-    pure = False  # the other processes have their part in it
+    pure = False  # the result depends on other processes
 
     def forward(
         input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
         running_var: Tensor | None, momentum: float, eps: float, group: object,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        """Also moves the running statistics: running += momentum (of all batches - running), the variance unbiased."""
+        """Also updates the running statistics: running += momentum (of all batches - running), variance unbiased."""
         x = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
         here = x.new_tensor([x.numel() // max(x.shape[1], 1)])
         sums = over_processes(torch.cat([over_positions(x).sum(0), here]), group)
@@ -66,7 +66,7 @@ class SyncBatchNorm(Rule):
 
 
 def over_processes(values: Tensor, group: object) -> Tensor:
-    """The sum over the processes of a group. Raises NotImplementedError where it would have to be differentiated."""
+    """The sum over the processes of a group. Raises NotImplementedError if it would be differentiated."""
     if torch.is_grad_enabled() and values.requires_grad:
         raise NotImplementedError(
             "SyncBatchNorm has no second derivative: the sum over processes is not differentiated. "

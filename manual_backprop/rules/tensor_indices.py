@@ -1,7 +1,7 @@
 """x[i, j, ...] with tensors as indices, read and written.
 
-Their number is not fixed, which the parameter names of formulas cannot express: `setup_context` and `backward` are
-written by hand.
+The number of indices varies, which the parameter names of formulas cannot express. So `setup_context` and `backward`
+are written by hand.
 """
 
 from __future__ import annotations

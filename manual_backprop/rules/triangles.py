@@ -1,6 +1,6 @@
 """Systems of equations with a triangular matrix.
 
-X^H is X transposed and conjugated, A^-H the inverse of A^H. Where a batch was broadcast, deltas are summed.
+X^H is X transposed and conjugated, A^-H the inverse of A^H. Deltas are summed over broadcast batch axes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class SolveTriangular(Rule):
     delta_B = A^-H delta                    or delta A^-H
     delta_A = the triangle of - delta_B X^H   or of - X^H delta_B,   without a diagonal of ones
 
-    Source: Giles 2008, "Collected matrix derivative results", section 2.3.1: of the numbers that are read.
+    Source: Giles 2008, "Collected matrix derivative results", section 2.3.1, for the elements of A that are read.
     """
 
     def forward(A: Tensor, B: Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor:
         return torch.linalg.solve_triangular(A, B, upper=upper, left=left, unitriangular=unitriangular)
 
     def whole_delta_B(delta: Tensor, A: Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor:
-        """The delta of B before it is summed over a batch that was broadcast."""
+        """The delta of B before the sum over broadcast batch axes."""
         return torch.linalg.solve_triangular(A.mH, delta, upper=not upper, left=left, unitriangular=unitriangular)
 
     def delta_A(
@@ -50,20 +50,20 @@ class SolveTriangular(Rule):
 
 
 def triangle(X: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
-    """The triangle of a matrix that is read; the diagonal is not where it stands for ones."""
+    """The triangle of a matrix that is read. With unitriangular=True the diagonal is taken as ones and not read."""
     return X.triu(int(unitriangular)) if upper else X.tril(-int(unitriangular))
 
 
 def from_left(L: Tensor, B: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
-    """L^-1 B of a triangular L."""
+    """L^-1 B for a triangular L."""
     return torch.linalg.solve_triangular(L, B, upper=upper, unitriangular=unitriangular)
 
 
 def from_right(B: Tensor, U: Tensor, upper: bool, unitriangular: bool = False) -> Tensor:
-    """B U^-1 of a triangular U."""
+    """B U^-1 for a triangular U."""
     return torch.linalg.solve_triangular(U, B, upper=upper, left=False, unitriangular=unitriangular)
 
 
 def parted(X: Tensor, k: int, dim: int = -1) -> tuple[Tensor, Tensor]:
-    """The first k columns, or rows with dim=-2, and the others."""
+    """The first k columns (rows with dim=-2), and the remaining ones."""
     return X.narrow(dim, 0, k), X.narrow(dim, k, X.shape[dim] - k)

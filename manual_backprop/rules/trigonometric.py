@@ -1,4 +1,4 @@
-"""Trigonometric and hyperbolic functions and their inverses, number by number."""
+"""Trigonometric and hyperbolic functions and their inverses, elementwise."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ Rad2deg = elemental(
 
 
 def acosh_slope(input: Tensor) -> Tensor:
-    """1 / sqrt(x^2 - 1); of complex numbers the root of each factor, which has the branch cut of arcosh."""
+    """1 / sqrt(x^2 - 1). For complex x, the root of each factor, which has the branch cut of arcosh."""
     return (input + 1).rsqrt() * (input - 1).rsqrt() if input.is_complex() else (input * input - 1).rsqrt()

@@ -1,4 +1,4 @@
-"""Norms of vectors, distances, and vectors cut down to a norm."""
+"""Norms of vectors, distances, and Renorm, which scales vectors down to a largest norm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .reduction import Dim, axes
 
 
 def norm_delta(delta: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dim) -> Tensor:
-    """The delta of x from that of its norms; `delta` and `norm` as x, with size 1 along the axes."""
+    """The delta of x from the delta of its norms. `delta` and `norm` have size 1 along the axes of the norm."""
     if p == 0:
         return torch.zeros_like(input)
     if p == 1:
@@ -30,14 +30,14 @@ def norm_delta(delta: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dim) -
 
 
 def norm_tangent(tangent: Tensor, input: Tensor, norm: Tensor, p: float, dim: Dim, keepdim: bool) -> Tensor:
-    """The sum of the tangent times the derivative by each element, which is the delta's formula at delta = 1."""
+    """The sum of tangent times derivative over the elements. The derivative is the delta's formula with delta = 1."""
     slopes = norm_delta(torch.ones_like(norm), input, norm, p, dim)
     moved = (slopes.conj() * tangent).sum(axes(dim, input.dim()), keepdim)
     return moved.real if moved.is_complex() else moved
 
 
 def restored(value: Tensor, dim: Dim, keepdim: bool, rank: int) -> Tensor:
-    """The axes that a reduction has dropped, with size 1."""
+    """The value with the axes that a reduction has dropped, as axes of size 1."""
     for axis in () if keepdim else axes(dim, rank):
         value = value.unsqueeze(axis)
     return value
@@ -145,5 +145,5 @@ class Renorm(Rule):
 
 
 def others(input: Tensor, dim: int) -> list[int]:
-    """All axes but one."""
+    """All axes except `dim`."""
     return [axis for axis in range(input.dim()) if axis != dim % input.dim()]

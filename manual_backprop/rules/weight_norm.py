@@ -1,4 +1,4 @@
-"""Weights in other coordinates: WeightNorm."""
+"""Weights parametrized by length and direction: WeightNorm."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Elements written over, or added to, by index: what was written over gets no delta, what was written reads its own.
+"""Writing or adding values at indices. Overwritten elements get delta 0; written values get the delta of their place.
 
-`forward_` is the same in place, without a copy of the whole.
+`forward_` does the same in place, without a copy of the input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROMOTED_ON_GPU = {"cuda": "promote"}
 
 
 def read(delta: Tensor, dim: int, index: Tensor, shape: torch.Size) -> Tensor:
-    """The delta of each element of a source of `shape`, of which that part was used which index has."""
+    """The delta of each element of a source of `shape`; elements beyond the shape of `index` were not used: 0."""
     found = delta.gather(dim, index)
     rest = [(0, size - used) for size, used in zip(shape, found.shape, strict=True)]
     return F.pad(found, [width for pair in reversed(rest) for width in pair]) if found.shape != shape else found
@@ -35,8 +35,8 @@ def read_slices(delta: Tensor, dim: int, index: Tensor, shape: torch.Size) -> Te
 
 
 def read_masked(delta: Tensor, mask: Tensor, shape: torch.Size) -> Tensor:
-    """The delta where the mask is true, in order; the rest of a source of `shape` was not used. What the mask leaves
-    out is added to a place behind the last."""
+    """The delta where the mask is true, in order; the rest of a source of `shape` was not used and gets 0. Deltas
+    outside of the mask go to an extra place after the last."""
     mask = mask.expand(delta.shape).reshape(-1)
     end = shape.numel()
     place = torch.where(mask, mask.cumsum(0) - 1, end)
@@ -44,7 +44,7 @@ def read_masked(delta: Tensor, mask: Tensor, shape: torch.Size) -> Tensor:
 
 
 def filled(delta: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The sum of the deltas of all slices that one number was written to, each once."""
+    """The sum of the deltas of all slices to which the number was written; each slice counts once."""
     written = torch.zeros_like(delta, dtype=torch.bool).index_fill(dim, index, True)
     return delta.masked_fill(~written, 0).sum()
 
@@ -181,13 +181,13 @@ class AsStridedScatter(Rule):
     def forward(input: Tensor, src: Tensor, size: list, stride: list, storage_offset: int | None = None) -> Tensor:
         if not input.is_contiguous():
             raise RuntimeError(
-                "as_strided_scatter has a derivative where the input is contiguous. "
+                "as_strided_scatter has a derivative only for a contiguous input. "
                 f"got: strides {input.stride()}. expected: input.contiguous()"
             )
         return torch.as_strided_scatter(input, src, size, stride, storage_offset)
 
     def places(input_shape: torch.Size, size: list, stride: list, storage_offset: Any) -> Tensor:
-        """Where src is written, in the input as one row."""
+        """The flat indices of the elements of the input that src is written to."""
         return torch.arange(input_shape.numel()).as_strided(size, stride, storage_offset or 0).reshape(-1)
 
     def delta_input(delta: Tensor, places: Tensor) -> Tensor:
