@@ -1,4 +1,4 @@
-"""Explicit backward passes for PyTorch: every delta and gradient written by hand, in the open, proven."""
+"""Explicit backward passes for PyTorch: every delta and gradient is a formula written by hand and tested."""
 
 from . import _fx, functional, kernels, nn, rules, testing
 from ._nodes import rule_of

@@ -1,4 +1,4 @@
-"""One forward and backward of one batch, and what every call of a module showed in it: what `trace` makes rows of."""
+"""Runs one batch forward and backward, and records each call of a module. `trace` makes a table of the records."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LOSS: Call = ("(loss)", 1)
 
 @dataclass
 class Seen:
-    """One call of a module, or of the loss.
+    """The record of one call of a module, or of the loss.
 
-    `nodes` are the backward nodes that it made outside of its children's forwards. `deltas` has an entry per
-    differentiable output: the derivative of the loss by it, by way of everything that uses it; None where the loss
-    does not depend on it. `dead` is the share of units at rest, for ReLU and its like. `parameters` are those that
-    `nodes` hand gradients to.
+    `nodes` are the backward nodes that the call made itself, outside its children's forwards. `deltas` has one entry
+    per differentiable output: the derivative of the loss with respect to it, summed over all its uses; None where the
+    loss does not depend on it. `dead` is the share of units that were zero for the whole batch, for ReLU and its like.
+    `parameters` are those whose gradients `nodes` compute.
     """
 
     module: Any
@@ -41,9 +41,10 @@ class Seen:
 
 @dataclass
 class Pass:
-    """The calls that made backward nodes of their own, in the order in which they made their last; then the loss.
+    """The calls that made backward nodes of their own, ordered by the last node of each; then the loss.
 
-    `all_calls` has the others, too; `gradients` those of all leaves, parameters shared by several calls summed.
+    `all_calls` also has the other calls. `gradients` has the gradient of every leaf; a parameter that several calls
+    share has the sum.
     """
 
     loss: float
@@ -53,9 +54,9 @@ class Pass:
 
 
 def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any, Any], Any]) -> Pass:
-    """Run `loss(model(*inputs), targets)` forward and backward; nothing of model and loss changes.
+    """Run `loss(model(*inputs), targets)` forward and backward. Leaves model and loss unchanged.
 
-    Raises BadInput for a lazy model, and for a loss that is no scalar or depends on nothing differentiable.
+    Raises BadInput for a lazy model, and for a loss that is not a scalar or depends on nothing differentiable.
     """
     seen: dict[Call, Seen] = {}
     handles: list[Any] = []
@@ -67,7 +68,7 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
     def leave(module: Any, call: Call, _: Any, value: Any) -> None:
         nonlocal last
         entry = seen[call]
-        # now, since what comes behind may overwrite the output in place
+        # measured now: a later layer may overwrite the output in place
         entry.output_shapes, entry.output_rms = _shapes(value), rms(numbers(value))
         if module in watched:
             unit = units_last(module)
@@ -88,12 +89,12 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
                 value = _scalar(loss(output, wanted))
                 leave(loss, LOSS, None, value)
             for node in graph([value, *differentiable(output)]):
-                # whichever modules the loss may call, its nodes are the loss's
+                # nodes made during the loss count as the loss's, whichever modules it calls
                 call = LOSS if sequence_number(node) >= start else watch.owner(node)
                 if call in seen:
                     seen[call].nodes.append(node)
-            for entry in seen.values():  # now: in torch 2.11 nodes know their parents only while the graph lives
-                entry.parameters = _handed_to(entry.nodes)
+            for entry in seen.values():  # before the backward frees the graph: torch 2.11 then forgets nodes' parents
+                entry.parameters = _parameters_of(entry.nodes)
             arrive = graph_leaves([value])
             gradients = dict(zip(arrive, torch.autograd.grad(value, arrive), strict=True))
         finally:
@@ -103,7 +104,7 @@ def run(model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any
     return Pass(float(value.detach()), {call: seen[call] for call in (*own, LOSS)}, seen, gradients)
 
 
-def _handed_to(nodes: list[Any]) -> list[torch.nn.Parameter]:
+def _parameters_of(nodes: list[Any]) -> list[torch.nn.Parameter]:
     behind = (parent for node in nodes for parent, _ in node.next_functions if parent is not None)
     found = dict.fromkeys(node.variable for node in behind if is_leaf(node))
     return [leaf for leaf in found if isinstance(leaf, torch.nn.Parameter)]
@@ -119,7 +120,7 @@ def _keep(deltas: list[Tensor | None], index: int) -> Callable[[Tensor], None]:
 def _scalar(value: Any) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise BadInput(f"the loss gave {got}, expected a scalar: take the mean or the sum, as with reduction='mean'")
+        raise BadInput(f"the loss is not a scalar. got: {got}. Take the mean or the sum, as with reduction='mean'")
     if not value.requires_grad:
         raise BadInput(
             "the loss depends on nothing differentiable, so there is no backward to trace: let parameters or inputs "
@@ -133,16 +134,16 @@ def _shapes(value: Any) -> list[tuple[int, ...]]:
 
 
 def rms(values: Sequence[Tensor]) -> float | None:
-    """Root mean square of all elements of all tensors together; None for no tensor, NaN for no element."""
+    """Root mean square over the elements of all tensors; None without a tensor, NaN without an element."""
     if not values:
         return None
     return root(sum(float(square_sum(value)) for value in values), sum(value.numel() for value in values))
 
 
 def difference(ours: Pass, theirs: Pass, call: Call) -> float | None:
-    """How far one call's delta and gradients are from another pass's; None where the two do not line up.
+    """Relative difference between one call's delta and gradients in two passes; None where the two do not match up.
 
-    max |ours - theirs| / max |theirs| over delta, the same over the call's gradients together, the larger of both.
+    It is the larger of two numbers: max |ours - theirs| / max |theirs| over delta, and the same over the gradients.
     """
     one, other = ours.calls[call], theirs.all_calls.get(call)
     parameters = [parameter for parameter in one.parameters if parameter in ours.gradients]
@@ -163,6 +164,6 @@ def _relative(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def _largest(values: Iterable[float]) -> float:
-    """The maximum of what is not negative; NaN when one of them is."""
+    """The maximum of numbers that are not negative: 0 without any, NaN when one of them is NaN."""
     values = list(values)
     return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)

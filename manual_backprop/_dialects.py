@@ -1,6 +1,6 @@
-"""Functions of torch's that spell differently what `mb.functional` has: for `explicit`.
+"""Functions of torch whose name or arguments differ from those of `mb.functional`: for `explicit`.
 
-Each takes the arguments as torch has them for the function or method it stands in for.
+Each function here takes the arguments of the torch function or method that it replaces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import rules
 from .engine.torch_private import share_storage, transforms_active, unwrapped
 from .functional._call import call_in_place
 
-# Further names, with the same arguments, for what mb.functional has.
+# Function of mb.functional -> other names that torch has for it, with the same arguments.
 ALIASES = {
     "add": ("__add__", "__radd__"),
     "sub": ("subtract", "__sub__"),
@@ -30,7 +30,10 @@ ALIASES = {
 
 
 def lost_arguments(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of l1_loss, with the weight that it forgets to hand on to any mode: its own frame has it still."""
+    """The keywords of a call of l1_loss with its `weight`, which torch does not pass on to function modes.
+
+    The weight is read from the frame of torch's function, which is still running.
+    """
     if torch.compiler.is_compiling():
         return kwargs
     frame = inspect.currentframe()
@@ -52,7 +55,7 @@ def negative(input: Tensor) -> Tensor:
     return F.mul(input, -1)
 
 
-# of matrix products those that insist on the number of axes
+# mm, bmm and mv accept one number of axes only. For others torch's own function raises the error.
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return F.matmul(input, mat2) if (input.dim(), mat2.dim()) == (2, 2) else torch.mm(input, mat2)
 
@@ -66,7 +69,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
         return torch.mv(input, vec)
     if input.device.type != "cpu":
         return F.matmul(input, vec)
-    with torch.autocast("cpu", enabled=False):  # which casts nothing for mv there, unlike for matmul
+    with torch.autocast("cpu", enabled=False):  # on the CPU, autocast casts the inputs of matmul but not of mv
         return F.matmul(input, vec)
 
 
@@ -125,7 +128,7 @@ def group_norm(
 
 
 def _category(value: Any) -> int:
-    """Truth values, integers, real numbers, complex ones: a tensor takes in place what is no further right."""
+    """0 bool, 1 integer, 2 real, 3 complex. In place, the other operand's category must not be above the tensor's."""
     if isinstance(value, Tensor):
         if value.is_complex():
             return 3
@@ -134,7 +137,7 @@ def _category(value: Any) -> int:
 
 
 def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors share some of their memory, but not all of it in the same order; as ATen, of dense ones."""
+    """Whether two dense tensors share memory, but not all of it in the same order: ATen refuses such operands."""
     if one is other or torch.compiler.is_compiling():
         return False
     if transforms_active():
@@ -155,18 +158,19 @@ def _overlap_in_part(one: Tensor, other: Tensor) -> bool:
 
 
 def _written(rule: Any, theirs: Callable[..., Tensor], input: Tensor, other: Any, **alpha: Any) -> Tensor:
-    """Arithmetic over its first operand: torch refuses some shapes and dtypes there, and autocast casts nothing."""
+    """Arithmetic in place of its first operand. Torch's function raises the error for shapes and dtypes that torch
+    refuses; autocast is off, since torch does not cast in-place arithmetic."""
     shape = torch.broadcast_shapes(input.shape, other.shape) if isinstance(other, Tensor) else input.shape
     refused = shape != input.shape or _category(other) > _category(input)
     if refused or (isinstance(other, Tensor) and _overlap_in_part(input, other)):
         return theirs(input, other, **alpha)
-    if input.device.type == "meta":  # knows no autocast
+    if input.device.type == "meta":  # torch.autocast does not accept this device
         return call_in_place(rule, input, other, *alpha.values())
     with torch.autocast(input.device.type, enabled=False):
         return call_in_place(rule, input, other, *alpha.values())
 
 
-# written out one by one: torch.compile takes closures of one text for one and the same function
+# written one by one instead of made in a loop: torch.compile confuses closures that share their source text
 def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     return _written(rules.Add, Tensor.add_, input, other, alpha=alpha)
 

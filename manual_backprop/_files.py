@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writing a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .errors import BadInput
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by a file holding `data`. Killed or failing at any point, it leaves the old file or the new one.
+    """Replace `path` by a file with `data`. If the process fails or is killed, either the old or the new file is there.
 
-    Raises BadInput for a full disk or a folder that cannot be written, with the old file untouched.
+    Raises BadInput for a full disk or a folder that cannot be written; the old file is then untouched.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -29,6 +29,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         advice = "Free some space or choose another place" if full else "Choose another place"
         why = f"the disk is full ({len(data) / 2**20:.1f} MiB needed)" if full else str(error)
         raise BadInput(f"Cannot write {path}: {why}.{kept} {advice} (of a training run: --run.folder).") from error
-    finally:  # also where a signal came in between; after os.replace there is none
+    finally:  # also after a signal; after os.replace the temporary file is gone
         with contextlib.suppress(OSError):
             aside.unlink()

@@ -1,9 +1,9 @@
 """torch.fx: our layers and functions are leaves of a traced graph, as torch's are.
 
-torch.fx takes a module for a leaf when its class lives in torch.nn. A layer of ours would be traced into: its
-`training` flag frozen in, batches counted while tracing and never again. Our functions would run on Proxies: they ask
-for shapes, which a Proxy does not have, or leave torch's own function in the graph. So `torch.fx.Tracer` is told about
-ours, through its public arguments and its public method; for anything else it answers as before.
+torch.fx treats a module as a leaf when its class is in torch.nn. It would trace into a layer of ours: that would make
+the `training` flag a constant, and count batches only once, while tracing. It would run our functions on Proxies: some
+fail there because they read shapes, which a Proxy does not have; others leave torch's own function in the graph. So
+this module extends `torch.fx.Tracer`, through its public arguments and its public method. All else stays as it was.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from . import functional
 from .rules import Rule
 
 FUNCTIONS: tuple[Callable[..., Any], ...] = tuple(getattr(functional, name) for name in functional.__all__)
-"""Of these every name is a leaf under which a traced module has imported them; `mb.functional.<name>` itself is
-declared where it is defined."""
+"""These are leaves under any name by which a traced module has imported them. `mb.functional.<name>` itself is declared
+a leaf where it is defined."""
 
 
 def teach(tracer: type[torch.fx.Tracer]) -> None:
-    """Let a Tracer class, and those that ask it by super(), take our layers and functions for leaves."""
+    """Make a Tracer class, and its subclasses that call super(), treat our layers and functions as leaves."""
     init, is_leaf_module = tracer.__init__, tracer.is_leaf_module
 
     @functools.wraps(init)
@@ -46,7 +46,7 @@ def teach(tracer: type[torch.fx.Tracer]) -> None:
 
 
 def rule_named(module: str, name: str) -> type[Rule]:
-    """A rule in a traced graph, whose arguments cannot be classes."""
+    """The rule of that name. A traced graph calls this function, since a class cannot be an argument there."""
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
@@ -54,10 +54,13 @@ def rule_named(module: str, name: str) -> type[Rule]:
 
 
 def as_argument(rule: type[Rule], tracer: torch.fx.Tracer) -> torch.fx.Node:
-    """What a graph holds for a rule that is passed to `mb.functional.call`. Raises TypeError for one without a name."""
+    """The graph node for a rule that is passed to `mb.functional.call`. Raises TypeError for a rule inside a function.
+
+    Such a rule has no name by which the graph could find it again.
+    """
     if "<locals>" in rule.__qualname__:
         raise TypeError(
-            f"torch.fx cannot keep {rule.__qualname__} in a graph, for it is defined inside a function: "
+            f"torch.fx cannot keep {rule.__qualname__} in a graph, since it is defined inside a function: "
             "define the rule in a module"
         )
     return tracer.create_node("call_function", rule_named, (rule.__module__, rule.__qualname__), {})

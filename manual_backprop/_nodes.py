@@ -1,4 +1,4 @@
-"""Whose a backward node is: a rule's, a view's, or autograd's."""
+"""What a backward node belongs to: a rule, a view or a copy, or autograd."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ VIEWS = frozenset(
         "torch::autograd::CopySlices",
     )
 )  # fmt: skip
-"""torch's nodes of views, and of copies to another place or dtype, without "Backward" and a number."""
+"""Names of torch's nodes for views and for copies to another device, layout or dtype, without "Backward0"."""
 
 
 def name_of(node: Any) -> str:
-    """A backward node's name; torch 2.9 does not tell that of a Function whose output is gone."""
+    """A backward node's name. In torch 2.9 `name()` does not work for a Function whose output no longer exists."""
     return type(node).__name__ if isinstance(node, torch.autograd.function.BackwardCFunction) else node.name()
 
 
 def is_view(node: Any) -> bool:
-    """Whether a backward node is torch's own for a view or a copy, which moves values and computes nothing."""
+    """Whether a backward node is torch's own node of a view or a copy: it moves values and computes nothing."""
     return re.sub(r"Backward\d*(_copy)?$", "", name_of(node)) in VIEWS
 
 

@@ -1,4 +1,4 @@
-"""Looking at a model while it runs, and leaving it as it was: shared by audit, saving and trace."""
+"""Observing a model while it runs, without changing it: shared by audit, saving and trace."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def differentiable(value: Any) -> list[Tensor]:
-    """The tensors inside that a gradient can flow back from."""
+    """The tensors inside that require a gradient."""
     return [tensor for tensor in tensors(value) if tensor.requires_grad]
 
 
 def leaves(value: Any) -> Any:
-    """The same structure with every tensor a leaf of its own, equal in values; what was one tensor twice stays one."""
+    """The same structure with every tensor replaced by a new leaf of equal values.
+
+    A tensor that occurs twice becomes one leaf that occurs twice.
+    """
     made: dict[int, Tensor] = {}
 
     def leaf(tensor: Tensor) -> Tensor:
@@ -48,12 +51,12 @@ def leaves(value: Any) -> Any:
 
 
 def graph(outputs: Iterable[Tensor]) -> list[Any]:
-    """Every backward node behind the outputs, but for the leaves' AccumulateGrad, in the order of the forward."""
+    """Every backward node that the outputs depend on, in the order of the forward, without AccumulateGrad nodes."""
     return [node for node in _reachable(outputs) if not is_leaf(node)]
 
 
 def graph_leaves(outputs: Iterable[Tensor]) -> list[Tensor]:
-    """The leaf tensors that a gradient of the outputs arrives at."""
+    """The leaf tensors that the outputs depend on and that require a gradient."""
     return [node.variable for node in _reachable(outputs) if is_leaf(node)]
 
 
@@ -74,11 +77,12 @@ def _reachable(outputs: Iterable[Tensor]) -> list[Any]:
 
 @contextmanager
 def watch_saved(note: Callable[[Tensor], object]) -> Iterator[None]:
-    """Calls `note` with every tensor that is saved for a backward; what runs inside is as it would be without.
+    """Call `note` with every tensor that is saved for a backward. Does not change what the code inside computes.
 
-    A hook that hands back the tensor itself makes a cycle where a node saves its own output: the tensor holds the node,
-    the node the tensor, and the whole graph stays until the garbage collector comes. While the forward runs it must be
-    the tensor itself, for recomputation looks for it; at the end it becomes a detached one.
+    Where a node saves its own output, a hook that returns the tensor itself makes a reference cycle: the tensor refers
+    to the node and the node to the tensor. Then only the garbage collector would free the graph. But while the forward
+    runs, the hook must return the tensor itself, since recomputation looks it up. So the saved tensors are replaced by
+    detached ones at the end.
     """
     packed: list[list[Tensor]] = []
 
@@ -102,10 +106,10 @@ OUTSIDE: Call = ("", 0)
 
 
 class Watch:
-    """Which module runs: a context manager that hooks every module of a model and keeps the stack of those in forward.
+    """A context manager that knows which module runs: hooks on every module keep a stack of the forwards in progress.
 
-    Hooks run first before a forward and last after it. `enter(module, call, inputs)` and
-    `leave(module, call, inputs, output)` are called inside them, `inputs` being (args, kwargs).
+    The hooks run before all other pre-forward hooks and after all other forward hooks. They call
+    `enter(module, call, inputs)` and `leave(module, call, inputs, output)`, where `inputs` is (args, kwargs).
     """
 
     def __init__(
@@ -128,7 +132,7 @@ class Watch:
         return self.stack[-1][0]
 
     def owner(self, node: Any) -> Call:
-        """The call of a module in which, outside of its children's forwards, a backward node was made."""
+        """The call of the innermost module whose forward made a backward node."""
         return self._owners[bisect_right(self._starts, sequence_number(node)) - 1]
 
     def __enter__(self) -> Watch:
@@ -144,7 +148,7 @@ class Watch:
         self._handles.close()
 
     def _mark(self) -> None:
-        # every node gets the next number of its thread when it is made
+        # a node takes the next sequence number of its thread when it is made
         self._starts.append(next_sequence_number())
         self._owners.append(self.stack[-1])
 
@@ -165,10 +169,10 @@ class Watch:
 
 @contextmanager
 def unchanged(model: Any, *values: Any) -> Iterator[None]:
-    """Gradients on; afterwards buffers, attributes, training flags of the model and the random streams are as before.
+    """Turn gradients on, and restore everything else at the end: buffers, attributes, training flags, random states.
 
-    Buffers are replaced by copies for the while, not written back: a graph that was built before stays valid.
-    Raises BadInput for a lazy model, which its first batch would change for good.
+    Inside, the model's buffers are replaced by copies. The originals are not written to, so a graph that was built
+    before stays valid. Raises BadInput for a lazy model, whose first batch changes it permanently.
     """
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
     state = [t for module in modules for t in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
@@ -186,12 +190,12 @@ def unchanged(model: Any, *values: Any) -> Iterator[None]:
 
 
 def _restore(module: torch.nn.Module, copies: dict[Any, Tensor]) -> Callable[[], None]:
-    """Gives a module copies of its buffers; returns what brings its own and its attributes back."""
+    """Replace a module's buffers by copies; returns a function that restores its own buffers and its attributes."""
     own = dict(module.named_buffers(recurse=False, remove_duplicate=False))
     for buffer in own.values():
         if buffer not in copies:
             copies[buffer] = buffer.detach().clone()
-    if isinstance(module, torch.jit.ScriptModule):  # keeps its buffers outside of Python
+    if isinstance(module, torch.jit.ScriptModule):  # its buffers are in C++ and cannot be replaced
 
         def write_back() -> None:
             for buffer in own.values():

@@ -1,19 +1,20 @@
-"""torch's operators, as they arrive at the dispatcher: each that has a rule runs on it, also inside of what torch
-composes of others in C++ (einsum, kron, norm ...) or in Python (torch.nn.functional.interpolate ...).
+"""Runs the operators that torch dispatches on rules, where they have rules. This includes operators that torch calls
+inside its own functions, in C++ (einsum, kron, norm ...) or in Python (torch.nn.functional.interpolate ...).
 
-`composed` runs a function of torch with autograd switched off and a mode that sees each operator in its place, with
-its arguments as the schema has them. There it becomes
+`composed` calls a function of torch with autograd off and under a dispatch mode. The mode receives each operator with
+the arguments of its schema and runs one of three things:
 
-    a rule       where one stands in for it: `Rule.operator`, a function that says `@stands_for`, or torch's function of
-                 that name in `mb.functional`,
-    its parts    where it is composed of other operators (CompositeImplicitAutograd),
-    torch's own  otherwise, with autograd: a view, a copy, what has no derivative, or an operator without a rule.
+    a rule        if one is registered for the operator: by `Rule.operator`, by a function under `@stands_for`, or by a
+                  function of `mb.functional` that has the operator's name
+    its parts     if the operator is composed of other operators (CompositeImplicitAutograd)
+    the operator  otherwise, with autograd: a view, a copy, an operator without a derivative or without a rule
 
-Why so, and not by a function mode alone: a mode of functions sees what Python calls, not what C++ calls in turn.
-torch's reference decompositions (torch._refs) cover less than half of the composed ones and change some bits. Kernels
-registered for the key Autograd hold for the whole process and all threads. This costs 10 to 20 us an operator, so what
-is called often has its place in the table of functions of explicit.py. torch.compile and the transforms of torch.func
-do not see it: there, what has no place in that table is autograd's.
+Why a dispatch mode: a function mode sees the calls that Python makes, but not those that C++ makes. torch's reference
+decompositions (torch._refs) cover less than half of the composed operators and change some bits. Kernels registered for
+the Autograd key would affect the whole process and all threads.
+
+The mode costs 10 to 20 us per operator, so frequent functions are in the table of explicit.py, which needs no mode.
+Under torch.compile and the transforms of torch.func the mode does not run: operators outside that table are autograd's.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class _Operators(QuickDispatchMode):
 
 
 def composed(function: Function, args: tuple, kwargs: dict[str, Any], strict: bool) -> Any:
-    """What torch's function returns, with rules for the operators that it is composed of.
+    """Call a function of torch; the operators that it is composed of run on rules.
 
     Other `mb.explicit` contexts around the innermost one are off: the mode of one sees all operators."""
     if function_modes():
@@ -82,7 +83,7 @@ def composed(function: Function, args: tuple, kwargs: dict[str, Any], strict: bo
 
 
 def recorded(values: Any) -> bool:
-    """Whether autograd would note a call with these arguments."""
+    """Whether autograd would record a call with these arguments."""
     if not torch.is_grad_enabled():
         return False
     for value in values:
@@ -94,13 +95,13 @@ def recorded(values: Any) -> bool:
 
 @functools.cache
 def composite(func: Any) -> bool:
-    """Whether the operator is composed of others, whose derivatives are its own."""
+    """Whether the operator is composed of other operators and gets its derivative from theirs."""
     return has_kernel(func.name(), "CompositeImplicitAutograd")
 
 
 @functools.cache
 def served(func: Any) -> Function | None:
-    """What runs in place of an operator (one overload): a function with the arguments of its schema, or None."""
+    """The function that replaces an operator (one overload), with the arguments of its schema; or None."""
     schema = func._schema
     name = schema.name.removeprefix("aten::")
     if func.namespace != "aten" or func.is_view or any([argument.is_out for argument in schema.arguments]):
@@ -119,7 +120,7 @@ def served(func: Any) -> Function | None:
 
 
 def _by_name(func: Any, name: str) -> Function | None:
-    """The function of ours that torch's name for the operator leads to."""
+    """The function of `mb.functional` for torch's function of the operator's name."""
     from .explicit import TABLE, _takes
 
     ours = TABLE.get(getattr(torch, name, _by_name))
@@ -133,13 +134,13 @@ def _by_name(func: Any, name: str) -> Function | None:
 
 
 def _by_arguments(func: Any, name: str) -> Function | None:
-    """The function of `mb.functional` of the operator's own name, if it knows all arguments of the operator by name."""
+    """The function of `mb.functional` of the operator's name, if it has a parameter for each argument of the schema."""
     ours = getattr(functional, name, None)
     if ours is None:
         return None
     names = ["input" if argument.name == "self" else argument.name for argument in func._schema.arguments]
     if "reduction" in names or not set(names) <= set(inspect.signature(ours).parameters):
-        return None  # a reduction is a number here: functional/numbered.py
+        return None  # operators take `reduction` as a number: functional/numbered.py serves these
 
     def run(*args: Any, **kwargs: Any) -> Any:
         return ours(**dict(zip(names, _by_place(func, args, kwargs), strict=True)))
@@ -149,12 +150,12 @@ def _by_arguments(func: Any, name: str) -> Function | None:
 
 @functools.cache
 def operators() -> dict[str, type[Rule]]:
-    """Name of an operator, or `name.overload` -> the rule that stands in for it."""
+    """Name of an operator, or `name.overload` -> its rule."""
     return {name: rule for rule in RULES.values() for name in rule.operator.split()}
 
 
 def _rule(func: Any, name: str) -> type[Rule] | None:
-    """The rule of an operator, whose schema has as many arguments as the rule's forward."""
+    """The rule of an operator, if the rule's forward has as many arguments as the operator's schema."""
     overload = func._overloadname
     rule = operators().get(f"{name}.{overload}") or operators().get(name)
     if rule is None or len(func._schema.arguments) != len(rule.forward.__signature__.parameters):  # type: ignore[attr-defined]
@@ -167,7 +168,7 @@ def _called(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
-    """The rule in place. torch says what it refuses: another shape or kind of number than the tensor has."""
+    """The rule in place. NotImplemented for a shape or dtype that torch refuses in place: torch itself raises then."""
     values = _by_place(func, args, kwargs)
     first, *others = [value for value in values if isinstance(value, Tensor)]
     if rule.broadcasts:
@@ -178,7 +179,8 @@ def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
     if any([isinstance(value, complex) for value in values]) and not first.is_complex():
         return NotImplemented
     if not rule.keeps_input and any([share_storage(first, value) for value in others]):
-        # x.addcmul_(x, x): what is saved of an operand is what it was before, and torch's error says so in the backward
+        # x.addcmul_(x, x): the backward needs an operand's values from before the call. It is saved before it is
+        # overwritten, so the backward raises torch's version error.
         refuse_leaf(first)
         call(Write, first, call(rule, call(Copy, first, None), *values[1:]))
         return first
@@ -186,7 +188,7 @@ def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _by_place(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
-    """All arguments of the schema, in order."""
+    """The values of all arguments of the schema, in order, defaults included."""
     listed = func._schema.arguments
     rest = listed[len(args) :]
     return [*args, *(kwargs.get(a.name, a.default_value) for a in rest)]

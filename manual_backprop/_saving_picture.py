@@ -15,7 +15,7 @@ MIB = 2**20
 
 
 def picture(found: SavedBytes) -> bytes:
-    """A PNG: MiB that each layer was the first to save. BadInput where matplotlib is missing."""
+    """A PNG with the MiB that each layer was the first to save. Raises BadInput where matplotlib is missing."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -34,9 +34,9 @@ def picture(found: SavedBytes) -> bytes:
         axes.set_yticks(places, [f"{row.module}  {row.type}" for row in rows])
         axes.margins(y=0.01)
         axes.invert_yaxis()
-        axes.set_xlabel("MiB kept for the backward, by the layer that was the first to keep them")
+        axes.set_xlabel("MiB saved for the backward, counted at the layer that saves them first")
         axes.set_title(f"Saved for backward: {found.ratio:.2f} of torch.nn", loc="left")
-        figure.legend(loc="outside lower left", ncols=2, frameon=False)  # on no bar
+        figure.legend(loc="outside lower left", ncols=2, frameon=False)  # outside, so that it covers no bar
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=DPI, format="png")
     return buffer.getvalue()

@@ -14,19 +14,20 @@ from .engine.torch_private import COMPILED
 
 ACTIVATIONS = tuple(getattr(activation, name) for name in activation.__all__ if name != "MultiheadAttention")
 
-# Outputs whose units are channels, dimension 1. Every other output counts its last dimension as units.
+# Layers whose units are the channels, dimension 1 of the output. For all others the last dimension is the units.
 _CHANNELS_FIRST = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.BatchNorm1d,
     nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
     nn.GroupNorm,
 )  # fmt: skip
 
-# Where an output at rest says that f'(z) = 0: such a unit, at rest for a whole batch, learns nothing from it.
+# Activations where an output at rest (zero, or Threshold's value) means f'(z) = 0. A unit that is at rest for a whole
+# batch learns nothing from that batch.
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
 
 
 def layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Leaf modules with parameters, and activations, by name; a module used in several places appears once.
+    """Name -> module, for leaf modules with parameters and for activations. A module used in several places is once.
 
     A parametrized layer (weight norm, pruning) is still one leaf: its parametrizations belong to it.
     """
@@ -47,12 +48,12 @@ def readable(name: str) -> str:
 
 
 def numbers(value: Any) -> list[Tensor]:
-    """Every floating point or complex tensor inside what a module received or returned."""
+    """Every floating-point or complex tensor in the inputs or outputs of a module."""
     return [tensor for tensor in tensors(value) if tensor.is_floating_point() or tensor.is_complex()]
 
 
 def square_sum(value: Tensor) -> Tensor:
-    """Sum of squares, 0-d, in float64 where the device has it: the deltas of a deep sigmoid net underflow float32."""
+    """Sum of squares, 0-d, in float64 where the device has it: squares of very small deltas underflow in float32."""
     if value.is_sparse:
         value = value.coalesce().values()
     if value.is_complex():
@@ -62,7 +63,7 @@ def square_sum(value: Tensor) -> Tensor:
 
 
 def root(square: float, count: float) -> float:
-    """sqrt(square / count); NaN for nothing seen, inf for something over nothing."""
+    """sqrt(square / count); for a count of 0: NaN, or inf where square is positive."""
     if count == 0:
         return math.inf if square > 0 else math.nan
     return math.sqrt(square / count)
@@ -76,7 +77,7 @@ def units_last(module: nn.Module) -> bool | None:
 
 
 def at_rest(module: nn.Module, output: Tensor, last: bool) -> Tensor | None:
-    """For ReLU and its like, per unit: was it at rest (zero) everywhere in this batch? None for other layers."""
+    """For ReLU and its like: for each unit, whether it was at rest in the whole batch. None for other layers."""
     if not isinstance(module, _RECTIFIERS):
         return None
     resting = output.detach() == (module.value if isinstance(module, nn.Threshold) else 0)

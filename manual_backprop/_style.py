@@ -1,4 +1,4 @@
-"""One set of fonts, sizes and colours for every picture; the colours are told apart by everyone."""
+"""The fonts, sizes and colours of every picture. The colours are distinguishable for colour-blind readers, too."""
 
 from __future__ import annotations
 

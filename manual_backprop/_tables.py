@@ -7,7 +7,7 @@ from html import escape
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,)) -> str:
-    """Aligned columns; those of index `left` to the left, the others, numbers, to the right."""
+    """Aligned columns: those whose index is in `left` to the left, the others to the right."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
@@ -18,7 +18,7 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Iterabl
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,), below: str = "") -> str:
-    """The same for a notebook's `_repr_html_`; `below` is text that stands under the table as it is."""
+    """The same as HTML, for a notebook's `_repr_html_`; `below` is preformatted text under the table."""
     align = ["left" if i in set(left) else "right" for i in range(len(head))]
 
     def line(cells: Sequence[str], tag: str) -> str:

@@ -17,13 +17,13 @@ ALARM = "#fbe3d6"
 
 
 def picture(trace: Trace) -> bytes:
-    """A PNG: above rms of y and delta, below rms of each parameter's gradient. BadInput where matplotlib is missing."""
+    """A PNG. Above: rms of y and delta. Below: rms of each gradient. Raises BadInput where matplotlib is missing."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
         raise BadInput('matplotlib is not installed. A picture needs: pip install "manual-backprop[train]"') from error
-    rows = trace.rows[:-1]  # the delta of the loss by itself is 1
+    rows = trace.rows[:-1]  # without the loss, whose delta is always 1
     with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]
         figure = Figure(figsize=(min(max(3 + 0.2 * len(rows), 7), 30), 6), layout="constrained", facecolor="white")
         above, below = figure.subplots(2, sharex=True)
@@ -59,7 +59,7 @@ def _gradients(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _drawable(value: float | None) -> float:
-    """On a logarithmic axis: neither zero nor infinite."""
+    """The value, or NaN where a logarithmic axis cannot show it: None, zero, infinite."""
     return value if value and math.isfinite(value) else math.nan
 
 
@@ -74,6 +74,6 @@ def _finish(axes: Any, rows: Sequence[Row]) -> None:
         sizes = (row.output_rms, row.delta_rms, *row.gradient_rms.values())
         if any(size is not None and not math.isfinite(size) for size in sizes):
             axes.axvspan(x - 0.5, x + 0.5, color=ALARM, lw=0, zorder=0, label="NaN or infinite")
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each label once
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # one entry per label
     if handles:
         axes.legend(handles.values(), handles, loc="lower left", bbox_to_anchor=(-0.01, 0.98), ncols=4, borderpad=0.2)

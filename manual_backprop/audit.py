@@ -1,6 +1,6 @@
-"""Which backward nodes of a model are rules, which of those a vendor's kernel computes, and which are autograd's own.
+"""Lists a model's backward nodes: which are rules, which of these a vendor's kernel computes, which are autograd's.
 
-Nothing is declared: the forward runs, the graph it leaves is walked, the backward runs, and what happens is noted.
+The result is observed: forward and backward run, and the nodes of the graph and the operators they call are recorded.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from .explicit import explicit
 
 @dataclass(frozen=True)
 class Row:
-    """Backward nodes of one name that one module made.
+    """The backward nodes with one name that one module made.
 
-    `kind` is "rule" (formulas and kernels of this library), "vendor" (a rule in whose backward ATen's own backward
-    operators, `operators`, computed the formula), "view" (torch's own node of a view or a copy, which moves values and
-    computes nothing) or "autograd" (no rule).
+    `kind` is one of these:
+
+        "rule"      computed by formulas and kernels of this library
+        "vendor"    a rule whose backward called ATen's own backward operators; `operators` names them
+        "view"      torch's own node of a view or a copy: it moves values and computes nothing
+        "autograd"  no rule
     """
 
     module: str
@@ -47,7 +50,7 @@ class Audit:
 
     @property
     def explicit(self) -> int:
-        """Backward nodes that are rules, those that a vendor's kernel computes included."""
+        """Backward nodes that are rules, including those that a vendor's kernel computes."""
         return self.vendor + self._count("rule")
 
     @property
@@ -62,7 +65,7 @@ class Audit:
 
     @property
     def views(self) -> int:
-        """Backward nodes of views and copies, torch's own: they move values and compute nothing."""
+        """Torch's own backward nodes of views and copies: they move values and compute nothing."""
         return self._count("view")
 
     def _count(self, kind: str) -> int:
@@ -87,16 +90,16 @@ class Audit:
 
 
 def audit(model: Callable[..., Any], *inputs: Any, **kwargs: Any) -> Audit:
-    """Run `model(*inputs, **kwargs)` forward and backward and say for every backward node whose it is.
+    """Run `model(*inputs, **kwargs)` forward and backward, and list each backward node with its kind.
 
-    Works on a module and on any function, also inside `mb.explicit()`. Nodes are attributed to the module in whose
-    forward, outside of its children's, they were made. Parameters' gradients, buffers, the random streams and the
-    training flag are left as they were. Audit a model before torch.compile, which makes a single node of many.
+    Works on a module and on any function, also inside `mb.explicit()`. A node is listed under the innermost module
+    whose forward made it. Parameters' gradients, buffers, random states and training flags are left as they were. Audit
+    a model before torch.compile, which turns many nodes into one.
 
-    Raises TypeError for what cannot be called, BadInput for a lazy model that has not seen a batch yet.
+    Raises TypeError for a model that cannot be called, BadInput for a lazy model that has not seen a batch yet.
     """
     if not callable(model):
-        raise TypeError(f"audit takes a module or a function, got {type(model).__name__}")
+        raise TypeError(f"audit takes a module or a function. got: {type(model).__name__}")
     with unchanged(model, inputs, kwargs), Watch(model) as watch:
         args, named = leaves((inputs, kwargs))
         outputs = differentiable(model(*args, **named))
@@ -116,7 +119,7 @@ def _kind(node: Any, operators: dict[Any, set[str]]) -> str:
 
 
 def _backward_operators(outputs: Sequence[torch.Tensor], nodes: Sequence[Any]) -> dict[Any, set[str]]:
-    """Run the backward on deltas of one; which ATen backward operators each rule called."""
+    """Run the backward with deltas of one. Returns, for each node, the ATen backward operators that its rule called."""
     called: dict[Any, set[str]] = {node: set() for node in nodes}
     if not outputs:
         return called
@@ -150,10 +153,10 @@ def _backward_operators(outputs: Sequence[torch.Tensor], nodes: Sequence[Any]) -
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`manual-backprop audit`. Raises BadInput for a model that cannot be found, built, or run on such a batch."""
+    """`manual-backprop audit`. Raises BadInput for a model that cannot be found, built, or run on the batch."""
     parser = argparse.ArgumentParser("manual-backprop audit", description=__doc__)
     add_model(parser, required=True)
-    parser.add_argument("--explicit", action="store_true", help="run the model's functions on rules, too")
+    parser.add_argument("--explicit", action="store_true", help="run functions between the layers on rules, too")
     options = parser.parse_args(argv)
     batch = random_batch(options)
     model = build_model(options, batch.shape)

@@ -1,9 +1,11 @@
-"""From torch.nn to manual_backprop.nn and back, in place: a module changes its class and nothing else.
+"""Converts models from torch.nn to manual_backprop.nn and back, in place: a module's class changes, nothing else.
 
-Parameters, buffers, hooks, tied weights, parametrizations, the training flag and every attribute keep their identity,
-so optimizers, checkpoints and references made before stay valid. A layer of torch.nn becomes ours when it is of exactly
-that class. What computes by itself (a subclass with a forward of its own, a module of one's own without children)
-keeps its forward, which then runs inside `mb.explicit()`: _within.py.
+Parameters, buffers, hooks, tied weights, parametrizations, the training flag and every attribute stay the same objects,
+so optimizers, checkpoints and references made before stay valid. A layer is converted if its class is exactly one of
+torch.nn. Subclasses of layers, and the user's own modules that have tensors but no children, keep their forward, which
+then runs inside `mb.explicit()`: see _within.py.
+
+The "twin" of a layer or function of ours is the layer or function of torch that it replaces.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ from .explicit import suspended
 _log = logging.getLogger("manual_backprop")
 _Model = TypeVar("_Model", bound=torch.nn.Module)
 
-# Where torch keeps its layers; a class from elsewhere is the user's own, made of layers or of functions.
+# The modules in which torch defines its layers. Classes from elsewhere are the user's own.
 _QUANTIZED = ("torch.ao.", "torch.nn.quantized.", "torch.nn.intrinsic.", "torch.nn.qat.")
 _TORCH_LAYERS = ("torch.nn.modules.", "torch.nn.utils.", *_QUANTIZED)
 
 
 _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-"""Modules that run the model they hold, and compute nothing."""
+"""Modules that only run the model inside them."""
 
 
 class Left(NamedTuple):
-    """A module that stays as it is: its name in the model, its class, and why."""
+    """A module that is not converted: its name in the model, its class, and the reason."""
 
     name: str
     type: str
@@ -46,7 +48,7 @@ class Left(NamedTuple):
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` makes of a model: how many of its modules are ours, and which are left as they are."""
+    """The result of `convert`: how many modules run on rules, and which modules are left as they are."""
 
     converted: int
     left: tuple[Left, ...]
@@ -61,14 +63,14 @@ class Conversion:
 
 @functools.cache
 def table() -> dict[type, type]:
-    """torch's class -> ours, read off `mb.nn`: the classes that subclass the class of torch.nn of their name."""
+    """torch's class -> ours: the classes of `mb.nn` that subclass the class of torch.nn with the same name."""
     ours = [cls for cls in vars(nn).values() if isinstance(cls, type) and cls.__module__.startswith(nn.__name__)]
     return {cls.__mro__[1]: cls for cls in ours if cls.__mro__[1].__name__ == cls.__name__}
 
 
 @functools.cache
 def _containers() -> frozenset[type]:
-    """torch's own classes that `mb.nn` hands through: they compute nothing themselves."""
+    """torch's own classes that `mb.nn` exports unchanged: they compute nothing themselves."""
     through = (value for name, value in vars(nn).items() if vars(torch.nn).get(name) is value)
     return frozenset(value for value in through if isinstance(value, type) and value is not torch.nn.Module)
 
@@ -76,14 +78,16 @@ def _containers() -> frozenset[type]:
 def convert(model: _Model, whole: bool = False) -> _Model:
     """Give every layer of the model that has a rule its explicit backward, in place; returns the model.
 
-    A module of exactly a class of torch.nn that `mb.nn` has, too, gets that class (also when parametrized,
-    weight-normed, spectral-normed, pruned, lazy, tied or the model itself). The forward of a subclass of a layer, and
-    of a module without children that has parameters or buffers of its own, runs inside `mb.explicit()` from now on;
-    with `whole=True` the forward of the model does, and with it every operation of every module in it.
+    A module whose class is exactly one of torch.nn gets the class of the same name in `mb.nn`. This includes modules
+    that are parametrized, weight-normed, spectral-normed, pruned, lazy or tied, and the model itself.
 
-    What is left alone is logged as a warning of the logger "manual_backprop" and listed by
-    `mb.conversion_report(model)`. Raises TypeError for what is no module, and with `whole=True` for a model whose
-    forward is not that of its class (a script module, a forward replaced on the instance).
+    The forward of a subclass of a layer runs inside `mb.explicit()` from now on. So does the forward of a module that
+    has parameters or buffers of its own and no children. With `whole=True` the forward of the whole model runs inside
+    `mb.explicit()`, and so every operation of every module in it.
+
+    Layers of torch that cannot be converted are logged as a warning of the logger "manual_backprop" and listed by
+    `mb.conversion_report(model)`. Raises TypeError for a model that is not a module. With `whole=True` also raises it
+    for a model whose class does not decide its forward (a script module, a forward replaced on the instance).
 
     Under torch.compile an in-place edit of a tensor that a layer's backward needs is not noticed: see `mb.explicit`.
     """
@@ -106,14 +110,14 @@ def convert(model: _Model, whole: bool = False) -> _Model:
 
 
 def revert(model: _Model) -> _Model:
-    """The way back: every layer of `mb.nn` in the model is the layer of torch.nn again, in place; returns the model.
+    """Turn every layer of `mb.nn` in the model into the layer of torch.nn again, in place; returns the model.
 
-    Subclasses of our layers cannot become torch's; they stay and are logged as a warning. Functions of `mb.functional`
-    called in a forward of one's own are code, not layers, and stay too. Raises TypeError for what is no module.
+    Subclasses of our layers cannot become torch's; they stay and are logged as a warning. Calls of `mb.functional` in a
+    forward are code, not layers, and stay, too. Raises TypeError for a model that is not a module.
     """
     stay = _revert(_checked(model, "revert"))
     if stay:
-        _log.warning("revert: subclasses of the layers of manual_backprop.nn stay: %s", ", ".join(stay))
+        _log.warning("revert: subclasses of layers of manual_backprop.nn stay as they are: %s", ", ".join(stay))
     return model
 
 
@@ -132,10 +136,11 @@ def _revert(model: torch.nn.Module) -> list[str]:
 
 
 def conversion_report(model: torch.nn.Module) -> Conversion:
-    """How many modules of a model are ours, and which `convert` leaves alone, and why; printable. Changes nothing.
+    """How many modules of a model run on rules, and which ones `convert` leaves as they are, and why. Changes nothing.
 
-    Listed are layers of torch (and subclasses of them) without a rule. A module class of one's own is no layer: which
-    of its own operations are explicit is what `mb.audit` observes. Raises TypeError for what is no module.
+    The report lists layers of torch without a rule, and their subclasses. It does not look into the forward of the
+    user's own modules: `mb.audit` shows which operations there run on rules. Raises TypeError for a model that is not a
+    module.
     """
     converted, left = 0, []
     for name, module in _walk(_checked(model, "conversion_report")):
@@ -148,8 +153,8 @@ def conversion_report(model: torch.nn.Module) -> Conversion:
 
 @contextmanager
 def as_twin(*models: Any) -> Iterator[None]:
-    """The models reverted for a while, `mb.explicit` suspended: cheaper than reverted copies, and possible where a copy
-    is not. What is no module is left out.
+    """Inside, the models have the layers of torch.nn, and `mb.explicit` has no effect; arguments that are not modules
+    are ignored. This is cheaper than reverted copies, and also works for models that cannot be copied.
     """
     models = tuple(model for model in models if isinstance(model, torch.nn.Module))
     classes = [(module, type(module)) for model in models for module in model.modules()]
@@ -164,7 +169,7 @@ def as_twin(*models: Any) -> Iterator[None]:
 
 
 def twin_function(function: Any) -> Any:
-    """torch's function for one of `mb.functional`; anything else as it is."""
+    """The twin of a function of `mb.functional`, which is torch's; any other argument is returned as it is."""
     if not getattr(function, "__module__", "").startswith("manual_backprop.functional"):
         return function
     return torch_function(function.__name__)
@@ -173,7 +178,7 @@ def twin_function(function: Any) -> Any:
 def _walk(
     module: torch.nn.Module, name: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Every module once, by its first name."""
+    """Every module once, with its name; with the first name if it has several."""
     seen = set() if seen is None else seen
     if id(module) in seen:
         return
@@ -186,7 +191,7 @@ def _walk(
 
 
 def _reason(module: torch.nn.Module) -> str | None:
-    """Why a layer is left alone; None where it is converted, converted already, or no layer of torch's."""
+    """Why a layer is not converted; None where it is or can be converted, or is not a layer of torch."""
     if isinstance(module, torch.jit.ScriptModule):
         return "a script module runs compiled code, not the classes of torch.nn"
     cls = type_before_parametrizations(module)
@@ -202,8 +207,8 @@ def _reason(module: torch.nn.Module) -> str | None:
 
 
 def _computes_by_itself(module: torch.nn.Module) -> bool:
-    """Whether a module is no layer that `mb.nn` has, and its forward is to run inside `mb.explicit()`: a subclass of a
-    layer, or one's own module with tensors of its own and no children."""
+    """Whether a module that is no layer of `mb.nn` gets its forward inside `mb.explicit()`: a subclass of a layer, or a
+    module of the user's with parameters or buffers of its own and no children."""
     cls = type_before_parametrizations(module)
     if isinstance(module, (torch.jit.ScriptModule, Within, *table().values())) or "forward" in vars(module):
         return False
@@ -216,7 +221,7 @@ def _computes_by_itself(module: torch.nn.Module) -> bool:
 
 
 def _inside(model: torch.nn.Module) -> torch.nn.Module:
-    """The model in what torch.compile, DataParallel or DistributedDataParallel have made of it."""
+    """The model inside the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
     while (inner := getattr(model, "module" if isinstance(model, _WRAPPERS) else COMPILED, None)) is not None:
         model = inner
     return model
@@ -230,8 +235,8 @@ def _refuse_whole(model: torch.nn.Module) -> None:
         )
     if "forward" in vars(inside):
         raise TypeError(
-            "convert(whole=True) got a model whose forward was replaced on the instance, so that its class does not "
-            "decide what it computes: put it into the class, or call the model inside mb.explicit()"
+            "convert(whole=True) got a model whose forward was replaced on the instance, so its class does not decide "
+            "what it computes: define the forward in the class, or call the model inside mb.explicit()"
         )
 
 
@@ -240,13 +245,13 @@ def _no_rule(cls: type, base: type) -> str:
         return "quantized: it computes with integers or simulates them"
     if base is not cls:
         return f"a subclass of {_spelled(base)} in torch, whose forward may be its own"
-    return "no rule yet; what it computes itself stays with autograd"
+    return "no rule yet; autograd computes its derivative"
 
 
 def _change_class(module: torch.nn.Module, target: type) -> None:
     if is_parametrized(module):
-        # torch gives a parametrized module a class of its own over the layer's, with properties for computed tensors;
-        # copies of the module share that class, so it is left alone and a new one made
+        # torch gives a parametrized module a subclass of its own, with properties for the computed tensors. Copies of
+        # the module share that class, so it stays unchanged and the module gets a new one.
         members = {key: value for key, value in vars(type(module)).items() if key not in ("__dict__", "__weakref__")}
         target = type(f"Parametrized{target.__name__}", (target,), members)
     module.__class__ = target
@@ -257,10 +262,10 @@ def _checked(model: Any, caller: str) -> torch.nn.Module:
         return model
     got = type(model).__name__
     if isinstance(model, type):
-        got = f"the class {model.__name__}: make an instance of it"
+        got = f"the class {model.__name__}. Make an instance of it"
     elif isinstance(getattr(type(model), "module", None), Callable):  # type: ignore[arg-type]
-        got = f"{got}: take its module()"
-    raise TypeError(f"{caller} takes a torch.nn.Module, got {got}")
+        got = f"{got}. Take its module()"
+    raise TypeError(f"{caller} takes a torch.nn.Module. got: {got}")
 
 
 def _spelled(cls: type) -> str:

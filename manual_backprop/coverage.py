@@ -1,7 +1,7 @@
-"""What of torch has a rule: its layers, its functions, and its differentiable operators, from torch's own lists.
+"""Lists which layers, functions and differentiable operators of the installed torch have rules.
 
-The operators are those that this torch has a derivative for, by its derivatives.yaml, a file that it installs with its
-code generator. So a new torch shows its new operators here.
+The operators are read from torch's derivatives.yaml, which is installed with torch's code generator. So new operators
+of a new torch appear here.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from .errors import BadInput
 from .functional._without_rules import CONSTANT, HELPERS
 
 REASONS = {
-    r"_backward(_.*)?$": "a backward of torch's own, which no rule calls: ours are differentiated again by themselves",
+    r"_backward(_.*)?$": "a backward operator of torch, which no rule calls: formulas are differentiable themselves",
     r"sparse|^_to_dense|^_?coalesce|^values|^smm|^sspaddmm": "sparse",
     r"_?nested_|_jagged|_padded": "nested tensors",
     r"mkldnn|mps|miopen|cudnn|cufft|_hip|xnn|_thnn_fused|_fused_sdp|overrideable|_cslt|_transform_bias|_triton|cutlass":
-        "of one backend, which torch chooses inside of an operator that has a rule",
+        "an implementation for one backend, which torch chooses inside an operator that has a rule",
     r"^_(efficient|flash)_attention|^_scaled_dot_product_(efficient|flash)_attention$":
-        "of the GPU alone, inside of scaled_dot_product_attention, which has a rule",
+        "on GPUs only, called inside scaled_dot_product_attention, which has a rule",
     r"^_(log_)?softmax$|_loss2?d?_forward$|^_ctc_loss|^_trilinear|^_weight_norm_interface|^rrelu_with_noise|depthwise|"
-    r"^_?slow_conv|^_masked_softmax|_cpu_fallback|^_pin_memory|^lift$": "inside of a function of torch that has a rule",
+    r"^_?slow_conv|^_masked_softmax|_cpu_fallback|^_pin_memory|^lift$": "called inside a function that has a rule",
     r"quantize|_fake_quant|_choose_qparams": "quantized",
-    r"^_foreach_|^_fused_": "lists of tensors, as optimizers use them, which record no gradient",
-    r"^_test_|^_make_dual|^_fw_primal|^_reshape_from_tensor|^_lazy|^_unsafe_view$|^_nnpack": "inside of torch alone",
+    r"^_foreach_|^_fused_": "on lists of tensors, for optimizers, which record no gradient",
+    r"^_test_|^_make_dual|^_fw_primal|^_reshape_from_tensor|^_lazy|^_unsafe_view$|^_nnpack": "internal to torch",
 }  # fmt: skip
-"""Pattern of names -> why they have no rule."""
+"""Pattern of operator names -> why these operators have no rule."""
 
 
 NOTHING = {
@@ -50,8 +50,8 @@ NOTHING = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing of torch's: `kind` is "layer", "function" or "operator"; `state` is "rule", "view", "composed" (of
-    others), "left out" (with a reason) or "missing"."""
+    """One layer, function or operator of torch (`kind`). `state` is "rule", "view", "composed" (of other operators),
+    "left out" (`reason` tells why) or "missing"."""
 
     kind: str
     name: str
@@ -68,7 +68,7 @@ def layers() -> Iterator[Entry]:
 
 
 def functions() -> Iterator[Entry]:
-    """Every function of torch.nn.functional, but for those in place, which come with their other form."""
+    """Every function of torch.nn.functional, without in-place forms of others, which the others' entries cover."""
     ours = set(functional.__all__)
     for name, function in sorted(vars(torch.nn.functional).items()):
         home = getattr(function, "__module__", None) or "torch"
@@ -81,7 +81,7 @@ def functions() -> Iterator[Entry]:
             if name.endswith("_") and hasattr(torch.nn.functional, name[:-1]):
                 continue
             state = "rule" if name in ours else "left out" if name in CONSTANT else "missing"
-            yield Entry("function", name, state, "torch has no derivative of it" if state == "left out" else "")
+            yield Entry("function", name, state, "torch has no derivative for it" if state == "left out" else "")
 
 
 def differentiable() -> list[str]:
@@ -89,13 +89,16 @@ def differentiable() -> list[str]:
     spec = importlib.util.find_spec("torchgen")
     path = Path(str(spec and spec.origin)).parent / "packaged" / "autograd" / "derivatives.yaml"
     if not path.exists():
-        raise BadInput(f"torch {torch.__version__} has no list of its derivatives. expected: {path}")
+        raise BadInput(
+            f"the list of operators in torch {torch.__version__} was not found. expected: {path}. Reinstall torch: "
+            "its package torchgen has this file"
+        )
     found = []
     for entry in re.split(r"^- name: ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
         lines = [line.strip().partition(":") for line in entry.splitlines()[1:] if re.match(r"^  \w", line)]
-        said = {key: value.strip() for key, _, value in lines}
-        constant = "True" not in said.pop("output_differentiability", "True")
-        formulas = [value for key, value in said.items() if key not in ("result", "dispatch")]
+        fields = {key: value.strip() for key, _, value in lines}
+        constant = "True" not in fields.pop("output_differentiability", "True")
+        formulas = [value for key, value in fields.items() if key not in ("result", "dispatch")]
         known = [v for v in formulas if v != "non_differentiable" and not v.startswith("not_implemented")]
         if not constant and (known or not formulas):
             found.append(entry.partition("(")[0].strip())
@@ -103,7 +106,7 @@ def differentiable() -> list[str]:
 
 
 def operators() -> Iterator[Entry]:
-    """Every differentiable operator of aten, each overload; those in place come with their base."""
+    """Every overload of every differentiable ATen operator, without in-place forms, which the others' entries cover."""
     for full in sorted(differentiable()):
         name, _, overload = full.partition(".")
         func = getattr(getattr(torch.ops.aten, name, None), overload or "default", None)
@@ -127,16 +130,16 @@ def _state(func: Any, name: str) -> tuple[str, str]:
 
 
 def report(entries: Sequence[Entry], every: bool) -> str:
-    """How many of each kind have a rule, and what is missing; with `every`, each thing on a line."""
+    """Counts for each kind, and the names that are missing; with `every`, one line for each entry."""
     lines = []
     for kind in ("layer", "function", "operator"):
         chosen = [entry for entry in entries if entry.kind == kind]
         counts = {state: sum(e.state == state for e in chosen) for state in ("rule", "view", "composed", "left out")}
         missing = [entry.name for entry in chosen if entry.state == "missing"]
-        said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         if not chosen:
             continue
-        lines.append(f"{len(chosen)} {kind}s: {said}, {len(missing)} missing" + ":" * bool(missing))
+        lines.append(f"{len(chosen)} {kind}s: {states}, {len(missing)} missing" + ":" * bool(missing))
         if every:
             lines += [f"  {e.name:50} {e.state:9} {e.reason}".rstrip() for e in chosen]
         else:
@@ -147,8 +150,8 @@ def report(entries: Sequence[Entry], every: bool) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """`manual-backprop coverage`."""
     parser = argparse.ArgumentParser("manual-backprop coverage", description=__doc__)
-    parser.add_argument("--all", action="store_true", help="each one, and why what is left out is")
-    parser.add_argument("--kind", choices=("layer", "function", "operator"))
+    parser.add_argument("--all", action="store_true", help="list each entry, with the reason where it is left out")
+    parser.add_argument("--kind", choices=("layer", "function", "operator"), help="list one kind only")
     options = parser.parse_args(argv)
     entries = [*layers(), *functions(), *operators()]
     print(report([e for e in entries if options.kind in (None, e.kind)], options.all))

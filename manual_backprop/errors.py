@@ -1,4 +1,5 @@
-"""The error of bad input: says what came, what was expected, what to do. The command prints it without a traceback."""
+"""The error for bad input. Its message tells what was given, what was expected and what to do. The command
+`manual-backprop` prints the message without a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,11 +8,11 @@ SHOWN = 24
 
 
 class BadInput(ValueError):
-    """Something the user gave cannot be used; the message says why and what to do instead."""
+    """The user gave something that cannot be used. The message says why, and what to do instead."""
 
 
 def require_at_least(section: str, least: int, **options: int | None) -> None:
-    """Raises BadInput naming the first option that is smaller than `least`; None is no number."""
+    """Raises BadInput, which names the option, for the first value smaller than `least`. None is not checked."""
     for name, value in options.items():
         if value is not None and value < least:
             raise BadInput(f"{section}.{name}={value}: give {least} or more.")
@@ -26,7 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], shown: int = SHOWN) -> BadInput:
-    """The error for a name that is none of the known ones: the nearest match, and all, or the nearest of many."""
+    """The error for a name that is not known. Names the closest match, and all known names or the nearest of many."""
     known = list(known)
     hint = f" Did you mean {guess!r}?" if (guess := nearest(name, known)) else ""
     if len(known) > shown:

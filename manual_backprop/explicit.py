@@ -1,8 +1,8 @@
-"""`with mb.explicit():` every differentiable torch call in it that has a rule runs on the rule: no layer needed.
+"""`with mb.explicit():` runs every differentiable torch call inside on its rule, if it has one. No layers are needed.
 
-The table from torch's functions to ours follows from names: torch.nn.functional.relu, torch.relu, Tensor.relu and
-Tensor.relu_ lead to `mb.functional.relu`. Only what torch spells differently is written out, in `_dialects.py`. What
-has no place in the table is taken apart into operators: `_operators.py`.
+A table maps torch's functions to ours, by name: torch.nn.functional.relu, torch.relu, Tensor.relu and Tensor.relu_ are
+mapped to `mb.functional.relu`. Functions whose names or arguments differ are written out in `_dialects.py`. A function
+that is not in the table is decomposed into its operators: `_operators.py`.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from .memory.checkpoint import recompute_within, running
 
 Function = Callable[..., Any]
 
-# What numpy calls an argument, torch's functions take, too.
+# NumPy's name of an argument -> torch's. Torch's functions accept both.
 NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
 VIEWS = ("flatten", "permute", "reshape", "transpose", "unflatten")
-"""Functions of ours that are torch's own views."""
+"""Functions of `mb.functional` that call torch's own view operations."""
 
 ALONE = frozenset(
     (
-        # starts a backward, or asks and sets what autograd knows
+        # starts a backward, or reads or sets autograd's state
         "backward", "grad", "detach", "detach_", "requires_grad_", "register_hook", "retain_grad",
         "register_post_accumulate_grad_hook",
-        # attributes and questions
+        # reads or sets an attribute
         "__get__", "__set__", "__delete__", "__repr__", "__format__", "__len__", "__hash__", "__deepcopy__", "__bool__",
         "__reduce_ex__", "size", "dim", "numel", "stride", "item", "tolist", "is_floating_point", "is_complex",
         "is_contiguous", "data_ptr", "element_size", "storage_offset", "get_device", "untyped_storage",
-        # views, and copies to another place, layout or dtype
+        # views, and copies to another device, layout or dtype
         "view", "view_as", "reshape", "reshape_as", "permute", "transpose", "swapaxes", "movedim", "flatten",
         "unflatten", "squeeze", "unsqueeze", "expand", "expand_as", "broadcast_to", "t", "chunk", "split", "unbind",
         "select", "narrow", "diagonal", "contiguous", "clone", "to", "float", "double", "half", "bfloat16", "type_as",
         "cpu", "cuda",
     )
 )  # fmt: skip
-"""Names of what is never taken apart: it computes nothing, or starts a backward."""
+"""Names of functions that are never decomposed: they compute nothing, or start a backward."""
 
 _INDEXED = Tensor.__getitem__
 _FROM, _INTO = Tensor.__rsub__, Tensor.__rdiv__
@@ -59,7 +59,7 @@ _suspended = False
 class _Explicit(TorchFunctionMode):
     leads_to_rules = True
     outer: Any = None
-    """The checkpoint inside of which it was made."""
+    """The checkpoint (torch.utils.checkpoint) inside which the mode was created."""
 
     def __init__(self, strict: bool = False) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Explicit(TorchFunctionMode):
         if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
             recompute_within(frame, explicit)
         kwargs = kwargs or {}
-        # 1 - x and 1 / x apart: torch.compile does not find these two in a dict
+        # 1 - x and 1 / x are not looked up in the table: torch.compile does not find these two in a dict
         if func is _FROM:
             ours: Function | None = subtracted_from
         elif func is _INTO:
@@ -78,10 +78,10 @@ class _Explicit(TorchFunctionMode):
             ours = TABLE.get(func)
         if func is torch.nn.functional.l1_loss:
             kwargs = lost_arguments(func, kwargs)
-        # torch switches the mode off in here: what ours calls, and backward, run as they are
+        # torch disables the mode inside this method, so calls of torch in our functions and in backward run as they are
         if _suspended or not _recorded((*args, *kwargs.values())):
             return func(*args, **kwargs)
-        for cls in types:  # subclasses bring their own meaning of a call
+        for cls in types:  # a tensor subclass may define what a call means
             if cls is not Tensor and cls is not torch.nn.Parameter:
                 return func(*args, **kwargs)
         if ours is not None:
@@ -107,18 +107,20 @@ def explicit(strict: bool = False) -> TorchFunctionMode:
             loss = F.cross_entropy(model(x) + torch.relu(y) @ w, target)
         loss.backward()
 
-    Functions, methods and operators alike, in-place forms too (`x += y`, `relu_`), which stay visibly in place, and the
-    operators that torch calls inside of its own functions (einsum, interpolate ...). Calls that need no gradient pass
-    straight through. A differentiable call without a rule (sparse ones, say) runs on autograd, and `mb.audit` inside
-    the context lists it; with `strict=True` it raises NotImplementedError, which names the operator. The backward may
-    run anywhere.
+    This covers functions, methods and operators, their in-place forms (`x += y`, `relu_`), and the operators that torch
+    calls inside its own functions (einsum, interpolate ...). Calls that need no gradient run as they are. The backward
+    may run outside the context.
 
-    Views (`view`, `reshape`, `transpose`, slices ...) stay torch's own: they compute nothing. Works with torch.func,
-    and with torch.compile outside or inside of it; there, calls that have no place in the table of functions (TABLE)
-    are autograd's, and `strict` does not see them.
+    A differentiable call without a rule (a sparse one, say) runs on autograd, and `mb.audit` inside the context lists
+    it. With `strict=True` it raises NotImplementedError, which names the operator.
+
+    Views (`view`, `reshape`, `transpose`, slices ...) stay torch's own nodes: they compute nothing.
+
+    The context works with torch.func, and with torch.compile, around it or inside it. There, a function that is not in
+    the table of functions (TABLE) stays autograd's, and `strict` does not raise.
 
     Under torch.compile an in-place edit of a tensor that a rule's backward needs is not noticed, as with any
-    `torch.autograd.Function`: the gradient is then wrong, where eager code raises.
+    `torch.autograd.Function`: the gradient is then wrong. Eager code raises torch's version error.
     """
     mode = _Explicit(strict)
     if not torch.compiler.is_compiling():
@@ -128,7 +130,7 @@ def explicit(strict: bool = False) -> TorchFunctionMode:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """torch's own functions for a while, also inside the context: for comparisons with autograd."""
+    """Switch `mb.explicit` off inside this context: for comparisons with autograd."""
     global _suspended
     previous, _suspended = _suspended, True
     try:
@@ -138,7 +140,7 @@ def suspended() -> Iterator[None]:
 
 
 def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
-    """Whether ours has the overload of torch's that is called: some it does not have, such as out=."""
+    """Whether our function accepts these arguments. It lacks some overloads of torch's, such as those with out=."""
     call = (ours, len(args), *kwargs)
     if torch.compiler.is_compiling() or (known := _taken.get(call)) is None:
         try:
@@ -146,13 +148,13 @@ def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
             known = True
         except TypeError:
             known = False
-        if not torch.compiler.is_compiling():  # which would have to guard what it reads
+        if not torch.compiler.is_compiling():  # compiled code would have to guard this dict
             _taken[call] = known
     return known
 
 
 def _is_basic(index: Any) -> bool:
-    """Whether indexing gives a view: by numbers, slices, None and `...` alone."""
+    """Whether indexing gives a view: all indices are integers, slices, None or `...`."""
     for part in index if isinstance(index, tuple) else (index,):
         if not (part is None or part is ... or isinstance(part, (int, slice))) or isinstance(part, bool):
             return False
@@ -160,7 +162,7 @@ def _is_basic(index: Any) -> bool:
 
 
 def _recorded(values: Sequence[Any]) -> bool:
-    """Whether anyone may ask for derivatives by one of the values."""
+    """Whether derivatives with respect to one of the values may be needed."""
     return transforms_active() or in_forward_mode() or recorded(values)
 
 
@@ -169,28 +171,28 @@ def _table() -> dict[Function, Function]:
     names = [name for name in F.__all__ if name not in VIEWS and _named_alike(getattr(F, name))]
     for name in names:
         ours = getattr(F, name)
-        if "reduction" not in inspect.signature(ours).parameters:  # torch.<loss> takes it as a number
+        if "reduction" not in inspect.signature(ours).parameters:  # torch.<loss> takes the reduction as a number
             for alias in (name, *ALIASES.get(name, ())):
                 found |= dict.fromkeys(_torchs(alias), ours)
         if "inplace" in inspect.signature(ours).parameters:
             found |= dict.fromkeys(_torchs(f"{name}_"), functools.partial(ours, inplace=True))
     for name, ours in SPELLED_OUT.items():
         found |= dict.fromkeys(_torchs(name), ours)
-    for name in names:  # the signature of torch.nn.functional is that of ours, whatever torch.<name> takes
+    for name in names:  # ours has the signature of torch.nn.functional.<name>, which may differ from torch.<name>'s
         if hasattr(torch.nn.functional, name):
             found[getattr(torch.nn.functional, name)] = getattr(F, name)
     return found
 
 
 def _named_alike(ours: Function) -> bool:
-    """Whether a call of torch's function has the arguments of ours as they are. What takes lists of axes also takes
-    them one by one: that is left to the dispatcher, which has them sorted out."""
+    """Whether our function takes the arguments of torch's function as they are. Where torch accepts axes both as a list
+    and one by one, the call is left to `_operators.py`: operators always receive a list."""
     rule = getattr(ours, "rule", None)
     return rule is None or not rule.operator or rule.elementwise
 
 
 def _torchs(name: str) -> Iterator[Function]:
-    """Every function of torch's of that name."""
+    """Torch's functions and methods of that name."""
     if (spelled := torch_name(name).removeprefix("torch.")).count(".") == 1:
         name = spelled
     *path, name = name.split(".")
@@ -198,11 +200,11 @@ def _torchs(name: str) -> Iterator[Function]:
     return (function for home in homes if callable(function := getattr(home, name, None)))
 
 
-# Made once at import: torch.compile does not look into a cache.
+# Built at import, not in a cached function: torch.compile would trace that function instead of reading its cache.
 TABLE = _table()
 """torch's function or method -> ours."""
 
 SIGNATURES = {ours: inspect.signature(ours) for ours in TABLE.values()}
 
 _taken: dict[tuple, bool] = {}
-"""Function of ours, how many arguments come by place, and the names of the others -> whether it takes them so."""
+"""(our function, number of positional arguments, names of keyword arguments) -> whether it accepts them."""

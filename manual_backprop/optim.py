@@ -1,7 +1,8 @@
-"""The optimizer's step inside the backward: a parameter moves as soon as its gradient is complete, which is then freed.
+"""The optimizer's step inside the backward: each parameter is updated as soon as its gradient is complete, and the
+gradient is freed. So the gradients of a whole model are never in memory together.
 
-The gradients of a whole model are never in memory together. Source: Lv et al. 2023, "Full Parameter Fine-tuning for
-Large Language Models with Limited Resources" (LOMO), for any optimizer that treats each parameter by itself.
+Works for any optimizer that treats each parameter by itself. Source: Lv et al. 2023, "Full Parameter Fine-tuning for
+Large Language Models with Limited Resources" (LOMO).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ COUPLED = (torch.optim.LBFGS,)
 
 
 class StepInBackward:
-    """What `step_in_backward` returns; `remove()` ends it."""
+    """The hooks that update each parameter in the backward. `step_in_backward` returns it; `remove()` removes them."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, clip_value: float | None) -> None:
         self.optimizer, self.clip_value = optimizer, clip_value
@@ -35,7 +36,7 @@ class StepInBackward:
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_([parameter], self.clip_value)
         optimizer, all_groups = self.optimizer, self.optimizer.param_groups
-        # the group's own numbers at this moment, so that schedules hold; the state stays the optimizer's own
+        # the group's current options, so that a learning rate schedule has effect; the optimizer keeps its state
         optimizer.param_groups = [{**self._groups[parameter], "params": [parameter]}]
         try:
             type(optimizer).step(optimizer)
@@ -45,7 +46,7 @@ class StepInBackward:
 
     @contextmanager
     def accumulate(self) -> Iterator[None]:
-        """Inside, backwards add up gradients and no parameter moves; the next one outside includes them."""
+        """Inside, backwards accumulate gradients and update no parameter; the next backward outside uses the sum."""
         before, self.holding = self.holding, True
         try:
             yield
@@ -53,28 +54,31 @@ class StepInBackward:
             self.holding = before
 
     def remove(self) -> None:
-        """From now on gradients stay, and `optimizer.step()` uses them."""
+        """Remove the hooks: from now on gradients stay, and `optimizer.step()` uses them."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
 
 def step_in_backward(optimizer: torch.optim.Optimizer, clip_value: float | None = None) -> StepInBackward:
-    """Let every backward move each parameter of `optimizer` at once and set its gradient to None.
+    """Let every backward update each parameter of `optimizer` at once and set its gradient to None.
 
-    The same numbers as `loss.backward(); optimizer.step(); optimizer.zero_grad()`, for optimizers that treat each
-    parameter by itself; `optimizer.step()` may stay where it was: it moves the parameters that still have a gradient,
-    such as those added up under `accumulate()` that took no part in the last backward. `clip_value` limits every
-    element of the gradients, as torch.nn.utils.clip_grad_value_ does; a limit of the norm of all gradients needs them
-    all at once and cannot be had. A second backward through the same graph raises torch's version error, since the
-    weights have moved. Gradients of a GradScaler would be scaled still: do not use one; its `step` raises torch's error
-    that no infinities were looked for.
+    The result equals that of `loss.backward(); optimizer.step(); optimizer.zero_grad()`, for optimizers that treat each
+    parameter by itself. A call of `optimizer.step()` may stay in the code: it updates parameters that still have a
+    gradient, such as one from `accumulate()` that the last backward did not reach.
 
-    Raises TypeError for what is no optimizer; BadInput for LBFGS, whose step needs all gradients, for several processes
-    (their gradients are reduced later), and for a clip_value that is not positive.
+    `clip_value` limits every element of the gradients, as torch.nn.utils.clip_grad_value_ does. Clipping by the norm of
+    all gradients is not possible, since they are never there together.
+
+    A second backward through the same graph raises torch's version error, since the weights have changed. Do not use a
+    GradScaler: the gradients in the hooks are still scaled, and its `step` raises torch's error about missing inf
+    checks.
+
+    Raises TypeError for an object that is not an optimizer. Raises BadInput for LBFGS, whose step needs all gradients,
+    for several processes (their gradients are reduced later), and for a clip_value that is not positive.
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(f"step_in_backward takes a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        raise TypeError(f"step_in_backward takes a torch.optim.Optimizer. got: {type(optimizer).__name__}")
     if isinstance(optimizer, COUPLED):
         raise BadInput(f"{type(optimizer).__name__} needs all gradients for a step: choose SGD, AdamW or another one")
     if clip_value is not None and not clip_value > 0:
@@ -85,7 +89,10 @@ def step_in_backward(optimizer: torch.optim.Optimizer, clip_value: float | None 
 
 def _refuse_several() -> None:
     if processes() > 1:
-        raise BadInput(f"{processes()} processes: gradients are reduced after the step would be taken. Use one process")
+        raise BadInput(
+            f"step_in_backward needs one process. got: {processes()} processes, whose gradients are reduced only after "
+            "the parameters were updated. Call optimizer.step() after the backward instead"
+        )
 
 
 def processes() -> int:

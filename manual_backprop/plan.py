@@ -1,4 +1,4 @@
-"""Whether a training step fits into a device's memory, planned on the meta device: nothing is allocated or computed."""
+"""Computes whether a training step fits into a device's memory, on the meta device: no memory is allocated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .memory.saving import MODES
 from .saving import saved_bytes, saving, size
 
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
-"""Numbers that an optimizer keeps for each parameter."""
+"""Tensors that an optimizer keeps for each parameter, of the parameter's size."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _POWERS = {unit: power for power, unit in enumerate("KMGT", 1)}
@@ -34,9 +34,9 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes of one training step: what does not depend on the batch, and what the forward keeps, ours and torch.nn's.
+    """Bytes of one training step: parameters, gradients, optimizer, inputs, and the saved tensors of ours and torch.nn.
 
-    Not counted: the deltas in flight, workspaces of kernels and what an allocator leaves unused.
+    Not counted: deltas during the backward, workspaces of kernels and memory that the allocator leaves unused.
     """
 
     batch: int
@@ -48,11 +48,11 @@ class Plan:
     twin: int
     memory: int
     largest: tuple[int, int]
-    """The largest batch that fits, ours and torch.nn's; 0 where none does."""
+    """The largest batch that fits, with our layers and with torch.nn's; 0 if none fits."""
 
     @property
     def total(self) -> tuple[int, int]:
-        """All of it, ours and torch.nn's."""
+        """The sum, with our layers and with torch.nn's."""
         fixed = self.parameters + self.gradients + self.optimizer + self.inputs
         return fixed + self.ours, fixed + self.twin
 
@@ -78,8 +78,8 @@ def plan(
 ) -> Plan:  # fmt: skip
     """Plan a step of the model that `build()` makes on batches `sample(n)`; both are called under the meta device.
 
-    memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. loss: of the model's output; what it keeps
-    counts, too. Raises BadInput for another optimizer.
+    memory: bytes of the device. optimizer: sgd, momentum, adam or adamw. loss: a function of the model's output; what
+    it saves counts, too. Raises BadInput for another optimizer.
     """
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)
@@ -103,7 +103,7 @@ def plan(
 
 
 def _largest(fits: Callable[[int], bool]) -> int:
-    """The largest n >= 1 that fits, by doubling and halving; 0 if none does."""
+    """The largest n >= 1 that fits, found by doubling, then bisection; 0 if none fits."""
     if not fits(1):
         return 0
     low = 1
@@ -130,15 +130,15 @@ def bytes_of(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`manual-backprop plan`; status 1 where the step does not fit. Raises BadInput for what cannot be planned."""
+    """`manual-backprop plan`; status 1 if the step does not fit. Raises BadInput for bad options."""
     parser = argparse.ArgumentParser("manual-backprop plan", description=__doc__)
     add_model(parser, required=True)
-    parser.add_argument("--batch", type=int, help="size of a batch, in place of the first number of --input")
-    parser.add_argument("--device-memory", required=True, metavar="SIZE", help="such as 80GB or 24GiB")
-    parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS, help="what it keeps counts (default adamw)")
-    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of parameters and inputs")
+    parser.add_argument("--batch", type=int, help="batch size, in place of the first number of --input")
+    parser.add_argument("--device-memory", required=True, metavar="SIZE", help="memory, such as 80GB or 24GiB")
+    parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS, help="count its state (default adamw)")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="dtype of parameters and inputs")
     parser.add_argument("--tokens", action="store_true", help="inputs are integers, the loss is a cross-entropy")
-    parser.add_argument("--saving", default="exact", choices=MODES, help="what forwards keep (default exact)")
+    parser.add_argument("--saving", default="exact", choices=MODES, help="mode of mb.saving (default exact)")
     options = parser.parse_args(argv)
     memory, dtype = bytes_of(options.device_memory), DTYPES[options.dtype]
     first, *rest = sizes_of(options)

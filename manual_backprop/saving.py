@@ -1,4 +1,7 @@
-"""What the forward keeps for the backward, in bytes and per layer: ours beside the twin's."""
+"""Counts the bytes that a forward saves for the backward, layer by layer: of our layers and of torch's.
+
+The "twin" of a model or function is the same with torch's layers, or torch's function.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ LOSS, PARAMETERS, INPUTS = "(loss)", "(parameters)", "(inputs)"
 
 @dataclass(frozen=True)
 class Row:
-    """Bytes that one module was the first to save: `ours` as the model is, `twin` with the layers of torch.nn."""
+    """Bytes that one module was the first to save: `ours` by the model as it is, `twin` with the layers of torch.nn."""
 
     module: str
     type: str
@@ -36,8 +39,8 @@ class Row:
 class SavedBytes:
     """The rows, in the order of `model.named_modules()`, and their sums.
 
-    `parameters` and `inputs` are the bytes of parameters, buffers and given inputs among what was saved, (ours, twin):
-    they live anyway and are no part of the rows and sums.
+    `parameters` and `inputs` are pairs (ours, twin): the bytes of saved tensors that are parameters or buffers, and
+    inputs. These exist anyway, so the rows and sums do not include them.
     """
 
     rows: tuple[Row, ...]
@@ -60,7 +63,7 @@ class SavedBytes:
         return self.ours / self.twin if self.twin else math.nan
 
     def save(self, path: str | Path) -> None:
-        """Write rows and sums as JSON, whole or not at all. Raises BadInput where the file cannot be written."""
+        """Write rows and sums as JSON, completely or not at all. Raises BadInput if the file cannot be written."""
         found = {**asdict(self), "ours": self.ours, "twin": self.twin}
         write_atomically(Path(path), (json.dumps(found, indent=1) + "\n").encode())
 
@@ -95,18 +98,19 @@ class SavedBytes:
 def saved_bytes(
     model: torch.nn.Module, *inputs: Any, loss: Callable[[Any], Any] | None = None, **kwargs: Any
 ) -> SavedBytes:
-    """Run `model(*inputs, **kwargs)` and count what the forward keeps for the backward; then again with torch's layers.
+    """Run `model(*inputs, **kwargs)` and count the bytes saved for the backward; then again with torch's layers.
 
-    What is counted are storages: a tensor that several nodes save, or views of one, count once, with the module that
-    was the first to save it. `loss` takes the model's output; what it saves is a row of its own. Works on the meta
-    device, too, without computing anything. Nothing of the model changes.
+    Storages are counted: a tensor that several nodes save counts once, and so do views of one tensor. Its bytes belong
+    to the module that was the first to save it. `loss` takes the model's output; what it saves is a row of its own.
+    Works on the meta device, too, without computing anything. The model is left unchanged.
 
-    Raises TypeError for what is no module, BadInput for a lazy model that has not seen a batch yet.
+    Raises TypeError for a model that is not a module, BadInput for a lazy model that has not seen a batch yet.
     """
     if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"saved_bytes takes a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"saved_bytes takes a torch.nn.Module. got: {type(model).__name__}")
     ours = _count(model, inputs, kwargs, loss)
-    with saving("off"), as_twin(model, loss):  # a loss of ours in a function would save as little in the twin's place
+    # "off": functions of mb.functional that the model or the loss calls run again here and must save as torch's do
+    with saving("off"), as_twin(model, loss):
         twin = _count(model, inputs, kwargs, twin_function(loss))
     types = {name: type(module).__name__ for name, module in model.named_modules()}
     types[LOSS] = getattr(loss, "__name__", type(loss).__name__)
@@ -116,7 +120,7 @@ def saved_bytes(
 
 
 def _dense(tensor: Tensor) -> list[Tensor]:
-    """The tensor, or those that a sparse one is made of."""
+    """The tensor, or the dense tensors that a sparse one consists of."""
     if tensor.layout == torch.strided:
         return [tensor]
     if tensor.layout == torch.sparse_coo:
@@ -128,7 +132,7 @@ def _dense(tensor: Tensor) -> list[Tensor]:
 
 def _count(model: torch.nn.Module, inputs: Any, kwargs: Any, loss: Any) -> Counter[str]:
     """Bytes that one forward saves, by the name of the module that was the first to save each storage."""
-    found: dict[int, tuple[Any, str]] = {}  # by id(); holding the storages keeps one from being used anew
+    found: dict[int, tuple[Any, str]] = {}  # by id(), which is unique only while the storage is alive
 
     def note(tensor: Tensor, name: str, into: dict[int, tuple[Any, str]]) -> None:
         for part in _dense(tensor):
@@ -155,7 +159,7 @@ def _count(model: torch.nn.Module, inputs: Any, kwargs: Any, loss: Any) -> Count
 
 
 def size(count: int) -> str:
-    """Bytes as people read them."""
+    """A number of bytes as text, such as 1.5 MiB."""
     amount, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if amount < 1024:

@@ -1,4 +1,4 @@
-"""The table of one backward pass: what every layer received, gave, and got back as delta and gradients."""
+"""Shows one backward pass, layer by layer: the input and output of each layer, its delta and its gradients."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ from .rules import Rule
 
 WEIGHTED_INPUT = ("linear", "convolution")
 ACTIVATION = ("rectifiers", "exponential", "piecewise", "smooth", "gated", "softmax")
-"""Families of rules: what their output is in a textbook, z or a."""
+"""Families of rules whose output is a weighted input z or an activation a, in the terms of textbooks."""
 
 AUTOGRAD = "autograd: "
 
 LEGEND = """\
 x: input; y: output, a weighted input z or an activation a; delta: derivative of the loss by y; rms: root mean square;
-dead: share of units at rest for the whole batch; off: largest difference to the layers of torch.nn, relative"""
+dead: share of units that are zero for the whole batch; off: largest relative difference to the layers of torch.nn"""
 
 Shapes = list[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One call of a module that made backward nodes of its own, or the loss. What does not apply is None.
+    """One call of a module that made backward nodes of its own, or the loss. A field that does not apply is None.
 
-    Inputs, output and delta are those of the whole module, also where its children did a part of the work.
+    Inputs, output and delta are those of the whole module, also where its children compute a part.
 
-    `rules` names its nodes: a rule's name, or "autograd: ..." where a node is autograd's own. `output_is` is "z" for a
-    weighted input, "a" for an activation, else "". `delta_rms` is that of the derivative of the loss by the output, by
-    way of everything that uses it. `gradient_rms` has the parameters that its nodes read, by name; one that several
-    calls share has its whole gradient, the sum, in each of them. `dead` is the share of units at rest for the whole
-    batch (ReLU and its like). `difference`: see `trace`.
+    `rules` names the nodes: a rule's name, or "autograd: ..." for a node of autograd. `output_is` is "z" for a weighted
+    input, "a" for an activation, else "". `delta_rms` is the rms of delta, the derivative of the loss with respect to
+    the output, summed over all uses of the output. `gradient_rms` maps the name of each parameter that the nodes use to
+    the rms of its gradient. A parameter that several calls share has the same value, that of the summed gradient, in
+    each of them. `dead` is the share of units that were zero for the whole batch (ReLU and its like). `difference`: see
+    `trace`.
     """
 
     layer: str
@@ -68,9 +69,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Trace:
-    """The rows of one backward pass, in forward order, the loss last; its value; the formulas of the rules in it.
+    """One backward pass: `rows` in the order of the forward, the loss last; `loss`, its value; and `formulas`.
 
-    `formulas` has the forward and the backward formulas by a rule's name, as its docstring gives them.
+    `formulas` maps a rule's name to its forward formula and its backward formulas, as its docstring has them.
     """
 
     rows: tuple[Row, ...]
@@ -100,10 +101,10 @@ class Trace:
             yield "\n".join(lines)
 
     def save(self, path: str | Path) -> None:
-        """Write `{"loss": ..., "rows": [{...}, ...]}` as JSON, whole or not at all; the keys are the fields of `Row`.
+        """Write `{"loss": ..., "rows": [{...}, ...]}` as JSON, completely or not at all; the keys are `Row`'s fields.
 
-        What does not apply is null; NaN and the infinities, which JSON has no numbers for, are the strings "nan",
-        "inf" and "-inf". Raises BadInput where the file cannot be written.
+        A field that does not apply is null. JSON has no NaN and infinity: these are the strings "nan", "inf" and
+        "-inf". Raises BadInput if the file cannot be written.
         """
         rows = ",\n".join(json.dumps(_json(asdict(row)), allow_nan=False) for row in self.rows)
         text = f'{{"loss": {json.dumps(_json(self.loss))}, "rows": [\n{rows}\n]}}\n'
@@ -120,23 +121,24 @@ class Trace:
 
 
 def trace(model: torch.nn.Module, inputs: Any, targets: Any, loss: Callable[[Any, Any], Any]) -> Trace:
-    """Run `loss(model(inputs), targets)` once forward and backward and tell what flowed through every layer.
+    """Run `loss(model(inputs), targets)` once forward and backward, and record values, deltas and gradients per layer.
 
-    `inputs` is one tensor, or a tuple of positional arguments; `loss` any function or module that takes the model's
-    output and the targets and gives a scalar. A row's `difference` compares it to the same batch through the model
-    with the layers of torch.nn (`mb.revert`), from the same random numbers: max |ours - theirs| / max |theirs| over
-    delta, the same over the gradients of the call together, the larger of both. Functions of `mb.functional` in a
-    forward of one's own are the same in both.
+    `inputs` is one tensor, or a tuple of positional arguments. `loss` is any function or module that takes the model's
+    output and the targets and returns a scalar.
 
-    Works inside `mb.explicit()` and `mb.backend()`, on models of any kind, converted or not; trace a model before
-    torch.compile. Parameters' gradients, buffers, hooks, the random streams and the training flag stay as they were.
-    NaN is shown, not raised.
+    A row's `difference` compares it with a second run: the same batch and random numbers, the model with the layers of
+    torch.nn (`mb.revert`). It is the larger of two numbers: max |ours - theirs| / max |theirs| over delta, and the same
+    over the gradients of the call. Calls of `mb.functional` in the model's own forwards are the same in both runs.
 
-    Raises TypeError for what is no module; BadInput for a lazy model that has not seen a batch yet, for a loss that is
-    no scalar, and for one that depends on nothing differentiable.
+    Works on models of any kind, converted or not, also inside `mb.explicit()` and `mb.backend()`. Trace a model before
+    torch.compile. Parameters' gradients, buffers, hooks, random states and training flags stay as they were. NaN is
+    shown in the table and raises no error.
+
+    Raises TypeError for a model that is not a module. Raises BadInput for a lazy model that has not seen a batch yet,
+    and for a loss that is not a scalar or depends on nothing differentiable.
     """
     if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"trace takes a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"trace takes a torch.nn.Module. got: {type(model).__name__}")
     args = inputs if isinstance(inputs, tuple) else (inputs,)
     ours = run(model, args, targets, loss)
     with as_twin(model, loss):
@@ -221,7 +223,7 @@ def _number(value: float | None) -> str:
 
 
 def _json(value: Any) -> Any:
-    """The same structure with strings for the numbers that JSON does not know."""
+    """The same structure, with strings in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -230,12 +232,12 @@ def _json(value: Any) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`manual-backprop trace`: random images and labels, cross-entropy. Raises BadInput as `audit` does."""
+    """`manual-backprop trace`, on random images and labels with cross-entropy. Raises BadInput as `audit` does."""
     parser = argparse.ArgumentParser("manual-backprop trace", description=__doc__)
     add_model(parser, required=True)
-    parser.add_argument("--explicit", action="store_true", help="run the model's functions on rules, too")
-    parser.add_argument("--json", metavar="FILE", help="write the rows to a file, too")
-    parser.add_argument("--plot", metavar="FILE", help="draw a PNG, too")
+    parser.add_argument("--explicit", action="store_true", help="run functions between the layers on rules, too")
+    parser.add_argument("--json", metavar="FILE", help="also write the table to a JSON file")
+    parser.add_argument("--plot", metavar="FILE", help="also draw a PNG")
     options = parser.parse_args(argv)
     batch = random_batch(options)
     with torch.random.fork_rng():

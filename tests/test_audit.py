@@ -195,7 +195,7 @@ def test_checkpointed_models() -> None:
 def test_refusals() -> None:
     with pytest.raises(BadInput, match="lazy layers without weights"):
         mb.audit(torch.nn.LazyLinear(3), torch.randn(2, 3))
-    with pytest.raises(TypeError, match="takes a module or a function, got str"):
+    with pytest.raises(TypeError, match=r"takes a module or a function\. got: str"):
         mb.audit("model")  # type: ignore[arg-type]
 
 

@@ -191,9 +191,9 @@ def test_quantized_and_script_modules_are_left() -> None:
 
 def test_anything_but_a_module_is_refused() -> None:
     for function in (mb.convert, mb.revert, mb.conversion_report):
-        with pytest.raises(TypeError, match=r"takes a torch.nn.Module, got list"):
+        with pytest.raises(TypeError, match=r"takes a torch\.nn\.Module\. got: list"):
             function([torch.nn.Linear(2, 2)])  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"got the class Linear: make an instance"):
+        with pytest.raises(TypeError, match=r"got: the class Linear\. Make an instance"):
             function(torch.nn.Linear)  # type: ignore[arg-type]
 
 

@@ -130,7 +130,7 @@ def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = [torch.ones(2, requires_grad=True)]
     with pytest.raises(BadInput, match="LBFGS needs all gradients"):
         mb.step_in_backward(torch.optim.LBFGS(weights))
-    with pytest.raises(TypeError, match=r"takes a torch\.optim\.Optimizer, got list"):
+    with pytest.raises(TypeError, match=r"takes a torch\.optim\.Optimizer\. got: list"):
         mb.step_in_backward(weights)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="clip_value=0: expected a positive"):
         mb.step_in_backward(torch.optim.SGD(weights, lr=1), 0)

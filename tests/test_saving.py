@@ -129,7 +129,7 @@ def test_the_table() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(TypeError, match=r"takes a torch\.nn\.Module, got function"):
+    with pytest.raises(TypeError, match=r"takes a torch\.nn\.Module\. got: function"):
         mb.saved_bytes(lambda x: x, torch.ones(3))  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="lazy layers"):
         mb.saved_bytes(mb.nn.LazyLinear(3), torch.ones(2, 3))

@@ -157,7 +157,7 @@ def test_compiled_and_exported_models() -> None:
     compiled = mb.convert(torch.compile(network(), backend="aot_eager"), whole=True)
     assert_as(compiled, gradients(network()))
     exported = torch.export.export(network(), (batch(),), {"shift": 1.0})
-    with pytest.raises(TypeError, match=r"got ExportedProgram: take its module\(\)"):
+    with pytest.raises(TypeError, match=r"got: ExportedProgram\. Take its module\(\)"):
         mb.convert(exported)
     graph = mb.convert(exported.module(), whole=True)
     assert mb.audit(graph, batch(), shift=1.0).autograd == 0

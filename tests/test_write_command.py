@@ -75,7 +75,7 @@ def test_the_random_state_of_the_caller_stays() -> None:
     [
         (["--model", "mlpp"], r"mlp"),
         (["--model", "mlp", "--input", "2,x"], "expected positive sizes with commas"),
-        (["--model", "mlp", "--model-args", "{"], "no JSON"),
+        (["--model", "mlp", "--model-args", "{"], "not valid JSON"),
         (["--model", "mlp", "--model-args", '{"hiden": [4]}'], "hidden"),
         (["--model", "cnn", "--input", "2,1,2,2"], "nothing is left of 2 x 2 images"),
         (

@@ -1,5 +1,5 @@
-"""Sphinx extension: the docstrings of the API reference are plain text; what reStructuredText would read as a mark is
-escaped, and code between backticks stays code."""
+"""Sphinx extension: the docstrings of the API reference are plain text. Characters that reStructuredText would read as
+markup are escaped; code between backticks stays code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def escaped(line: str) -> str:
 
 
 def plain(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Paragraphs of formulas keep their lines; the others flow."""
+    """Paragraphs of formulas and of code keep their line breaks; others do not."""
     shown: list[str] = []
     for paragraph in "\n".join(lines).strip().split("\n\n"):
         rows = paragraph.split("\n")

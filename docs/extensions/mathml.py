@@ -60,7 +60,7 @@ def visit_displaymath(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def font(app: Sphinx) -> None:
-    """The font for mathematics, from the package ziamath: what stretches and what stands below is in its tables."""
+    """The font for mathematics, from the package ziamath. Its tables say how symbols stretch and where limits stand."""
     file = resources.files("ziamath").joinpath("fonts", "STIXTwoMath-Regular.ttf")
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,7 @@ class NotationError(ValueError):
 
 
 def statements(formula: str) -> Iterator[str]:
-    """The statements of a paragraph of formulas: parted by new lines and by three spaces or more."""
+    """The statements of a paragraph of formulas: separated by line breaks or by three spaces or more."""
     for line in re.sub(r" +(:?=) ", r" \1 ", formula).split("\n"):
         for part in re.split(r"(?<![,;]) {3,}", line.strip()):
             if part.strip():
@@ -92,7 +92,7 @@ def statements(formula: str) -> Iterator[str]:
 
 
 def tokens(statement: str) -> list[Token]:
-    """Raises NotationError at a character that the notation does not have."""
+    """Splits a statement into tokens. Raises NotationError at a character that the notation does not have."""
     found, at = [], 0
     while at < len(statement):
         if statement[at].isspace():

@@ -39,7 +39,7 @@ def public_names(namespace: ModuleType) -> dict[str, list[str]]:
 
 @cache
 def rows_of_cases() -> Counter[str]:
-    """Public name -> how many rows of the check suite are about it."""
+    """Public name -> number of its rows in the check suite."""
     return Counter(case.covers for case in CASES)
 
 
@@ -68,13 +68,13 @@ def derivations(family: str) -> dict[str, str]:
 
 
 def formulas(paragraph: str) -> str:
-    """Statements of a docstring, typeset, one below the other."""
+    """Statements of a docstring, typeset, one per line."""
     lines = ["\u2003".join(map(typeset, re.split(r"(?<=[,;]) {3,}", line))) for line in statements(paragraph)]
     return "\n".join([":::{container} formulas", *(line + "\n" for line in lines), ":::"])
 
 
 def prose(paragraph: str) -> str:
-    """Sentences of a docstring as Markdown: words and short formulas as they stand there."""
+    """Sentences of a docstring as Markdown: words and short formulas stay in their order."""
     parts = re.split(r"(`[^`]+`)", " ".join(paragraph.split()))
     return "".join(part if i % 2 else re.sub(r"([\\*_|<\[\]])", r"\\\1", part) for i, part in enumerate(parts))
 
@@ -95,13 +95,13 @@ def saved(rule: type) -> str:
 
 
 def without_docstring(text: str) -> str:
-    """The code of a class without what the page has typeset."""
+    """The code of a class without its docstring, which the page shows typeset."""
     head, _, rest = text.partition('"""')
     return head.rstrip() + "\n" + rest.partition('"""')[2].lstrip("\n") if head.count("\n") == 1 else text
 
 
 def code(rule: type) -> str:
-    """The rule as its file has it: a class, or the assignment of what a maker of such rules returns."""
+    """The source of a rule: a class statement, or an assignment where a function makes the rule."""
     module = inspect.getmodule(rule)
     text = inspect.getsource(module)  # type: ignore[arg-type]
     for statement in ast.parse(text).body:
@@ -210,7 +210,7 @@ def title(family: str) -> str:
 
 
 def about_family(paragraph: str) -> str:
-    """A paragraph of a module's docstring; what is indented keeps its lines."""
+    """A paragraph of a module's docstring; indented lines are kept as they are."""
     if paragraph.startswith("    "):
         return f"```text\n{inspect.cleandoc(paragraph)}\n```\n"
     return prose(paragraph) + "\n"
@@ -235,7 +235,7 @@ def families() -> dict[str, list[type[mb.rules.Rule]]]:
 
 
 def index(pages: dict[str, list[type[mb.rules.Rule]]]) -> str:
-    """The page that leads to all others."""
+    """The index page, with links to all others."""
     layers = public_names(mb.nn)
     lines = ["# Rules", "", INTRODUCTION, "", "## Layers and losses", ""]
     of_layers = {
@@ -255,7 +255,7 @@ def index(pages: dict[str, list[type[mb.rules.Rule]]]) -> str:
 INTRODUCTION = """A rule is one operation with its forward and its backward formulas. Here each stands with its
 derivation and its code.
 
-In all formulas $\\delta$ is the derivative of the loss by the output of the rule, in the output's shape;
+In all formulas $\\delta$ is the derivative of the loss with respect to the output of the rule, in its shape;
 $\\delta_{\\text{input}}$ is the derivative by the input, $\\text{grad}_{\\text{weight}}$ that by a parameter. $x$
 is the input and $y$ the output. Factors side by side are multiplied element by element where they are lower case, and
 as matrices where they are capitals. $(*)$ is any shape."""
@@ -273,7 +273,7 @@ def write_pages(folder: Path) -> None:
 
 
 def written(file: Path, text: str) -> None:
-    """Writes a page, unless it has that text already: Sphinx then skips it."""
+    """Writes a page if its text changes. Sphinx skips pages that were not written."""
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         aside = file.with_name(f".{file.name}.{os.getpid()}")
         aside.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ MARK = "<end of snippet>"
 
 
 class Differs(AssertionError):
-    """A block fails, or prints something else than its page says."""
+    """A block fails, or prints something different from the text on its page."""
 
 
 def snippets(text: str) -> list[tuple[str, str]]:
@@ -27,7 +27,7 @@ def snippets(text: str) -> list[tuple[str, str]]:
 
 
 def check(page: Path) -> int:
-    """How many blocks of the page ran and printed what stands below them. Raises Differs."""
+    """Runs the blocks of a page and returns their number. Raises Differs if one prints other text than the page has."""
     found = snippets(page.read_text(encoding="utf-8"))
     if not found:
         return 0

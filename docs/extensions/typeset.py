@@ -78,13 +78,13 @@ class Typesetter:
         return 0
 
     def inside(self, closing: str) -> str:
-        """What stands up to a closing mark, words included, as LaTeX."""
+        """The tokens up to a closing mark, words included, as LaTeX."""
         shown = mathematics(self.pieces(closing))
         self.take(closing)
         return shown
 
     def product(self) -> str:
-        """Factors side by side, and what they are divided by."""
+        """A product: factors side by side, and their divisor."""
         factors: list[str] = []
         while (token := self.peek()) is not None and not token.word:
             if token.text == "/":
@@ -260,7 +260,7 @@ def subscript(text: str) -> str:
 
 
 def spaced(factors: list[str]) -> str:
-    """Factors side by side: a thin space parts names of several letters from their neighbours."""
+    """Factors side by side, with a thin space around names of several letters."""
     shown = factors[0]
     for before, factor in pairwise(factors):
         shown += (r" \, " if WIDE.search(before + factor) else " ") + factor
@@ -280,7 +280,7 @@ def bare(factors: list[str]) -> list[str]:
 
 
 def joined(pieces: Iterator[tuple[bool, str]]) -> Iterator[tuple[bool, str]]:
-    """Neighbours of one kind as one."""
+    """Merges neighbouring pieces of one kind."""
     kind, parts = False, list[str]()
     for text, words in pieces:
         if parts and text != kind:
@@ -303,7 +303,7 @@ def typeset(statement: str) -> str:
 
 
 def within(statement: str, found: list[Token]) -> str:
-    """The same of a part of a statement."""
+    """The same for a part of a statement."""
     shown: list[str] = []
     for text, words in joined(Typesetter(statement, found).pieces()):
         if text:

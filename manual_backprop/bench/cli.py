@@ -1,4 +1,4 @@
-"""`manual-backprop bench`: one layer or one network's training step, ours against torch.nn's, side by side."""
+"""Times one layer, or the training step of one network, against torch.nn."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--layer", metavar="NAME", help="forward and backward at three sizes; names: below")
     what.add_argument("--model", metavar="NAME", help="a training step; names: below, or an import path such as "
                       "torchvision.models.resnet18 (then with --input)")  # fmt: skip
-    parser.add_argument("--model-args", default="{}", metavar="JSON", help="options, for a model by import path")
-    parser.add_argument("--input", metavar="N,C,H,W", help="shape of a batch, for a model by import path")
+    parser.add_argument("--model-args", default="{}", metavar="JSON", help="arguments of a model by import path")
+    parser.add_argument("--input", metavar="N,C,H,W", help="shape of a batch for a model by import path")
     parser.add_argument("--compile", action="store_true", help="with --model: measure torch.compile's step, too")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default %(default)s")
     parser.add_argument("--dtype", default="float32", choices=DTYPES, help="default %(default)s")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: torch's own number")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the number that torch chooses")
     parser.add_argument("--rounds", type=int, metavar="N", help="default: as many as fit into a few seconds")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to this file")
     options = parser.parse_args(argv)

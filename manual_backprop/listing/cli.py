@@ -1,4 +1,4 @@
-"""A network's training step, forward and backward, written out as a Python file that needs torch alone."""
+"""Writes a network's training step, forward and backward, as a Python file that needs torch alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def add_level(parser: argparse.ArgumentParser, default: str) -> None:
         "--level",
         default=default,
         choices=LEVELS,
-        help="formulas: call those of each layer by name; torch: write what they call (default %(default)s)",
+        help="formulas: call each layer's formulas by name; torch: write out the torch operations in them "
+        "(default %(default)s)",
     )
 
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("manual-backprop write", description=__doc__)
     add_model(parser, required=True)
     add_level(parser, "formulas")
-    parser.add_argument("--out", metavar="FILE", help="write to a file, in place of the screen")
+    parser.add_argument("--out", metavar="FILE", help="write to this file instead of standard output")
     options = parser.parse_args(argv)
     program = of_model(options)
     if options.out:

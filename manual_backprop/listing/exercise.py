@@ -1,5 +1,5 @@
-"""An exercise: a network's backward pass with lines left out. The file that it writes needs torch alone and checks
-itself: `python exercise.py` names the first line that is wrong."""
+"""Writes an exercise: a network's training step as a Python file, with lines of the backward left out. The file needs
+torch alone and checks itself: `python exercise.py` names the first line that is wrong."""
 
 from __future__ import annotations
 
@@ -238,8 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_model(parser, required=True)
     parser.set_defaults(input="")
     parser.add_argument("--blank", default="5", metavar="N", help="how many lines are left out, or all (default 5)")
-    parser.add_argument("--seed", type=int, default=0, help="which ones (default 0)")
-    parser.add_argument("--out", metavar="FILE", help="write to a file, in place of the screen")
+    parser.add_argument("--seed", type=int, default=0, help="chooses which lines are left out (default 0)")
+    parser.add_argument("--out", metavar="FILE", help="write to this file instead of standard output")
     options = parser.parse_args(argv)
     if options.blank != "all" and not re.fullmatch(r"-?\d{1,9}", options.blank):
         raise BadInput(f"--blank {options.blank!r}: expected a number of lines, or all")

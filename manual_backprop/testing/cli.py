@@ -1,4 +1,5 @@
-"""`manual-backprop check`: runs the checks and prints a table, one row per configuration and one column per check."""
+"""Runs the checks on the layers and functions of this library. Prints a table: a row per configuration, a column per
+check."""
 
 from __future__ import annotations
 

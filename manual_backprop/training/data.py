@@ -15,27 +15,27 @@ from .own_data import Sizes
 
 
 class DataModule(LightningDataModule):
-    """A named dataset, of images as batches of (images (B, C, H, W) float32 normalized, labels (B,) int64), or any.
+    """A named dataset of images, in batches (images (B, C, H, W) float32 normalized, labels (B,) int64), or your own.
 
     Args:
         dataset: digits, mnist, fashion_mnist, kmnist, emnist, qmnist, cifar10, diabetes (a table, for regression), or
-            the import path of a class or function giving a torch.utils.data.Dataset of pairs (input, target). Where
-            that has an option `train`, it is called with true and false; of others a fifth is for testing.
-        dataset_args: options of one's own dataset; where it has root or download, it is told them.
+            the import path of a class or function that returns a torch.utils.data.Dataset of pairs (input, target). If
+            it has an argument `train`, it is called with true and with false; otherwise a fifth of it is for testing.
+        dataset_args: arguments of your own dataset; root and download are passed on if it has such arguments.
         root: folder that holds the files of every dataset but digits and diabetes.
         download: fetch missing files.
         batch_size: training images per step, over all devices together.
         eval_batch_size: images per step when validating, testing or predicting.
-        held_out: training images set aside for validation (default 5000; 180 of digits; a fifth of one's own data).
-        split_seed: which ones are set aside.
-        seed: order and augmentation of the training images (default: the run's --seed_everything).
+        held_out: training images set aside for validation (default 5000; 180 of digits; a fifth of your own data).
+        split_seed: chooses which training images are set aside.
+        seed: for order and augmentation of the training images (default: the run's --seed_everything).
         augment: random changes to the training images.
         resident: keep the images on the training device and make batches there; otherwise keep them in main memory and
             make batches in `workers` processes of a DataLoader. The batches are the same.
         workers: processes of the DataLoader when not resident.
-        images: image files or folders to predict (of data that is no named set of images, its test part is predicted).
-        resize: let those have any size.
-        invert: exchange black and white in them (the datasets of digits and letters are white on black).
+        images: image files or folders to predict. Without a named dataset of images, the test part is predicted.
+        resize: accept images to predict of any size.
+        invert: exchange black and white in images to predict (datasets of digits and letters are white on black).
 
     Raises BadInput for an unknown dataset and for numbers out of range.
     """

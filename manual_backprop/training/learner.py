@@ -41,7 +41,7 @@ def pair(batch: Any) -> Batch:
 
 
 def converted(net: torch.nn.Module, whole: bool) -> torch.nn.Module:
-    """The network on rules; whole: its functions, too. Raises BadInput where the latter cannot be done."""
+    """Convert the network; with `whole` its functions, too. Raises BadInput where `whole` is not possible."""
     try:
         return mb.convert(net, whole=whole)
     except TypeError as error:
@@ -49,32 +49,32 @@ def converted(net: torch.nn.Module, whole: bool) -> torch.nn.Module:
 
 
 class Learner(LightningModule):
-    """Trains `net` to classify, or to predict numbers, with every backward node of the network and the loss a rule.
+    """Trains `net` to classify or to predict numbers. The layers of the network and the loss run on rules.
 
     Args:
-        net: mlp, cnn, resnet, the import path of a class or function giving a torch.nn.Module, or such a module itself.
-        net_args: options of that model; where it knows shape, classes, num_classes or in_channels, it is told them.
-        task: classification (cross-entropy, accuracy), or regression (squared error, R2), where the network gives as
-            many numbers as a target has.
-        shape: of an input, as channels, height and width of an image (on the command line: the data's).
-        classes: how many (on the command line: the data's; 0: as many as the network gives).
-        targets: of regression, how many numbers a target has (on the command line: the data's).
+        net: mlp, cnn, resnet, the import path of a class or function that returns a torch.nn.Module, or a module.
+        net_args: arguments of that model; shape, classes, num_classes and in_channels are filled in if it has them.
+        task: classification (cross-entropy, accuracy), or regression (squared error, R2), where the network has as many
+            outputs as a target has numbers.
+        shape: shape of an input, such as channels, height and width of an image (on the command line: the data's).
+        classes: number of classes (on the command line: the data's; 0: as many as the network has outputs).
+        targets: for regression, how many numbers a target has (on the command line: the data's).
         optimizer: any optimizer of torch.
         scheduler: any learning rate scheduler of torch; total_steps, where one has it, is filled in.
         scheduler_interval: step the scheduler after every epoch or every step (one with total_steps: every step).
-        label_smoothing: of classification, share of the target probability that is spread over all classes.
-        target_mean: of regression: the network is to give (target - target_mean) / target_std, of which the loss is
-            measured; predictions are in the unit of the targets again.
-        target_std: see there.
+        label_smoothing: for classification, share of the target probability that is spread over all classes.
+        target_mean: for regression: the network learns (target - target_mean) / target_std, and the loss is computed on
+            these values; predictions are converted back to the unit of the targets.
+        target_std: see target_mean.
         convert: turn torch.nn layers of `net` into ours, where they have rules.
         explicit: run the forward of `net` inside mb.explicit(), so that its functions and operators are rules, too
             (mb.convert(net, whole=True)). On the command line also --explicit.
         channels_last: keep convolution weights and activations in channels_last memory format.
-        written_out: run training steps as a written program (mb.write_out), but for those that a callback looks into
-            with hooks; not with autocast.
-        saving: what training steps keep for their backwards, as mb.saving takes it: exact, off, bf16, int8 or int4
-            (default: what the process has chosen, exact as it begins).
-        seed: of the random numbers drawn in training steps (default: the run's --seed_everything).
+        written_out: run training steps as a written program (mb.write_out), except steps that a callback observes with
+            hooks; not with autocast.
+        saving: mode of mb.saving in training steps: exact, off, bf16, int8 or int4 (default: the process's current
+            mode, which is exact if it was not changed).
+        seed: for the random numbers drawn in training steps (default: the run's --seed_everything).
 
     Raises BadInput for a model, an optimizer or a scheduler that cannot be made, and for numbers out of range.
     """
