@@ -1,4 +1,4 @@
-"""The devices that a run may ask for: known to Lightning, and here."""
+"""Checks that the device of --trainer.accelerator is known to Lightning and exists on this machine."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..errors import BadInput, unknown
 
 
 def require_accelerator(name: Any) -> None:
-    """Raises BadInput for a kind of device that Lightning does not know or that is not here."""
+    """Raises BadInput for a kind of device that Lightning does not know or that this machine does not have."""
     known = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
     if isinstance(name, str) and name not in known:
         raise unknown("accelerator", name, known)
@@ -24,6 +24,4 @@ def require_accelerator(name: Any) -> None:
         and name not in ("auto", "gpu")
         and not AcceleratorRegistry[name]["accelerator"].is_available()
     ):
-        raise BadInput(
-            f"--trainer.accelerator={name}: such a device is not here. Use --trainer.accelerator=cpu, or auto."
-        )
+        raise BadInput(f"--trainer.accelerator={name}: no such device is here. Use --trainer.accelerator=cpu, or auto.")

@@ -1,7 +1,7 @@
-"""Batches of examples: order, augmentation and normalization, all functions of (seed, epoch, batch index).
+"""Batches of examples. Order, augmentation and normalization depend on (seed, epoch, batch index) alone.
 
-Nothing here draws from the global random stream: a run that stops in the middle of an epoch and starts again sees the
-batches that an uninterrupted run would have seen, and every rank of a distributed run knows its share.
+Nothing here draws from the global random generator. A run that is resumed in the middle of an epoch sees the batches
+that an uninterrupted run would have seen, and every rank of a distributed run can compute its share.
 """
 
 import math
@@ -24,7 +24,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def mix(*numbers: int) -> int:
-    """One 63-bit seed from several numbers, well spread even where they are small."""
+    """One 63-bit seed from several numbers; small and similar numbers, too, give very different seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -32,11 +32,11 @@ def mix(*numbers: int) -> int:
 class Augment:
     """Random changes to each training image; all off by default.
 
-    shift: pad with background by this many pixels and crop at random (a shift of up to so many pixels either way).
+    shift: move by up to this many pixels in each direction (pad with background, then crop at random).
     rotate: turn by up to this many degrees either way.
     scale: zoom by a factor between 1 - scale and 1 + scale.
     shear: slant by up to this many degrees either way.
-    flip: mirror left to right, half of the time (never for digits or letters).
+    flip: mirror left to right, with probability 1/2 (wrong for digits and letters).
 
     Raises BadInput for numbers out of range.
     """
@@ -76,9 +76,9 @@ class Augment:
 
 
 class Order:
-    """An iterable of batches by their numbers: which examples are in which batch, and where a resumed run goes on.
+    """An iterable of batches. Chooses which examples are in which batch, and knows where a resumed run continues.
 
-    batch_size counts the examples of all `world` ranks together; this one yields rank `rank`'s share.
+    batch_size counts the examples of all `world` ranks together; each batch is the share of rank `rank`.
     shuffle: reorder every epoch and leave out the incomplete last batch; otherwise keep the order and every example.
     workers: None makes batches here; a number makes them in that many DataLoader processes (0: in this one).
 
@@ -104,7 +104,7 @@ class Order:
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the order of this epoch, and what else is random in it."""
+        """Draws the order of this epoch and its other random numbers."""
         self.epoch = epoch
         if not self.shuffle:
             # equal parts, so that no rank is left with an empty last batch
@@ -119,7 +119,7 @@ class Order:
         self.draw(generator, size)
 
     def draw(self, generator: torch.Generator, size: int) -> None:
-        """Draw what else is random in an epoch of batches of this size."""
+        """Draws the other random numbers of an epoch, for batches of this size. Subclasses override it."""
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -134,7 +134,7 @@ class Order:
         if self.workers is None:
             batches = (self[index] for index in indices)
         else:
-            # a generator of its own: DataLoader seeds its workers from it, and would draw from the global one
+            # DataLoader draws the seeds of its workers from this generator; without one, from the global generator
             batches = iter(
                 DataLoader(
                     self,  # type: ignore[arg-type]
@@ -157,10 +157,10 @@ class Order:
 
 
 class Batches(Order):
-    """Batches cut from two resident tensors.
+    """Batches made by indexing two tensors.
 
-    split: images (N, C, H, W) uint8 and labels (N,), on the device where batches are to be made, or other inputs and
-    targets, one each for N examples.
+    split: images (N, C, H, W) uint8 and labels (N,), or other inputs and targets of N examples. Batches are made on the
+    device of these tensors.
     spec: how images are normalized (None: inputs stay as they are).
     """
 
@@ -210,14 +210,14 @@ class Batches(Order):
         return self.normalize(images), labels
 
     def normalize(self, images: Tensor) -> Tensor:
-        """(pixels - mean) / std of images in [0, 255], as float; other inputs as they are."""
+        """(pixels - mean) / std as float, for images in [0, 255]; other inputs are returned unchanged."""
         if self.mean is None or self.std is None:
             return images
         return images.float().sub_(self.mean).div_(self.std)
 
 
 class Items(Order):
-    """Batches of the (input, target) pairs of a map-style Dataset, whose random numbers are those of the batch."""
+    """Batches of the (input, target) pairs of a map-style Dataset. Its random numbers are seeded per batch."""
 
     def __init__(self, dataset: Dataset, batch_size: int, **options: Any) -> None:
         self.dataset = dataset
@@ -228,7 +228,7 @@ class Items(Order):
         with isolate_rng(include_cuda=False):
             seed = mix(self.seed, self.epoch, index, self.rank)
             torch.default_generator.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002 (the stream that data sets may draw from)
+            np.random.seed(seed % 2**32)  # noqa: NPY002 (data sets may use the global generator)
             random.seed(seed)
             items = [self.dataset[row] for row in rows]
         try:
@@ -238,4 +238,4 @@ class Items(Order):
                 f"data.dataset: items {rows[:2]} ... cannot be put into one batch: {error}. Expected pairs (input, "
                 "target) of tensors, arrays or numbers, of one shape each."
             ) from error
-        return (inputs.float() if inputs.dtype == torch.float64 else inputs), targets  # numpy's float is double
+        return (inputs.float() if inputs.dtype == torch.float64 else inputs), targets  # numpy's default is float64

@@ -41,7 +41,7 @@ DEFAULTS = {
     "enable_model_summary": False,
 }
 
-# options of the trainer that count something, of which there must be one
+# options of the trainer that must be at least 1
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch")
 TRUST = (
     "load the checkpoint and the config.yaml beside it even where they can run code: they name classes of other "
@@ -50,7 +50,7 @@ TRUST = (
 
 
 class SaveConfig(SaveConfigCallback):
-    """Keeps the resolved configuration as config.yaml, whole even where the run is killed meanwhile."""
+    """Writes the resolved configuration to config.yaml. A kill leaves the whole file or none, never half of it."""
 
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
         text = self.parser.dump(self.config, skip_none=False)
@@ -58,10 +58,10 @@ class SaveConfig(SaveConfigCallback):
 
 
 class CLI(LightningCLI):
-    """Adds the run folder, its loggers, checkpoints and callbacks, and a test at the end of each fit."""
+    """Lightning's command line with our run folder, loggers, checkpoints and callbacks, and a test after each fit."""
 
     trainer: Any
-    folder: Path  # of the run, once it is made
+    folder: Path  # of the run; set when the folder is made
 
     def __init__(self, resolved: runs.Resolved, **kwargs: Any) -> None:
         self.resolved = resolved
@@ -69,7 +69,7 @@ class CLI(LightningCLI):
             with contextlib.ExitStack() as self.held, stoppable() as received:
                 try:
                     super().__init__(**kwargs, args=resolved.words)
-                except SystemExit:  # Lightning's own way out, where the signal came while nothing could be raised
+                except SystemExit:  # Lightning exits by itself where the signal came while Stopped could not be raised
                     if not received:
                         raise
                 if received:
@@ -79,7 +79,7 @@ class CLI(LightningCLI):
             raise
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Ours first: help shows options in the order in which they are added, and the trainer has many."""
+        """Adds our options before the trainer's many: help shows options in the order in which they are added."""
         parser.add_argument("--trust", action="store_true", help=TRUST)
         parser.add_lightning_class_args(self._model_class, "model")
         parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=self.subclass_mode_data)
@@ -94,15 +94,15 @@ class CLI(LightningCLI):
             parser.link_arguments("data", f"model.{name}", compute_fn=of_data, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)  # Lightning would warn that the process has arguments of its own
+        self.config = parser.parse_args(args)  # Lightning's version warns when sys.argv has arguments, too
         config = self.config[self.config.subcommand]
-        config.pop("trust")  # no option of the run, to be kept with it
+        config.pop("trust")  # not saved in config.yaml: it is no option of the run
         seed = config.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise BadInput(f"seed_everything={seed}: give 0 to {2**32 - 1}.")
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would read the file for the model's options, which ours keep in the run's config.yaml."""
+        """Does nothing. Lightning would look for the model's options in the checkpoint; ours are in config.yaml."""
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
@@ -113,9 +113,9 @@ class CLI(LightningCLI):
         require_at_least("trainer", 0, **{key: trainer[key] for key in vars(trainer) if key.startswith("limit_")})
         require_at_least("trainer", 1, **{key: trainer[key] for key in COUNTS})
         if trainer.val_check_interval == 0:
-            raise BadInput("trainer.val_check_interval=0: give a share of the epoch, or batches; 1 or more of them.")
+            raise BadInput("trainer.val_check_interval=0: give a share of the epoch (0.25), or 1 or more batches.")
         if self.subcommand == "predict":
-            config.trainer.devices = 1  # a few files; their order stays theirs
+            config.trainer.devices = 1  # keeps the order of the files
         net = config.model.net if isinstance(config.model.net, str) else config.model.net.class_path
         data = config.data.class_path if self.resolved.own_data else config.data.dataset
         self.title = "_".join(name.rpartition(".")[2] for name in (data, net))
@@ -123,7 +123,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if isinstance(self.datamodule, DataModule):
-            self.datamodule.load(str(self.subcommand))  # so that bad input leaves no run folder behind
+            self.datamodule.load(str(self.subcommand))  # before the run folder: bad input then leaves none behind
         config = self.config[self.subcommand]
         self.finished = ""
         if self.subcommand == "fit" and config.ckpt_path:
@@ -148,11 +148,11 @@ class CLI(LightningCLI):
             return super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, ImportError, RuntimeError, MisconfigurationException) as error:
             with contextlib.suppress(OSError):
-                self.folder.rmdir()  # nothing is in it yet, unless it is an earlier run's
+                self.folder.rmdir()  # removes it only if it is empty: an earlier run's folder is not
             raise BadInput(f"The trainer cannot be made with these options: {error}") from error
 
     def _require_further(self, config: Any) -> None:
-        """Raises BadInput where the checkpoint to go on from is beyond the run's end."""
+        """Raises BadInput where the checkpoint was saved after the epoch or step at which this run would end."""
         self.loaded = AtomicCheckpointIO(self.resolved.trusted).load_checkpoint(config.ckpt_path)
         require_parts(self.loaded, TRAINING_PARTS, config.ckpt_path)
         for option, word, done in (("max_epochs", "epoch", "epoch"), ("max_steps", "step", "global_step")):
@@ -164,7 +164,7 @@ class CLI(LightningCLI):
                 )
 
     def _loggers(self) -> list[Logger]:
-        """metrics.csv and TensorBoard in the run folder; of a resumed run, continued from the checkpoint's step."""
+        """metrics.csv and TensorBoard in the run folder. A resumed run continues both from the checkpoint's step."""
         step = None
         if self.resumed:
             step = self.loaded["global_step"]
@@ -188,12 +188,13 @@ class CLI(LightningCLI):
             if not validated:
                 raise BadInput(
                     f"run.patience={self.options.patience} waits for a smaller val/loss, and nothing is validated. "
-                    "Leave it out, or validate: trainer.limit_val_batches, and a val_dataloader of the data module."
+                    "Leave it out, or validate: set trainer.limit_val_batches above 0 and give the data module a "
+                    "val_dataloader."
                 )
             callbacks.append(Patience("val/loss", patience=self.options.patience))
         if trainer.enable_checkpointing is not False:
             folder = self.folder / "checkpoints"
-            # without validation no epoch is the best
+            # without validation there is no best epoch
             callbacks += [BestCheckpoint(folder, self.model.task.metric)] if validated else []
             callbacks += [LastCheckpoint(folder, self.options.checkpoint_every)]
         return callbacks
@@ -215,7 +216,7 @@ class CLI(LightningCLI):
             print(finished if self.finished else f"{doing} {self.title}, run folder {self.folder}", flush=True)
 
     def after_fit(self) -> None:
-        """The accuracy to report: of the best checkpoint, on images that were never looked at before."""
+        """Tests the best checkpoint on data that neither training nor validation has used."""
         if not self.options.test or self.trainer.fast_dev_run or self.trainer.interrupted:
             return
         if not is_overridden("test_dataloader", self.datamodule):
@@ -229,7 +230,7 @@ class CLI(LightningCLI):
         self.trainer.test(**{**kwargs, "verbose": False})  # Summary prints the result
 
     def predict(self, **kwargs: Any) -> None:
-        """Write predictions.csv and, of image files, predictions.png."""
+        """Writes predictions.csv and, for image files, predictions.png."""
         found = self.trainer.predict(**kwargs)
         numbers = torch.cat([batch for loader in found for batch in _listed(loader)]).cpu()
         data, regression = self.datamodule, self.model.task.metric == "r2"
@@ -267,7 +268,7 @@ def main(arguments: Sequence[str]) -> int:
             subclass_mode_data=resolved.own_data,
             save_config_callback=SaveConfig if arguments[0] == "fit" else None,
             save_config_kwargs={"save_to_log_dir": False},
-            # our batches know their rank; those of other data are shared out by Lightning
+            # our batches are split by rank already; for other data Lightning adds a distributed sampler
             trainer_defaults={**DEFAULTS, "use_distributed_sampler": resolved.own_data},
             seed_everything_default=0,
             parser_class=Parser,

@@ -1,4 +1,4 @@
-"""The LightningDataModule: a dataset by name or import path, living on the training device, cut into batches."""
+"""The LightningDataModule: a dataset by name or import path, stored on the training device and cut into batches."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class DataModule(LightningDataModule):
         dataset_args: arguments of your own dataset; root and download are passed on if it has such arguments.
         root: folder that holds the files of every dataset but digits and diabetes.
         download: fetch missing files.
-        batch_size: training images per step, over all devices together.
+        batch_size: training images per step, counted over all devices.
         eval_batch_size: images per step when validating, testing or predicting.
         held_out: training images set aside for validation (default 5000; 180 of digits; a fifth of your own data).
         split_seed: chooses which training images are set aside.
@@ -78,7 +78,7 @@ class DataModule(LightningDataModule):
         self.split_seed, self.seed, self.augment = split_seed, seed or 0, augment
         self.resident, self.workers = resident, workers
         self.images, self.resize, self.invert = images, resize, invert
-        self.files: list[Path] = []  # to predict, and their pixels, (N, C, H, W) uint8
+        self.files: list[Path] = []  # image files to predict; `pixels` holds them, (N, C, H, W) uint8
         self.pixels: Tensor | None = None
         self.splits: own_data.Splits = {}
         self.training: Order | None = None
@@ -86,12 +86,12 @@ class DataModule(LightningDataModule):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their labels; none where they have none."""
+        """Names of the classes, in the order of their labels; () where they have no names."""
         return self.spec.classes if self.spec else own_data.class_names(self.splits.get("train"))
 
     @property
     def sizes(self) -> Sizes:
-        """What the model has to know. Raises BadInput where the data cannot be read."""
+        """The sizes that the model needs to know. Raises BadInput where the data cannot be read."""
         if self.spec:
             return Sizes(self.spec.shape, len(self.spec.classes))
         self.load("fit")
@@ -99,7 +99,7 @@ class DataModule(LightningDataModule):
         return own_data.sizes_of(own_data.first_pair(self.splits["train"]), max(counts))
 
     def load(self, stage: str) -> None:
-        """Read the files, unless that is done. Raises BadInput."""
+        """Reads the files, unless they have been read. Raises BadInput."""
         if stage == "predict" and self.spec:
             if "predict" not in self.splits:
                 self.files, self.pixels = read_images(self.images or [], self.spec, self.resize, self.invert)
@@ -115,7 +115,7 @@ class DataModule(LightningDataModule):
                 self.splits.update(own)
 
     def setup(self, stage: str) -> None:
-        """Read the files and move the images to the training device. Raises BadInput."""
+        """Reads the files and moves the images to the training device if `resident`. Raises BadInput."""
         self.load(stage)
         world = self.trainer.world_size if self.trainer else 1
         if self.batch_size % world:
@@ -156,8 +156,8 @@ class DataModule(LightningDataModule):
     def predict_dataloader(self) -> Order:
         return self.batches("predict" if self.spec else "test")
 
-    # Lightning also restores the position of a loader by itself, but not where the optimizer's schedule asks for the
-    # number of steps: the loader is made then, ahead of the restoring.
+    # Lightning restores the position of a loader, too, but too late where a learning rate schedule needs the number of
+    # steps: the loader has been made before.
 
     def state_dict(self) -> dict[str, int]:
         """How far into the epoch the training batches are."""

@@ -18,7 +18,7 @@ DIGITS = tuple("0123456789")
 class Spec:
     """What is known of a dataset before reading it.
 
-    mean and std, one per channel and of pixels in [0, 1], are a fixed affine map, not a statistic of a split.
+    mean and std normalize pixels in [0, 1], one value per channel. They are constants, not computed from a split.
     """
 
     source: str  # class in torchvision.datasets, or "sklearn"
@@ -57,9 +57,9 @@ def spec(name: str) -> Spec:
 
 
 def read(name: str, root: str, download: bool, held_out: int, seed: int) -> dict[str, Split]:
-    """Read a dataset into {"train", "val", "test"}; the same seed gives the same split.
+    """Reads a dataset into {"train", "val", "test"}; the same seed gives the same split.
 
-    Raises BadInput where files are missing (saying where to put them), damaged, or cannot be downloaded.
+    Raises BadInput where files are missing (the message says where to put them), damaged, or cannot be downloaded.
     """
     row = spec(name)
     if row.source == "sklearn":
@@ -102,12 +102,12 @@ def _torchvision(name: str, row: Spec, root: str, train: bool, download: bool) -
     where = Path(root).absolute()
     try:
         data = maker(str(where), download=False, **part)
-    except Exception as error:  # whatever a broken header, a short file or a bad pickle makes the reader raise
+    except Exception as error:  # torchvision raises many kinds: a broken header, a short file, a bad pickle
         if "not found" not in str(error):
             why = _fault(row, where) or error or type(error).__name__
             raise _damaged(name, row, where, why) from error
         if not download:
-            raise BadInput(f"{_absent(name, row, where)} Or let them be fetched: --data.download=true.") from error
+            raise BadInput(f"{_absent(name, row, where)} Or download them: --data.download=true.") from error
         data = _download(name, row, where, lambda: maker(str(where), download=True, **part))
 
     images, labels = torch.as_tensor(data.data), torch.as_tensor(data.targets)
@@ -155,14 +155,14 @@ def _absent(name: str, row: Spec, where: Path) -> str:
 
 
 def _fault(row: Spec, where: Path) -> str:
-    """Which file of MNIST's format is shorter or longer than its header says; "" where none is."""
+    """Says which file in MNIST's format is not as long as its header says; "" where all are."""
     folder, files = _files(row)
     for name in files.split(", ") if row.source != "CIFAR10" else ():
         data = (where / folder / name).read_bytes()
         dimensions = data[3] if len(data) > 3 else 0
         item = {8: 1, 12: 4}.get(data[2]) if len(data) > 3 and data[:2] == b"\0\0" else None
         if item is None or len(data) < 4 + 4 * dimensions:
-            return f"{name}, {len(data):,} bytes, does not begin with the header of such a file"
+            return f"{name}, {len(data):,} bytes, does not begin with the header of an IDX file"
         expected = 4 + 4 * dimensions + item * math.prod(struct.unpack_from(f">{dimensions}I", data, 4))
         if len(data) != expected:
             return f"{name} has {len(data):,} bytes, its header says {expected:,}"

@@ -1,4 +1,4 @@
-"""A decoder of tokens, as language models are; by default one of 7 billion parameters, to be planned, not built."""
+"""A decoder-only language model. The default has 7 billion parameters: an example for the command `plan`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ class EpochLines(Callback):
     """Prints the last training loss, validation loss and accuracy (or R2), and seconds after each epoch."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = time.monotonic()  # also where a resumed run begins in the middle of an epoch
+        self._started = time.monotonic()  # a run resumed within an epoch does not call on_train_epoch_start
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Image files as one uint8 tensor in the shape a dataset's models expect."""
+"""Reads image files into one uint8 tensor of the shape that models for a dataset expect."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def find(paths: Sequence[str]) -> list[Path]:
 
 
 def read_images(paths: Sequence[str], spec: Spec, resize: bool, invert: bool) -> tuple[list[Path], Tensor]:
-    """Files and their pixels, (N, C, H, W) uint8. Raises BadInput for files that are no images or of another size."""
+    """Files and their pixels, (N, C, H, W) uint8. Raises BadInput for files that are no images or have another size."""
     files = find(paths)
     return files, torch.stack([_read(file, spec, resize, invert) for file in files])
 

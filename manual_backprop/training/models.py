@@ -1,4 +1,4 @@
-"""The networks that come with the package, and `build`, which makes one of them or any other by import path."""
+"""The networks that come with the package, and `build`, which makes one of them, or another one by import path."""
 
 import inspect
 import math
@@ -28,7 +28,7 @@ def activation_named(name: str) -> Callable[[], torch.nn.Module]:
 
 
 def sizes_named(name: str, value: Any, least: int = 1, empty: bool = False) -> list[int]:
-    """An option that holds sizes, as a list. Raises BadInput where it holds something else."""
+    """The sizes given to an option, as a list. Raises BadInput where they are not whole numbers."""
     sizes = list(value) if isinstance(value, list | tuple) else [value]
     if not all(type(size) is int for size in sizes) or not (sizes or empty):
         raise BadInput(f"model.net_args.{name}={value!r}: expected whole numbers, such as [32, 64].")
@@ -38,7 +38,7 @@ def sizes_named(name: str, value: Any, least: int = 1, empty: bool = False) -> l
 
 
 def dropouts(share: float) -> list[torch.nn.Module]:
-    """A Dropout, or none for a share of 0. Raises BadInput for what is no share."""
+    """A list of one Dropout; an empty list for a share of 0. Raises BadInput where the share is not in [0, 1]."""
     if not isinstance(share, int | float) or not 0 <= share <= 1:
         raise BadInput(f"model.net_args.dropout={share!r}: give 0 to 1.")
     return [nn.Dropout(share)] if share else []
@@ -76,7 +76,7 @@ class CNN(nn.Sequential):
 
     channels: outputs of each convolution. kernels, strides, paddings, pools: one number for all or one for each
     (a pool of 1 is none). hidden: widths between the convolutions and the logits. dropout: before each Linear.
-    Pooling comes before the normalization and the activation, which then see fewer numbers.
+    Pooling comes first: normalization and activation then have fewer elements to process.
     """
 
     def __init__(
@@ -183,8 +183,8 @@ MODELS: dict[str, Callable[..., torch.nn.Module]] = {"mlp": MLP, "cnn": CNN, "re
 def build(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> torch.nn.Module:
     """The model `name`: mlp, cnn, resnet, or the import path of a class or function that gives a torch.nn.Module.
 
-    It receives `options`, and, where its signature has them, shape, in_channels and in_chans, and unless `classes` is 0
-    (not known) classes and num_classes: how many numbers it is to give for an input.
+    It is called with `options`. If its signature has them, it also gets shape, in_channels and in_chans, and unless
+    `classes` is 0 (not known), classes and num_classes: the number of outputs per input.
     Raises BadInput for unknown names and options, with the nearest match.
     """
     maker = MODELS.get(name) or _imported(name)
@@ -226,7 +226,7 @@ def _imported(path: str) -> Callable[..., torch.nn.Module]:
 
 
 def _no_maker(maker: Any) -> str:
-    """Why calling this gives no module, as far as it shows without a call; "" where it may."""
+    """The reason why calling `maker` cannot give a module, found without calling it; "" where there is none."""
     if isinstance(maker, type):
         return "" if issubclass(maker, torch.nn.Module) else "is a class that is no subclass of torch.nn.Module"
     if isinstance(maker, torch.nn.Module) or not callable(maker):
@@ -240,7 +240,7 @@ def _no_maker(maker: Any) -> str:
         TypeError,
         AttributeError,
         SyntaxError,
-    ):  # a builtin, or a name known to checkers only
+    ):  # a builtin, or a name imported for type checkers only
         gives = inspect.Signature.empty
     if isinstance(gives, type) and gives is not inspect.Signature.empty and not issubclass(gives, torch.nn.Module):
         return f"is annotated to return {gives.__name__}"

@@ -1,4 +1,4 @@
-"""Data that is no named set of images: tables, data sets by import path, and LightningDataModules of one's own."""
+"""Data other than the named sets of images: tables, data sets by import path, and the user's LightningDataModules."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from .datasets import DATASETS, Split
 from .imports import imported
 
 TEST_SHARE = 5
-"""One of so many examples is for testing, where a data set does not say which."""
+"""Every fifth example, chosen at random, is for testing where a data set has no test part."""
 
 
 def diabetes() -> TensorDataset:
-    """442 patients: ten measurements (age, sex, body mass index ...), and how far the disease went in a year."""
+    """442 patients: ten measurements (age, sex, body mass index ...), and how far the disease progressed in a year."""
     from sklearn.datasets import load_diabetes
 
     inputs, targets = load_diabetes(return_X_y=True)  # columns of mean 0 and length 1
-    inputs = inputs * len(inputs) ** 0.5  # of variance 1
+    inputs = inputs * len(inputs) ** 0.5  # columns of variance 1
     return TensorDataset(torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets, dtype=torch.float32))
 
 
@@ -31,7 +31,7 @@ TABLES: dict[str, Callable[..., Dataset]] = {"diabetes": diabetes}
 
 
 class Sizes(NamedTuple):
-    """What a model has to know of its data."""
+    """The sizes of the data that a model needs to know."""
 
     shape: tuple[int, ...]  # of one input
     classes: int = 0  # 0: not known
@@ -42,21 +42,23 @@ Splits = dict[str, Split | Dataset]
 
 
 def read(name: str, options: dict[str, Any], common: dict[str, Any], held_out: int | None, seed: int) -> Splits:
-    """{"train", "val", "test"} of the data set `name`: of TABLES, or the import path of a class or function giving one.
+    """{"train", "val", "test"} of the data set `name`: one of TABLES, or the import path of a class or function.
 
-    It is called with `options` and those of `common` that its signature has. One with an option `train` is called with
-    true and with false, as those of torchvision; of another a fifth is for testing. `held_out` examples of the rest
-    (default: a fifth) are for validation. Raises BadInput.
+    The class or function is called with `options` and with those of `common` that its signature has. If it has an
+    argument `train`, it is called with true and with false, as torchvision's are; otherwise a fifth of the data is for
+    testing. `held_out` examples of the rest (default: a fifth) are for validation. Raises BadInput.
     """
     if options.keys() & {"train"}:
-        raise BadInput("data.dataset_args.train: it is called with true and with false. Leave it out.")
+        raise BadInput(
+            "data.dataset_args.train is filled in: the data set is made with true and with false. Leave it out."
+        )
     maker = TABLES.get(name) or imported("dataset", name, [*DATASETS, *TABLES])
     if not callable(maker):
         raise BadInput(f"Dataset {name} is a {type(maker).__name__}, expected a class or function giving a Dataset.")
     try:
         parameters = inspect.signature(maker).parameters
     except (TypeError, ValueError) as error:
-        raise BadInput(f"Dataset {name}: its options cannot be seen: {error}") from error
+        raise BadInput(f"Dataset {name}: its arguments cannot be read from its signature: {error}") from error
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option in options:
         if option not in parameters and not takes_any:
@@ -83,7 +85,7 @@ def read(name: str, options: dict[str, Any], common: dict[str, Any], held_out: i
 def _made(name: str, maker: Callable[..., Any], options: dict[str, Any]) -> Any:
     try:
         data = maker(**options)
-    except Exception as error:  # whatever one's own code raises
+    except Exception as error:  # the user's own code may raise anything
         raise error if isinstance(error, BadInput) else BadInput(f"Dataset {name} cannot be made: {error}") from error
     if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise BadInput(
@@ -106,12 +108,12 @@ def _part(data: Any, places: list[int]) -> Any:
 
 
 def single(tensor: Tensor) -> Tensor:
-    """float64, which is what numpy makes of numbers, as float32."""
+    """float64, numpy's default dtype, as float32; other dtypes unchanged."""
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
 def first_pair(split: Split | Dataset) -> tuple[Any, Any]:
-    """The first example and its target. Raises BadInput where that is no pair."""
+    """The first example and its target. Raises BadInput where the first item is no pair."""
     if isinstance(split, Split):
         return split.images[0], split.labels[0]
     item = split[0]
@@ -121,7 +123,7 @@ def first_pair(split: Split | Dataset) -> tuple[Any, Any]:
 
 
 def class_names(data: Any) -> tuple[str, ...]:
-    """The names of the classes that a data set or data module has as its attribute `classes`; () where it has none."""
+    """The class names in the attribute `classes` of a data set or data module; () where there are none."""
     while isinstance(data, Subset):
         data = data.dataset
     names = getattr(data, "classes", ())
@@ -129,7 +131,7 @@ def class_names(data: Any) -> tuple[str, ...]:
 
 
 def count_of_classes(data: Any) -> int:
-    """By the attributes `classes` (names, or how many), `num_classes` or `targets`, as torchvision has them; else 0."""
+    """The number of classes, from the attributes `classes` (names or a number), `num_classes` or `targets`; else 0."""
     while isinstance(data, Subset):
         data = data.dataset
     for count in (getattr(data, "classes", None), getattr(data, "num_classes", None)):
@@ -138,7 +140,7 @@ def count_of_classes(data: Any) -> int:
     if names := class_names(data):
         return len(names)
     labels = data.labels if isinstance(data, Split) else getattr(data, "targets", None)
-    if isinstance(data, TensorDataset) and len(data.tensors) == 2:  # of one's own data module
+    if isinstance(data, TensorDataset) and len(data.tensors) == 2:  # from the user's own data module
         labels = data.tensors[1]
     if labels is None:
         return 0
@@ -147,17 +149,17 @@ def count_of_classes(data: Any) -> int:
 
 
 def sizes_of(pair: tuple[Any, Any], classes: int) -> Sizes:
-    """The sizes of data whose first example, or batch less its first dimension, is this pair."""
+    """The sizes of data of which `pair` is one example, (input, target)."""
     inputs, target = (torch.as_tensor(part) for part in pair)
     return Sizes(tuple(inputs.shape), classes, target.numel())
 
 
 @lru_cache(maxsize=1)
 def sizes(data: Any) -> Sizes:
-    """What the model has to know of a data module: its attribute `sizes`, if it is ours; of another one its attributes
-    `shape`, `classes` and `num_classes`, and where they are missing its first training batch.
+    """The sizes of a data module: our own has them as its attribute `sizes`. Others may have the attributes `shape`,
+    and `classes` or `num_classes`; where they are missing, the first training batch is read.
 
-    Raises BadInput where that cannot be had.
+    Raises BadInput where there is no such batch.
     """
     if isinstance(known := getattr(data, "sizes", None), Sizes):
         return known
@@ -172,9 +174,9 @@ def sizes(data: Any) -> Sizes:
             data.setup("fit")
             loader = data.train_dataloader()
             batch = next(iter(loader))
-    except Exception as error:  # whatever one's own code raises
+    except Exception as error:  # the user's own code may raise anything
         raise BadInput(
-            f"{name} gives no training batch before the run: {type(error).__name__}: {error}. Mend that, or tell the "
+            f"{name} gives no training batch before the run: {type(error).__name__}: {error}. Fix that, or state the "
             "sizes: give it the attributes `shape` (of one input) and `classes` (how many, or their names)."
         ) from error
     pair = list(batch) if isinstance(batch, list | tuple) else [batch]
@@ -185,7 +187,7 @@ def sizes(data: Any) -> Sizes:
 
 
 class NoSizes(BaseException):
-    """Carries an error past jsonargparse, which would print the data module, and so ask it for its data again."""
+    """Carries a BadInput past jsonargparse, whose message would print the data module and so load its data again."""
 
     def __init__(self, error: BadInput) -> None:
         self.error = error
@@ -198,7 +200,7 @@ def _sizes(data: Any) -> Sizes:
         raise NoSizes(error) from None
 
 
-# what the model is told of its data
+# the arguments of the model that are filled in from the data
 SIZES: dict[str, Callable[[Any], Any]] = {
     "shape": lambda data: _sizes(data).shape,
     "classes": lambda data: _sizes(data).classes,

@@ -1,4 +1,4 @@
-"""The parser of the training commands: short errors that name what was meant."""
+"""The parser of the training commands: its errors are short and suggest the option that was probably meant."""
 
 import argparse
 import re
@@ -12,11 +12,11 @@ from pytorch_lightning.cli import LightningArgumentParser
 from ..errors import BadInput, nearest
 
 MOST_CLASSES = 30
-"""Classes that help lists for an option; of torch.nn.Module there are hundreds."""
+"""Help lists the known subclasses of an option's type up to this many; torch.nn.Module has hundreds."""
 
 
 class Formatter(DefaultHelpFormatter):
-    """jsonargparse's help without its longest lists."""
+    """jsonargparse's help without the longest lists of subclasses."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, listed, classes = super()._get_help_string(action).partition(", known subclasses: ")
@@ -26,24 +26,24 @@ class Formatter(DefaultHelpFormatter):
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser, whose errors name the nearest known option, optimizer or scheduler."""
+    """Lightning's parser. Its errors also name the nearest known option, optimizer or scheduler."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": Formatter, **kwargs})
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> Any:
-        """Without jsonargparse's sub-configs: a file named mlp or cpu would be read in place of the word."""
+        """Turns jsonargparse's sub-configs off: with them, a file named mlp or cpu is read in place of that value."""
         return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        if isinstance(ex, BadInput):  # of a parser inside this one
+        if isinstance(ex, BadInput):  # raised by a parser nested in this one
             raise ex
         message = _shorter(message.strip())
         below = [action.choices.values() for action in self._actions if isinstance(action.choices, dict)]
         actions = [action for parser in (self, *chain(*below)) for action in parser._actions]
         options = [name[2:] for action in actions for name in action.option_strings if name.startswith("--")]
         torch_classes = [*torch.optim.__all__, *torch.optim.lr_scheduler.__all__]
-        # jsonargparse parses the options of one class with a parser of their own, without commands
+        # jsonargparse parses the options of one class with a separate parser, which has no subcommands
         of_class = [] if below or "config" in options else options
         hints = []
         for pattern, known, prefix in (
@@ -59,14 +59,14 @@ class Parser(LightningArgumentParser):
 
 
 def _shorter(message: str) -> str:
-    """In a line or two what jsonargparse says in nine of a value that is of none of several types."""
+    """Shortens jsonargparse's message (about nine lines) for a value that matches none of the expected types."""
     wrong = re.findall(r"^ *- (.*)", message, re.MULTILINE)
     types, value = re.search(r"Subtypes: \[(.*)\]", message), re.search(r"Given value: (.*)", message)
     key = ".".join(re.findall(r"Parser key .([^ ]+).:", message))
     if wrong and types and value and all(line.startswith("Expected a ") for line in wrong):
         expected = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>|typing\.", r"\1", types.group(1)).replace("NoneType", "null")
         return f"{key}={value.group(1)}: expected one of {expected}."
-    # a type or null: that it is not null helps nobody
+    # expected a type or null: leave out the line which says that the value is not null
     if of_type := re.search(r"Errors:\n *- ((?:(?!\n *- ).)*)\n *- Expected a <class 'NoneType'>", message, re.DOTALL):
         lines = [line.strip() for line in re.sub(r'Parser key "\w+":', "", of_type.group(1)).splitlines()]
         sentences = " ".join(line if line[-1] in ".:?" else f"{line}." for line in filter(None, lines))

@@ -1,4 +1,4 @@
-"""What `predict` leaves behind: predictions.csv, and of image files a picture of them with what was predicted."""
+"""What `predict` writes: predictions.csv and, for image files, a picture of the images with their predictions."""
 
 import csv
 import io
@@ -12,15 +12,15 @@ from torch import Tensor
 
 from .._files import write_atomically
 
-SHOWN = 48  # images in the picture
-PRINTED = 10  # examples without names
+SHOWN = 48  # images in the picture, at most
+PRINTED = 10  # predictions printed, at most, where the examples are no files
 
 Predicted = tuple[list[str], list[list[str]], list[str]]
 """Columns, rows and captions."""
 
 
 def classified(probabilities: Tensor, classes: Sequence[str]) -> Predicted:
-    """Class, confidence, and the runner-up, of probabilities (N, V)."""
+    """The two most probable classes and their probabilities, from probabilities (N, V)."""
     names = list(classes) if len(classes) == probabilities.shape[1] else list(map(str, range(probabilities.shape[1])))
     top, labels = probabilities.topk(min(2, len(names)), dim=1)
     pairs = [
@@ -33,7 +33,7 @@ def classified(probabilities: Tensor, classes: Sequence[str]) -> Predicted:
 
 
 def in_numbers(predictions: Tensor) -> Predicted:
-    """The numbers (N, K) of a regression."""
+    """The values that a regression predicts, (N, K)."""
     count = predictions.shape[1]
     rows = [[f"{number:.6g}" for number in row] for row in predictions.tolist()]
     columns = ["prediction"] if count == 1 else [f"prediction_{number}" for number in range(count)]
@@ -41,9 +41,9 @@ def in_numbers(predictions: Tensor) -> Predicted:
 
 
 def write(folder: Path, predicted: Predicted, files: Sequence[Path] = (), pixels: Tensor | None = None) -> None:
-    """Write predictions.csv, one row for each file, or example by its number; of image files also predictions.png.
+    """Writes predictions.csv with one row per file, or per example by its index. Image files also get predictions.png.
 
-    pixels: of the files, (N, C, H, W) uint8. Prints the captions, of examples without names the first ones.
+    pixels: the pixels of the files, (N, C, H, W) uint8. Prints the captions: all of them for files, else the first ten.
     """
     columns, rows, captions = predicted
     names = [str(file) for file in files] or [str(number) for number in range(len(rows))]

@@ -1,4 +1,4 @@
-"""Run folders, `runs/<name>/<version>/`, and the words on the command line that stand for configs and checkpoints.
+"""Run folders, `runs/<name>/<version>/`, and names of configs and checkpoints on the command line, turned into paths.
 
 A run folder holds config.yaml (resolved), metrics.csv, tensorboard/, checkpoints/{best,last}.ckpt and pictures/.
 """
@@ -24,24 +24,25 @@ except ImportError:  # not on Windows, where runs are not locked
     fcntl = None  # type: ignore[assignment]
 
 CONFIGS = Path(__file__).parent / "configs"
-# how a process started for another rank learns the folder that rank 0 made
+# environment variable that tells the processes of other ranks which folder rank 0 made
 INHERITED = "MANUAL_BACKPROP_RUN_FOLDER"
-# how long a run that was killed may take to let go: its DataLoader's workers look after their parent every 5 seconds
+# seconds to wait for the lock of a killed run: its DataLoader's workers hold it until they see, within 5 seconds, that
+# their parent is gone
 PATIENCE = 10.0
 
 
 @dataclass
 class RunOptions:
-    """Where a run is kept and what it does around the training. Raises BadInput for numbers out of range.
+    """Where a run is stored, and what it does besides training. Raises BadInput for numbers out of range.
 
     Args:
         folder: parent of all runs.
         name: of this run's folder (default: the name of the config, or dataset_model).
         version: folder below the name (default: date and time).
-        checkpoint_every: also keep last.ckpt after every so many batches (0: after every epoch only).
-        patience: stop when the validation loss has not improved for so many epochs (default: never).
-        test: measure the best checkpoint on the test images at the end.
-        pictures: draw pictures when training and testing end; the tables metrics.csv and deltas.csv are kept anyway.
+        checkpoint_every: also save last.ckpt each time this many batches are done (0: after every epoch only).
+        patience: stop when the validation loss has not improved for this many epochs (default: never).
+        test: test the best checkpoint at the end.
+        pictures: draw pictures when training and testing end; metrics.csv and deltas.csv are written either way.
         output: where `predict` writes (default: predictions/ in the run folder).
     """
 
@@ -62,8 +63,8 @@ class RunOptions:
 
 class Resolved(NamedTuple):
     words: list[str]  # the command line, with paths in place of names
-    trusted: bool = False  # --trust: what lies beside the checkpoint may name any code, and its pickle too
-    continued: bool = False  # a run goes on in a folder that is there already
+    trusted: bool = False  # --trust: the checkpoint and the config.yaml beside it may run any code
+    continued: bool = False  # the run continues in an existing folder
     own_data: bool = False  # a LightningDataModule of the user's gives the data: --data mymodule.MyData
 
 
@@ -72,7 +73,7 @@ def require_name(option: str, name: str | None) -> None:
     if name is None or (name.strip() and name.isprintable() and name not in (".", "..") and not set(name) & set("/\\")):
         return
     raise BadInput(
-        f"run.{option}={name!r}: expected the name of one folder, without / and \\, and not . or .. (the place of all "
+        f"run.{option}={name!r}: expected the name of one folder, without / and \\, and not . or .. (the parent of all "
         "runs is --run.folder)."
     )
 
@@ -88,7 +89,7 @@ def config_path(name: str) -> Path:
 
 
 def default_config(dataset: str | None, net: str | None) -> list[Path]:
-    """The package's config for this dataset and model, digits and mlp unless named; none where there is none."""
+    """The package's config for this dataset (default: digits) and model (default: mlp); [] where there is none."""
     path = CONFIGS / f"{dataset or 'digits'}_{net or 'mlp'}.yaml"
     return [path] if path.is_file() else []
 
@@ -99,13 +100,13 @@ class KnownOptions(argparse.ArgumentParser):
 
 
 def resolve(arguments: Sequence[str]) -> Resolved:
-    """Replace names of configs and the checkpoints "best" and "last" by paths, and add what was left out.
+    """Replaces names of configs and the checkpoints "best" and "last" by paths, and adds what was left out.
 
     `--explicit` is `--model.explicit=true`.
 
-    `fit` without a config takes the package's one for the dataset and model. `fit --ckpt_path last` continues, in its
-    own folder, the run that was started last (of that config, where one is named). The other commands take the newest
-    best checkpoint and the config of its run, which must be harmless unless --trust is given.
+    `fit` without a config takes the package's config for the dataset and model. `fit --ckpt_path last` continues the
+    run that was started last, in its own folder; with --config, the last run of that config. The other commands take
+    the newest best checkpoint and the config.yaml of its run. Without --trust that file must not be able to run code.
     """
     command, *rest = arguments
     known = KnownOptions(add_help=False, allow_abbrev=False)
@@ -118,7 +119,7 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     for option in ("run.folder", "run.name", "run.version", "data.dataset", "model.net"):
         known.add_argument(f"--{option}", dest=option.partition(".")[2])
     given, others = known.parse_known_args(rest)
-    if given.data and Path(given.data).is_file():  # a file with that section
+    if given.data and Path(given.data).is_file():  # a YAML file with the section data:
         others.insert(0, f"--data={given.data}")
         given.data = None
     if "-h" in others or any(word.partition("=")[0].endswith(("--help", ".help")) for word in others):
@@ -161,9 +162,9 @@ def resolve(arguments: Sequence[str]) -> Resolved:
         raise BadInput(f"No checkpoint file {checkpoint}. Give a path, best or last.")
     if checkpoint:
         run = Path(checkpoint).absolute().parent.parent
-        if (run / "config.yaml").is_file():  # else the checkpoint was moved out of its run
+        if (run / "config.yaml").is_file():  # missing where the checkpoint was moved out of its run
             beside = [run / "config.yaml"]
-            if command != "fit":  # what these write goes to the run of the checkpoint
+            if command != "fit":  # their output goes into the folder of the checkpoint's run
                 root, name, version = run.parent.parent, run.parent.name, run.name
     if not configs and (configs := [file for file in beside if file.is_file()]) and not given.trust:
         anew = {"model.net": given.net, "data.dataset": given.dataset, "data.class_path": given.data}
@@ -171,14 +172,14 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     own_data = bool(given.data) or any(names_data(path) for path in configs)
     if own_data and given.dataset:
         raise BadInput(
-            f"--data.dataset={given.dataset} is one of this package's data, and --data, here or in a config, names a "
-            "data module of your own: give one of the two."
+            f"--data.dataset={given.dataset} is one of this package's data sets, but --data, here or in a config, "
+            "names a data module of your own. Give one of the two."
         )
     for path in configs if given.data else ():
         if not names_data(path) and read_config(path).get("data"):
             raise BadInput(
-                f"{path} has options of this package's data in its section data:, which --data={given.data} does not "
-                "take. Give a config without that section."
+                f"{path} has options for this package's data in its section data:, but --data={given.data} does not "
+                "take them. Give a config without that section."
             )
     configs = configs or ([] if own_data else default_config(given.dataset, given.net))
     settled = {
@@ -192,7 +193,7 @@ def resolve(arguments: Sequence[str]) -> Resolved:
     words = [
         command,
         *(f"--config={path}" for path in configs),
-        *([f"--data={given.data}"] if given.data else []),  # ahead of the options of that class
+        *([f"--data={given.data}"] if given.data else []),  # must stand before the options of that class
         *others,
         *([f"--data.images={json.dumps(given.images)}"] if given.images else []),
         *(f"--{key}={value}" for key, value in settled.items() if value),
@@ -206,7 +207,7 @@ def _existing(file: Path) -> str | None:
 
 
 def _run_section(config: Path) -> dict[str, str]:
-    """The `run:` part of a YAML file, less the version, which belongs to one run only."""
+    """`folder` and `name` of a YAML file's section `run:`. Its version belongs to one run only and is left out."""
     section = read_config(config).get("run")
     return {k: str(section[k]) for k in ("folder", "name") if section.get(k)} if isinstance(section, dict) else {}
 
@@ -218,21 +219,22 @@ def names_data(config: Path) -> bool:
 
 
 def newest(root: Path, name: str | None, version: str | None, holding: str) -> Path | None:
-    """The run folder, of this name and version where given, whose file `holding` ("": the folder) is the newest."""
+    """The run folder with the newest file `holding` ("": the newest folder), of this name and version where given."""
     pattern = "/".join(glob.escape(part) if part else "*" for part in (name, version))
     runs = [run for run in root.glob(pattern) if (run / holding).exists() and run.is_dir()]
     return max(runs, key=lambda run: ((run / holding).stat().st_mtime_ns, run.name), default=None)
 
 
 def make_folder(options: RunOptions, fresh: bool = True) -> tuple[Path, str]:
-    """The run's folder and version: made now (fresh), or by an earlier start, or by rank 0; proven writable.
+    """The run's folder and version. The folder is made now (fresh), or exists from an earlier start or from rank 0.
 
-    Raises BadInput where a fresh run names a version that exists: two starts of one name and version never share it.
+    Raises BadInput where it cannot be written, or where a fresh run names a version that exists: two runs never share
+    a folder.
     """
     inherited = os.environ.get(INHERITED)
     if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(inherited), Path(inherited).name
-    # processes that torchrun or Slurm starts inherit nothing from rank 0
+    # processes started by torchrun or Slurm do not inherit this variable: the folder may be there already
     fresh = fresh and all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     stamp = options.version or time.strftime("%Y%m%d-%H%M%S")
     folder = Path(options.folder) / str(options.name) / stamp
@@ -261,7 +263,7 @@ def make_folder(options: RunOptions, fresh: bool = True) -> tuple[Path, str]:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process, so that no other one continues the same run. Raises BadInput."""
+    """Locks a run folder, so that no other process continues the same run. Raises BadInput."""
     if fcntl is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Signals that ask for the end: SIGTERM of a scheduler or container, SIGINT of Ctrl-C."""
+"""Ends a run on a signal: SIGTERM from a scheduler or container, SIGINT from Ctrl-C."""
 
 import os
 import shlex
@@ -14,17 +14,17 @@ from .trust import require_harmless
 
 
 class Stopped(BaseException):
-    """Raised by such a signal wherever the main thread is; no Exception, so that nothing takes it for a failure."""
+    """Raised in the main thread by such a signal. It is no Exception, so that `except Exception` does not catch it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.status = 128 + number
-        self.folder: Path | None = None  # of the run that it stopped
+        self.folder: Path | None = None  # of the stopped run
 
 
 @contextmanager
 def stoppable() -> Iterator[list[int]]:
-    """Inside, SIGTERM and SIGINT raise Stopped. Yields the numbers received, for one raised where none can be."""
+    """SIGTERM and SIGINT raise Stopped inside. Yields the list of signals received, in case the exception gets lost."""
     received: list[int] = []
     owner = os.getpid()
 
@@ -34,7 +34,7 @@ def stoppable() -> Iterator[list[int]]:
             os.kill(os.getpid(), number)
             return
         received.append(number)
-        if len(received) > 1:  # what was begun by the first ends by itself; a third one ends it anyway
+        if len(received) > 1:  # the shutdown begun by the first signal goes on; a third one kills
             signal.signal(number, signal.SIG_DFL)
             return
         raise Stopped(number)
@@ -51,7 +51,7 @@ def stoppable() -> Iterator[list[int]]:
 
 
 def how_to_continue(folder: Path) -> str:
-    """Where a run's last checkpoint lies, and the command that goes on from there."""
+    """Names a run's last checkpoint and the command that continues from it."""
     last, name = folder / "checkpoints" / "last.ckpt", folder.parent.name
     saved = f"the last checkpoint is {last}. Continue" if last.is_file() else "nothing was saved yet. Start again"
     words = [f"--run.folder={folder.parents[1]}", f"--run.name={name}", f"--run.version={folder.name}"]
@@ -59,5 +59,5 @@ def how_to_continue(folder: Path) -> str:
         if (folder / "config.yaml").is_file():
             require_harmless(folder / "config.yaml")
     except BadInput:
-        words.append("--trust")  # it names a class of the user's own
+        words.append("--trust")  # config.yaml names a class of the user's own
     return f"{saved} with: manual-backprop fit {shlex.join(words)} --ckpt_path last"

@@ -1,4 +1,4 @@
-"""metrics.csv: Lightning's CSV logger, made to survive a kill and to be continued by a resumed run."""
+"""metrics.csv: Lightning's CSV logger, except that a kill does not damage the file and a resumed run continues it."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 class MetricsTable(CSVLogger):
     """Logs to `folder`/metrics.csv, one row per logged step, columns sorted.
 
-    Rows are appended whole; a new column replaces the file in one step. Resumed at a step, it keeps the rows before.
+    Rows are appended; a new column replaces the whole file atomically. Resumed at a step, it keeps the rows before.
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
@@ -29,7 +29,7 @@ class MetricsTable(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        """Lightning's own writer starts by deleting the file, so there is none."""
+        """None: Lightning's own writer would delete the file first."""
         return None
 
     @rank_zero_only
@@ -55,7 +55,7 @@ class MetricsTable(CSVLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any = None) -> None:
-        """config.yaml holds them."""
+        """Does nothing: config.yaml holds the hyperparameters."""
 
     @rank_zero_only
     def _replace(self, rows: list[Row]) -> None:
@@ -69,7 +69,7 @@ class MetricsTable(CSVLogger):
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.csv without their empty cells, less a last line that a kill cut off."""
+    """The rows of a metrics.csv without empty cells. A last line that a kill cut off is left out."""
     text = path.read_text() if path.is_file() else ""
     rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
     return [{key: value for key, value in row.items() if value} for row in rows]

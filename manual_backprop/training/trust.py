@@ -1,8 +1,8 @@
-"""What the config.yaml beside a checkpoint may choose: numbers, words, and classes known to do no more than they say.
+"""Checks that the config.yaml beside a checkpoint cannot run code: only numbers, words and known classes are allowed.
 
-A checkpoint may come from a stranger, and so may the file beside it. That file could name any import path, which would
-be imported and called. It is read only where all of it is on the lists here, or after --trust. What users type on the
-command line, and the files that they name with --config, are theirs and not looked at.
+A checkpoint may come from a stranger, and so may the config.yaml beside it. That file could name any import path, which
+would be imported and called. It is used only if all its values are on the lists here, or with --trust. Options on the
+command line and files named with --config come from the user and are not checked.
 """
 
 import json
@@ -20,11 +20,11 @@ from .models import MODELS
 from .own_data import TABLES
 
 SECTIONS = ("trainer", "model", "data", "run", "delta_flow", "finite_watch")
-# strings there stand for objects, in short names too
+# options in which a string names an object to make or a place to write
 OBJECTS = ("logger", "callbacks", "plugins", "profiler", "model_registry", "default_root_dir")
-WORD = re.compile(r"[\w:/+-]*")  # no import path, for want of a dot
-TEXT = re.compile(r"[\w./:+-]*")  # no dict, for want of a brace or blank: jsonargparse reads strings as YAML again
-# options handed on as they are, in which a string stands for itself
+WORD = re.compile(r"[\w:/+-]*")  # cannot be an import path: no dot
+TEXT = re.compile(r"[\w./:+-]*")  # cannot be a YAML dict, which jsonargparse would parse: no brace, no blank
+# options passed on unchanged: a string in them stays a string
 AS_THEY_ARE = (("model", "net_args"), ("data", "dataset_args"))
 DEEPEST, NAMED = 20, 3
 
@@ -33,7 +33,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The sections of a YAML file. Raises BadInput where there are none."""
     try:
         content = yaml.safe_load(path.read_text())
-        json.dumps(content, default=str, skipkeys=True)  # raises for what refers to itself
+        json.dumps(content, default=str, skipkeys=True)  # raises where a part contains itself
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BadInput(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
     except OSError as error:
@@ -47,7 +47,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def require_harmless(path: Path, named: Collection[str] = ()) -> None:
-    """Raises BadInput naming what in the file could run code; `named` are places in it that the user has named anew."""
+    """Raises BadInput naming the values that could run code. `named`: options that the command line replaces."""
     found = [
         f"{where}: {value!s:.80}"
         for where, value in _leaves("", read_config(path))
@@ -57,13 +57,13 @@ def require_harmless(path: Path, named: Collection[str] = ()) -> None:
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise BadInput(
             f"{path} lies beside a checkpoint, and could run any code by {'; '.join(found[:NAMED])}{more}. If you "
-            "trust where it comes from, add --trust; or name a file of your own with --config, or the model with "
-            "--model.net, the data with --data.dataset or --data."
+            "trust its source, add --trust. Otherwise name a file of your own with --config, or the model with "
+            "--model.net and the data with --data.dataset or --data."
         )
 
 
 def _leaves(where: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every value that is no dict or list, with its dotted place; jsonargparse takes dots in a key for the same."""
+    """Every value that is no dict or list, with its dotted key: jsonargparse reads a key `a.b` as b inside a."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if items is None or depth > DEEPEST:
         yield where, value

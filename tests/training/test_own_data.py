@@ -108,7 +108,7 @@ def test_predictions_of_its_test_part(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         ("Spot", (), r"Unknown name in .*'Spot'. Did you mean 'Spots'"),
         ("Spots", ("--data.dataset_args={nois: 1}",), r"Unknown option of dataset .* 'nois'. Did you mean 'noise'"),
-        ("Spots", ("--data.dataset_args={train: true}",), r"data.dataset_args.train: it is called with true and with"),
+        ("Spots", ("--data.dataset_args={train: true}",), r"data.dataset_args.train is filled in: .* Leave it out"),
         ("strings", (), r"the first item is a str, expected a pair \(input, target\)"),
         ("triples", (), r"the first item is a tuple of Tensor, Tensor, Tensor, expected a pair"),
         ("empty", (), r"Dataset .*empty is empty"),
