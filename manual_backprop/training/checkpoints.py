@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written aside and renamed, loaded without running code from the file."""
+"""Checkpoint files: written atomically, so that none is ever incomplete, and loaded without running code from them."""
 
 import io
 import re
@@ -14,11 +14,11 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from .._files import write_atomically
 from ..errors import BadInput
 
-# what torch says of an object in a pickle that is neither a tensor nor plain data
+# torch's error for an object in a pickle that is neither a tensor nor plain data
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
 
 
-# what Lightning writes, and takes for granted where it reads
+# the parts of a checkpoint that Lightning writes, and reads without checking them
 PARTS: dict[str, type] = {
     "state_dict": dict,
     "loops": dict,
@@ -31,7 +31,7 @@ LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 
 
 def require_parts(checkpoint: dict[str, Any], parts: Mapping[str, type], path: Any) -> None:
-    """Raises BadInput where a part of a checkpoint is missing or of another kind."""
+    """Raises BadInput where a part of a checkpoint is missing or has the wrong type."""
     kinds = {key: checkpoint.get(key) for key in parts}
     wrong = [f"{key} is {type(part).__name__}" for key, part in kinds.items() if not isinstance(part, parts[key])]
     if not wrong and parts is PARTS:
@@ -49,7 +49,7 @@ def require_parts(checkpoint: dict[str, Any], parts: Mapping[str, type], path: A
 
 
 def finished(checkpoint: dict[str, Any], trainer: Any, patience: int | None) -> str:
-    """How the run of a checkpoint came to its end; "" where the trainer's options leave something to train."""
+    """Why the run of a checkpoint is finished; "" where the trainer's options leave something to train."""
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = checkpoint["global_step"]
     for unit, done, end in (("epochs", epochs, trainer.max_epochs), ("steps", steps, trainer.max_steps)):
@@ -69,7 +69,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.trusted = trusted
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()  # in memory first, so that a full disk shows as the plain OSError of one write
+        buffer = io.BytesIO()  # in memory first: a full disk then raises a plain OSError in one write
         torch.save(checkpoint, buffer)
         write_atomically(Path(path), buffer.getvalue())
 
@@ -81,27 +81,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             safe = not self.trusted and weights_only is not False
             checkpoint = torch.load(path, map_location=map_location, weights_only=safe)
-        except Exception as error:  # whatever a damaged file makes zipfile, pickle and torch raise
+        except Exception as error:  # for a damaged file zipfile, pickle and torch raise many kinds
             if name := FORBIDDEN.search(str(error)):
                 raise BadInput(
                     f"{path} holds the pickled object {name.group(1)}, expected tensors, numbers and strings: "
-                    "loading it could run code. If you trust where it comes from, add --trust."
+                    "loading it could run code. If you trust its source, add --trust."
                 ) from error
             raise BadInput(f"{path} is not a checkpoint that can be read: {_why(error)}") from error
         if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-            raise BadInput(f"{path} is no training checkpoint: it holds no state_dict.")
+            raise BadInput(f"{path} is no training checkpoint: it holds no state_dict. Give one that `fit` wrote.")
         require_parts(checkpoint, PARTS, path)
         return checkpoint
 
 
 def _why(error: Exception) -> str:
-    """The first line of an error, less torch's advice to load without care."""
+    """The first line of an error, without torch's advice to load with weights_only=False."""
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or type(error).__name__
     return text.splitlines()[0]
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps last.ckpt: after every epoch and, where `every` is not 0, after every so many batches of an epoch."""
+    """Saves last.ckpt after every epoch and, where `every` is not 0, after every `every` batches of an epoch."""
 
     def __init__(self, folder: Path, every: int = 0) -> None:
         self.path, self.every, self.due = folder / "last.ckpt", every, False
@@ -109,7 +109,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         done = batch_idx + 1
         self.due = self.due or (self.every > 0 and done % self.every == 0)
-        # gradients that wait for more batches are in no checkpoint, and the end of the epoch has one of its own
+        # not while gradients accumulate, which no checkpoint holds, and not at the epoch's end, which saves one anyway
         if self.due and done % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
             self.due = False
             self.on_train_epoch_end(trainer, module)
@@ -120,14 +120,14 @@ class LastCheckpoint(Checkpoint):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that also remembers having stopped when the run is started again from its last checkpoint."""
+    """Early stopping. A run that it stopped stays stopped when it is resumed from its last checkpoint."""
 
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
         trainer.should_stop = trainer.should_stop or self.wait_count >= max(self.patience, 1)
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps best.ckpt: the weights of the highest validation accuracy or R2, of several equal ones the last."""
+    """Saves best.ckpt at the highest validation accuracy or R2; of several equal epochs, the last one."""
 
     def __init__(self, folder: Path, metric: str = "accuracy") -> None:
         super().__init__(folder, filename="best", monitor=f"val/{metric}", mode="max", enable_version_counter=False)

@@ -10,7 +10,7 @@ from ..errors import BadInput, unknown
 
 
 def imported(kind: str, path: str, known: Iterable[str]) -> Any:
-    """What the import path names: an attribute of a module. Raises BadInput; `known` are names that need no path."""
+    """The object that an import path `module.name` names. Raises BadInput; `known`: names that need no import path."""
     module, _, name = path.rpartition(".")
     if not module:
         raise unknown(kind, path, [*known, "any.import.path"])
@@ -25,7 +25,7 @@ def imported(kind: str, path: str, known: Iterable[str]) -> Any:
 
 
 def _another_module(module: str) -> str:
-    """Where an imported module lies, if a file of the current folder has its name, too."""
+    """A hint where the module was imported from, if a file in the current folder has the same name; else ""."""
     top = module.partition(".")[0]
     file = getattr(sys.modules[top], "__file__", None)
     here = [path for path in (Path(f"{top}.py"), Path(top, "__init__.py")) if path.is_file()]

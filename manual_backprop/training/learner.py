@@ -33,7 +33,7 @@ def made(option: str, maker: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
 
 def pair(batch: Any) -> Batch:
-    """Inputs and targets of a batch. Raises BadInput where it is anything else."""
+    """Inputs and targets of a batch. Raises BadInput where it is not two tensors."""
     if isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
         return batch[0], batch[1]
     got = f"of {len(batch)} parts" if isinstance(batch, list | tuple) else f"a {type(batch).__name__}"
@@ -41,7 +41,7 @@ def pair(batch: Any) -> Batch:
 
 
 def converted(net: torch.nn.Module, whole: bool) -> torch.nn.Module:
-    """Convert the network; with `whole` its functions, too. Raises BadInput where `whole` is not possible."""
+    """Converts the network's layers to rules; with `whole` its functions, too. Raises BadInput where it cannot."""
     try:
         return mb.convert(net, whole=whole)
     except TypeError as error:
@@ -103,7 +103,7 @@ class Learner(LightningModule):
         super().__init__()
         require_at_least("model", 0, seed=seed)
         if written_out and saving is not None:
-            raise BadInput("model.saving: a written step keeps what its backward reads. Leave it, or written_out, out.")
+            raise BadInput("model.saving has no effect on a written step. Leave model.saving or model.written_out out.")
         if explicit and not convert:
             raise BadInput("model.explicit=true runs all of the network on rules. Leave model.convert=false out.")
         outputs = targets if task == "regression" else classes
@@ -121,17 +121,17 @@ class Learner(LightningModule):
         self.net = net.to(memory_format=self.memory_format)
         self.seed, self.saving = seed or 0, saving
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
-        made("optimizer", optimizer, self.net.parameters())  # bad options show here, ahead of all else
+        made("optimizer", optimizer, self.net.parameters())  # raises for bad options before anything else runs
         self.plateau: ReduceLROnPlateau | None = None
         self.loss = self.task.loss
         self.written = Step(self.net, self.loss, None) if written_out else None
         for stage in ("train", "val", "test"):
             self.add_module(f"{stage}_metrics", self.task.metrics())
-        # a checkpoint in the middle of an epoch holds what this epoch has counted so far
+        # a checkpoint in the middle of an epoch holds the sums of this epoch so far
         self.measured("train").persistent(True)
 
     def measured(self, stage: str) -> Metrics:
-        """What "train", "val" or "test" has counted in this epoch."""
+        """The metrics of the stage "train", "val" or "test", summed over this epoch so far."""
         return cast(Metrics, self.get_submodule(f"{stage}_metrics"))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -141,11 +141,11 @@ class Learner(LightningModule):
     # training
 
     def on_fit_start(self) -> None:
-        if self.global_rank:  # a checkpoint holds rank 0's counts, which must not count twice
+        if self.global_rank:  # a checkpoint holds rank 0's sums; other ranks must not add them again
             self.measured("train").reset()
 
     def on_train_start(self) -> None:
-        """Raises BadInput where a schedule with an end, as a checkpoint has it, ends before this run."""
+        """Raises BadInput where the learning rate schedule of a checkpoint ends before this run does."""
         run = self.trainer.estimated_stepping_batches
         for config in self.trainer.lr_scheduler_configs:
             steps = getattr(config.scheduler, "total_steps", None)
@@ -184,12 +184,12 @@ class Learner(LightningModule):
         return loss
 
     def _seed_step(self, batch_idx: int) -> None:
-        """Make this step's randomness (dropout) a function of where in the run it is: a resumed run then repeats it."""
+        """Seeds the random generators by the position in the run: a resumed run draws the same dropout masks."""
         seed = mix(self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed also keeps a note for every device not yet in use
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also queue a seed for unused devices
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002 (the stream that models may draw from)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 (models may use the global generator)
         random.seed(seed)
 
     def on_train_epoch_end(self) -> None:
@@ -234,7 +234,7 @@ class Learner(LightningModule):
         if self.scheduler is None:
             return optimizer
         interval = self.scheduler_interval
-        # the command line hands over a partial that holds every argument; OneCycleLR then needs the run's length
+        # the command line passes a partial with every argument, total_steps=None among them: fill in the run's length
         wanted = self.scheduler.keywords if isinstance(self.scheduler, partial) else {}
         if "total_steps" in wanted and wanted["total_steps"] is None and not wanted.get("epochs"):
             interval = "step"
@@ -250,6 +250,6 @@ class Learner(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises BadInput naming keys and shapes where the checkpoint is of another model."""
+        """Raises BadInput naming keys and shapes where the checkpoint belongs to another model."""
         path = self.trainer.ckpt_path if self._trainer else None
         compare_weights(checkpoint["state_dict"], self.state_dict(), path)

@@ -1,4 +1,4 @@
-"""What a network is trained for: classification or regression. Its loss, its metrics, and what its outputs say."""
+"""The tasks: classification and regression. Each has a loss, metrics, and turns outputs into predictions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ class Metrics(torch.nn.Module):
 
     def __init__(self, name: str, metric: Metric) -> None:
         super().__init__()
-        self.loss, self.images = (SumMetric(nan_strategy="disable") for _ in range(2))  # a NaN is to be seen
+        self.loss, self.images = (SumMetric(nan_strategy="disable") for _ in range(2))  # a NaN must show
         self.name = name
         self.add_module(name, metric)
 
@@ -60,7 +60,7 @@ class Classification:
         metrics.update(logits, labels, loss)
 
     def require(self, labels: Tensor) -> None:
-        """Raises BadInput for targets that are no classes."""
+        """Raises BadInput for targets that are not class indices."""
         if labels.is_floating_point() or labels.ndim != 1:
             raise BadInput(
                 f"The targets are {labels.dtype} of shape {tuple(labels.shape)}, expected class indices, torch.int64 "
@@ -79,7 +79,7 @@ class Classification:
 class R2(R2Score):
     """The coefficient of determination, 1 - (squared errors) / (squared deviations from the mean), mean over outputs.
 
-    NaN for fewer than two examples. Its sums have their sizes from the start, as checkpoints need them.
+    NaN for fewer than two examples. Its sums have their final shapes from the start: a checkpoint loads into them.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -99,7 +99,7 @@ class SquaredError(torch.nn.Module):
         self.mean, self.std = mean, std
 
     def standardized(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The targets in the shape of the outputs, as the network is to give them."""
+        """The targets that the network learns: standardized, in the shape of the outputs."""
         return (targets.to(torch.get_default_dtype()).reshape(outputs.shape) - self.mean) / self.std
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class SquaredError(torch.nn.Module):
 
 
 class Regression:
-    """Numbers for each input: outputs (N, K), or (N,) for one each; squared error, R2."""
+    """K numbers for each input: outputs (N, K), or (N,) where K is 1; squared error, R2."""
 
     metric = "r2"
 
@@ -126,7 +126,7 @@ class Regression:
         metrics.update(outputs.float().reshape(columns), expected.float().reshape(columns), loss)
 
     def require(self, targets: Tensor) -> None:
-        """Raises BadInput for targets that are not as many numbers as the network gives."""
+        """Raises BadInput for targets with another number of elements than the outputs have."""
         if targets.numel() != len(targets) * self.outputs:
             raise BadInput(
                 f"The targets have shape {tuple(targets.shape)}, expected ({len(targets)}, {self.outputs}): as many "
@@ -138,7 +138,7 @@ class Regression:
         return {"predictions": self.predictions(outputs)}
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Numbers (N, K) in the unit of the targets."""
+        """Predictions (N, K) in the unit of the targets."""
         return outputs.reshape(len(outputs), self.outputs) * self.loss.std + self.loss.mean
 
 
@@ -146,9 +146,9 @@ Task = Classification | Regression
 
 
 def try_out(model: torch.nn.Module, shape: Sequence[int], outputs: int, task: str = "classification") -> int:
-    """Send two blank inputs through; returns how many numbers come out for each.
+    """Runs the model on two inputs of zeros; returns the number of outputs for each.
 
-    Raises BadInput where the model cannot read them, or gives other than (2, `outputs`) numbers; 0 outputs are any.
+    Raises BadInput where the model fails, or where its output is not of shape (2, `outputs`); `outputs` 0 allows any.
     """
     training, name = model.training, type(model).__name__
     what = "images" if len(shape) == 3 else "inputs"

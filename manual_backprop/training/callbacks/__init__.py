@@ -1,4 +1,4 @@
-"""Callbacks that watch a training: what flows backward, where it breaks, and what it looks like at the end."""
+"""Lightning callbacks: deltas per layer, the place of a first NaN, pictures, a summary, the step inside backward."""
 
 from .delta_flow import DeltaFlow
 from .finite_watch import FiniteWatch, NonFiniteLossError

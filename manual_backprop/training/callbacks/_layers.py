@@ -1,4 +1,4 @@
-"""What the callbacks of this folder know about layers beyond `manual_backprop._statistics`."""
+"""Helpers of the callbacks: the network inside a LightningModule, and which activations are saturated."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 SATURATED_BELOW = 0.01
 
-# |f'(z)| as a share of its largest value, from the output a = f(z) (the input may have been overwritten in place).
-# GELU, SiLU and Mish are missing: they are not monotone, so that a does not determine f'(z).
+# |f'(z)| divided by its largest value, computed from the output a = f(z): the input may be overwritten in place.
+# GELU, SiLU and Mish are missing: they are not monotone, so a does not determine f'(z).
 _SLOPES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     nn.Sigmoid: lambda f, a: 4 * a * (1 - a),
     nn.Tanh: lambda f, a: 1 - a * a,
@@ -35,7 +35,7 @@ def network(pl_module: nn.Module) -> nn.Module:
 
 
 def saturated(module: nn.Module, output: Tensor) -> Tensor | None:
-    """How many outputs sit where |f'(z)| is below 1 % of its largest value, 0-d. None where no formula is known."""
+    """The number of outputs where |f'(z)| is below 1 % of its largest value, 0-d. None where no formula is known."""
     slope = next((_SLOPES[cls] for cls in type(module).__mro__ if cls in _SLOPES), None)
     if slope is None:
         return None

@@ -1,4 +1,4 @@
-"""Running one training batch again on a copy of the LightningModule, to see where numbers stop being finite."""
+"""Runs one training batch again on a copy of the LightningModule, to find where values stop being finite."""
 
 import copy
 import warnings
@@ -29,7 +29,7 @@ class RandomState:
 
 @dataclass
 class Place:
-    """A module at which numbers stopped being finite: what of it (output, delta, input) and how many of how many."""
+    """A module where values stopped being finite: which of its tensors (output, delta, input), and how many values."""
 
     name: str
     kind: str
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass
 class Rerun:
-    """What a second run of one batch showed. `failed` says why there was none; then `forward`, `backward` are empty."""
+    """What the second run of a batch found. If it failed, `failed` says why, and `forward` and `backward` are None."""
 
     loss: float = float("nan")
     forward: Place | None = None
@@ -54,28 +54,30 @@ class Rerun:
 
 
 def rerun(trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, random: RandomState) -> Rerun:
-    """Training step and backward of `batch`, as they went, on a deep copy: the module itself, its buffers, gradients
-    and metrics, and the random generators are afterwards what they were before."""
+    """Runs the training step and the backward of `batch` again, on a deep copy and with the same random numbers.
+
+    The module itself, its buffers, gradients and metrics, and the random generators are unchanged afterwards.
+    """
     found = Rerun(input=describe(batch))
     found.parameters = [name for name, p in pl_module.named_parameters() if not bool(p.isfinite().all())]
     if not pl_module.automatic_optimization:
         found.failed = "a training step with manual optimization cannot run again without stepping its optimizers"
         return found
     try:
-        twin = copy.deepcopy(pl_module)
+        clone = copy.deepcopy(pl_module)
         with torch.random.fork_rng(random.cuda), torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the same step ran once already and had its say
+            warnings.simplefilter("ignore")  # the first run has shown the warnings
             random.restore()
-            _watched(trainer, twin, batch, batch_idx, found)
-    except Exception as error:  # whatever it is, it must not hide that the loss is not finite
+            _watched(trainer, clone, batch, batch_idx, found)
+    except Exception as error:  # no error here may hide that the loss is not finite
         found.failed = f"the batch could not run again: {type(error).__name__}: {error}"
     return found
 
 
-def _watched(trainer: Trainer, twin: LightningModule, batch: Any, batch_idx: int, found: Rerun) -> None:
-    twin._trainer = trainer
-    twin.log = twin.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
-    twin.zero_grad()
+def _watched(trainer: Trainer, clone: LightningModule, batch: Any, batch_idx: int, found: Rerun) -> None:
+    clone._trainer = trainer
+    clone.log = clone.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
+    clone.zero_grad()
     ran: list[str] = []
 
     def note(way: str, name: str, kind: str, what: str, value: Any) -> None:
@@ -95,13 +97,13 @@ def _watched(trainer: Trainer, twin: LightningModule, batch: Any, batch_idx: int
     def before(name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         note("forward", name, type(module).__name__, "input", (args, kwargs))
 
-    for name, module in twin.named_modules():
+    for name, module in clone.named_modules():
         if name:
             module.register_forward_pre_hook(partial(before, readable(name)), with_kwargs=True)
             module.register_forward_hook(partial(after, readable(name)), with_kwargs=True)
     outputs: Any
     with trainer.precision_plugin.train_step_context():
-        outputs = twin.training_step(batch, batch_idx)
+        outputs = clone.training_step(batch, batch_idx)
     loss = outputs["loss"] if isinstance(outputs, dict) else outputs
     found.loss = float(loss.detach())
     layers = {_owner(name) for name in found.parameters}
@@ -116,14 +118,14 @@ def _owner(parameter: str) -> str:
 
 
 def share(bad: list[Tensor]) -> str:
-    """How many values are NaN and how many infinite, of how many."""
+    """Says how many values are NaN, how many are infinite, and how many there are."""
     nan = sum(int(tensor.isnan().sum()) for tensor in bad)
     infinite = sum(int(tensor.isinf().sum()) for tensor in bad)
     return f"{nan} NaN and {infinite} infinite of {sum(tensor.numel() for tensor in bad)} values"
 
 
 def describe(batch: Any) -> str:
-    """The range of a batch's floating point numbers, in one line."""
+    """The range of a batch's floating point values, in one line."""
     values = numbers(batch)
     if not values:
         return "no floating point tensor in the batch"

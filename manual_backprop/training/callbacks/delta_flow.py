@@ -1,4 +1,4 @@
-"""DeltaFlow: what flows backward through each layer while it trains, one small table per logged step."""
+"""DeltaFlow: logs the size of outputs, deltas, gradients and updates of each layer while a network trains."""
 
 import math
 import statistics
@@ -21,30 +21,30 @@ from .delta_table import FILE, Row, append_rows, start_table
 
 
 class DeltaFlow(Callback):
-    """Logs, per layer and every `every_n_steps` optimizer steps, the size of what flows forward and backward.
+    """Logs the size of each layer's output, delta, gradient and update, every `every_n_steps` optimizer steps.
 
-    A layer is a leaf module with parameters or an activation. One row each goes to `deltas.csv` in the run folder, in
+    A layer is a leaf module with parameters, or an activation. Each gets one row in `deltas.csv` in the run folder, in
     the order in which the layers ran:
 
     | column | meaning |
     |---|---|
     | output_rms | root mean square of the layer's output (for a Linear or Conv the weighted input z) |
     | delta_rms | root mean square of delta, the derivative of the loss by that output |
-    | gradient_to_weight | norm of the gradient over norm of the parameters, before clipping |
-    | update_to_weight | norm of what the optimizer added over norm of the parameters before |
-    | dead | ReLU and its like: share of units (channels, features) that were zero for the whole batch |
+    | gradient_to_weight | norm of the gradient, before clipping, divided by the norm of the parameters |
+    | update_to_weight | norm of the optimizer's update divided by the norm of the parameters before it |
+    | dead | ReLU and similar: share of units (channels, features) that were zero for the whole batch |
     | saturated | Sigmoid, Tanh, ... : share of outputs where the derivative is below 1 % of its largest value |
 
-    A blank means: does not apply (a frozen layer has no gradient, a Linear no dead units). The loggers other than CSV
-    get six grouped scalars `deltas/...` in place of a curve per layer.
+    A blank means: does not apply (a frozen layer has no gradient, a Linear no dead units). Loggers other than CSV get
+    six scalars `deltas/...` for the whole network.
 
-    Modules are hooked during logged steps only; nothing that the hooks do reaches the training. A module used several
-    times has its uses taken together; so have the parts of an accumulated batch, and a scaled loss (float16 AMP) is
-    unscaled. In DDP the process of rank zero writes what its share of the batch shows, with the delta of the loss
-    averaged over all processes. After a resume the rows from the resumed step on are written anew, none twice.
+    Hooks are on the modules during logged steps only, and do not change the training. If a module runs several times,
+    its calls are taken together, and so are the batches of an accumulated step. The factor of a scaled loss (float16
+    AMP) is removed. In DDP rank zero writes the values of its share of the batch, with deltas of the loss averaged over
+    all processes. A resumed run replaces the rows from the step at which it resumes.
 
-    Functional activations (`F.relu` inside a forward) are no modules and are not seen; nor are the inner layers of a
-    network compiled as a whole: then it warns once.
+    Functional activations (`F.relu` inside a forward) are no modules and are not seen. Nor are the inner layers of a
+    network compiled as a whole: it then gives a warning.
 
     Raises BadInput, a ValueError, when `every_n_steps` is not a positive integer.
     """
@@ -61,7 +61,7 @@ class DeltaFlow(Callback):
         return {**self.__dict__, "_window": None}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = trainer.log_dir  # asks all processes: outside the rank check
+        folder = trainer.log_dir  # a collective call: all processes must make it
         writes = trainer.is_global_zero and folder is not None and not trainer.fast_dev_run  # type: ignore[attr-defined]
         self._file = Path(folder) / FILE if writes and folder is not None else None
         self._last_step = -1
@@ -71,7 +71,7 @@ class DeltaFlow(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._file is None:
             return
-        # With accumulation a step spans several batches: the window stays, its hooks come and go with each batch.
+        # With accumulation a step spans several batches: one window for all, hooks attached anew for each batch.
         if self._window is None and trainer.global_step // self.every_n_steps > self._last_step // self.every_n_steps:
             self._window = _Window(network(pl_module), trainer.global_step)
         if self._window is not None:
@@ -98,11 +98,13 @@ class DeltaFlow(Callback):
         self._window, self._last_step = None, window.step
         rows = window.rows()
         if not rows:
-            rank_zero_warn("DeltaFlow saw no layer run. Is the network compiled as a whole, or not `pl_module.model`?")
+            rank_zero_warn(
+                "DeltaFlow saw no layer run. Is the network compiled as a whole, or not in `net` or `model`?"
+            )
         assert self._file is not None
         try:
             append_rows(self._file, window.step, trainer.current_epoch, rows)
-        except OSError as error:  # observing must not end what it observes
+        except OSError as error:  # an error in logging must not end the training
             rank_zero_warn(f"DeltaFlow stops, the training goes on: {self._file} cannot be written ({error}).")
             self._file = None
         for logger in trainer.loggers:
@@ -122,7 +124,7 @@ class DeltaFlow(Callback):
 
 
 class _Sums:
-    """What one step has shown of one layer so far; tensors are 0-d and stay on their device."""
+    """Sums over one layer's calls in one step so far. Tensors are 0-d and stay on their device."""
 
     def __init__(self) -> None:
         self.output: Tensor | float = 0.0
@@ -131,7 +133,7 @@ class _Sums:
         self.outputs = self.deltas = 0
         self.saturates = False
         self.calls = 0
-        self.resting: list[Tensor] = []  # per call within one batch: which units have been at rest in all batches
+        self.resting: list[Tensor] = []  # per call within a batch: which units were zero in all batches so far
 
 
 class _Window:
@@ -176,7 +178,7 @@ class _Window:
                 self._see_rest(sums, at_rest(module, value, self._units_last))
         for value in numbers(output):
             if value.requires_grad:
-                # A hook on the tensor, not on the module: module backward hooks put nodes of their own into the graph.
+                # A hook on the tensor, not on the module: module backward hooks add nodes to the graph.
                 value.register_hook(partial(self._see_delta, sums))
 
     @staticmethod
@@ -195,7 +197,7 @@ class _Window:
         sums.deltas += delta.numel()
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Keeps the weights and gradient norms of what this optimizer is about to change."""
+        """Saves the weights and gradient norms of the parameters that this optimizer is about to update."""
         watched = {parameter for layer in self._layers.values() for parameter in layer.parameters()}
         for group in optimizer.param_groups:
             for parameter in group["params"]:
@@ -204,7 +206,7 @@ class _Window:
                     self._gradient[parameter] = square_sum(parameter.grad)
 
     def rows(self) -> list[Row]:
-        """One row per layer. Everything comes off the device in one transfer."""
+        """One row per layer. All values are copied from the device in one transfer."""
         pending: list[Tensor | float] = []
         for name, sums in self._sums.items():
             changed = [p for p in self._layers[name].parameters() if p in self._before]
@@ -239,7 +241,7 @@ def _to_host(values: list[Tensor | float]) -> list[float]:
 
 
 def grouped(rows: list[Row]) -> dict[str, float]:
-    """A few scalars that tell the health of a whole network: first and last delta, middle ratios, worst shares."""
+    """Six scalars for a whole network: first and last delta, median ratios, largest dead and saturated shares."""
 
     def finite(column: str) -> list[float]:
         return [row[column] for row in rows if row[column] is not None and math.isfinite(row[column])]

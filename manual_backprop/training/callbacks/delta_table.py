@@ -1,4 +1,4 @@
-"""The table `deltas.csv` of a run folder: a row per layer and logged step, by DeltaFlow for people and Pictures."""
+"""The table `deltas.csv` of a run folder, one row per layer and logged step: DeltaFlow writes it, Pictures reads it."""
 
 import csv
 import io
@@ -14,10 +14,9 @@ Row = dict[str, Any]
 
 
 def start_table(path: Path, step: int) -> int:
-    """Makes `path` a table that holds the rows before `step` only; returns the last step in it, -1 for none.
+    """Cuts the table at `path` to the rows before `step`; returns the last step left, -1 for none.
 
-    The rows from `step` on will be written again by the run that resumes there. Rows that a killed process left
-    unfinished go as well.
+    The run that resumes at `step` writes the later rows again. Incomplete rows of a killed process are removed, too.
     """
     kept = [row for row in read_table(path) if row["step"] < step]
 
@@ -30,14 +29,14 @@ def start_table(path: Path, step: int) -> int:
 
 
 def append_rows(path: Path, step: int, epoch: int, rows: list[Row]) -> None:
-    """Adds the rows of one step at the end: the one file that grows in place; `read_table` forgives a torn end."""
+    """Appends the rows of one step. A kill may leave an incomplete last row, which `read_table` skips."""
     with open(path, "a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writerows(_texts({"step": step, "epoch": epoch, **row}) for row in rows)
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a `deltas.csv`, numbers as numbers and blanks as None; [] when there is no such file."""
+    """The rows of a `deltas.csv`, numbers as float and blanks as None; [] when there is no such file."""
     if not path.exists():
         return []
     text = path.read_text()

@@ -1,4 +1,4 @@
-"""FiniteWatch: stops a training whose loss became NaN or infinite, before the weights take it in, and says where."""
+"""FiniteWatch: stops a training whose loss became NaN or infinite before the weights are updated, and says where."""
 
 import math
 from typing import Any
@@ -13,9 +13,9 @@ from ._rerun import RandomState, Rerun, rerun
 class NonFiniteLossError(RuntimeError):
     """The training loss (or, where that is watched, a gradient) became NaN or infinite.
 
-    Attributes: `step`, `epoch`, `batch_idx` (where), `loss` and `last_loss` (what it was; the last finite one or None),
-    `forward` and `backward` (names of the modules whose output and whose delta went first, or None), `parameters`
-    (names of the parameters that were not finite before this batch).
+    Attributes: `step`, `epoch` and `batch_idx` say where. `loss` is the loss of this batch, `last_loss` the last finite
+    one or None. `forward` and `backward` name the modules whose output and whose delta were the first that are not
+    finite, or are None. `parameters` names the parameters that were not finite before this batch.
     """
 
     step: int
@@ -31,19 +31,19 @@ class NonFiniteLossError(RuntimeError):
 class FiniteWatch(Callback):
     """Stops with NonFiniteLossError in the first step whose training loss is NaN or infinite.
 
-    It stops between backward and optimizer step: the weights are those that the step began with. To find the place it
-    runs the failing batch once more, with the same random numbers, on a copy of the LightningModule with every module
-    hooked: which output is the first that is not finite, and in the backward pass which delta.
+    It stops between the backward and the optimizer step, so the weights are those from before the step. To find the
+    place, it runs the failing batch once more, with the same random numbers, on a copy of the LightningModule with
+    hooks on every module. They find the first output and, in the backward, the first delta that is not finite.
 
-    What it costs while all is well: one number read per batch, and the state of the random generator kept (a few
-    microseconds). On CUDA that number is copied before backward is queued and waited for after, so the host waits for
-    the forward only and the device has backward to go on with. Several processes sum one number per batch, so that all
-    of them stop together.
+    Cost while the loss is finite: per batch, one number is read and the state of the random generator is saved (a few
+    microseconds). On CUDA the number is copied before the backward is queued and read after. The host then waits for
+    the forward only, while the device runs the backward. Several processes sum one number per batch, so that all of
+    them stop together.
 
-    A layer with a finite output and a delta that is not spoils weights one step before the loss shows it; the error
-    then names the spoiled parameters. `gradients=True` looks at the norm of all gradients in every step (a pass over
-    them, on CUDA a wait for backward) and stops before that step is taken, with the exact place. It has no effect under
-    float16 AMP, whose scaler makes and skips infinite gradients by design.
+    A layer can have a finite output and a delta that is not finite. Its weights are then spoiled one step before the
+    loss shows it, and the error names these parameters. `gradients=True` checks the norm of all gradients in every step
+    (a pass over them; on CUDA a wait for the backward) and stops before the weights are spoiled, with the exact place.
+    It has no effect under float16 AMP, whose scaler makes infinite gradients and skips their steps by design.
     """
 
     def __init__(self, gradients: bool = False) -> None:
@@ -92,7 +92,7 @@ class FiniteWatch(Callback):
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if self._probe.item() != 0:
             found = self._rerun(trainer, pl_module)
-            # The scaler's factor can carry a finite float16 loss to infinity; then the scaler skips the step itself.
+            # The scaler's factor can make a finite float16 loss infinite; the scaler then skips the step by itself.
             if not scaled or _sum_over_processes(torch.tensor(found.loss, device=pl_module.device) * 0) != 0:
                 raise self._error(trainer, pl_module, found, "loss")
         elif self.gradients and not scaled:
@@ -105,7 +105,7 @@ class FiniteWatch(Callback):
     ) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
-            self._last = loss  # stays on its device: read only when there is something to report
+            self._last = loss  # stays on its device: it is read only for an error report
         self._batch = self._random = self._loss = self._probe = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

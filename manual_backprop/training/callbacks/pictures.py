@@ -1,4 +1,4 @@
-"""Pictures: draws what a run has to show into `<run>/pictures/` when it ends."""
+"""Pictures: draws the results of a run into `<run>/pictures/` when it ends."""
 
 import csv
 import math
@@ -29,14 +29,14 @@ KEPT_MISTAKES = 24
 class Pictures(Callback):
     """Writes PNG pictures into `<run>/pictures/`.
 
-    At the end of a fit: learning_curves, confusion_validation, mistakes_validation (both of the last validation),
-    delta_flow (from the `deltas.csv` of DeltaFlow), first_layer. At the end of a test: confusion_test, mistakes_test;
-    of a validation by itself: confusion_validation, mistakes_validation. Of a regression: predicted_validation and
-    predicted_test in the places of those two.
+    After a fit: learning_curves, confusion_validation and mistakes_validation (both of the last validation), delta_flow
+    (from the `deltas.csv` of DeltaFlow), first_layer. After a test: confusion_test, mistakes_test. After a validation
+    by itself: confusion_validation, mistakes_validation. A regression gets predicted_validation or predicted_test in
+    place of confusion and mistakes.
 
-    `written` lists the files, `skipped` says for each picture that does not apply why: Summary prints both. Needs a
-    validation_step or test_step that returns the logits (N, V), or a dict with them under "logits", and batches
-    (input, labels); of several dataloaders it takes the first. The learning curves come from the CSVLogger's
+    `written` lists the files; `skipped` gives the reason for each picture that was not drawn. Summary prints both.
+    Needs a validation_step or test_step that returns the logits (N, V), or a dict with them under "logits", and batches
+    (input, labels). Of several dataloaders only the first is used. The learning curves come from the CSVLogger's
     metrics.csv. In DDP all processes count and rank zero draws.
     """
 
@@ -94,14 +94,14 @@ class Pictures(Callback):
     def _start(self, trainer: Trainer) -> Path | None:
         """The folder to draw into; None in processes that only count."""
         self.written, self.skipped = [], {}
-        folder = trainer.log_dir  # asks all processes
+        folder = trainer.log_dir  # a collective call: all processes must make it
         if folder is None or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return None
         return Path(folder) / "pictures"
 
     def _draw_predictions(self, trainer: Trainer, folder: Path | None, stage: str) -> None:
         seen = self._seen
-        counts = seen.gather(trainer)  # asks all processes
+        counts = seen.gather(trainer)  # a collective call: all processes must make it
         if folder is None:
             return
         if seen.numbers:
@@ -137,20 +137,23 @@ class Pictures(Callback):
                 self.written.append(save(draw(), folder / f"{name}.png"))
         except NothingToShow as reason:
             self.skipped[name] = str(reason)
-            (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier run in this folder
+            (folder / f"{name}.png").unlink(missing_ok=True)  # left by an earlier run in this folder
         except BadInput as error:
             self.skipped[name] = str(error)
             rank_zero_warn(f"{error} The training itself is complete.")
 
 
 class _Predictions:
-    """What one pass over a dataset predicted: counts of (true, predicted), and the surest mistakes. No host sync."""
+    """The predictions of one pass over a dataset: counts of (true, predicted), and the mistakes of highest confidence.
+
+    Adding a batch does not wait for the device.
+    """
 
     def __init__(self) -> None:
         self.unusable = ""
         self.shape: tuple[int, ...] | None = None
         self._counts: MulticlassConfusionMatrix | None = None
-        self.numbers: list[tuple[Tensor, Tensor]] = []  # of a regression: targets and predictions, (N, K)
+        self.numbers: list[tuple[Tensor, Tensor]] = []  # for a regression: targets and predictions, (N, K)
         self._kept: list[Tensor] = []  # images, true, predicted, confidence; confidence -1 marks an empty place
 
     def add(self, outputs: Any, batch: Any) -> None:
@@ -179,7 +182,7 @@ class _Predictions:
         self._kept = [value[surest] for value in values]
 
     def gather(self, trainer: Trainer) -> Tensor:
-        """Counts (V, V) over all processes, on the host; the surest mistakes become those of all processes too."""
+        """Counts (V, V) over all processes, on the host. The mistakes kept become those of all processes, too."""
         if self._counts is None:
             return torch.zeros(1, 1, dtype=torch.long)
         if trainer.world_size > 1:
@@ -190,14 +193,14 @@ class _Predictions:
         return self._counts.compute().cpu()
 
     def true_and_predicted(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of a regression, on the host; of several numbers for an input all of them."""
+        """Targets and predictions of a regression, flattened, on the host."""
         true, predicted = (
             torch.cat(parts).flatten().float().cpu().numpy() for parts in zip(*self.numbers, strict=True)
         )
         return true, predicted
 
     def mistakes(self) -> tuple[Tensor, list[int], list[int], list[float]]:
-        """Images, true labels, predicted labels and confidences on the host, surest first."""
+        """Images, true labels, predicted labels and confidences on the host, highest confidence first."""
         if not self._kept:
             return torch.empty(0), [], [], []
         wrong = self._kept[-1] >= 0
@@ -206,7 +209,7 @@ class _Predictions:
 
 
 def read_metrics(trainer: Trainer) -> tuple[plots.Curves, list[tuple[int, int]]]:
-    """The metrics.csv that a CSVLogger of this run wrote, as curves, and the (last step, epochs done) of each epoch."""
+    """The curves in the metrics.csv of this run's CSVLogger, and (last step, epochs done) for each epoch."""
     files = [Path(logger.log_dir) / "metrics.csv" for logger in trainer.loggers if isinstance(logger, CSVLogger)]
     file = next((file for file in files if file.exists()), None)
     if file is None:

@@ -1,4 +1,4 @@
-"""Pictures of a run's numbers. Each function returns a figure, or raises NothingToShow with the reason."""
+"""Pictures of a run's metrics and deltas. Each function returns a figure, or raises NothingToShow with the reason."""
 
 import math
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def learning_curves(curves: Curves, epoch_ends: list[tuple[int, int]]) -> Figure
 
 
 def confusion_matrix(counts: np.ndarray, names: Sequence[str], stage: str) -> Figure:
-    """Rows are the true classes. Colour is the share of a row, steep near zero so that single mistakes show."""
+    """Rows are the true classes. Colour is the share of a row, on a scale steep near zero: single mistakes show."""
     total, right, size = int(counts.sum()), int(np.trace(counts)), len(counts)
     if total == 0:
         raise NothingToShow(f"no {stage} image was seen")
@@ -133,7 +133,7 @@ def delta_flow(rows: list[Row]) -> Figure:
     if np.isnan(shown).all():
         raise NothingToShow("every delta that was logged is zero or not finite")
     kinds = {row["layer"]: row["kind"] for row in rows}
-    # whole half decades, so that a power of ten is among them
+    # rounded to half decades, so that the range contains a power of ten
     low, high = np.floor(2 * np.log10(np.nanmin(shown))) / 2, np.ceil(2 * np.log10(np.nanmax(shown))) / 2
     figure = sheet(
         9,

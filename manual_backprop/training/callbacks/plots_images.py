@@ -15,7 +15,7 @@ from .style import NothingToShow, sheet
 
 PAGE_WIDTH = 9.0  # inches
 COLUMNS = 8
-GAP, GAP_FOR_WORDS = 0.12, 0.48  # between images, in widths of an image
+GAP, GAP_FOR_WORDS = 0.12, 0.48  # between images, as a share of an image's width
 MOST_UNITS = 64
 
 CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
@@ -23,7 +23,7 @@ TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 
 
 def first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> Figure:
-    """Weights of the first Linear, as images of the input's `shape` (C, H, W) where that fits, or a Conv's filters."""
+    """The weights of a first Linear, as images where the input `shape` is (C, H, W); the filters of a first Conv."""
     weighted = ((name, layer) for name, layer in layers(model).items() if getattr(layer, "weight", None) is not None)
     name, layer = next(weighted, ("", None))
     if not isinstance(layer, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
@@ -57,7 +57,7 @@ def first_layer(model: nn.Module, shape: tuple[int, ...] | None) -> Figure:
 def _grid(
     figure: Figure, images: list[Tensor], columns: int, ratio: float, row_gap: float, **colors: Any
 ) -> tuple[Axes, list[tuple[float, float]]]:
-    """Images (C, H, W) in rows, each of width 1 and height `ratio`, on one axes (one axes each takes a second).
+    """Images (C, H, W) in rows, each of width 1 and height `ratio`, on one axes: an axes per image would take a second.
 
     Returns the axes and the top left corner of each image.
     """
@@ -73,7 +73,7 @@ def _grid(
 
 
 def _tiles(layer: nn.Module, shape: tuple[int, ...] | None) -> tuple[Tensor, str]:
-    """One image (C, H, W) per output unit, and what it shows."""
+    """One image (C, H, W) per output unit, and a description."""
     assert isinstance(layer.weight, Tensor)
     weight = layer.weight.detach().float().cpu()
     if isinstance(layer, nn.Linear):
@@ -98,7 +98,7 @@ def mistakes(
     total: int,
     stage: str,
 ) -> Figure:
-    """The images (N, C, H, W) in [0, 1] on which the network was wrong and surest of it, of `wrong` among `total`."""
+    """Images (N, C, H, W) in [0, 1] that the network got wrong with most confidence, of `wrong` among `total`."""
     if total == 0:
         raise NothingToShow(f"no {stage} image was seen")
     if not true:
@@ -120,7 +120,7 @@ def mistakes(
 
 
 def unnormalized(images: Tensor, mean: Sequence[float] | float | None, std: Sequence[float] | float | None) -> Tensor:
-    """Pixels in [0, 1] again: images * std + mean per channel; stretched to their own range where neither is known."""
+    """images * std + mean per channel, pixels in [0, 1]. Without mean or std, each image is scaled to its own range."""
     images = images.detach().float().cpu()
     if mean is None or std is None:
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)

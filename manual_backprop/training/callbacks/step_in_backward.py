@@ -1,4 +1,4 @@
-"""StepInBackward: the optimizer's step inside the backward, in a Lightning run."""
+"""StepInBackward: runs the optimizer's step inside the backward of a Lightning run."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from ...optim import step_in_backward
 
 
 class StepInBackward(Callback):
-    """Each parameter moves as soon as its gradient is complete, which is then freed: `mb.step_in_backward`.
+    """Updates each parameter as soon as its gradient is complete and then frees the gradient: `mb.step_in_backward`.
 
-    The same training as without, with accumulate_grad_batches and gradient_clip_algorithm="value" as the trainer has
-    them. At the start of a fit raises BadInput for what needs all gradients at once: clipping by norm, several
-    processes, a gradient scaler (precision "16-mixed"), manual optimization, LBFGS.
+    The training gives the same result as without it. The trainer's accumulate_grad_batches and
+    gradient_clip_algorithm="value" work as usual. At the start of a fit it raises BadInput for what needs all gradients
+    at once: clipping by norm, several processes, a gradient scaler (precision "16-mixed"), manual optimization, LBFGS.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,15 @@ class StepInBackward(Callback):
         if trainer.world_size > 1:
             raise BadInput(f"StepInBackward works in one process, this run has {trainer.world_size}: set devices=1")
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
-            raise BadInput(f'StepInBackward does not know scaled gradients ({trainer.precision}): use "bf16-mixed"')
+            raise BadInput(
+                f'StepInBackward does not work with scaled gradients (precision {trainer.precision}): use "bf16-mixed"'
+            )
         if not pl_module.automatic_optimization:
             raise BadInput("StepInBackward needs automatic optimization: call mb.step_in_backward in training_step")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clip: Any = trainer.gradient_clip_val
-        trainer.gradient_clip_val = None  # the trainer would look for gradients that are gone
+        trainer.gradient_clip_val = None  # the trainer would clip gradients that are freed by then
         self._handles = [step_in_backward(optimizer, self._clip or None) for optimizer in trainer.optimizers]
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""How a page of a run's pictures is laid out and written."""
+"""Layout and saving of a run's pictures."""
 
 import io
 from pathlib import Path
@@ -12,16 +12,16 @@ from ..._style import DPI, MUTED, SETTINGS
 
 
 class NothingToShow(Exception):
-    """A picture does not apply to this run; the message says why, for a reader."""
+    """Raised where a picture does not apply to this run. The message is the reason that users read."""
 
 
 def styled() -> Any:
-    """Context manager: draw inside it. Outside it matplotlib's own settings stay as they are."""
+    """Context manager with the settings for drawing. Outside it matplotlib's settings are unchanged."""
     return mpl.rc_context(SETTINGS)  # type: ignore[arg-type]
 
 
 def sheet(width: float, height: float, title: str, subtitle: str) -> Figure:
-    """An empty page in inches with a title and, in grey below it, what to know before looking, on one line."""
+    """An empty page, sizes in inches, with a title and below it a subtitle in grey, shrunk to fit on one line."""
     figure = Figure(figsize=(width, height), layout="constrained")
     left, top = 0.12 / width, 0.10 / height
     figure.text(left, 1 - top, title, fontsize=13, fontweight="bold", va="top")
@@ -33,7 +33,7 @@ def sheet(width: float, height: float, title: str, subtitle: str) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """PNG of width x height x DPI pixels, whole or not there. Raises BadInput for a full disk and the like."""
+    """Writes a PNG of width x DPI by height x DPI pixels, atomically. Raises BadInput for a full disk and the like."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=DPI, format="png")
     write_atomically(path, buffer.getvalue())

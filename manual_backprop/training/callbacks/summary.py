@@ -1,4 +1,4 @@
-"""Summary: the last lines of a run, for a reader in a hurry."""
+"""Summary: prints scores, time, size and files at the end of a run."""
 
 import time
 from pathlib import Path
@@ -14,18 +14,17 @@ from ...audit import Audit, audit
 from ._layers import network
 from .pictures import Pictures
 
-EXAMPLES = 2  # a batch norm needs two
-NAMED = 6  # places of autograd nodes, at most
+EXAMPLES = 2  # BatchNorm needs two
+NAMED = 6  # autograd nodes listed, at most
 
 
 class Summary(Callback):
-    """Prints, when a fit or a test is over: scores, time, size, how many backward nodes are explicit, what is where.
+    """Prints after a fit or a test: scores, time, size, how many backward nodes are explicit, run folder and pictures.
 
-    The backward nodes, of the network and its loss (the attribute `loss`, where it is a module), are counted by
-    `manual_backprop.audit` on two examples of a real batch; nodes that are autograd's own are named. Scores are the
-    logged metrics with "acc" in their names, and those named r2. After a resume the time of the runs before is added. A
-    test that follows a fit prints only what is new. A run that was resumed at its end, with nothing left to train,
-    prints nothing. Rank zero prints.
+    `manual_backprop.audit` counts the backward nodes of the network and its loss (the attribute `loss`, where it is a
+    module) on two examples of a real batch. Autograd's own nodes are listed. Scores are the logged metrics with "acc"
+    in their names, and those named r2. A resumed run adds the time of the runs before. A test right after a fit prints
+    only what is new. A run resumed with nothing left to train prints nothing. Rank zero prints.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -43,7 +42,7 @@ class Summary(Callback):
         return {"seconds": self._seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._fitting:  # a test, too, may start from a checkpoint
+        if self._fitting:  # a test may load a checkpoint, too: its time starts at 0
             self._seconds_before = float(state_dict["seconds"])
 
     def _seconds(self) -> float:
@@ -52,7 +51,7 @@ class Summary(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._started, self._seconds_before, self._fitting = time.monotonic(), 0.0, stage == "fit"
         self._trained = False
-        self._folder = trainer.log_dir  # asks all processes
+        self._folder = trainer.log_dir  # a collective call: all processes must make it
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._trained = True
@@ -114,7 +113,7 @@ def _number(name: str, value: float) -> str:
 
 
 def scores(trainer: Trainer) -> list[tuple[str, float]]:
-    """Logged accuracies and R2 by their names, after a fit also the best validation value that a checkpoint keeps."""
+    """Logged accuracies and R2 by name. After a fit, also the best validation value, if a checkpoint tracks it."""
     found = [(name, float(value)) for name, value in trainer.callback_metrics.items() if is_score(name)]
     for keeper in trainer.checkpoint_callbacks:
         best, monitor = getattr(keeper, "best_model_score", None), getattr(keeper, "monitor", None) or ""
@@ -137,7 +136,7 @@ class _Pass(nn.Module):
 
 
 def backward_nodes(pl_module: nn.Module, example: tuple[Tensor, ...] | None) -> str:
-    """The count of explicit and of autograd's own backward nodes, with the modules that made the latter, in words."""
+    """How many backward nodes are explicit and how many autograd's own, as text; autograd's are listed by module."""
     if example is None:
         return "not counted: no batch of tensors was seen"
     device = next((parameter.device for parameter in pl_module.parameters()), example[0].device)
