@@ -24,4 +24,6 @@ def require_accelerator(name: Any) -> None:
         and name not in ("auto", "gpu")
         and not AcceleratorRegistry[name]["accelerator"].is_available()
     ):
-        raise BadInput(f"--trainer.accelerator={name}: no such device is here. Use --trainer.accelerator=cpu, or auto.")
+        raise BadInput(
+            f"--trainer.accelerator={name}: this device is not here. Use --trainer.accelerator=cpu, or auto."
+        )
