@@ -132,8 +132,7 @@ class Scope:
         return "_".join(part for part in (end, own if own != "weight" or not end else "") if part)
 
     def way(self, value: Value, name: str) -> str:
-        """The module through which a delta came, as a part of a name. For the module itself, or where that is not unique: the
-        rule."""
+        """The module through which a delta came, as a part of a name; the rule where that is ambiguous."""
         found = self.local(value.branch) or "skip"
         sums = next((line.branches for line in self.finder.readers[value] if line.branches), [])
         if (sums.count(value.branch) > 1 or name.endswith(f"_{found}")) and value.line is not None:
