@@ -16,6 +16,7 @@ import torch
 
 import manual_backprop as mb
 from manual_backprop.engine.rule import paragraphs
+from manual_backprop.testing import CHECKS
 from manual_backprop.testing.cases import CASES
 
 from .notation import statements
@@ -181,11 +182,10 @@ def section(rule: type[mb.rules.Rule], folder: Path, heading: str = "##") -> str
         parts += ["**Bytes** saved beside inputs and parameters, in float32 (`mb.saved_bytes`):", "", table, ""]
     rows = sum(rows_of_cases()[covered] for covered in {*layers, *functions})
     if rows:
-        word = (layers or functions)[0]
-        parts += [
-            f"**Proof**: {rows} rows of the check suite; see them pass: `manual-backprop check --layer {word}`.",
-            "",
-        ]
+        command = f"manual-backprop check --layer {(layers or functions)[0]}"
+        checks = ", ".join(f"`{check}`" for check in CHECKS)
+        parts += [f"**Proof**: {rows} rows of the check suite, each with all checks that apply to it: {checks}.", ""]
+        parts += [f"See them pass: `{command}`.", ""]
     if layers:
         links = [f"<{TORCH}torch.nn.{layer}.html>" for layer in layers if hasattr(torch.nn, layer)]
         parts += ["torch's own: " + ", ".join(links) + ".", ""] if links else []

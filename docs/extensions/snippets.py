@@ -13,7 +13,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-SNIPPET = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+SNIPPET = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 MARK = "<end of snippet>"
 
 
@@ -23,7 +23,7 @@ class Differs(AssertionError):
 
 def snippets(text: str) -> list[tuple[str, str]]:
     """Each Python block with what the page says it prints."""
-    return [(match[1], match[2]) for match in SNIPPET.finditer(text)]
+    return [(match[1], match[2] or "") for match in SNIPPET.finditer(text)]
 
 
 def check(page: Path) -> int:
