@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .. import rules
@@ -31,7 +32,7 @@ def grid_sample(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', "
             f"but got: '{padding_mode}'"
         )
-    if align_corners is None:
+    if align_corners is None and not torch.compiler.is_compiling():  # which does not trace warnings
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
@@ -49,7 +50,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     Raises ValueError for maps that are not floating point or do not fit the size, NotImplementedError for a size that
     is not (N, C, H, W) or (N, C, D, H, W).
     """
-    if align_corners is None:
+    if align_corners is None and not torch.compiler.is_compiling():  # which does not trace warnings
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
@@ -70,11 +71,12 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
             f"Got {tuple(theta.shape)}."
         )
     if align_corners and min(size[2:]) == 1:
-        warnings.warn(
-            "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This "
-            "is not an intended use case of affine_grid. See the documentation of affine_grid for details.",
-            stacklevel=2,
-        )
+        if not torch.compiler.is_compiling():
+            warnings.warn(
+                "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. "
+                "This is not an intended use case of affine_grid. See the documentation of affine_grid for details.",
+                stacklevel=2,
+            )
     elif min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {tuple(size)}")
     return _affine_grid(theta, size, bool(align_corners))
