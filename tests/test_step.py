@@ -202,7 +202,7 @@ def test_as_one_node_it_passes_what_waits_for_gradients() -> None:
         (F.cross_entropy(expected, t) / 3).backward()
         torch.testing.assert_close(output, expected.detach(), rtol=1e-12, atol=0)
         assert_same_gradients(ours, theirs)
-    with pytest.raises(RuntimeError, match=r"handed on its gradients|second time"):
+    with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
 
 

@@ -1,4 +1,4 @@
-"""The lines of one function of a program: which value is nested in which line, comments, calls of pairs."""
+"""Writes the lines of one function of a program: nested expressions, comments, and calls of pairs of functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .tape import Line, Operand, ShapeOf, Value
 
 COMMENT = "   # "
 INLINE = 60
-"""Characters of an expression that is nested in another."""
+"""Most characters of an expression that is nested in another."""
 LONG = 80
-"""Of a delta that is only reshaped."""
+"""The same for a delta that is only reshaped."""
 
 VIEW = re.compile(
     r"_(\.(reshape|transpose|permute|expand|sum_to_size|unsqueeze|squeeze|T|mT)(\([^()]*(\([^()]*\))?[^()]*\))?)+"
@@ -23,7 +23,7 @@ VIEW = re.compile(
 
 
 def pattern(line: Line) -> str:
-    """A line with a sign in the place of each value."""
+    """A line with "_" in the place of each value."""
     return "".join(part if isinstance(part, str) else "_" for part in line.parts)
 
 
@@ -89,7 +89,7 @@ class Body:
                 self.use(item)
 
     def passing(self, value: Value, reader: Item) -> bool:
-        """Whether a value needs no name: one on the way, a term of arithmetic, or a delta that is only reshaped."""
+        """Whether a value needs no name: an intermediate, a term of arithmetic, or a delta that is only reshaped."""
         assert value.line is not None
         if not value.kind and value.of is None:
             return True
@@ -117,19 +117,19 @@ class Body:
         self.further(line.results)
 
     def further(self, values: Iterable[Value | None]) -> None:
-        """Further places of gradients that are one tensor."""
+        """Where several parameters share one gradient tensor, write it into the other places, too."""
         for value in values:
             for place in self.places(value)[1:] if value is not None else ():
                 self.put(f"{place} = {self.places(value)[0]}", "")  # type: ignore[arg-type]
 
     def branch(self, path: str, term: Value, paths: list[str]) -> str:
-        """What a branch is called: its module, or of two of one module the rule."""
+        """The name of a branch: its module. Where two branches have the same module: the rule."""
         if paths.count(path) > 1 and term.line is not None and term.line.function is not None:
             return operation_of(term.line)
         return self.scope.local(path) or "skip"
 
     def target(self, value: Value | None) -> str:
-        """What a result is assigned to; a gradient to its places."""
+        """What a result is assigned to: a name, or for a gradient its place in `grad`."""
         if value is None:
             return "_"
         if places := self.places(value):
@@ -157,12 +157,12 @@ class Body:
 
 
 def asked(reader: Item, value: Value) -> bool:
-    """Whether a line asks for the shape of a value."""
+    """Whether a line reads the shape of a value."""
     return isinstance(reader, Line) and any(isinstance(p, ShapeOf) and p.value is value for p in reader.parts)
 
 
 def uses(item: Part | Loop) -> list[Value]:
-    """What a call of a pair reads."""
+    """The values that a call of a pair reads."""
     parts = item.parts if isinstance(item, Loop) else [item]
     return [v for part in parts for v in (*part.inputs, *part.deltas)]
 
@@ -216,7 +216,7 @@ class Backward(Body):
                 links[old] = self.scope[last.returned[first.returned.index(new)]]
         for old, name in tuple(links.items()):
             if old not in self.inline and all(r in first.backward for r in self.finder.readers[old]):
-                links[old] = self.scope[old]  # the same name before, in and behind the loop
+                links[old] = self.scope[old]  # the same name before, in and after the loop
                 self.scope.names[next(v for v in last.returned if self.scope[v] == name)] = self.scope[old]
             else:
                 self.put(f"{name} = {self.text(old)}", "")
@@ -242,7 +242,7 @@ def kept_name(loop: Loop) -> str:
 
 
 def paths(parts: Sequence[Part]) -> str:
-    """The paths of modules, as something to iterate over."""
+    """The paths of modules as an expression to iterate over."""
     listed = [part.path for part in parts]
     split = [re.split(r"(\d+)", path) for path in listed]
     if len({len(s) for s in split}) == 1:

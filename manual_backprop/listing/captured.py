@@ -1,4 +1,4 @@
-"""The lines of a step as a CUDA graph: launched as a whole, with inputs and targets copied into its own memory."""
+"""The lines of a step as a CUDA graph. Each call copies inputs and targets into the graph's memory and launches it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 class Captured:
-    """A function of tensors on a GPU, captured at its first call. What it returns are copies: the next call overwrites
-    the graph's own memory."""
+    """A function of tensors on a GPU, captured at its first call. It returns copies, since the next call overwrites the
+    graph's own memory."""
 
     def __init__(self, function: Callable[..., tuple[Any, ...]]) -> None:
         self.function = function
@@ -28,7 +28,7 @@ class Captured:
         return tuple([None if part is None else part.clone() for part in self.found])
 
     def capture(self, tensors: list[Tensor]) -> tuple[Any, ...]:
-        """Run it as it is, and capture it for the next calls."""
+        """Run the function once without a graph, then capture it for the next calls."""
         self.given = [tensor.clone() for tensor in tensors]
         found = self.function(*self.given)
         graph = torch.cuda.CUDAGraph()

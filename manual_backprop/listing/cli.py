@@ -33,7 +33,7 @@ def of_model(options: argparse.Namespace) -> Program:
         torch.manual_seed(0)
         model = build_model(options, batch.shape)
         labels = torch.randint(CLASSES, (len(batch),))
-        labels[0] = CLASSES - 1  # the file draws labels up to the largest that it has seen
+        labels[0] = CLASSES - 1  # the file draws its labels from 0 up to the largest label here
         with running(options):
             return write_out(model, batch, targets=labels, loss=nn.CrossEntropyLoss(), level=options.level)
 

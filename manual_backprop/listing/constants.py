@@ -1,4 +1,4 @@
-"""Literals in the tree of a file: what they are worth, and how a value is written as one."""
+"""Literals in the syntax tree of a file: their values, and how a value is written as a literal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import math
 from typing import Any
 
 LARGEST = 16
-"""Entries of a literal that is worked out."""
+"""Most entries of a literal that is computed."""
 UNKNOWN = object()
-"""The value of what is no literal."""
+"""The value of an expression that is not a literal."""
 
 
 def name_of(node: Any) -> str:
@@ -32,7 +32,7 @@ def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:
 
 
 def is_program(name: str, function: ast.FunctionDef, keep: tuple[str, ...]) -> bool:
-    """Whether a function is `forward`, `backward`, or one of modules that are alike."""
+    """Whether a function is `forward`, `backward`, or one of the pairs written for modules that are alike."""
     return name in keep or ("." not in name and [a.arg for a in function.args.args[:2]] == ["p", "at"])
 
 
@@ -47,7 +47,7 @@ def is_literal(node: ast.AST) -> bool:
 
 
 def value_of(node: ast.AST) -> Any:
-    """The value of a literal of numbers and strings; UNKNOWN of anything else."""
+    """The value of a literal of numbers and strings; UNKNOWN for any other expression."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -60,7 +60,7 @@ def value_of(node: ast.AST) -> Any:
 
 
 def as_node(value: Any, other: ast.AST) -> ast.AST:
-    """A literal; `other` where there is none, or it is long."""
+    """A value as a literal; `other` where it has none or a long one."""
     if isinstance(value, tuple) and len(value) <= LARGEST:
         elements = [as_node(v, other) for v in value]
         return other if any(e is other for e in elements) else ast.Tuple(elements, ast.Load())  # type: ignore[arg-type]
@@ -90,5 +90,5 @@ class Substituted(ast.NodeTransformer):
 
 
 def substituted(node: Any, values: dict[str, ast.expr]) -> Any:
-    """A copy with expressions in the places of names."""
+    """A copy of a node in which names are replaced by expressions."""
     return Substituted(values).visit(copy.deepcopy(node))

@@ -1,4 +1,4 @@
-"""Works out what constants alone decide: numbers, conditions, lengths, what torch takes anyway."""
+"""Evaluates what depends on constants alone: numbers, conditions, lengths, and arguments equal to torch's defaults."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ PRESET: dict[str, dict[str, Any]] = {
     "F.nll_loss": {"weight": None, "size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean"},
     "F.gelu": {"approximate": "none"},
 }
-"""What functions of torch take where they are told nothing, in their order."""
+"""Default values of arguments of torch's functions, in the order of the arguments."""
 ARGUMENTS = {name: 3 if name == "torch.addmm" else 1 if name == "F.gelu" else 2 for name in PRESET}
-"""How many arguments stand before those."""
+"""How many arguments come before those."""
 
 
 class Decided(ast.NodeTransformer):
-    """Works out what constants decide. `tables`: dictionaries of the file, by name."""
+    """Evaluates what depends on constants alone. `tables`: dictionaries of the file, by name."""
 
     def __init__(self, tables: dict[str, ast.Dict]) -> None:
         self.tables = tables
@@ -245,7 +245,7 @@ class Decided(ast.NodeTransformer):
 
 
 def shorten(call: ast.Call, name: str) -> None:
-    """Leave out of a call of torch what it would take anyway."""
+    """Leave out arguments of a call of torch that equal its defaults."""
     preset = PRESET.get(name, {})
     call.keywords = [k for k in call.keywords if k.arg not in preset or value_of(k.value) != preset[k.arg]]
     names = list(preset)
@@ -262,7 +262,7 @@ def shorten(call: ast.Call, name: str) -> None:
 
 
 def alike(target: ast.AST, iterated: ast.AST) -> dict[str, ast.expr]:
-    """Of `for a, b in zip(x, (1, 1))` the names that are the same each time; both are then without them."""
+    """The names in `for a, b in zip(x, (1, 1))` that have the same value each time. Both sides lose them."""
     if not (isinstance(iterated, ast.Call) and name_of(iterated.func) == "zip" and isinstance(target, ast.Tuple)):
         return {}
     if len(target.elts) != len(iterated.args) or any(isinstance(a, ast.Starred) for a in iterated.args):
@@ -280,7 +280,7 @@ def alike(target: ast.AST, iterated: ast.AST) -> dict[str, ast.expr]:
 
 
 def decided(tree: ast.Module) -> None:
-    """Work out what constants decide, everywhere."""
+    """Evaluate, in the whole file, what depends on constants alone."""
     tables = {
         n.targets[0].id: n.value
         for n in tree.body

@@ -29,8 +29,8 @@ from .program import Program, write_out
 
 
 class Asked:
-    """The names of the backward that a student can be asked for: gradients, and the deltas of what the forward names;
-    not what is computed on the way to them."""
+    """The names in the backward that an exercise can ask for: gradients, and deltas of values that the forward names.
+    Intermediate values are not among them."""
 
     def __init__(self, tree: ast.Module) -> None:
         forwards = [f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name.endswith("forward")]
@@ -45,14 +45,14 @@ class Asked:
 
 HEAD = '''"""Exercise: the backward pass of {network}. {count} lines of it are missing.
 
-Write what stands in place of each TODO in `backward`, by hand: no autograd. Then run this file: it compares your
-lines with the expected values, in order, and names the first that is wrong.
+Replace each TODO in `backward` by your own formula, without autograd. Then run this file: it compares your values with
+the expected ones, in order, and names the first that is wrong.
 
     python {file}                check
     python {file} --solution     the same, with the solution of the first line that is wrong
 
-p has the parameters by name, `kept` what the forward has kept for the backward. z: weighted inputs, a: activations,
-delta_v: derivative of the loss by v, grad[w]: derivative of the loss by the parameter w. Behind each line: the shape.
+p has the parameters by name, `kept` what the forward saves for the backward. z: weighted inputs, a: activations,
+delta_v: derivative of the loss by v, grad[w]: derivative of the loss by the parameter w. Comments give the shapes.
 You may use several lines for one value, and values of your own.
 """
 '''
@@ -60,7 +60,7 @@ You may use several lines for one value, and values of your own.
 
 @dataclass
 class Step:
-    """A value of the backward, and the statements that serve it alone."""
+    """A value of the backward, and the statements that compute it and nothing else."""
 
     function: str
     name: str
@@ -73,7 +73,7 @@ class Step:
 
 
 def perceptron() -> torch.nn.Module:
-    """A small network, of which every line fits on a page."""
+    """A small network whose whole program fits on a page."""
     layers = (nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     return nn.Sequential(OrderedDict(zip(("fc1", "tanh1", "fc2", "relu2", "fc3"), layers, strict=True)))
 
@@ -88,13 +88,13 @@ def small(level: str) -> Program:
 
 
 def backwards(tree: ast.Module) -> list[ast.FunctionDef]:
-    """`backward`, and those of modules that are alike."""
+    """`backward`, and the backward functions of modules that are alike."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.endswith("backward")]
     return [f for f in functions if f.name == "backward" or [a.arg for a in f.args.args[:2]] == ["p", "at"]]
 
 
 def steps(function: ast.FunctionDef, asked: Asked) -> list[Step]:
-    """The values of one function that can be asked for."""
+    """The values of one function that an exercise can ask for."""
     statements = function.body
     reads = [{n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)} for s in statements]
     found = []
@@ -117,13 +117,13 @@ def steps(function: ast.FunctionDef, asked: Asked) -> list[Step]:
                 readers = {i for i in range(len(statements)) if i != j and value in reads[i]}
                 if value.isidentifier() and not asked.includes(value) and readers and readers <= own:
                     own.add(j)
-        if "ones_like" not in ast.unparse(statement):  # where the backward begins: always given
+        if "ones_like" not in ast.unparse(statement):  # the backward begins here: this line is always given
             found.append(Step(function.name, name, statement, [statements[j] for j in sorted(own)]))
     return found
 
 
 def lines_of(text: str, statement: ast.stmt) -> range:
-    """The lines of a statement, counted from 0, with a comment above that has its shape."""
+    """The lines of a statement, counted from 0, together with a comment above it that has the shape."""
     first, last = statement.lineno - 1, statement.end_lineno or statement.lineno
     lines = text.splitlines()
     wrapped = last - first > 1 or "   # " not in lines[first]
@@ -131,7 +131,7 @@ def lines_of(text: str, statement: ast.stmt) -> range:
 
 
 def shape_of(text: str, statement: ast.stmt) -> str:
-    """The comment with the shape."""
+    """The comment with the shape of a statement's value."""
     lines = text.splitlines()
     found = [re.search(r"# (\(.*)", lines[k]) for k in lines_of(text, statement)]
     return next((f"   # {match[1]}" for match in found if match), "")
@@ -154,15 +154,15 @@ def formulas(program: Program) -> dict[str, str]:
             elif "ones_like" in text:
                 said = "the derivative of the loss by itself is 1"
             elif re.fullmatch(r"\w+( \+ \w+)+", text):
-                said = "the sum of what comes back from every place that read this value"
+                said = "the sum of the deltas from every place that reads this value"
             else:
-                said = "the same numbers, laid out as they were before in the forward"
+                said = "the same elements, in the shape and order that they had in the forward"
             found |= {f"{function.name} {ast.unparse(goal)}": said for goal in statement.targets}
     return found
 
 
 def of_docstring(doc: str, name: str) -> str:
-    """The forward formula of a rule, and the one that a function computes."""
+    """The forward formula of a rule, and the formula that this function of it computes."""
     forward, *rest = doc.split("\n\n")
     blocks = [re.split(r"\n(?=\w+ +=)", block) for block in rest]
     formula = [line for block in blocks for line in block if re.match(rf"{name} +=", line)]
@@ -172,7 +172,7 @@ def of_docstring(doc: str, name: str) -> str:
 
 def exercise(program: Program, of: Program, blank: int | None, seed: int, network: str, file: str) -> str:
     """The text of an exercise. `program`: at level "torch"; `of`: the same at level "formulas"; `blank`: how many lines
-    are left out, None for all. Raises BadInput for more than there are."""
+    are left out, None for all. Raises BadInput if there are fewer lines."""
     text = program.text
     tree = ast.parse(text)
     every = [step for function in backwards(tree) for step in steps(function, Asked(tree))]
@@ -202,7 +202,7 @@ def exercise(program: Program, of: Program, blank: int | None, seed: int, networ
 
 
 def assembled(text: str, answers: dict, head: str) -> str:
-    """The exercise: a program with lines left out, the data that `main` drew, and the check."""
+    """The exercise: a program with lines left out, the random data from `main`, and the check."""
     body = text[text.index('"""', 3) + 3 :]
     imports = re.findall(r"^(?:import|from) .*$", body, re.MULTILINE)
     body = re.sub(r"^(?:import|from) .*\n", "", body, flags=re.MULTILINE)
@@ -222,7 +222,7 @@ def assembled(text: str, answers: dict, head: str) -> str:
             head, FUTURE, "", *imports, "", "TODO = object()", "", "", program.strip(), "", "",
             "def data():", '    """Random parameters and a random batch."""', f"{drawn}",
             f"    return p, ({names}{',' * (names.count(',') == 0)})", "", "",
-            "# What follows checks your lines: there is nothing to do for you below here.", "", check.strip(), "", "",
+            "# The code from here on checks your lines. You need not change it.", "", check.strip(), "", "",
             "# The solution, encoded so that nobody reads it by accident.", f'ANSWERS = """\n{encoded}\n"""', "", "",
             f"if __name__{main}",
         ]
@@ -233,7 +233,7 @@ FUTURE = "from __future__ import annotations"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`manual-backprop exercise`. Raises BadInput as `write` does, and for more blanks than there are lines."""
+    """`manual-backprop exercise`. Raises BadInput as `write` does, and if --blank is more than there are lines."""
     parser = argparse.ArgumentParser("manual-backprop exercise", description=__doc__)
     add_model(parser, required=True)
     parser.set_defaults(input="")

@@ -1,8 +1,8 @@
-"""The part of an exercise that checks itself: its text stands at the end of the file that the student gets.
+"""The part of an exercise that checks it. This source is copied to the end of the file that the student gets.
 
-The functions of the student's file whose names end in `backward` run with a check in them for each line that the
-solution has: the value is compared with the solution's before the next such line runs. So a value may be computed in
-several lines, also in place, and lines of the student's own may stand anywhere.
+Checks are inserted into the student's backward functions, one for each value of the solution. Each compares the
+student's value with the solution's before the next such value is computed. So a value may be computed in several lines,
+also in place, and the student may add lines anywhere.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ ANSWERS = ""
 
 # ---- the check ----
 
-CLOSE = 1e-8  # of the largest entry, in float64: sums in another order
+CLOSE = 1e-8  # relative to the largest element, in float64: sums may have another order
 
 
 class Wrong(Exception):
-    """A line that is not right, and the name that it gives a value to."""
+    """A line that is wrong, and the name that it assigns to."""
 
     def __init__(self, key: str, line: int, why: str) -> None:
         self.key, self.line, self.why = key, line, why
 
 
 def target(statement: ast.stmt) -> str:
-    """What a statement gives a value to, as text: a name, `grad["..."]`, or an element of either."""
+    """The target of a statement, as text: a name, `grad["..."]`, or an element of either."""
     if isinstance(statement, ast.Assign):
         return ast.unparse(statement.targets[0])
     if isinstance(statement, ast.AugAssign):
@@ -50,9 +50,9 @@ def backward_functions(source: str) -> dict[str, ast.FunctionDef]:
 
 
 def with_checks(function: ast.FunctionDef, keys: list[str]) -> dict[int, str]:
-    """Put `_seen(key, line, value)` behind the lines of each key, `_todo(key, line)` before a line that is still one.
+    """Insert `_seen(key, line, value)` after the lines of each key, and `_todo(key, line)` before a line still TODO.
 
-    Returns the key that each line works at.
+    Returns the key to which each line belongs.
     """
     body: list[ast.stmt] = []
     works: dict[int, str] = {}
@@ -110,7 +110,7 @@ def difference(got: Any, expected: torch.Tensor) -> str:
 
 
 def instrumented(source: str, keys: dict[str, list[str]], seen: Any) -> tuple[dict[int, str], Any]:
-    """The backward, calling `seen(key, line, value)` for each line of the solution; and the key of each line."""
+    """The key of each line, and the backward, which calls `seen(key, line, value)` for each value of the solution."""
     functions = backward_functions(source)
     works: dict[int, str] = {}
     for name, function in functions.items():
@@ -131,7 +131,7 @@ def instrumented(source: str, keys: dict[str, list[str]], seen: Any) -> tuple[di
 
 
 def raised(error: Exception, works: dict[int, str], left: list[tuple[str, torch.Tensor]], compare: Any) -> None:
-    """Raise Wrong for the line that raises an error, or for the one before it, whose value was not compared yet."""
+    """Raise Wrong for the line that raised an error, or for the line before, if its value was not compared yet."""
     frames = [f for f, _ in traceback.walk_tb(error.__traceback__) if f.f_code.co_filename == "<backward>"]
     line = [n for f, n in traceback.walk_tb(error.__traceback__) if f in frames][-1]
     key, next_key = works.get(line, ""), left[0][0] if left else ""
@@ -147,7 +147,7 @@ def raised(error: Exception, works: dict[int, str], left: list[tuple[str, torch.
 
 
 def checked(source: str) -> tuple[Wrong | None, int, dict[str, Any]]:
-    """The first line that is wrong, how many values were right before it, and what the solution has to say."""
+    """The first line that is wrong or None, how many values were right before it, and the decoded solution."""
     answers = json.loads(base64.b64decode(ANSWERS))
     p, given = data()  # type: ignore[name-defined]  # noqa: F821
     torch.manual_seed(1)
@@ -163,7 +163,7 @@ def checked(source: str) -> tuple[Wrong | None, int, dict[str, Any]]:
         nonlocal right
         wanted, number = expected[right] if right < len(expected) else ("", torch.zeros(()))
         if key != wanted:
-            raise Wrong(wanted, line, f"no value yet, when {key.split(' ', 1)[1]} is computed. expected: one before")
+            raise Wrong(wanted, line, f"no value before {key.split(' ', 1)[1]} is computed. expected: this value first")
         if why := difference(value, number):
             raise Wrong(key, line, why)
         right += 1
@@ -179,7 +179,7 @@ def checked(source: str) -> tuple[Wrong | None, int, dict[str, Any]]:
         except Wrong as wrong:
             return wrong, right, answers
     if right < len(expected):
-        return Wrong(expected[right][0], 0, "no value. expected: one"), right, answers
+        return Wrong(expected[right][0], 0, "no value. expected: an assignment to it"), right, answers
     return None, right, answers
 
 

@@ -1,9 +1,10 @@
-"""Leaves out of a written file what its own run never does: branches that are not taken, functions not called.
+"""Removes from a written file what a run of it never does: branches that are not taken, functions not called.
 
-The file is run once with every condition noted. One that has the same answer at each call is answered in the text: the
-other branch goes. The formulas of a layer with many options are so reduced to those in use. A method that returned its
-own tensor at each call (`.to` of the dtype that it has, `.reshape` to its own shape) goes, too. What counts axes or
-works out sizes (`.dim()`, `[n - 1 for n in ...]`) becomes the number, where that is the same at each call.
+The file is run once, and the result of every condition is noted. Where a condition has the same result at each call,
+the other branch is removed. So the formulas of a layer with many options are reduced to the options in use. A method
+that returned its own tensor at each call (`.to` with the same dtype, `.reshape` to the same shape) is removed, too.
+An expression for a number of axes or for sizes (`.dim()`, `[n - 1 for n in ...]`) is replaced by its value, where that
+is the same at each call.
 """
 
 from __future__ import annotations
@@ -45,25 +46,25 @@ NEUTRAL = (
     "real",
     "narrow",
 )
-"""Methods that may return what they are called on."""
+"""Methods that may return the tensor they are called on."""
 FUNCTIONS = ("unsafe_view", "of")
-"""Functions that may return their first argument: the second takes a part of some rows."""
+"""Functions that may return their first argument. `of` takes a slice of rows."""
 OF_LISTS = ("append", "extend", "insert", "index")
 COUNTS = ("dim", "is_complex", "is_floating_point")
-"""Methods whose answer depends on what kind of tensor it is."""
+"""Methods whose result depends on the number of axes or on the dtype alone."""
 
 Run = Callable[[dict[str, Any]], object]
 
 
 def noted(node: ast.AST) -> bool:
-    """Whether a run says something about a node."""
+    """Whether the result of a node is noted in the run."""
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Attribute) and node.func.attr in NEUTRAL
     return isinstance(node, (ast.If, ast.IfExp)) or (isinstance(node, ast.Attribute) and node.attr == "mH")
 
 
 def sized(node: ast.AST) -> bool:
-    """Whether a node may be worth a number, or several, that depend on sizes alone."""
+    """Whether the value of a node may be a number, or a list of numbers, that depends on sizes alone."""
     if isinstance(node, ast.Call):
         method = isinstance(node.func, ast.Attribute) and node.func.attr in COUNTS and not node.args
         return method or (isinstance(node.func, ast.Name) and node.func.id == "len")
@@ -83,17 +84,17 @@ def sliced(node: ast.AST) -> bool:
 
 @dataclass(frozen=True)
 class Worth:
-    """What an expression is worth at a call."""
+    """The value of an expression at one call."""
 
     value: Any
 
 
 class Source(str):
-    """A range, or a list of named tuples, as it is written."""
+    """A range, or a list of named tuples, as source."""
 
 
 def source(value: Any) -> Source | None:
-    """How a range and a list of named tuples of numbers are written; None for anything else."""
+    """The source of a range or of a list of named tuples of numbers; None for anything else."""
     if isinstance(value, range):
         return Source(f"range({value.stop})" if value.start == 0 and value.step == 1 else repr(value))
     named = isinstance(value, list) and all(hasattr(v, "_fields") and _numbers(tuple(v)) for v in value)
@@ -105,8 +106,8 @@ def _numbers(value: Any) -> bool:
 
 
 def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
-    """What each condition answered in one run, by the number of its node (ast.walk); of a method, whether it returned
-    its own tensor; of `.mH`, what says the same."""
+    """What each node noted in one run, by the node's number in ast.walk: for a condition its results, for a method
+    whether it returned its own tensor, for `.mH` the shortest attribute that gives the same."""
     wrapped = copy.deepcopy(tree)
     found: dict[int, set[Any]] = defaultdict(set)
     numbers = {id(node): number for number, node in enumerate(ast.walk(wrapped))}
@@ -174,7 +175,7 @@ def answered(tree: ast.Module, run: Run) -> dict[int, set[Any]]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether a method returned what it was called on."""
+    """Whether a method returned the tensor or number that it was called on."""
     if not isinstance(one, Tensor):
         return type(one) is type(other) and isinstance(one, (int, float)) and one == other
     if one is other:
@@ -189,7 +190,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 class _Worth(ast.NodeTransformer):
-    """Notes what expressions are worth."""
+    """Notes the values of expressions."""
 
     def __init__(self, numbers: dict[int, int], helpers: set[str]) -> None:
         self.numbers, self.helpers = numbers, helpers
@@ -275,14 +276,14 @@ class _Answer(ast.NodeTransformer):
 
 
 def taken(node: ast.If, answer: bool) -> list[ast.stmt]:
-    """The statements of the branch that stays; with the comment above the condition where it holds."""
+    """The statements of the branch that stays. If the condition is true, they get the comment above it, too."""
     if answer:
         notes_of(node.body[0])[:0] = [(text, False) for text, _ in notes_of(node)]
     return node.body if answer else node.orelse
 
 
 def folded(tree: ast.Module, run: Run) -> None:
-    """Answer in a tree what one run of it answers."""
+    """Put the results that one run noted into the tree."""
     answers = answered(tree, run)
     _Answer({id(node): answers[k] for k, node in enumerate(ast.walk(tree)) if k in answers}).visit(tree)
     without_dead(tree)

@@ -1,4 +1,4 @@
-"""Writes short helpers where they are called: one expression, or a few lines that only one place asks for."""
+"""Writes short helpers where they are called: one expression, or a few lines that only one place calls."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .layout import blocks, code_of, is_docstring
 from .parameters import Calls, bindings, defaults
 
 SHORT, LONG = 8, 30
-"""Nodes of an expression that is written in place of each call, or of its only call."""
+"""Most nodes of an expression that replaces each of several calls, and of one that replaces its only call."""
 LINES = 10
-"""Statements that are written in place of their only call."""
+"""Most statements of a function that are written in place of its only call."""
 RANDOM = (
     "bernoulli",
     "rand",
@@ -35,7 +35,7 @@ FORMULA = ("delta_", "grad_")
 
 
 def inlined(tree: ast.Module, keep: tuple[str, ...], plain: set[str]) -> bool:
-    """One round of it. Whether anything changed. `plain`: what `arithmetic` has found, in this round and before."""
+    """Run one round; return whether anything changed. `plain`: the classes that `arithmetic` has found so far."""
     file = Calls(tree)
     plain |= arithmetic(file)
     changed = False
@@ -60,7 +60,7 @@ def inlined(tree: ast.Module, keep: tuple[str, ...], plain: set[str]) -> bool:
 
 
 def arithmetic(file: Calls) -> set[str]:
-    """Classes whose functions are all one line of operators: `a * b` says more than its name."""
+    """Classes whose functions are all one line of operators: `a * b` is clearer than a call by name."""
     found: dict[str, bool] = {}
     for name, function in file.functions.items():
         cls, _, _ = name.rpartition(".")
@@ -80,7 +80,7 @@ def turned(node: ast.AST) -> bool:
 
 
 def only_return(function: ast.FunctionDef) -> ast.expr | None:
-    """What a function returns that does nothing else."""
+    """The value of a function that is a single return; None for other functions."""
     body = code_of(function.body)
     return body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
 
@@ -90,7 +90,7 @@ def size(node: ast.AST | None) -> int:
 
 
 def impure(node: ast.AST) -> bool:
-    """Whether it draws numbers, or writes into a tensor."""
+    """Whether an expression draws random numbers or writes into a tensor."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Call):
             name = inner.func.attr if isinstance(inner.func, ast.Attribute) else getattr(inner.func, "id", "")
@@ -100,7 +100,7 @@ def impure(node: ast.AST) -> bool:
 
 
 def simple(node: ast.expr) -> bool:
-    """Whether it can stand in several places."""
+    """Whether an expression is cheap and short enough to be written in several places."""
     if isinstance(node, ast.Tuple):
         return all(map(simple, node.elts))
     if isinstance(node, ast.Attribute):
@@ -122,7 +122,7 @@ def given_to(call: ast.Call, function: ast.FunctionDef) -> dict[str, ast.expr] |
 
 
 def _in_place(call: ast.Call, function: ast.FunctionDef, value: ast.expr, tree: ast.Module) -> bool:
-    """Put what a function returns in the place of one call."""
+    """Replace one call by the expression that the function returns."""
     given = given_to(call, function)
     if given is None:
         return False
@@ -156,7 +156,7 @@ class _Replace(ast.NodeTransformer):
 
 
 def _spliced(tree: ast.Module, file: Calls, name: str, function: ast.FunctionDef, call: ast.Call) -> bool:
-    """Put the lines of a function in the place of its only call, `return f(...)` or `... = f(...)`."""
+    """Replace the only call of a function, `return f(...)` or `... = f(...)`, by its lines."""
     given = given_to(call, function)
     lines = [s for s in function.body if not is_docstring(s)]
     if given is None or sum(1 for s in ast.walk(function) if isinstance(s, ast.stmt)) > LINES + 1:
@@ -183,7 +183,7 @@ def _lines(
     function: ast.FunctionDef,
     lines: list,
 ) -> list[ast.stmt] | None:
-    """The lines of a function for one statement of its caller; None where they cannot be."""
+    """The lines of a function that replace one statement of its caller; None where that is not possible."""
     returns = [n for s in lines for n in ast.walk(s) if isinstance(n, ast.Return)]
     tail = isinstance(statement, ast.Return)
     if not tail and (len(returns) != 1 or returns[0] is not lines[-1]):
@@ -233,7 +233,7 @@ def _lines(
 
 
 def unnamed(tree: ast.Module) -> None:
-    """`return f.delta_x(...), f.delta_y(...)` of formulas that are written in place keep their names."""
+    """Keep the names in `return f.delta_x(...), f.delta_y(...)` where these formulas are written in place."""
     file = Calls(tree)
     for function in file.functions.values():
         for block in blocks(function):

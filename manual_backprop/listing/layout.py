@@ -1,6 +1,6 @@
-"""Source as a tree that keeps its comments, and back again: one statement a line, long ones broken.
+"""Parses source into a syntax tree that keeps comments, and prints it: one statement a line, long ones broken.
 
-A statement of the tree has its comments as `notes`: pairs of a text, and whether it stood behind the statement.
+A statement of the tree has its comments in `notes`: pairs of the text and whether it was at the end of the line.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _statement(node: ast.stmt, indent: int) -> list[str]:
 
 
 def _hollow(node: ast.stmt) -> ast.stmt:
-    """A statement with nothing in its block."""
+    """A copy of a statement with an empty block."""
     fields = {f: getattr(node, f) for f in node._fields}
     empty = {"body": [ast.Pass()], "orelse": [], "decorator_list": []}
     return type(node)(**{f: empty.get(f, v) for f, v in fields.items()}, lineno=0, col_offset=0)
@@ -140,7 +140,7 @@ def code(node: ast.AST) -> str:
 
 
 def quoted_twice(text: str) -> str:
-    """Strings in double quotes."""
+    """Source with its strings in double quotes."""
     if "'" not in text:
         return text
     found = text
@@ -154,7 +154,7 @@ def quoted_twice(text: str) -> str:
 
 
 def broken(text: str, indent: int, comment: str) -> list[str]:
-    """A statement as lines of at most WIDTH characters; the comment behind the first of them, else above."""
+    """A statement as lines of at most WIDTH characters. Its comment is at the end of the first line, or above it."""
     space = " " * indent if text else ""
     tail = f"   # {comment}" if comment else ""
     lines = [space + text] if len(space + text + tail) <= WIDTH else _broken(text, indent)
@@ -195,7 +195,7 @@ def _broken(text: str, indent: int) -> list[str]:
 
 
 def _comprehension(text: str) -> list[str]:
-    """What is listed, and over what; of anything else nothing."""
+    """A comprehension in two parts: its element, and its `for`. An empty list for anything else."""
     found = next((m.start() for m in re.finditer(r" for ", text) if not _inside(text, m.start())), 0)
     return [text[:found], text[found + 1 :]] if found else []
 
@@ -205,7 +205,7 @@ def _inside(text: str, place: int) -> bool:
 
 
 def _brackets(text: str) -> Iterator[tuple[int, int]]:
-    """Outermost brackets."""
+    """The positions of the outermost brackets."""
     depth, begin, quote = 0, 0, ""
     for k, c in enumerate(text):
         if quote:
@@ -222,7 +222,7 @@ def _brackets(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _split(text: str, mark: str) -> list[str]:
-    """The pieces between commas or plus signs outside of brackets; of one piece nothing."""
+    """The pieces between commas or plus signs outside of brackets; an empty list where there is only one piece."""
     found, begin = [], 0
     for match in re.finditer(r", " if mark == "," else r" \+ ", text):
         k = match.start()

@@ -1,4 +1,4 @@
-"""Finds parts one behind the other, each of which takes what the one before returns: a loop over them."""
+"""Finds consecutive parts that each take what the one before returns, and writes them as a loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def looped(pair: Pair, whole: Part, finder: Finder) -> None:
-    """Put loops in the places of parts one behind the other."""
+    """Replace consecutive parts by loops."""
     places = [k for k, item in enumerate(whole.forward) if isinstance(item, Part) and item.pair is pair]
     runs: list[list[Part]] = []
     for k in places:
@@ -40,7 +40,7 @@ def looped(pair: Pair, whole: Part, finder: Finder) -> None:
 
 
 def chain(one: Sequence[Value], before: Sequence[Value], now: Sequence[Value]) -> list[int] | None:
-    """For each value that is taken now, which one returned before it is, -1 for the same as before; None: neither."""
+    """For each value of `now` its position in `before`, or -1 where `one` has the same; None if one is neither."""
     found = []
     for old, new in zip(one, now, strict=True):
         if new in before:

@@ -1,4 +1,4 @@
-"""What the values of a written file are called: by the module that computes them, by what they are the delta of."""
+"""Names the values of a written file: by the module that computes them, or by the value that they are the delta of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .structure import Finder
 from .tape import Line, Value
 
 LONGEST = 16
-"""Characters of a rule's name that values are called after."""
+"""Most characters of a rule's name that is used as a name of values."""
 SIGNS = {
     " * ": "product",
     " + ": "sum",
@@ -32,7 +32,7 @@ SIGNS = {
 }
 
 CALLED = {"new_zeros": "padded"}
-"""Functions of torch whose results are called otherwise than the function."""
+"""Functions of torch whose results do not take the function's name."""
 
 RESERVED = {
     "p",
@@ -52,7 +52,7 @@ RESERVED = {
 
 
 class Scope:
-    """The names of values in one function. A module is called by the end of its path that no other has."""
+    """The names of values in one function. A module is named by the shortest end of its path that is unique."""
 
     def __init__(self, finder: Finder, path: str, taken: Iterable[str] = ()) -> None:
         self.finder, self.path = finder, path
@@ -77,7 +77,7 @@ class Scope:
         return name
 
     def local(self, path: str) -> str:
-        """A module's path as a part of a name, without that of the function's own module."""
+        """A module's path as a part of a name, without the path of the function's own module."""
         if not path.startswith(self.path) or path == self.path:
             return "" if path == self.path else re.sub(r"\W", "_", path)
         parts = path[len(self.path) :].strip(".").split(".")
@@ -132,7 +132,7 @@ class Scope:
         return "_".join(part for part in (end, own if own != "weight" or not end else "") if part)
 
     def way(self, value: Value, name: str) -> str:
-        """By way of which module a delta came; of two by way of one, and of the module itself, by which rule."""
+        """The module through which a delta came, as a part of a name; the rule where that is ambiguous."""
         found = self.local(value.branch) or "skip"
         sums = next((line.branches for line in self.finder.readers[value] if line.branches), [])
         if (sums.count(value.branch) > 1 or name.endswith(f"_{found}")) and value.line is not None:

@@ -1,6 +1,4 @@
-"""Parameters of a file's functions: one that gets the same literal at every call, or that no one reads, is none any
-more.
-"""
+"""Removes parameters of a file's functions that get the same literal at every call, or that are never read."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from .unused import locals_of
 
 
 def bindings(call: ast.Call, function: ast.FunctionDef) -> dict[str, ast.expr] | None:
-    """Arguments by the names of the parameters, those left out apart; None where they are not all told one by one."""
+    """The arguments that a call gives, by parameter name; None where they are not all given one by one (*args)."""
     arguments = function.args
     names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
     rest = arguments.vararg.arg if arguments.vararg else None
@@ -57,8 +55,8 @@ class Calls:
 
 
 def specialized(tree: ast.Module, keep: tuple[str, ...]) -> bool:
-    """Replace parameters by their only value, and leave out those that no one reads. Whether there were any. `keep`:
-    functions whose parameters stay."""
+    """Replace parameters by their only value, and remove those that are never read. Return whether there were any.
+    `keep`: functions whose parameters stay."""
     file, changed = Calls(tree), False
     for name, function in file.functions.items():
         calls = file.calls[name]
@@ -83,7 +81,7 @@ def specialized(tree: ast.Module, keep: tuple[str, ...]) -> bool:
 
 
 def arrange(call: ast.Call, names: list[str], given: dict[str, ast.expr]) -> None:
-    """Arguments by place; by name what is a constant that was told so, or stands behind one left out."""
+    """Write arguments by position; by name a constant that was given by name, and those after one left out."""
     told = {k.arg for k in call.keywords}
     call.args, call.keywords = [], []
     by_name = False
@@ -105,7 +103,7 @@ def remove(function: ast.FunctionDef, name: str) -> None:
 
 
 def only_value(function: ast.FunctionDef, name: str, given: list[ast.expr]) -> bool:
-    """Whether a parameter can go: no one reads it, or it is one literal at all calls, which is put in its place."""
+    """Whether a parameter can go: it is never read, or the same literal at all calls, which then replaces it."""
     lengths = {len(g.elts) if isinstance(g, ast.Tuple) else -1 for g in given}
     if len(lengths) == 1 and (length := lengths.pop()) >= 0 and name not in locals_of_body(function):
         _Lengths(name, length).visit(function)
@@ -118,7 +116,7 @@ def only_value(function: ast.FunctionDef, name: str, given: list[ast.expr]) -> b
         return False
     if not is_literal(given[0]) or not all(equal(g, given[0]) for g in given):
         return False
-    function.body[:] = [Substituted({name: given[0]}).visit(s) for s in function.body]  # calls stay the nodes they are
+    function.body[:] = [Substituted({name: given[0]}).visit(s) for s in function.body]  # keeps call nodes
     return True
 
 
@@ -128,7 +126,7 @@ def locals_of_body(function: ast.FunctionDef) -> set[str]:
 
 
 class _Lengths(ast.NodeTransformer):
-    """len(name) of tuples that all have one length."""
+    """Replaces len(name) of tuples that all have the same length."""
 
     def __init__(self, name: str, length: int) -> None:
         self.name, self.length = name, length

@@ -1,4 +1,4 @@
-"""What a program is divided into: parts with their lines, pairs of functions for parts that are alike, loops."""
+"""The units of a program: parts with their lines, pairs of functions for parts that are alike, and loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .tape import Line, Operand, ShapeOf, Value
 
 @dataclass(eq=False)
 class Part:
-    """Lines forward and backward that belong together, and what goes in and out of them."""
+    """Forward and backward lines that belong together, and the values that go in and out."""
 
     path: str
     forward: list[Item]
@@ -23,12 +23,12 @@ class Part:
     returned: list[Value] = field(default_factory=list)
     pair: Pair | None = None
     again: str = ""
-    """_2, _3 ... of a further call of the same module."""
+    """_2, _3 ... for the second, third ... call of the same module."""
 
 
 @dataclass(eq=False)
 class Pair:
-    """A pair of functions, written from the first of the parts that are alike."""
+    """A pair of functions, forward and backward, written from the first of the parts that are alike."""
 
     name: str
     parts: list[Part]
@@ -37,7 +37,7 @@ class Pair:
 
 @dataclass(eq=False)
 class Loop:
-    """Parts one behind the other, each of which takes what the one before returns; the rest is the same for all."""
+    """Consecutive parts: each takes what the one before returns, and all other inputs are the same."""
 
     parts: list[Part]
 
@@ -46,7 +46,7 @@ Item = Line | Part | Loop
 
 
 def reads(line: Line) -> Iterable[Value]:
-    """What a line reads, and of what it asks the shape."""
+    """The values that a line reads, including those of which it reads the shape alone."""
     for part in line.parts:
         if isinstance(part, (Operand, ShapeOf)):
             yield part.value
@@ -55,7 +55,7 @@ def reads(line: Line) -> Iterable[Value]:
 
 
 def fixed(value: Value) -> bool:
-    """Whether a value is the same everywhere: a parameter, or a constant."""
+    """Whether a value is the same in every function: a parameter or a constant."""
     return value.name.startswith('p["')
 
 
@@ -64,7 +64,7 @@ def within(name: str, path: str) -> bool:
 
 
 def relative(name: str, path: str) -> str:
-    """p["block.3.fc.weight"] as p[at + "fc.weight"]."""
+    """Write p["block.3.fc.weight"] as p[at + "fc.weight"]."""
     return re.sub(rf'^(\w+)\["{re.escape(path)}\.', r'\1[at + "', name) if path else name
 
 

@@ -37,9 +37,10 @@ KEEP = ("forward", "backward", "main")
 
 
 class Program:
-    """A training step of one network, written out: `print(program)`, `program.save(path)`, `program(*inputs,
-    targets=...)`, which runs it with the network's parameters as they are and returns the loss and the gradients by
-    name.
+    """A training step of one network, written out as source.
+
+    `print(program)` shows it, `program.save(path)` writes the file. `program(*inputs, targets=...)` runs it with the
+    network's present parameters, and returns the loss and the gradients by name.
     """
 
     _loss: Callable[[Any, Any], Tensor]
@@ -56,28 +57,28 @@ class Program:
         return self.text
 
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises BadInput where it cannot be written."""
+        """Write the file, whole or not at all. Raises BadInput if it cannot be written."""
         write_atomically(Path(path), self.text.encode())
 
     @property
     def inputs(self) -> list[str]:
-        """What the program calls the tensors among inputs and targets."""
+        """The names in the program of the tensors among inputs and targets."""
         return list(self._signature.names)
 
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> Step:
-        """The same step to train with: `loss = step(*inputs, targets=...)` (step.py says what it does)."""
+        """The same step, for training: `loss = step(*inputs, targets=...)`. See `Step`."""
         from .step import Step
 
         return Step(self._model, self._loss, optimizer)
 
     def parameters(self) -> dict[str, Tensor]:
-        """What the program calls `p`: parameters, buffers, and further tensors that the forward reads."""
+        """The tensors in the program's `p`: parameters, buffers, and other tensors that the forward reads."""
         return {**named(self._model), **self._constants}
 
     def __call__(self, *inputs: Any, targets: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and gradients by parameter name; of inputs that require one, by `x`.
+        """The loss, and the gradients by name: of parameters, and of inputs that require one.
 
-        Raises BadInput for inputs of other shapes or dtypes than those that the program was written for.
+        Raises BadInput for inputs whose shapes or dtypes differ from those that the program was written for.
         """
         tensors = self._signature.tensors(inputs, targets)
         with torch.no_grad():
@@ -93,7 +94,7 @@ def named(model: Any) -> dict[str, Tensor]:
 
 
 class Signature:
-    """The tensors among inputs and targets: their names in the program, and what each has to be."""
+    """The tensors among inputs and targets: their names in the program, and the shape and dtype that each must have."""
 
     def __init__(self, model: Any, inputs: tuple, targets: Any) -> None:
         flat, self.structure = tree_flatten((inputs, targets))
@@ -118,10 +119,10 @@ class Signature:
         return [f"x{k + 1}" for k in range(count)]
 
     def tensors(self, inputs: tuple, targets: Any) -> list[Tensor]:
-        """The tensors of a further call. Raises BadInput where they are others than those of the first."""
+        """The tensors of a later call. Raises BadInput if shapes, dtypes or structure are not those of the first."""
         flat, structure = tree_flatten((inputs, targets))
         if structure != self.structure:
-            raise BadInput("the program was written for inputs and targets of another structure: write it out anew")
+            raise BadInput("these inputs and targets are of another structure: write it out anew")
         for k, other in self.others.items():
             if isinstance(flat[k], Tensor) or flat[k] != other:
                 raise BadInput(f"the program was written for {other!r}. got: {flat[k]!r}. Write it out anew")
@@ -133,7 +134,7 @@ class Signature:
         return found
 
     def copied(self) -> tuple[tuple[tuple, Any], dict[str, Tensor]]:
-        """Inputs and targets of copies, which a forward may write into, and the copies by name."""
+        """Inputs and targets with copied tensors, which a forward may edit in place, and the copies by name."""
         copies = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in self.given]
         flat: list[Any] = [None] * (len(self.places) + len(self.others))
         for k, v in (*self.others.items(), *zip(self.places, copies, strict=True)):
@@ -154,13 +155,13 @@ def write_out(
         print(program)
 
     `loss(model(*inputs), targets)` is run once, inside `mb.explicit()`, and recorded. `level`: "formulas" calls the
-    formulas of each rule by name, "torch" writes the calls of torch that they are made of. The file holds for inputs of
-    these shapes and dtypes; where Python branches on numbers it has the branch that was taken, and says so. Nothing of
-    the model changes.
+    formulas of each rule by name, "torch" writes the calls of torch that they consist of. The file is valid for inputs
+    of these shapes and dtypes. Where Python branches on numbers, the file has only the branch that was taken, and says
+    so. The model does not change.
 
-    Raises TypeError for what is no module; BadInput for nodes of autograd in the backward (`mb.audit` shows them), for
-    a loss that is no scalar or depends on no parameter, for tensors on the meta device, under autocast, and inside
-    torch.func's transforms.
+    Raises TypeError for a model that is not a module. Raises BadInput for nodes of autograd in the backward (`mb.audit`
+    shows them), for a loss that is not a scalar or depends on no parameter, for tensors on the meta device, under
+    autocast, and inside torch.func's transforms.
     """
     if level not in LEVELS:
         raise BadInput(f"level {level!r} is unknown. expected: {' or '.join(map(repr, LEVELS))}")
@@ -173,7 +174,7 @@ def write_out(
 def record(
     model: torch.nn.Module, inputs: tuple, targets: Any, loss: Callable[[Any, Any], Tensor], level: str
 ) -> tuple[Signature, Recording]:
-    """Run one step and note it."""
+    """Run one step and record it."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"write_out takes a torch.nn.Module. got: {type(model).__name__}")
     with (
@@ -220,22 +221,22 @@ def record(
     return signature, Recording(tape, count, found, gradients, recorder.regions, branched, output)
 
 
-HOOKED = "which a program has no place for: they watch or change its gradient. expected: no register_hook"
+HOOKED = "which a program has no place for: a hook sees or changes a gradient. expected: no register_hook"
 
 
 def refuse(tensors: dict[str, Tensor]) -> None:
-    """Raise where nothing can be recorded."""
+    """Raise BadInput where nothing can be recorded: on the meta device, under autocast, with hooks."""
     if any(t.is_meta for t in tensors.values()):
-        raise BadInput("the program is recorded as it runs. got: tensors on the meta device. expected: a CPU or a GPU")
+        raise BadInput("the step is recorded while it runs. got: tensors on the meta device. expected: a CPU or a GPU")
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        raise BadInput("autocast is on: write the program out without it, of a model in the dtype that you want")
+        raise BadInput("autocast is on. expected: no autocast. Convert the model to the dtype that you want (model.to)")
     for name, tensor in tensors.items():
         if has_gradient_hooks(tensor):
             raise BadInput(f"{name} has hooks, {HOOKED}")
 
 
 def written(model: torch.nn.Module, signature: Signature, recording: Recording, level: str) -> Program:
-    """The text of a recording."""
+    """The program of a recording."""
     whole, pairs, finder = structured(recording)
     sources = used([*finder.forward, *finder.backward], recording.tape.classes)
     body = "\n".join(program_text(finder, whole, pairs, signature.names))
@@ -267,7 +268,7 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
 
 
 def same_numbers(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal; of sparse ones False."""
+    """Whether two tensors are equal; False for sparse ones."""
     return one.layout == other.layout == torch.strided and torch.equal(one, other)
 
 

@@ -1,8 +1,8 @@
-"""Functions of rules that are noted when they are called, in place of what they call in turn.
+"""Proxies of rules: a call of a rule's function is recorded as one line, and what it calls in turn is not.
 
-A rule's `backward` is run with its own code, and with names that lead to proxies: `Linear.delta_input(...)` notes one
-line and runs the formula unseen. Functions of ours that a backward calls by name, such as `total`, are let through in
-the same way, so that what they call of rules is noted, too.
+A rule's `backward` runs with its own code, but with proxies in place of rules. So `Linear.delta_input(...)` is recorded
+as one line, without what the formula computes inside. Helper functions of this library that a backward calls, such as
+`total`, run with the same proxies. So the rules' functions that they call are recorded, too.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ NOT_FORMULAS = ("setup_context", "backward", "tangent", "derivatives", "recipe",
 
 
 class Proxies:
-    """Proxies of rules for one tape. `granularity`: "formulas", "kernels" (`derivatives`, too, as one call, and each
-    by the kernel that serves it) or "torch" (nothing of ours is noted, only what it calls of torch)."""
+    """Proxies of rules for one tape. `granularity`: "formulas"; "kernels": `derivatives`, too, is one call, and a
+    kernel replaces its formula; "torch": only calls of torch are recorded."""
 
     def __init__(self, tape: Tape, granularity: str, quiet: Callable[[], Any], chosen: Callable[..., Any]) -> None:
         self.tape, self.granularity, self.quiet, self.chosen = tape, granularity, quiet, chosen
         self.made: dict[Any, Any] = {}
         self.hints: dict[str, Any] = {}
-        """Forward's tensors of the rule that runs, by the name of the argument, for <argument>_shape."""
+        """Values of the forward's arguments of the rule that runs, by name: they give <argument>_shape its text."""
 
     def of(self, thing: Any) -> Any:
-        """What stands in for a rule, or for a function of ours."""
+        """The proxy of a rule, or a function of this library with proxies inside."""
         if isinstance(thing, type) and issubclass(thing, Rule):
             return self.made.setdefault(thing, RuleProxy(thing, self))
         if isinstance(thing, types.FunctionType) and thing.__module__.partition(".")[0] == OWN:
@@ -61,7 +61,7 @@ class Proxies:
         return self.made[function]
 
     def called(self, rule: type[Rule], name: str, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
-        """Run a function of a rule unseen, and note it as one line."""
+        """Run a function of a rule and record it as one line, without what it calls."""
         run = self.chosen(function) if self.granularity == "kernels" else function
         with self.quiet():
             output = run(*args, **kwargs)
@@ -79,9 +79,9 @@ class Proxies:
                     value.role = role
 
     def arguments(self, function: Callable[..., Any], args: tuple) -> list[Part]:
-        """Tensors by place, what stands behind the first constant by its name."""
+        """Arguments as source: by position up to the first constant, by name from there on."""
         parameters = list(inspect.signature(function).parameters.values())
-        # kernels take the arguments of their formulas, by other names
+        # a kernel takes the arguments of its formula under other names
         by_place = self.granularity == "kernels" or any(p.kind is p.VAR_POSITIONAL for p in parameters)
         parts: list[Part] = []
         named = False
@@ -100,7 +100,7 @@ class Proxies:
 
 
 class _Scope(dict):
-    """Globals of a function, with proxies."""
+    """Globals of a function, in which names give proxies."""
 
     def __init__(self, source: dict[str, Any], proxies: Proxies) -> None:
         super().__init__(source)
@@ -116,7 +116,7 @@ class _Scope(dict):
 
 
 class RuleProxy:
-    """A rule whose functions are noted."""
+    """A rule whose functions are recorded when they are called."""
 
     def __init__(self, rule: type[Rule], proxies: Proxies) -> None:
         self._rule, self._proxies = rule, proxies

@@ -1,4 +1,4 @@
-"""Operators that torch keeps to itself, as public functions that compute the same."""
+"""Replaces operators that torch does not export by public functions that compute the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .constants import name_of, value_of
 
 
 def public(node: ast.AST) -> ast.expr | None:
-    """What stands for a call of such an operator; None for anything else."""
+    """The public form of a call of such an operator; None for anything else."""
     if isinstance(node, ast.Call) and name_of(node.func) == "unsafe_view" and len(node.args) == 2:
         return ast.Call(ast.Attribute(node.args[0], "reshape", ast.Load()), [node.args[1]], [])
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
@@ -23,8 +23,7 @@ def public(node: ast.AST) -> ast.expr | None:
 
 
 def attention(statement: ast.stmt, unread: set[str]) -> ast.stmt | None:
-    """`output, lse = flash_attention_for_cpu(...)` with an lse that no one reads, by its public name; None for anything
-    else."""
+    """The public form of `output, lse = flash_attention_for_cpu(...)` where lse is not read; None for anything else."""
     if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Tuple)):
         return None
     call, targets = statement.value, statement.targets[0].elts

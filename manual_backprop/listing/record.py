@@ -1,8 +1,8 @@
 """Records one training step: the forward while it runs, then the backward along its graph, node by node.
 
-The forward: each call of a rule is one line; a TorchDispatchMode notes what torch computes between them. The backward:
-for each node, from the loss to the first, the rule's own `backward` runs with its formulas noted (proxies.py), and
-torch's views are undone by the formulas of views.py. What reaches a value by several ways is summed.
+In the forward each call of a rule is one line, and a TorchDispatchMode records what torch computes between them. In the
+backward each rule's node runs the rule's own `backward`, whose formulas are recorded (proxies.py), and each view's node
+runs a formula of views.py. Where a value has several readers, their deltas are summed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .views import undone
 
 
 class Recorder:
-    """Runs a model and its loss, and notes it. `level`: "formulas", "kernels" or "torch" (proxies.py)."""
+    """Runs a model and its loss, and records them. `level`: "formulas", "kernels" or "torch" (proxies.py)."""
 
     def __init__(self, level: str) -> None:
         self.level = level
@@ -44,15 +44,15 @@ class Recorder:
         self.regions = [Region("", object, -1)]
         self.stack = [0]
         self.shared: set[Value] = set()
-        """Values that lie in more memory than their own."""
+        """Values that were copied into another tensor: they stand for that memory, too."""
         self.numbers: dict[Any, int] = {}
-        """Which region each call of a module is."""
+        """The number of the region of each call of a module."""
 
-    # what is noted
+    # switching recording off, and recording rules
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """What runs inside is not noted."""
+        """What runs inside is not recorded."""
         before, self.tape.paused = self.tape.paused, True
         self.operators.paused += 1
         try:
@@ -62,11 +62,11 @@ class Recorder:
             self.operators.paused -= 1
 
     def rule_called(self, rule: type[Rule], args: tuple) -> Any:
-        """In place of the native node: a call of a rule, in Python."""
+        """Run and record a call of a rule in Python, in place of the native node."""
         if any_autocast() or in_forward_mode() or transforms_active():
             return NotImplemented
         base = rule.overwrites or rule
-        if self.level != "kernels" and base is MaxPool:  # the places of winners save memory, and are longer to read
+        if self.level != "kernels" and base is MaxPool:  # `winner` saves memory, but its formulas are longer to read
             args = tuple("indices" if a == "winner" else a for a in args)
         tensors = [a for a in args if isinstance(a, Tensor)]
         named = dict(zip(base.forward.__signature__.parameters, args, strict=False))  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ class Recorder:
         )
 
     def _written(self, input: Tensor, value: Tensor) -> None:
-        """A value written over another one: from here on both are one, where no one else sees the memory."""
+        """A value was written over another one: from here on both are one value, unless others share the memory."""
         target, source = self.tape.value(input), self.tape.value(value)
         alike = value.shape == input.shape and value.dtype == input.dtype
         if self.tape.alone(input) and alike and isinstance(source, Value):
@@ -143,12 +143,12 @@ class Recorder:
     def _refuse_shared(self, target: Part) -> None:
         if target in self.shared:
             raise BadInput(
-                "a tensor that was copied into another one is edited in place later, with views of it alive: such a "
-                "forward cannot be written out. expected: the edit on a clone"
+                "a forward that copies a tensor into another one, and later edits one of them in place while a view of "
+                "it is in use, cannot be written out. expected: the edit on a clone"
             )
 
     def _before(self, rule: type[Rule], args: tuple, target: Part) -> list[Part]:
-        """The arguments of a call that has overwritten the first: that one by the value it was."""
+        """The arguments of a call that has overwritten its first argument; that one is written as its old value."""
         key = key_of(args[0])
         assert isinstance(target, Value)
         self.tape.known[key] = target
@@ -157,7 +157,7 @@ class Recorder:
         return parts
 
     def _named(self, rule: type[Rule], given: list[Value | None], before: int) -> None:
-        """z, a, or what the rule calls its further results."""
+        """Set the kinds of results: z, a or y for the first, the rule's own names for further ones."""
         family = rule.__module__.rpartition(".")[2]
         kind = "z" if family in WEIGHTED_INPUT else "a" if family in ACTIVATION else "y"
         for k, value in enumerate(given):
@@ -246,7 +246,7 @@ class Recorder:
                 if value is not None and value.of is None and not value.name and not leads_to(target, value):
                     value.of = target
             if is_leaf(parent) and parent.variable not in leaves:
-                continue  # made in the forward: no one asks for its gradient
+                continue  # created in the forward: its gradient is not returned
             if is_leaf(parent):
                 gradients.add(leaves[parent.variable], gradient, owner, region, self._value_of[leaves[parent.variable]])
             else:
@@ -257,7 +257,7 @@ class Recorder:
         return call.given[nr] if call is not None and nr < len(call.given) else source
 
     def summed(self, parts: list[tuple[Tensor, str, int]], of: Value | None) -> Tensor:
-        """The sum of the deltas that have arrived at a value by several ways, as a line of the module around them."""
+        """The sum of the deltas that several readers of a value returned, as a line of the module around them."""
         terms: list[Part] = []
         with self.quiet():
             found = parts[0][0]
@@ -279,7 +279,7 @@ class Recorder:
         return found
 
     def around(self, regions: list[int]) -> int:
-        """The innermost call of a module around several."""
+        """The innermost region that contains all of these."""
         ways = []
         for region in regions:
             way = [region]

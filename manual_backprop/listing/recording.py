@@ -1,4 +1,4 @@
-"""What is recorded of a step: calls of rules and of modules, and deltas on their way."""
+"""What is recorded of a step: calls of rules and of modules, and the deltas of values not yet reached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Call:
-    """One call of a rule in the forward: what its backward needs, and the values it took and gave."""
+    """One call of a rule in the forward: what its backward needs, and the values of its inputs and outputs."""
 
     rule: type[Rule]
     args: tuple
@@ -29,7 +29,7 @@ class Call:
     region: int
     taken: dict[str, Value | None]
     sources: list[Value | None]
-    """The values of its tensors, in order."""
+    """The values of the tensors among its arguments, in order."""
     given: list[Value | None]
 
 
@@ -44,22 +44,22 @@ class Region:
 
 @dataclass
 class Recording:
-    """A whole step: lines of forward and backward, the loss, and the value of the gradient of each leaf."""
+    """A whole step: lines of forward and backward, the loss, and the gradient of each leaf."""
 
     tape: Tape
     forward: int
-    """How many lines are the forward's."""
+    """How many of the lines, from the first, belong to the forward."""
     loss: Value
     gradients: dict[str, Value]
     regions: list[Region] = field(default_factory=list)
     branched: list[str] = field(default_factory=list)
-    """Modules in which Python was told a number."""
+    """Modules in which Python read a number from a tensor."""
     output: Value | None = None
-    """What the model returned, where that is one tensor."""
+    """What the model returned, if that is one tensor."""
 
 
 class Arrived:
-    """Deltas by where they have arrived; summed as soon as the last of them is there."""
+    """Deltas by the node that they belong to; they are summed when the last one has arrived."""
 
     def __init__(self, recorder: Recorder, expected: Counter) -> None:
         self.recorder, self.expected = recorder, Counter(expected)
@@ -79,7 +79,7 @@ class Arrived:
 
 
 def leads_to(value: Value | None, other: Value) -> bool:
-    """Whether a value is the other one, or a delta of it, or of a delta of it ...; None is taken for one."""
+    """Whether a value is the other one, a delta of it, a delta of that, and so on; True for None."""
     while value is not None and value is not other:
         if value.of is None:
             return False
@@ -88,12 +88,12 @@ def leads_to(value: Value | None, other: Value) -> bool:
 
 
 def refuse_autograd(nodes: list[Any]) -> None:
-    """Raise where a node is neither a rule's nor a view's."""
+    """Raise BadInput if a node is neither a rule's nor a view's."""
     left = Counter(name_of(node) for node in nodes if rule_of(node) is None and not is_view(node))
     if left:
         listed = ", ".join(f"{name} {count}" for name, count in left.most_common(8))
         raise BadInput(
-            f"the model has backward nodes of autograd, whose formulas are not ours to write out. got: {listed}. "
+            f"the model has backward nodes of autograd, whose formulas this library does not have. got: {listed}. "
             "expected: rules alone. mb.audit shows where they are; write a rule for them (CONTRIBUTING.md), or compute "
             "that part without gradients"
         )

@@ -1,4 +1,4 @@
-"""A file reduced to what its own run does: conditions answered, constants written in, helpers in place."""
+"""Reduces a file to what a run of it needs: one branch of a condition, constants, helpers written in place."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .tidying import tidied
 from .unused import without_dead, without_unused
 
 ENGINE = re.compile(r"vmap|torch\.compile|derivative|differentiat|CUDA|\bGPU\b")
-"""Comments on why a formula suits torch's transforms: a file has none of these."""
+"""Comments on torch's transforms, compilation or GPUs, none of which a written file uses: they are left out."""
 
 
 def reduced(text: str, run: Run, keep: tuple[str, ...]) -> str:
-    """The text of a file, without what `run`, given the file's names, does not need. `keep`: functions that stay as
-    they are called."""
+    """The text of a file without what `run` does not need. `run` is called with the file's names. `keep`: functions
+    whose parameters and results stay."""
     tree = parsed(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt):
             notes_of(node)[:] = [note for note in notes_of(node) if not ENGINE.search(note[0])]
     before = {name: arguments(f) for name, f in functions_of(tree).items()}
-    for _ in range(2):  # what is left the first time may have one answer then
+    for _ in range(2):  # the second round sees conditions that the first has simplified
         folded(tree, run)
         simplify(tree, keep)
     without_unused(tree, keep)
@@ -41,7 +41,7 @@ def arguments(function: ast.FunctionDef) -> set[str]:
 
 
 def without_docstring_on(function: ast.FunctionDef, gone: set[str]) -> None:
-    """Leave out a docstring that explains an argument which is none any more."""
+    """Leave out a docstring that explains an argument that was removed."""
     first = function.body[0]
     text = ast.get_docstring(function) or ""
     if is_docstring(first) and any(re.search(rf"`{name}`|^{name}:", text, re.MULTILINE) for name in gone):
@@ -49,10 +49,10 @@ def without_docstring_on(function: ast.FunctionDef, gone: set[str]) -> None:
 
 
 def simplify(tree: ast.Module, keep: tuple[str, ...]) -> None:
-    """Without a run: as far as constants go."""
+    """Simplify what depends on constants alone. This needs no run."""
     changed, plain = True, set[str]()
     while changed:
-        without_unused(tree, (*keep, "F"))  # what torch keeps to itself may become a function of F
+        without_unused(tree, (*keep, "F"))  # a private operator of torch may have become a function of F
         before = ast.dump(tree)
         decided(tree)
         without_dead(tree)

@@ -1,4 +1,4 @@
-"""Leaves out of a file what functions return and no one reads, and what `kept` holds and the backward does not."""
+"""Removes results of functions that are never read, and entries of `kept` that the backward never reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPES = re.compile(r"\([\d, ]*\)|None")
 
 
 def without_unread(tree: ast.Module, keep: tuple[str, ...]) -> bool:
-    """One round of it. Whether anything changed. `keep`: functions that stay as they are called."""
+    """Run one round; return whether anything changed. `keep`: functions whose results stay."""
     file = Calls(tree)
     programs = [f for name, f in file.functions.items() if is_program(name, f, keep)]
     changed = any([_kept(tree, function) for function in programs if function.name.endswith("backward")])
@@ -49,7 +49,7 @@ def without_unread(tree: ast.Module, keep: tuple[str, ...]) -> bool:
 
 
 def _length(returned: list[ast.Return], places: list[ast.Assign]) -> int:
-    """How many results a function returns each time, all of which are unpacked; 0 where that is not so."""
+    """How many results a function has, if every call unpacks all of them; otherwise 0."""
     tuples = [r.value for r in returned] + [p.targets[0] for p in places]
     lengths = {len(t.elts) if isinstance(t, ast.Tuple) else 0 for t in tuples}
     starred = any(isinstance(n, ast.Starred) for t in tuples if isinstance(t, ast.Tuple) for n in t.elts)
@@ -67,7 +67,7 @@ def _unpacking(function: ast.FunctionDef) -> Iterator[Any]:
 
 
 def _unread(target: ast.expr, function: ast.FunctionDef, statement: ast.stmt | None = None) -> bool:
-    """Whether no one reads a name, or no one behind a statement outside of loops."""
+    """Whether a name is never read in a function, or never after `statement` where that is not in a loop."""
     if not isinstance(target, ast.Name):
         return False
     behind: list[ast.stmt] = [function]
@@ -77,13 +77,13 @@ def _unread(target: ast.expr, function: ast.FunctionDef, statement: ast.stmt | N
 
 
 def _without(node: Any, k: int) -> Any:
-    """A tuple without an entry; of two the other alone."""
+    """A tuple without entry k; the other entry alone where there were two."""
     rest = [e for j, e in enumerate(node.elts) if j != k]
     return rest[0] if len(rest) == 1 else ast.Tuple(rest, node.ctx)
 
 
 def _drop(statement: ast.Assign, k: int) -> None:
-    """Take one result out of a statement, and its shape out of the comment."""
+    """Remove one result from a statement, and its shape from the comment."""
     shapes = [SHAPES.findall(text) for text, _ in notes_of(statement)]
     length = len(statement.targets[0].elts)  # type: ignore[attr-defined]
     statement.targets = [_without(statement.targets[0], k)]
@@ -93,7 +93,7 @@ def _drop(statement: ast.Assign, k: int) -> None:
 
 
 def _underscores(function: ast.FunctionDef) -> None:
-    """What is unpacked and not read is called _."""
+    """Rename to `_` what is unpacked and never read."""
     for statement in _unpacking(function):
         for element in statement.targets[0].elts:
             if _unread(element, function):
@@ -101,7 +101,7 @@ def _underscores(function: ast.FunctionDef) -> None:
 
 
 def _kept(tree: ast.Module, backward: ast.FunctionDef) -> bool:
-    """Take out of `kept` what this function does not read, here and where the forward returns it."""
+    """Remove from `kept` what this function never reads, here and where the forward returns it."""
     forward = functions_of(tree).get(f"{backward.name.removesuffix('backward')}forward")
     unpack = next((s for s in backward.body if isinstance(s, ast.Assign) and ast.unparse(s.value) == "kept"), None)
     if forward is None or unpack is None or not isinstance(unpack.targets[0], ast.Tuple):

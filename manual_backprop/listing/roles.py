@@ -1,4 +1,4 @@
-"""What a textbook calls the arguments and results of some rules, where a program has no better name for them."""
+"""Textbook names of arguments and results of some rules, where a program has no better name for them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ARGUMENTS = {
     ("GRU", "hx"): "h0",
     ("RNN", "hx"): "h0",
 }
-"""Rule and argument -> a value that is computed for it by views and copies alone."""
+"""Rule and argument -> the name of a value that is computed for it by views and copies alone."""
 
 RESULTS = {
     ("LSTM", "recursion"): ("delta_a", "delta_r", "delta_h0", "delta_c0"),
     ("GRU", "recursion"): ("delta_p", "delta_q", "delta_h0"),
     ("RNN", "recursion"): ("delta_a", "delta_h0"),
 }
-"""Rule and function -> what it returns."""
+"""Rule and function -> the names of what it returns."""
 
 RULES = {"ScaledDotProductAttention": "attention"}
-"""Rule -> what its output is called after."""
+"""Rule -> the name of its output."""

@@ -1,4 +1,4 @@
-"""The text of functions, classes and constants, as a file has them: without annotations, and as plain functions."""
+"""The source of functions, classes and constants for a written file: without annotations, as plain functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUESTIONS = r"(?:transforms_active|in_forward_mode|differentiated_again|torch\.c
 
 
 def private(name: str, thing: Any) -> str:
-    """A name of torch's own that is not public, or what stands in for it."""
+    """The definition of a private name of torch: its path, or its source."""
     if path := path_of(thing):
         return f"{name} = {path}"
     if isinstance(thing, types.FunctionType):
@@ -35,7 +35,7 @@ def _tree(file: str) -> ast.Module:
 
 
 def source_of(function: types.FunctionType, name: str) -> str:
-    """A function's text, as a `def` of that name."""
+    """A function's source, as a `def` of that name."""
     function = inspect.unwrap(function)
     if function.__name__ == "<lambda>" or function.__code__.co_name == "<lambda>":
         text = _of_lambda(function, name)
@@ -68,7 +68,7 @@ def _of_lambda(function: types.FunctionType, name: str) -> str:
 
 
 def simplified(text: str) -> str:
-    """Without what chooses between formula and kernel, and with no for what a plain call answers so."""
+    """Source without the choice between formula and kernel; what is false in a plain call becomes False."""
     text = re.sub(r"\bchoose\(((?:\w+\.)*\w+)\)", r"\1", text)
     text = re.sub(r"\bdifferentiable\((\w+)\)", r"\1.forward", text)
     text = re.sub(rf"not {QUESTIONS} and ", "", text)
@@ -79,12 +79,12 @@ def simplified(text: str) -> str:
 
 
 def without_annotations_of_class(cls: type) -> str:
-    """A small class as it stands."""
+    """The source of a small class."""
     return re.sub(r"\s*# (fmt: skip|type: ignore\S*|noqa\S*)", "", textwrap.dedent(inspect.getsource(cls))).rstrip()
 
 
 def without_annotations(text: str) -> str:
-    """Parameters and variables by their names alone: shapes and dtypes stand in the docstring of the rule."""
+    """Source without annotations: the docstring of the rule has the shapes and dtypes."""
     tree = parsed(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
@@ -100,7 +100,7 @@ class _Plain(ast.NodeTransformer):
 
 
 def names_in(text: str) -> Iterator[tuple[str, str]]:
-    """Names that are read, and the attribute that is asked of each ("" where none is)."""
+    """Names that are read, each with the attribute that is read from it ("" for none)."""
     tree = ast.parse(text)
     inner = {
         node.value for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
@@ -113,7 +113,7 @@ def names_in(text: str) -> Iterator[tuple[str, str]]:
 
 
 def assignment(module: types.ModuleType | None, name: str) -> tuple[str, dict[str, Any]] | None:
-    """`NAME = ...` of a module, or of the one that it has the name from: its text and names."""
+    """`NAME = ...` of a module, or of the module that it imports the name from: the text, and that module's names."""
     while module is not None and getattr(module, "__file__", None):
         tree = _tree(module.__file__ or "")
         for node in tree.body:

@@ -1,7 +1,7 @@
-"""The source of formulas, for a file that needs torch alone: each function of a rule that is used, and what it calls.
+"""The source of formulas for a file that needs torch alone: each function of a rule that is used, and what it calls.
 
-Text is taken as it stands in the rules, comments too. `choose(formula)` becomes the formula, and questions that a plain
-call of it answers with no (is this compiled, transformed, differentiated again?) become False.
+The text is that of the rules, with its comments. `choose(formula)` becomes the formula. Calls that ask whether the code
+is compiled, transformed or differentiated again become False, as in a plain call.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from .tape import literal
 
 OWN = __name__.partition(".")[0]
 ONE_LINE = 112
-"""Characters of a source that fits one line of a docstring."""
+"""Most characters of a reference that fits on one line of a docstring."""
 
 
 class Sources:
-    """What a file has to say before its program: imports, constants, helpers, and rules with the functions in use."""
+    """What a file needs before its program: imports, constants, helpers, and rules with the functions in use."""
 
     def __init__(self) -> None:
         self.imports: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
-        """Constants and functions, in an order in which each stands behind what it reads."""
+        """Constants and functions, each after those that it reads."""
         self.rules: dict[type[Rule], dict[str, str]] = {}
         self.options: dict[type[Rule], dict[str, set[Any]]] = {}
-        """What each option of a rule is in the calls of the program."""
+        """The values of each option of a rule in the calls of the program."""
         self._seen: set[Any] = set()
         self._taken: dict[str, Any] = {}
         self.called: dict[int, str] = {}
-        """What is called otherwise in the file than in its own module."""
+        """The names, by id, of things that have another name in the file than in their module."""
 
     def use(self, rule: type[Rule], name: str) -> None:
-        """A function of a rule, and all that it needs."""
+        """Add a function of a rule, and all that it needs."""
         functions = self.rules.setdefault(rule, {})
         if name in functions:
             return
@@ -53,7 +53,7 @@ class Sources:
         functions[name] = self._read(text, function)
 
     def _read(self, text: str, function: types.FunctionType) -> str:
-        """See to what a function reads; its text, with the names that these have in the file."""
+        """Add what a function reads. Return its text with the names that the file uses."""
         closed = inspect.getclosurevars(function).nonlocals if function.__closure__ else {}
         scope = {**vars(builtins), **function.__globals__, **closed}
         for name, attribute in names_in(text):
@@ -65,7 +65,7 @@ class Sources:
         return text
 
     def need(self, name: str, attribute: str, thing: Any, reader: types.FunctionType) -> None:
-        """A name that a function reads. Where another thing of that name is there already, it gets a number."""
+        """Add a thing that a function reads by name. If the file uses the name for another thing, it gets a number."""
         if not isinstance(thing, (type, types.ModuleType)):
             base, k = name, 2
             while self._taken.setdefault(name, thing) is not thing and not _equal(self._taken[name], thing):
@@ -127,7 +127,7 @@ class Sources:
         self.helpers[name] = self.constant(name, thing, found, reader)
 
     def constant(self, name: str, thing: Any, found: tuple[str, dict[str, Any]] | None, reader: Any) -> str:
-        """A name that a module binds: as a literal where it can be, else as the module says it."""
+        """The assignment of a constant: its value as a literal if possible, otherwise the source in its module."""
         try:
             return f"{name} = {literal(thing)}"
         except BadInput:
@@ -147,7 +147,7 @@ class Sources:
         return text
 
     def text(self) -> str:
-        """The whole, in the order of a module."""
+        """The whole text, in the order of a module."""
         functions = [text for text in self.helpers.values() if text.startswith(("def ", "@", "class "))]
         constants = [text for text in self.helpers.values() if not text.startswith(("def ", "@", "class "))]
         own = {name for name, text in self.helpers.items() if text in functions} | {
@@ -174,7 +174,7 @@ class Sources:
 
 
 def in_use(rule: type[Rule], functions: Iterable[str], options: dict[str, set[Any]]) -> str:
-    """The docstring of a rule: forward, shapes, backward and source, without remarks, and without formulas that are not
+    """The docstring of a rule: forward, shapes, backward and reference. Left out are notes, and formulas that are not
     used or belong to an option that is off."""
     doc = inspect.cleandoc(rule.__doc__ or "")
     body, source, end = without_options(doc, options).partition("Source:")
@@ -203,8 +203,8 @@ def in_use(rule: type[Rule], functions: Iterable[str], options: dict[str, set[An
 
 
 def without_options(doc: str, options: dict[str, set[Any]]) -> str:
-    """A docstring without the lines that begin `with <option>` or `with "<word>"`, where the option is off and the word
-    is none that is asked for."""
+    """A docstring without lines that begin `with <option>` where that option is off, or `with "<word>"` where no option
+    has that value."""
     words = {value for values in options.values() for value in values if isinstance(value, str)}
     off = [name for name, values in options.items() if not any(values)]
     lines: list[str] = []
@@ -219,7 +219,7 @@ def without_options(doc: str, options: dict[str, set[Any]]) -> str:
 
 
 def first_source(text: str) -> str:
-    """The sources of a rule; of several that do not fit one line the first."""
+    """The references of a rule; the first alone where they do not fit on one line."""
     if len(text) <= ONE_LINE:
         return text
     first = text.partition(";")[0].rstrip(".")
@@ -233,7 +233,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def used(lines: Iterable[Any], classes: dict[str, type]) -> Sources:
-    """The sources of all functions of rules in these lines, and of classes."""
+    """The source of all functions of rules in these lines, and of these classes."""
     found = Sources()
     for name, cls in classes.items():
         found.need(name, "", cls, used)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How a call of torch is written: two modes that note what Python calls, and what the dispatcher is given."""
+"""Writes calls of torch as source. Two modes record them: as Python functions, and as the dispatcher's operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INFIX = {
 }  # fmt: skip
 PREFIX = {"neg": "-", "invert": "~", "bitwise_not": "~", "logical_not": "~", "negative": "-"}
 NONE = ("out", "dtype", "size_average", "reduce", "generator")
-"""Arguments that are None where they are not given."""
+"""Arguments that are left out where they are None."""
 LAYOUT = ("layout", "device", "pin_memory", "non_blocking", "memory_format")
 
 
@@ -33,14 +33,14 @@ def operand(tape: Tape, value: Any) -> list[Part]:
 
 
 def base(tape: Tape, value: Any, operator: str) -> list[Part]:
-    """The left operand: a negative number binds less than a power."""
+    """The left operand of an operator: a negative number before ** gets parentheses."""
     parts = operand(tape, value)
     negative = len(parts) == 1 and isinstance(parts[0], str) and parts[0].startswith("-")
     return ["(", *parts, ")"] if negative and operator == "**" else parts
 
 
 def index(tape: Tape, item: Any) -> list[Part]:
-    """What stands between [ and ]."""
+    """The source between [ and ]."""
     if isinstance(item, tuple) and item:
         parts: list[Part] = []
         for one in item:
@@ -53,7 +53,7 @@ def index(tape: Tape, item: Any) -> list[Part]:
 
 
 class Functions(TorchFunctionMode):
-    """Notes each function of torch that Python calls, by its name."""
+    """Records each function of torch that Python calls, by its name."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Functions(TorchFunctionMode):
         return output
 
     def spelled(self, func: Any, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Part], bool]:
-        """The expression, and whether it is one of an operator between two values."""
+        """The expression, and whether it is an operator with operands and may need parentheses."""
         tape = self.tape
         kwargs = {k: v for k, v in kwargs.items() if v is not None or k not in NONE}
         plain = name.strip("_") if name.startswith("__") else name
@@ -116,21 +116,21 @@ RESHAPED_IN_PLACE = ("transpose_", "t_", "squeeze_", "unsqueeze_", "swapaxes_", 
 
 
 class Operators(QuickDispatchMode):
-    """Notes each operator that the dispatcher is given, outside of rules."""
+    """Records each operator that the dispatcher gets outside of rules."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         self.tape = tape
         self.paused = 0
         self.numbers: list[str] = []
-        """Operators that told Python a number, on which it may have branched."""
+        """Where Python read a number from a tensor, on which it may have branched."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if not self.paused and func._schema.name.removeprefix("aten::") in RESHAPED_IN_PLACE:
             raise BadInput(
                 f"{func._schema.name} changes the shape of a tensor in place, which cannot be written out. expected: a "
-                "new view, as y = x.transpose(0, 1)"
+                "new view, such as y = x.transpose(0, 1)"
             )
         output = func(*args, **kwargs)
         if self.paused or func.namespace not in ("aten", "prims", "torchvision"):
@@ -148,7 +148,7 @@ class Operators(QuickDispatchMode):
         return output
 
     def written(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Value]:
-        """The tensors that an operator says that it writes into."""
+        """The tensors that an operator writes into, according to its schema."""
         places = [(k, a.name) for k, a in enumerate(func._schema.arguments) if a.alias_info and a.alias_info.is_write]
         given = [args[k] if k < len(args) else kwargs.get(name) for k, name in places]
         found = [self.tape.find(tensor) for tensor in given if isinstance(tensor, Tensor)]
@@ -190,7 +190,7 @@ class Operators(QuickDispatchMode):
 
 
 def told(func: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Arguments without those that are the defaults of a function written in Python."""
+    """Arguments without those that equal the defaults, for a function written in Python."""
     parameters = inspect.signature(func).parameters if isinstance(func, types.FunctionType) else {}
     preset = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     kwargs = {k: v for k, v in kwargs.items() if not (k in preset and _same(v, preset[k]))}
@@ -207,7 +207,7 @@ def _same(value: Any, preset: Any) -> bool:
 
 
 def _told(value: Any) -> bool:
-    """Whether a device or layout has to be said."""
+    """Whether a device, layout or memory format has to be written, since it is not the default."""
     if isinstance(value, torch.device):
         return value.type != "cpu"
     return value not in (torch.strided, False, torch.preserve_format, torch.contiguous_format)

@@ -1,8 +1,8 @@
-"""A program as a fast step: forward, backward and gradients without a graph, and where it can be without Python.
+"""A program as a fast training step: forward, backward and gradients without a graph, and without Python if possible.
 
-What runs is the listing with kernels in place of formulas. Its first call records it, the native node's machinery runs
-it from then on (engine/native/step.h): torch's operators and our kernels one behind the other. Without a compiler
-Python runs the lines. On a GPU the lines are captured as a CUDA graph.
+It runs the written lines with kernels in place of formulas. The first call records torch's operators and this library's
+kernels. Later calls run that list in C++ (engine/native/step.h). Without a C++ compiler Python runs the lines. On a GPU
+the lines are captured as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .structure import Finder
 from .text import program_text
 
 MOST = 8
-"""Kinds of batches that a step keeps programs for."""
+"""Most kinds of batches that a step keeps programs for."""
 
 
 class Lines:
-    """The lines of a recorded step as one function of Python, with kernels in the places of formulas."""
+    """The lines of a recorded step as one Python function, with kernels in place of formulas."""
 
     def __init__(self, model: torch.nn.Module, signature: Signature, recording: Recording) -> None:
         finder = Finder(recording)
@@ -56,7 +56,7 @@ class Lines:
         self.leaves = [name for name in recording.gradients if name in self.p]
 
     def __call__(self, *tensors: Tensor) -> tuple[Any, ...]:
-        """The loss, the model's output (None where it is not one tensor), and the gradient of each of `leaves`."""
+        """The loss, the model's output (None if it is not one tensor), and the gradient of each of `leaves`."""
         with torch.no_grad():
             loss, kept = self.forward(self.p, *tensors)
             grad = self.backward(self.p, kept)
@@ -64,8 +64,8 @@ class Lines:
 
 
 class Compiled:
-    """A step for one kind of batch: `run` returns the loss, the model's output, and the gradients, or with `fill` puts
-    those into `.grad`."""
+    """A step for one kind of batch. `run` returns the loss, the model's output and the gradients; with `fill` it puts
+    the gradients into `.grad` instead."""
 
     def __init__(self, model: torch.nn.Module, signature: Signature, recording: Recording) -> None:
         self.signature = signature
@@ -75,7 +75,7 @@ class Compiled:
         self.targets = [self.lines.p[name] for name in self.lines.leaves]
         self.leaves = tuple((places[name], k + 2) for k, name in enumerate(self.lines.leaves))
         self.native: dict[bool, Any] = {}
-        """By `fill`: the native program, or why there is none."""
+        """By `fill`: the native program, or the reason why there is none."""
         self.captured = Captured(self.lines) if self.fixed and self.fixed[0].is_cuda else None
 
     def run(self, tensors: list[Tensor], fill: bool) -> tuple[Any, ...]:
@@ -84,7 +84,7 @@ class Compiled:
             found = node.module.run_step(native, tuple(tensors))
             if found is not None:
                 return found
-            del self.native[fill]  # other strides or settings: recorded anew
+            del self.native[fill]  # other strides or settings: record again
             native = None
         if self.captured is not None:
             found = self.captured(tensors)
@@ -101,7 +101,7 @@ class Compiled:
         return found[:2]
 
     def accumulate(self, gradients: tuple[Tensor, ...]) -> None:
-        """Put gradients where autograd puts them."""
+        """Add gradients to `.grad`, as autograd does."""
         seen: set[int] = set()
         with torch.no_grad():
             for leaf, gradient in zip(self.targets, gradients, strict=True):
@@ -132,7 +132,9 @@ class Whole(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, delta: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("a written step has handed on its gradients: run it again for another backward")
+            raise RuntimeError(
+                "the backward of a written step ran a second time. expected: one backward for each call of the step"
+            )
         gradients, ctx.gradients = ctx.gradients, None
         if delta is None:
             return (None, *[None] * len(gradients))
@@ -144,11 +146,11 @@ class Whole(torch.autograd.Function):
 class Step:
     """What `program.step()` returns: `loss = step(*inputs, targets=...)`.
 
-    Each call runs forward and backward and puts the gradients into `.grad`, added to what is there; with an optimizer
-    it sets them to None before and calls `optimizer.step()` behind. A batch of another kind (shapes, dtypes), another
-    training flag, or modules and parameters that were replaced or frozen, is written anew, for up to 8 kinds of
-    batches. Numbers that a module holds as attributes, such as a dropout's p, are constants of the program: call
-    `watched()` after you change one.
+    Each call runs forward and backward and adds the gradients to `.grad`. With an optimizer it sets them to None first,
+    and calls `optimizer.step()` at the end. The program is written again for a batch with other shapes or dtypes (up to
+    8 programs are kept), for another training flag, and after modules or parameters were replaced or frozen. Numbers
+    that a module holds as attributes, such as a dropout's p, are constants of the program: call `watched()` after you
+    change one.
     """
 
     def __init__(self, model: torch.nn.Module, loss: Callable[[Any, Any], Tensor], optimizer: Any) -> None:
@@ -157,16 +159,16 @@ class Step:
         self.watched()
 
     def watched(self) -> None:
-        """Note what the programs depend on besides the batch."""
+        """Discard the programs, and record anew what they depend on besides the batch."""
         self.known.clear()
         self.modules = list(self.model.modules())
         self.parameters = list(self.model.parameters())
         self.held = [held for module in self.modules for held in members(module)]
-        self.parts = [part for held in self.held for part in held.values()]  # alive, so that no id is used twice
+        self.parts = [part for held in self.held for part in held.values()]  # kept alive, so that no id is used twice
         self.state = self.now()
 
     def now(self) -> tuple[list[int], list[bool], list[bool]]:
-        """Which parameters, buffers and children the modules have, what requires a gradient, and what trains."""
+        """Parameters, buffers and children of the modules by id; what requires a gradient; the training flags."""
         return (
             [id(part) for held in self.held for part in held.values()],
             [parameter.requires_grad for parameter in self.parameters],
@@ -190,8 +192,9 @@ class Step:
     def node(self, *inputs: Any, targets: Any = None) -> tuple[Tensor, Tensor | None]:
         """The loss as a tensor with one backward node for the whole step, and the model's output, detached.
 
-        The gradients are there when it returns; `loss.backward()` hands them on, times its delta. So they pass what
-        waits for them: accumulation, gradient scaling, clipping, DistributedDataParallel.
+        The gradients are computed when it returns. `loss.backward()` multiplies them by the delta of the loss and
+        returns them to autograd. So what works on autograd's gradients works here, too: accumulation, gradient scaling,
+        clipping, DistributedDataParallel.
         """
         compiled, tensors = self.compiled(inputs, targets)
         loss, output = Whole.apply(lambda: compiled.run(tensors, False), *compiled.targets)
@@ -203,8 +206,8 @@ class Step:
         if self.hooked():
             names = [name or "the model" for name, module in self.model.named_modules() if has_hooks(module)]
             raise BadInput(
-                f"{', '.join(names)} has hooks, which a written step would not call. expected: a model without hooks; "
-                "remove them, or train it as it is"
+                f"{', '.join(names)} has hooks, which a written step would not call. expected: a model without hooks. "
+                "Remove them, or train without a written step"
             )
         quick = len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(targets, Tensor)
         tensors = [inputs[0], targets] if quick else []
@@ -226,8 +229,8 @@ class Step:
             if recording.branched:
                 raise BadInput(
                     f"the forward reads numbers in {', '.join(sorted(set(recording.branched))) or 'the model'}, on "
-                    "which Python may branch: such a step is not the same for each batch. expected: a forward of "
-                    "tensors alone"
+                    "which Python may branch: such a step is not the same for each batch. expected: a forward that "
+                    "reads no numbers from tensors"
                 )
             found = self.known[key] = Compiled(self.model, signature, recording)
         return found, tensors

@@ -1,7 +1,7 @@
 """Finds modules that do the same, so that a program writes them once: two functions, called for each of them.
 
-Two calls of modules are alike if their lines are, forward and backward, but for the values in them and for the
-parameters' names, which begin with the module's own path.
+Two calls of modules are alike if their forward and backward lines are the same up to the values in them. The names of
+their parameters may differ in the module's path, with which they begin.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .recording import Recording, Region
 from .tape import Line, Operand, ShapeOf, Value, literal
 
 SMALLEST = 8
-"""Lines, forward and backward, of what is worth a pair of functions."""
+"""Fewest lines, forward and backward together, for which a pair of functions is written."""
 
 Alike = list[tuple[int, Part]]
-"""Calls of modules by their number, and what each has written."""
+"""Calls of modules: the number of each, and its lines."""
 
 
 def live(recording: Recording) -> list[Line]:
@@ -37,7 +37,7 @@ def live(recording: Recording) -> list[Line]:
 
 
 def shapes_at_hand(lines: Iterable[Line]) -> None:
-    """Write a shape as that of a value only where the backward reads the value anyway, or it is a parameter."""
+    """Write a shape as `value.shape` only where the backward reads the value anyway, or the value is a parameter."""
     lines = list(lines)
     read = {value for line in lines for value in line.values()}
     for line in lines:
@@ -70,7 +70,7 @@ class Finder:
                 self.readers[value].append(line)
 
     def part(self, number: int, region: Region) -> Part:
-        """What a call of a module has written."""
+        """The lines of a call of a module."""
         inside = self.inside(number)
         forward = [line for line in self.forward if line.call in inside]
         backward = [line for line in self.backward if line.call in inside]
@@ -79,7 +79,7 @@ class Finder:
         return found
 
     def ends(self, path: str) -> Counter[str]:
-        """How many modules in a module have each end of a path: `fc`, `block.fc` ..."""
+        """How many modules inside a module have each end of a path: `fc`, `block.fc` ..."""
         found: Counter[str] = Counter()
         for inner in {r.path for r in self.recording.regions if r.path.startswith(path) and r.path != path}:
             parts = inner[len(path) :].strip(".").split(".")
@@ -87,11 +87,11 @@ class Finder:
         return found
 
     def alone(self, line: Line) -> bool:
-        """Whether it is the only call of a rule that its module makes itself."""
+        """Whether a line is the only call of a rule that its module makes itself, outside its children."""
         return self._primary[line.owner, line.call] == 1
 
     def purpose(self, value: Value) -> Value | None:
-        """The delta or gradient that a value on the way to it is for."""
+        """The delta or gradient for which an intermediate value is computed."""
         seen = set()
         while value not in seen:
             seen.add(value)
@@ -105,7 +105,7 @@ class Finder:
         return None
 
     def roles(self, role: str, path: str) -> int:
-        """How many values in a module have a role."""
+        """How many values in a module have this role."""
         lines = (*self.forward, *self.backward)
         inside = [line for line in lines if not path or line.owner == path or within(line.owner, path)]
         return sum(value is not None and value.role == role for line in inside for value in line.results)
@@ -118,7 +118,7 @@ class Finder:
         return found
 
     def connect(self, part: Part, forward: list[Line], backward: list[Line]) -> None:
-        """Find what goes in and out of some lines."""
+        """Find the values that go in and out of a part with these lines."""
         own = {*forward, *backward}
         made = {v for line in forward for v in line.results if v is not None}
         derived = {v for line in backward for v in line.results if v is not None}
@@ -148,7 +148,7 @@ class Finder:
         return self._given
 
     def signature(self, part: Part) -> tuple:
-        """What parts that are alike have in common."""
+        """A key that is equal for parts that are alike."""
         numbers: dict[Value, int] = {}
 
         def said(value: Value) -> str:
@@ -173,7 +173,7 @@ class Finder:
         return tuple(lines), tuple(ends)
 
     def pairs(self) -> list[Pair]:
-        """Modules that are alike, the largest first; none within another."""
+        """Modules that are alike, the largest first; none inside another."""
         alike: dict[tuple, list[tuple[int, Part]]] = defaultdict(list)
         for number, region in enumerate(self.recording.regions[1:], 1):
             part = self.part(number, region)
@@ -186,7 +186,7 @@ class Finder:
             if self.better_inside(group, groups[k + 1 :]):
                 continue
             free = [(n, p) for n, p in group if not (self.inside(n) & taken) and not (self.around(n) & taken)]
-            # of a module and its only child one is enough
+            # a module and its only child may have the same lines: one is enough
             free = [(n, p) for k, (n, p) in enumerate(free) if not any(n in self.inside(m) for m, _ in free[:k])]
             if len(free) < 2:
                 continue
@@ -207,7 +207,7 @@ class Finder:
         return found
 
     def better_inside(self, group: Alike, others: list[Alike]) -> bool:
-        """Whether what is in modules that are alike is alike in more places: pairs of those then save more."""
+        """Whether pairs for the children of these modules save more lines, as they are alike in more places."""
         own = set().union(*(self.inside(n) - {n} for n, _ in group))
         saved, covered = 0, set[int]()
         for other in others:
@@ -225,7 +225,7 @@ class Finder:
         return found - {0, -1}
 
     def together(self, part: Part) -> bool:
-        """Whether the lines stand one behind the other, forward and backward."""
+        """Whether the lines are consecutive, in the forward and in the backward."""
         for lines, all_lines in ((part.forward, self.forward), (part.backward, self.backward)):
             if lines:
                 begin = all_lines.index(lines[0])  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ def size(part: Part) -> int:
 
 
 def structured(recording: Recording) -> tuple[Part, list[Pair], Finder]:
-    """The program, with uses of pairs in it, and the pairs."""
+    """The program, with calls of pairs in it, and the pairs."""
     finder = Finder(recording)
     pairs = finder.pairs()
     whole = Part("", list(finder.forward), list(finder.backward))

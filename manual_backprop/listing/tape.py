@@ -1,7 +1,7 @@
 """What a recorded program is made of: values, and the lines that compute them.
 
-A value is a tensor: the memory it lies in, and how. Two tensors of the same memory, shape and strides are one value,
-whichever object of Python stands for them; what is recorded stays alive until the end, so no memory is used twice.
+A value is identified by its memory, shape, strides and dtype: two Python tensors that agree in these are one value.
+Recorded tensors stay alive until the end, so that no memory is used twice.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from torch import Tensor
 from ..errors import BadInput
 
 SMALL = 16
-"""Elements of an unknown tensor that is written as a literal."""
+"""Most elements of an unknown tensor that is written as a literal."""
 
 
 @dataclass(eq=False)
 class Value:
-    """A tensor of the program. `name` is set for what comes from outside; others are named when they are written
-    (names.py) by what they are: `kind`, the module that computes them, and of a delta, of what."""
+    """A tensor of the program. `name` is set for tensors from outside. Others get a name when they are written
+    (names.py): from `kind`, from the module that computes them, and for a delta from the value that it belongs to."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     line: Line | None = None
     name: str = ""
     kind: str = ""
-    """z, a, or what to add to the name of the module; "" for a value on the way."""
+    """z, a, or what to add to the name of the module; "" for an intermediate value."""
     of: Value | None = None
-    """Of a delta: what it is the delta of."""
+    """For a delta: the value that it is the delta of."""
     memory: Any = None
-    """What tells the memory that it lies in from other memory."""
+    """Identifies its memory."""
     branch: str = ""
-    """Of one of several deltas that are summed: by way of which module."""
+    """For a delta that is one term of a sum: the module through which it came."""
     rule: str = ""
-    """The name of the rule that gives it, at whatever level that is written."""
+    """The name of the rule that returns it, at each level."""
     role: str = ""
     """What a textbook calls it (roles.py)."""
 
@@ -51,19 +51,19 @@ class Operand:
 
 @dataclass(frozen=True, eq=False)
 class ShapeOf:
-    """A shape, written as that of a value where the value is at hand."""
+    """A shape, written as `value.shape` where the function has the value."""
 
     value: Value
     shape: torch.Size
 
 
 Part = str | Value | Operand | ShapeOf
-"""What an expression is put together from."""
+"""The pieces of an expression."""
 
 
 @dataclass(eq=False)
 class Line:
-    """One call: `results = parts`. Results that are no tensors are None; `single`: it returns one tensor, no tuple."""
+    """One call: `results = parts`. Results that are not tensors are None. `single`: it returns no tuple."""
 
     parts: list[Part]
     results: list[Value | None]
@@ -74,18 +74,18 @@ class Line:
     effect: bool = False
     """Whether it writes into a tensor that was there before."""
     writes: list[Value] = field(default_factory=list)
-    """Into which; none for the first that it reads."""
+    """The values that it writes into; empty means the first value that it reads."""
     branches: list[str] = field(default_factory=list)
-    """Of a sum of deltas: by way of which modules each came."""
+    """For a sum of deltas: the module through which each one came."""
     function: tuple[type, str] | None = None
-    """Which function of a rule it calls."""
+    """The function of a rule that it calls: the rule and the name."""
     options: dict[str, Any] = field(default_factory=dict)
     """The arguments of that call that are numbers, words or None, by name."""
     call: int = 0
-    """Which call of a module it belongs to (record.py)."""
+    """The number of the call of a module that it belongs to (record.py)."""
 
     def values(self) -> Iterator[Value]:
-        """What it reads; shapes apart."""
+        """The values that it reads, without those of which it reads the shape alone."""
         for part in self.parts:
             if isinstance(part, Operand):
                 yield part.value
@@ -94,8 +94,8 @@ class Line:
 
 
 def key_of(tensor: Tensor) -> tuple:
-    """What tells one value from another."""
-    apart = tensor.layout != torch.strided or not tensor.numel()  # without memory of its own
+    """A key that is different for different values."""
+    apart = tensor.layout != torch.strided or not tensor.numel()  # no memory that identifies it
     where: Any = id(tensor) if apart else tensor.untyped_storage().data_ptr()
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     flags = tensor.is_conj(), tensor.is_neg()
@@ -110,16 +110,16 @@ class Tape:
     known: dict[tuple, Value] = field(default_factory=dict)
     alive: list[Tensor] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
-    """Tensors from elsewhere, that are too large to be written down."""
+    """Tensors from elsewhere that are too large to be written as literals."""
     classes: dict[str, type] = field(default_factory=dict)
-    """Named tuples that are written down."""
+    """Classes of named tuples that appear in the lines."""
     owner: str = ""
     call: int = 0
     paused: bool = False
-    """Whether what Python calls is not noted."""
+    """Whether recording of what Python calls is off."""
 
     def outside(self, tensor: Tensor, name: str) -> Value:
-        """A tensor that the program is given, under that name."""
+        """Add a tensor that the program gets from outside, with that name."""
         key = key_of(tensor)
         found = self.known.setdefault(key, Value(tuple(tensor.shape), tensor.dtype, name=name, memory=key[0]))
         self.alive.append(tensor)
@@ -134,7 +134,7 @@ class Tape:
         return self.known.get(key_of(tensor))
 
     def value(self, tensor: Tensor) -> Part:
-        """The value of a tensor that is read; of an unknown one the numbers, where they are few."""
+        """The value of a tensor that is read. An unknown tensor with few elements is written as a literal."""
         found = self.find(tensor)
         if found is not None:
             return found
@@ -148,14 +148,14 @@ class Tape:
         return self.outside(tensor, f'p["{name}"]')
 
     def new(self, tensor: Tensor, line: Line) -> Value:
-        """The value of a tensor that a line has computed."""
+        """Add a value for a tensor that a line has computed."""
         key = key_of(tensor)
         found = self.known[key] = Value(tuple(tensor.shape), tensor.dtype, line, memory=key[0])
         self.alive.append(tensor)
         return found
 
     def add(self, parts: list[Part], output: Any, **said: Any) -> Line | None:
-        """Note a call and what it returned; None where all of that was known before: a view that changes nothing."""
+        """Record a call and its results; None if all results were known before, as for a view that changes nothing."""
         outputs = list(output) if isinstance(output, (tuple, list)) else [output]
         tensors = [o for o in outputs if isinstance(o, Tensor)]
         if not said.get("effect") and all(self.find(t) is not None for t in tensors):
@@ -169,7 +169,7 @@ class Tape:
         return line
 
     def arguments(self, args: tuple, kwargs: dict[str, Any]) -> list[Part]:
-        """Arguments of a call, with commas."""
+        """Arguments of a call, with commas between them."""
         parts: list[Part] = []
         for arg in args:
             parts += [", ", *self.written(arg)]
@@ -230,5 +230,5 @@ def literal(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, torch.Generator):
-        raise BadInput("a random generator of its own cannot be written out: seed torch's with torch.manual_seed")
+        raise BadInput("a torch.Generator cannot be written out. expected: no generator, and torch.manual_seed")
     raise BadInput(f"an argument cannot be written as source. got: {type(value).__name__} {value!r}"[:300])

@@ -1,4 +1,4 @@
-"""Writes a recorded step as source: `forward`, `backward`, and a pair of functions for modules that are alike."""
+"""Writes a recorded step as source: `forward`, `backward`, and pairs of functions for modules that are alike."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pair_text(finder: Finder, pair: Pair) -> list[str]:
 
 
 def program_text(finder: Finder, whole: Part, pairs: Sequence[Pair], inputs: Sequence[str]) -> list[str]:
-    """`forward` and `backward`, behind the functions that they call."""
+    """`forward` and `backward`, after the functions that they call."""
     lines: list[str] = []
     for pair in pairs:
         lines += [*pair_text(finder, pair), "", ""]
@@ -87,7 +87,7 @@ def program_text(finder: Finder, whole: Part, pairs: Sequence[Pair], inputs: Seq
 
 
 def _written(item: Item, finder: Finder) -> set[str]:
-    """The gradients that an item has put in their places."""
+    """The names of the gradients that an item has written into `grad`."""
     if isinstance(item, Loop):
         return {name for part in item.parts for name in _written(part, finder)}
     if isinstance(item, Part):

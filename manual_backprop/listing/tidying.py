@@ -1,4 +1,4 @@
-"""Plain assignments: no name for what has one, none that is not read, none that is returned at once."""
+"""Simplifies assignments: removes a second name for a value, names that are never read, and names returned at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .public import attention
 from .unrolling import unrolled
 
 SHORT = 80
-"""Characters of two lines that are written as one."""
+"""Most characters of two lines that are joined into one."""
 
 
 def tidied(tree: ast.Module, keep: tuple[str, ...]) -> bool:
@@ -48,7 +48,7 @@ def loads(function: ast.AST) -> Counter[str]:
 
 
 def _single(function: ast.FunctionDef) -> bool:
-    """`x, = y,` is `x = y`; `x = x` is nothing."""
+    """`x, = y,` becomes `x = y`; `x = x` is removed."""
     for block in blocks(function):
         for k, s in enumerate(block):
             if not (isinstance(s, ast.Assign) and len(s.targets) == 1):
@@ -81,7 +81,7 @@ def _single(function: ast.FunctionDef) -> bool:
 
 
 def _split(function: ast.FunctionDef) -> bool:
-    """Of `a, b = x, y` what no one reads goes, and a name or literal that stands for itself gets a line of its own."""
+    """Remove from `a, b = x, y` what is never read. A plain name or literal on the right gets a line of its own."""
     read, stored = loads(function), stores(function)
     for block in blocks(function):
         for k, s in enumerate(block):
@@ -112,7 +112,7 @@ def _split(function: ast.FunctionDef) -> bool:
 
 
 def _aliases(function: ast.FunctionDef) -> bool:
-    """`x = y`, where neither is set again, and `x = 3`: what reads x reads y."""
+    """For `x = y`, where neither is assigned again, and for `x = 3`: replace x by its value everywhere."""
     stored = stores(function)
     inner = {a.arg for n in ast.walk(function) if isinstance(n, ast.Lambda) for a in n.args.args}
     for block in blocks(function):
@@ -147,7 +147,7 @@ def _unread(function: ast.FunctionDef) -> bool:
 
 
 def _returned(function: ast.FunctionDef) -> bool:
-    """`x = y` and `return x` are `return y`; so are several, and one that the next line alone reads to rename it."""
+    """`x = y` and `return x` become `return y`, also with several names."""
     for block in blocks(function):
         if len(block) < 2 or not isinstance(block[-1], ast.Return) or not isinstance(block[-2], ast.Assign):
             continue
@@ -164,7 +164,7 @@ def _returned(function: ast.FunctionDef) -> bool:
 
 
 def _forwarded(function: ast.FunctionDef) -> bool:
-    """`x = y`, read until x or the function ends: what reads x there reads y."""
+    """For `x = y`: replace x by y up to the next assignment of x or to the end of the function."""
     block = function.body
     for k, s in enumerate(block):
         if not (isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name)):
@@ -193,7 +193,7 @@ def _forwarded(function: ast.FunctionDef) -> bool:
 
 
 def _chained(function: ast.FunctionDef) -> bool:
-    """`x = f(y)` and `x = x.g()` are one line where it is short."""
+    """Join `x = f(y)` and `x = x.g()` into one line if it is short."""
     for block in blocks(function):
         for k, (s, following) in enumerate(pairwise(block)):
             if not (isinstance(s, ast.Assign) and isinstance(following, (ast.Assign, ast.Return))):
@@ -220,13 +220,13 @@ def _chained(function: ast.FunctionDef) -> bool:
 
 
 def _only_argument(statement: ast.Assign | ast.Return, name: str) -> bool:
-    """Whether it returns a function of that name alone."""
+    """Whether a statement calls a function with this name as its only argument."""
     call = statement.value if isinstance(statement, ast.Return) else None
     return isinstance(call, ast.Call) and len(call.args) == 1 and getattr(call.args[0], "id", "") == name
 
 
 def _idle(function: ast.FunctionDef) -> bool:
-    """A loop that does nothing goes, and a condition of which both branches return the same."""
+    """Remove a loop that does nothing, and a condition whose branches return the same."""
     for block in blocks(function):
         for k, s in enumerate(block):
             if isinstance(s, ast.For) and not s.orelse and all(isinstance(b, ast.Pass) for b in s.body):

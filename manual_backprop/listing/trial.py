@@ -1,6 +1,6 @@
-"""The ends of a written file: what it is, and `main`, which checks its gradients by finite differences.
+"""The first and last part of a written file: its docstring, and `main`, which checks gradients by finite differences.
 
-A file that needs torch alone cannot hold the network as torch has it; and stored numbers would be those of one machine.
+The file needs torch alone, so it cannot import the network to compare with. Stored results would fit one machine only.
 So `main` draws parameters and data, and compares along a random direction for each parameter.
 """
 
@@ -18,11 +18,11 @@ from .recording import Recording
 from .tape import literal
 
 CHECKED = 8
-"""Parameters that `main` checks, spread over the network."""
+"""About how many parameters `main` checks, spread over the network."""
 
 
 def kind_of(tensor: Tensor) -> str:
-    """How numbers like those of a tensor are drawn; of what depends on the shape alone with `shape` for it."""
+    """An expression that draws a tensor like this one. The shape is written as `shape`."""
     if tensor.dtype == torch.bool:
         return "torch.ones(shape, dtype=torch.bool)" + ("" if tensor.all() else ".tril()")
     if not tensor.is_floating_point() and not tensor.is_complex():
@@ -40,7 +40,7 @@ def kind_of(tensor: Tensor) -> str:
 
 
 def draws(tensors: dict[str, Tensor]) -> list[str]:
-    """Lines that draw tensors: a loop for each kind of numbers, over modules with parameters of the same names."""
+    """Lines that draw tensors. Modules whose parameters have the same names and are drawn alike share a loop."""
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
         path, _, own = name.rpartition(".")
@@ -65,13 +65,13 @@ def draws(tensors: dict[str, Tensor]) -> list[str]:
 
 
 def square(own: dict[str, Tensor]) -> bool:
-    """Whether the first and the last size of the first tensor of a module are the same."""
+    """Whether the first tensor of a module has the same size in its first and last axis."""
     shape = next(iter(own.values())).shape
     return len(shape) > 1 and shape[0] == shape[-1]
 
 
 def relation(tensor: Tensor, own: dict[str, Tensor]) -> str:
-    """A shape, by that of the first tensor of the module."""
+    """A shape as source, by `shape`, that of the module's first tensor, where it can be."""
     first, shape = tuple(next(iter(own.values())).shape), tuple(tensor.shape)
     if shape == first:
         return "shape"
@@ -83,7 +83,7 @@ def relation(tensor: Tensor, own: dict[str, Tensor]) -> str:
 
 
 def one(name: str, kind: str, tensor: Tensor) -> str:
-    """A line for one tensor."""
+    """The line that draws one tensor."""
     shape = tuple(tensor.shape)
     if "math.prod" in kind:
         return f"    p[{literal(name)}] = torch.randn({shape}) / {torch.Size(shape[1:]).numel()} ** 0.5"
@@ -113,7 +113,7 @@ def over(shapes: dict[str, tuple]) -> str:
 
 
 def every(count: int) -> int:
-    """A step through that many gradients that leads to about CHECKED of them, and to weights as well as to biases."""
+    """A step through `count` gradients that reaches about CHECKED of them, among them weights and biases."""
     least = -(-count // CHECKED)
     return next(step for step in range(max(least, 1), 2 * least + 3) if step in (1, 3) or (step % 2 and step % 3))
 
@@ -127,8 +127,8 @@ def trial(
     random: bool,
     written: Iterable[str],
 ) -> tuple[str, str]:
-    """The docstring at the top, and `main`. `read`: the tensors that the program asks for; `random`: whether it draws
-    numbers; `written`: the tensors that it writes into."""
+    """The docstring at the top, and `main`. `read`: the tensors that the program reads; `random`: whether it draws
+    random numbers; `written`: the tensors that it writes into."""
     shapes = ", ".join(f"{n} {tuple(t.shape)}" for n, t in zip(signature.names, signature.given, strict=True))  # type: ignore[attr-defined]
     version = torch.__version__.partition("+")[0]
     lines = [

@@ -1,4 +1,4 @@
-"""What happens once: loops over one element, dictionaries with one entry, tuples that are unpacked at once."""
+"""Unrolls loops over one element, dictionaries with one entry, and tuples that are only unpacked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .layout import blocks
 from .parameters import locals_of_body
 
 JOINED = "joined"
-"""The helper that puts the entries of a dictionary one behind the other: of one entry that entry."""
+"""The helper that concatenates the entries of a dictionary. For one entry it returns that entry."""
 
 
 def unrolled(function: ast.FunctionDef) -> bool:
@@ -21,7 +21,7 @@ def unrolled(function: ast.FunctionDef) -> bool:
 
 
 def _loop(function: ast.FunctionDef) -> bool:
-    """`for x in [y]` is its body, with y in the place of x."""
+    """`for x in [y]` becomes its body, with y in place of x."""
     for block in blocks(function):
         for k, s in enumerate(block):
             if not (isinstance(s, ast.For) and isinstance(s.iter, ast.List) and len(s.iter.elts) == 1 and not s.orelse):
@@ -39,7 +39,7 @@ def _loop(function: ast.FunctionDef) -> bool:
 
 
 def _unpacked(function: ast.FunctionDef) -> bool:
-    """`x, *y = [v for v in (a, b, c)]` is `x, y = a, (b, c)`."""
+    """`x, *y = [v for v in (a, b, c)]` becomes `x, y = a, (b, c)`."""
     for block in blocks(function):
         for s in block:
             target = s.targets[0] if isinstance(s, ast.Assign) and len(s.targets) == 1 else None
@@ -67,8 +67,7 @@ def _uses(function: ast.FunctionDef, name: str) -> list[ast.Name]:
 
 
 def _tuple(function: ast.FunctionDef) -> bool:
-    """A tuple that is only unpacked again, or asked for its entries, is written there, where its names stay as they
-    are."""
+    """Replace a tuple that is only unpacked or indexed by its entries, if its names are not assigned in between."""
     stored = [n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)]
     for block in blocks(function):
         for k, s in enumerate(block):
@@ -108,7 +107,7 @@ def _only_entries(function: ast.FunctionDef, name: str) -> bool:
 
 
 def _assigned(s: ast.stmt) -> Iterator[tuple[ast.Name, ast.expr, int | None]]:
-    """Names, what they are set to, and the place in a statement that sets several."""
+    """Names, what is assigned to them, and the position in a statement that assigns several."""
     if not isinstance(s, ast.Assign) or len(s.targets) != 1:
         return
     target, value = s.targets[0], s.value
@@ -121,12 +120,12 @@ def _assigned(s: ast.stmt) -> Iterator[tuple[ast.Name, ast.expr, int | None]]:
 
 
 def _take(s: Any, place: int) -> None:
-    """Leave one out of `a, b = x, y`."""
+    """Remove one name and its value from `a, b = x, y`."""
     del s.targets[0].elts[place], s.value.elts[place]
 
 
 def _dictionaries(function: ast.FunctionDef) -> Iterator[tuple[str, list, int, int | None]]:
-    """Names that are set once, to {}: with the block, the statement and the place there."""
+    """Names that are assigned once, to {}: with the block, the statement's index, and the position in it."""
     for block in blocks(function):
         for k, s in enumerate(block):
             for target, value, place in _assigned(s):
@@ -136,7 +135,7 @@ def _dictionaries(function: ast.FunctionDef) -> Iterator[tuple[str, list, int, i
 
 
 def _entry(function: ast.FunctionDef) -> bool:
-    """A dictionary with one entry is that entry."""
+    """Replace a dictionary with one entry by that entry."""
     for name, block, k, place in _dictionaries(function):
         if block is not function.body:
             continue
@@ -175,7 +174,7 @@ class _Placed(ast.NodeTransformer):
 
 
 def _by_key(function: ast.FunctionDef) -> bool:
-    """`d[t] = x` and `y = d[t]` are `y = x`, where no one else reads d."""
+    """`d[t] = x` and `y = d[t]` become `y = x`, if nothing else reads d."""
     for name, _, _, _ in _dictionaries(function):
         if len(_uses(function, name)) != 3:
             continue

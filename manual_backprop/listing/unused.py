@@ -1,4 +1,4 @@
-"""Leaves out of a file statements behind a return, and functions, constants and imports that nothing reads."""
+"""Removes from a file statements after a return, and functions, constants and imports that are never read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .layout import blocks, code_of
 
 
 def without_dead(tree: ast.AST) -> None:
-    """Without statements behind a return, and no empty blocks."""
+    """Remove statements after a return; an empty block gets `pass`."""
     for block in blocks(tree):
         for k, statement in enumerate(block):
             if isinstance(statement, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
@@ -23,7 +23,7 @@ def without_dead(tree: ast.AST) -> None:
 
 
 def without_unused(tree: ast.Module, roots: tuple[str, ...]) -> bool:
-    """Without functions, methods, constants and imports that nothing reads. Whether there were any."""
+    """Remove functions, methods, constants and imports that are never read; return whether there were any."""
     found = False
     while True:
         read, asked = set(roots), set()

@@ -1,7 +1,7 @@
-"""The backward of torch's views and copies: a delta goes where the value came from.
+"""The backward of torch's views and copies: each element's delta goes back to where the element came from.
 
-Each function takes the backward node, which knows the arguments of the view, and the deltas of what it returned. They
-are written with functions of torch, which are noted as they run.
+Each function takes the backward node, which has the arguments of the view, and the deltas of the view's results. It
+calls functions of torch, which are recorded as they run.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def undone(node: Any, deltas: list[Tensor | None]) -> tuple[Tensor | None, ...]:
     function = UNDO.get(name)
     if function is None:
         raise BadInput(
-            f"an edit in place of a part of a tensor cannot be written out ({name_of(node)}). expected: the part "
-            "computed anew, with torch.cat, torch.where or torch.Tensor.index_put"
+            f"an edit in place of a part of a tensor cannot be written out. got: {name_of(node)}. expected: a new "
+            "tensor, by torch.cat, torch.where or torch.Tensor.index_put"
         )
     found: Any = function(node, *(deltas if function in SEVERAL else deltas[:1]))
     return found if isinstance(found, tuple) else (found,)
@@ -50,7 +50,7 @@ def expanded(node: Any, delta: Tensor) -> Tensor:
 
 
 def _signed(number: int) -> int:
-    """Nodes tell negative numbers as unsigned ones."""
+    """A number from a node, which has negative numbers as unsigned ones."""
     return number - 2**64 if number >= 2**63 else number
 
 
@@ -84,7 +84,7 @@ def selected(node: Any, delta: Tensor) -> Tensor:
 
 
 def put_together(node: Any, *deltas: Tensor | None) -> Tensor:
-    """Of split, chunk and unbind."""
+    """The backward of split, chunk and unbind."""
     if name_of(node).startswith("Unbind"):
         like = next(delta for delta in deltas if delta is not None)
         count = len(input_metadata(node))
@@ -121,13 +121,13 @@ def on_diagonal(node: Any, delta: Tensor) -> Tensor:
 
 
 def strided(node: Any, delta: Tensor) -> Tensor:
-    """Each element's delta added where it lies: elements of such a view may be the same one."""
+    """Refuse torch.as_strided: elements of its view may share memory, and their deltas would have to be summed."""
     geometry = node._saved_self_geometry if hasattr(node, "_saved_self_geometry") else None
-    raise BadInput(f"torch.as_strided cannot be written out: use slices and reshapes ({geometry})")
+    raise BadInput(f"torch.as_strided cannot be written out. got: {geometry}. expected: slices and reshapes")
 
 
 def unfolded(node: Any, delta: Tensor) -> Tensor:
-    """y[..., k, ..., j] = x[..., step k + j, ...]: windows may overlap, their deltas add up."""
+    """y[..., k, ..., j] = x[..., step k + j, ...]: windows may overlap, so their deltas are summed."""
     shape = tuple(node._saved_self_sym_sizes)
     dim, size, step = _signed(node._saved_dimension) % max(len(shape), 1), node._saved_size, node._saved_step
     if not shape:
@@ -147,7 +147,7 @@ def cast(node: Any, delta: Tensor) -> Tensor:
 
 
 def copied(node: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
-    """Of `input.copy_(value)`: the old content is gone, the value gets the delta."""
+    """The backward of `input.copy_(value)`: the old content gets no delta, the value gets all of it."""
     if len(node.next_functions) < 2:
         return (cast(node, delta),)
     parent, nr = node.next_functions[1]
@@ -194,6 +194,6 @@ UNDO: dict[str, Callable[..., Any]] = {
     "UnsafeSplitWithSizes": put_together, "Unbind": put_together, "Diagonal": on_diagonal, "Unfold": unfolded,
     "ViewAsComplex": as_real, "ViewAsReal": as_complex, "Conj": conjugated, "AsStrided": strided,
 }  # fmt: skip
-"""torch's node, without "Backward" and a number -> its backward."""
+"""Name of torch's node, without "Backward" and the number after it -> its backward."""
 
 SEVERAL = (put_together,)
