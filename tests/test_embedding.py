@@ -78,7 +78,7 @@ def test_torch_embedding_in_explicit() -> None:
 
 def test_what_is_wrong_is_said() -> None:
     weight = table().requires_grad_()
-    with pytest.raises(IndexError, match=r"(?s)Embedding.*indices run from 0 to 7, the table has the rows 0 to 4"):
+    with pytest.raises(IndexError, match=r"(?s)Embedding.*indices range from 0 to 7, but the table has rows 0 to 4"):
         mb.functional.embedding(torch.tensor([0, 7]), weight)
     with pytest.raises(AssertionError, match="got 5 for a table of 5 rows"):
         mb.functional.embedding(WORDS, weight, 5)
