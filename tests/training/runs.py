@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
-from manual_backprop.training import cli
+from manual_backprop.training import checkpoints, cli
 
 # a net with everything that has state or draws random numbers
 NET = ("--model.net_args={hidden: [32], norm: true, dropout: 0.3}", "--data.augment.shift=1")
@@ -33,6 +34,20 @@ def start(*words: str, **variables: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads()), **variables}
     command = [sys.executable, "-m", "manual_backprop.cli", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def saved_checkpoints(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The list to which each last.ckpt that a run writes from now on is added."""
+    saved: list[bytes] = []
+    write = checkpoints.write_atomically
+
+    def remember(path: Path, data: bytes) -> None:
+        write(path, data)
+        if path.name == "last.ckpt":
+            saved.append(data)
+
+    monkeypatch.setattr(checkpoints, "write_atomically", remember)
+    return saved
 
 
 def last(run: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from manual_backprop.training.learner import Learner
 from manual_backprop.training.table import read_rows
 from manual_backprop.training.tasks import Classification, Regression
 
-from .runs import arguments, assert_same_training, fit, last
+from .runs import arguments, assert_same_training, fit, last, saved_checkpoints
 
 DIABETES = ("--config=diabetes_mlp", "--run.pictures=false")
 
@@ -134,17 +134,7 @@ def test_several_numbers_and_lightnings_features(tmp_path: Path, columns: int, o
 
 
 def test_resumed_in_the_middle_it_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from manual_backprop.training import checkpoints
-
-    saved: list[bytes] = []
-    write = checkpoints.write_atomically
-
-    def remember(path: Path, data: bytes) -> None:
-        write(path, data)
-        if path.name == "last.ckpt":
-            saved.append(data)
-
-    monkeypatch.setattr(checkpoints, "write_atomically", remember)
+    saved = saved_checkpoints(monkeypatch)
     options = (*DIABETES, "--run.checkpoint_every=3")
     run = fit(tmp_path, *options)
     whole, metrics = last(run), (run / "metrics.csv").read_text()

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from manual_backprop.errors import BadInput
-from manual_backprop.training import checkpoints
 
-from .runs import NET, arguments, assert_same_training, fit, last, start
+from .runs import NET, arguments, assert_same_training, fit, last, saved_checkpoints, start
 
 EVERY = "--run.checkpoint_every=5"  # of 19 batches an epoch: in the middle, never at the end
 
@@ -32,15 +31,7 @@ PLATEAU = (
     ],
 )
 def test_resumed_from_any_checkpoint_ends_the_same(tmp_path, monkeypatch, options):
-    saved: list[bytes] = []
-    write = checkpoints.write_atomically
-
-    def remember(path: Path, data: bytes) -> None:
-        write(path, data)
-        if path.name == "last.ckpt":
-            saved.append(data)
-
-    monkeypatch.setattr(checkpoints, "write_atomically", remember)
+    saved = saved_checkpoints(monkeypatch)
     run = fit(tmp_path, EVERY, *options)
     whole, metrics = last(run), (run / "metrics.csv").read_text()
     assert len(saved) == 8  # three inside and one at the end of each of two epochs
