@@ -13,7 +13,7 @@ import manual_backprop as mb
 DOCS = Path(__file__).parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
 
-from extensions import rules, snippets  # noqa: E402
+from extensions import plots, rules, snippets  # noqa: E402
 from extensions.mathml import converted  # noqa: E402
 
 EXAMPLES = {
@@ -48,6 +48,12 @@ def test_worked_examples_end_with_a_gradcheck(family: str) -> None:
     assert blocks
     assert "gradcheck(" in blocks[-1][0]
     assert "True" in blocks[-1][1]
+
+
+def test_every_activation_has_a_plot() -> None:
+    families = rules.families()
+    activations = {rule.__name__ for f in ("smooth", "rectifiers", "piecewise", "exponential") for rule in families[f]}
+    assert activations | {"GELU"} == set(plots.PLOTTED)
 
 
 def test_formulas_of_all_derivations() -> None:

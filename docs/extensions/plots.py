@@ -12,19 +12,9 @@ import manual_backprop as mb
 PLOTTED = {
     name: getattr(mb.nn, name)
     for name in (
-        *(
-            "ReLU",
-            "LeakyReLU",
-            "PReLU",
-            "Hardtanh",
-            "Hardshrink",
-            "Softshrink",
-            "Hardsigmoid",
-            "Hardswish",
-            "Threshold",
-        ),
-        *("ELU", "CELU", "SELU", "GELU", "Sigmoid", "LogSigmoid", "Tanh", "Tanhshrink", "Softplus", "Softsign", "SiLU"),
-        *("Mish", "Threshold"),
+        *("ReLU", "LeakyReLU", "PReLU", "RReLU", "Threshold", "Hardtanh", "Hardshrink", "Softshrink", "Hardsigmoid"),
+        *("Hardswish", "ELU", "CELU", "SELU", "GELU", "Sigmoid", "LogSigmoid", "Tanh", "Tanhshrink", "Softplus"),
+        *("Softsign", "SiLU", "Mish"),
     )
 }
 OPTIONS = {"Threshold": (0.5, -0.5)}
@@ -35,11 +25,9 @@ def plot(name: str, folder: Path) -> str:
     from matplotlib.figure import Figure
 
     file = folder / "plots" / f"{name}.svg"
-    if file.exists():
-        return f"plots/{file.name}"
     file.parent.mkdir(exist_ok=True)
     x = torch.linspace(-5, 5, 801, dtype=torch.float64, requires_grad=True)
-    y = PLOTTED[name](*OPTIONS.get(name, ())).to(torch.float64)(x)
+    y = PLOTTED[name](*OPTIONS.get(name, ())).to(torch.float64).eval()(x)
     (slope,) = torch.autograd.grad(y.sum(), x)
     with mpl.rc_context({"svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(5, 2.6), layout="constrained")
