@@ -29,6 +29,18 @@ ALIASES = {
 }
 
 
+AS_OPERATORS = frozenset(
+    (
+        "amax", "amin", "aminmax", "channel_shuffle", "cummax", "cummin", "cumprod", "cumsum", "diag_embed",
+        "diagonal_scatter", "dist", "dot", "index_add", "index_copy", "index_fill", "index_reduce", "index_select",
+        "kthvalue", "logcumsumexp", "logsumexp", "masked_scatter", "masked_select", "mode", "nansum", "pixel_shuffle",
+        "pixel_unshuffle", "put", "scatter_add", "scatter_reduce", "select_scatter", "slice_scatter", "take",
+        "topk", "trace", "tril", "triu", "vdot",
+    )
+)  # fmt: skip
+"""Functions of operators that torch's function of that name passes its arguments to as they are."""
+
+
 def lost_arguments(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords of a call of l1_loss with its `weight`, which torch does not pass on to function modes.
 
@@ -71,6 +83,74 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
         return F.matmul(input, vec)
     with torch.autocast("cpu", enabled=False):  # on the CPU, autocast casts the inputs of matmul but not of mv
         return F.matmul(input, vec)
+
+
+# beta and alpha are keywords only: given by position, they are those of an old form, with beta before the tensors
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return F.addmm(input, mat1, mat2, beta, alpha)
+
+
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return F.addbmm(input, batch1, batch2, beta, alpha)
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return F.baddbmm(input, batch1, batch2, beta, alpha)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return F.addmv(input, mat, vec, beta, alpha)
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return F.addr(input, vec1, vec2, beta, alpha)
+
+
+def square(input: Tensor) -> Tensor:
+    return F.pow(input, 2)
+
+
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    return F.flip(input, _listed(dims))
+
+
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    return F.repeat(input, _listed(repeats))
+
+
+def _listed(given: tuple) -> Any:
+    """Numbers that a method received as one list, or one by one."""
+    return given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
+
+
+def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    return F.roll(input, _listed((shifts,)), _listed((dims,)))
+
+
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    return F.where(condition, input, other)
+
+
+def kept_where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    return F.where(condition, input, other)
+
+
+def var(
+    input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    return _spread(F.var, input, dim, unbiased, keepdim, correction)
+
+
+def std(
+    input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    return _spread(F.std, input, dim, unbiased, keepdim, correction)
+
+
+def _spread(function: Any, input: Tensor, dim: Any, unbiased: bool, keepdim: bool, correction: float | None) -> Tensor:
+    if isinstance(dim, bool):  # var(input, unbiased)
+        dim, unbiased = None, dim
+    return function(input, dim, correction if unbiased else 0, keepdim)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -206,6 +286,17 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     "mm": mm,
     "bmm": bmm,
     "mv": mv,
+    "addmm": addmm,
+    "addbmm": addbmm,
+    "baddbmm": baddbmm,
+    "addmv": addmv,
+    "addr": addr,
+    "square": square,
+    "flip": flip,
+    "repeat": repeat,
+    "roll": roll,
+    "var": var,
+    "std": std,
     "stack": stack,
     "sigmoid_": sigmoid_,
     "tanh_": tanh_,
@@ -220,3 +311,6 @@ SPELLED_OUT: dict[str, Callable[..., Tensor]] = {
     "layer_norm": layer_norm,
     "group_norm": group_norm,
 }  # fmt: skip
+
+ONE_BY_ONE: dict[Callable[..., Any], Callable[..., Tensor]] = {torch.where: where, Tensor.where: kept_where}
+"""The same for a function and a method of one name whose arguments differ."""

@@ -121,14 +121,14 @@ def served(func: Any) -> Function | None:
 
 def _by_name(func: Any, name: str) -> Function | None:
     """The function of `mb.functional` for torch's function of the operator's name."""
-    from .explicit import TABLE, _takes
+    from .explicit import TABLE, takes
 
     ours = TABLE.get(getattr(torch, name, _by_name))
     if ours is None:
         return _by_arguments(func, name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        return ours(*args, **kwargs) if _takes(ours, args, kwargs) else NotImplemented
+        return ours(*args, **kwargs) if takes(ours, args, kwargs) else NotImplemented
 
     return run
 

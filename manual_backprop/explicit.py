@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import functional as F
-from ._dialects import ALIASES, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
+from ._dialects import ALIASES, AS_OPERATORS, ONE_BY_ONE, SPELLED_OUT, divided_by, lost_arguments, subtracted_from
 from ._operators import composed, recorded
 from .engine.operators import torch_name
 from .engine.torch_private import autograd_off, in_forward_mode, transforms_active
@@ -46,9 +46,21 @@ ALONE = frozenset(
         "unflatten", "squeeze", "unsqueeze", "expand", "expand_as", "broadcast_to", "t", "chunk", "split", "unbind",
         "select", "narrow", "diagonal", "contiguous", "clone", "to", "float", "double", "half", "bfloat16", "type_as",
         "cpu", "cuda",
+        # have no derivative
+        "eq", "ne", "lt", "le", "gt", "ge", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "isnan",
+        "isinf", "isfinite", "isclose", "allclose", "equal", "argmax", "argmin", "argsort", "count_nonzero", "nonzero",
+        "any", "all", "logical_not", "logical_and", "logical_or", "empty_like", "zeros_like", "ones_like", "full_like",
+        "rand_like", "randn_like", "new_empty", "new_zeros", "new_ones", "new_full", "new_tensor",
     )
 )  # fmt: skip
 """Names of functions that are never decomposed: they compute nothing, or start a backward."""
+
+ATTRIBUTES = frozenset(
+    [getattr(Tensor, name).__get__
+     for name in ("shape", "dtype", "device", "layout", "requires_grad", "grad_fn", "ndim", "is_nested", "is_cuda")]
+    + [Tensor.dim, Tensor.size, Tensor.numel, Tensor.is_floating_point, Tensor.is_contiguous]
+)  # fmt: skip
+"""What only describes a tensor. It is asked for most often, so it is looked up first."""
 
 _INDEXED = Tensor.__getitem__
 _FROM, _INTO = Tensor.__rsub__, Tensor.__rdiv__
@@ -66,8 +78,11 @@ class _Explicit(TorchFunctionMode):
         self.strict = strict
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if not torch.compiler.is_compiling() and (frame := running()) is not None and frame is not self.outer:
-            recompute_within(frame, explicit)
+        if not torch.compiler.is_compiling():
+            if func in ATTRIBUTES:
+                return func(*args, **(kwargs or {}))
+            if (frame := running()) is not None and frame is not self.outer:
+                recompute_within(frame, explicit)
         kwargs = kwargs or {}
         # 1 - x and 1 / x are not looked up in the table: torch.compile does not find these two in a dict
         if func is _FROM:
@@ -86,7 +101,7 @@ class _Explicit(TorchFunctionMode):
                 return func(*args, **kwargs)
         if ours is not None:
             named = {NUMPY.get(name, name): value for name, value in kwargs.items()} if kwargs else kwargs
-            if _takes(ours, args, named):
+            if takes(ours, args, named):
                 return ours(*args, **named)
         if (
             torch.compiler.is_compiling()
@@ -139,8 +154,13 @@ def suspended() -> Iterator[None]:
         _suspended = previous
 
 
+def takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether our function accepts these arguments."""
+    return _takes(ours, args, kwargs) and not (ours in REAL_ONLY and _complex((*args, *kwargs.values())))
+
+
 def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
-    """Whether our function accepts these arguments. It lacks some overloads of torch's, such as those with out=."""
+    """Whether our function takes so many arguments of these names. It lacks some of torch's overloads, as with out=."""
     call = (ours, len(args), *kwargs)
     if torch.compiler.is_compiling() or (known := _taken.get(call)) is None:
         try:
@@ -151,6 +171,10 @@ def _takes(ours: Function, args: tuple, kwargs: dict[str, Any]) -> bool:
         if not torch.compiler.is_compiling():  # compiled code would have to guard this dict
             _taken[call] = known
     return known
+
+
+def _complex(values: Sequence[Any]) -> bool:
+    return any([isinstance(value, Tensor) and value.is_complex() for value in values])
 
 
 def _is_basic(index: Any) -> bool:
@@ -178,6 +202,7 @@ def _table() -> dict[Function, Function]:
             found |= dict.fromkeys(_torchs(f"{name}_"), functools.partial(ours, inplace=True))
     for name, ours in SPELLED_OUT.items():
         found |= dict.fromkeys(_torchs(name), ours)
+    found |= ONE_BY_ONE
     for name in names:  # ours has the signature of torch.nn.functional.<name>, which may differ from torch.<name>'s
         if hasattr(torch.nn.functional, name):
             found[getattr(torch.nn.functional, name)] = getattr(F, name)
@@ -188,7 +213,7 @@ def _named_alike(ours: Function) -> bool:
     """Whether our function takes the arguments of torch's function as they are. Where torch accepts axes both as a list
     and one by one, the call is left to `_operators.py`: operators always receive a list."""
     rule = getattr(ours, "rule", None)
-    return rule is None or not rule.operator or rule.elementwise
+    return rule is None or not rule.operator or rule.elementwise or ours.__name__ in AS_OPERATORS
 
 
 def _torchs(name: str) -> Iterator[Function]:
@@ -203,6 +228,9 @@ def _torchs(name: str) -> Iterator[Function]:
 # Built at import, not in a cached function: torch.compile would trace that function instead of reading its cache.
 TABLE = _table()
 """torch's function or method -> ours."""
+
+REAL_ONLY = {ours for ours in TABLE.values() if getattr(getattr(ours, "rule", None), "real_only", False)} | {F.rms_norm}
+"""Our functions that refuse complex numbers. Torch's function is decomposed for them."""
 
 SIGNATURES = {ours: inspect.signature(ours) for ours in TABLE.values()}
 

@@ -164,15 +164,6 @@ def test_which_products_of_groups_torch_serves(tensor: Tensor, served: bool) -> 
     assert aligned(tensor) == served
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "tanhshrink", "softsign"])
-def test_complex_numbers_that_need_no_gradient_are_served_and_others_refused(name: str) -> None:
-    z, function = matrix(3, 4, dtype=torch.complex128), getattr(mb.functional, name)
-    twin = getattr(torch, name, None) or getattr(torch.nn.functional, name)
-    torch.testing.assert_close(function(z), twin(z))
-    with pytest.raises(NotImplementedError, match="pass real and imaginary parts separately"):
-        function(z.requires_grad_())
-
-
 @pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
 def test_a_recurrent_layer_computes_in_one_dtype(name: str) -> None:
     """Also of the state, which the layer itself does not ask for its dtype."""

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
 import manual_backprop.functional as F
+from manual_backprop import rules
 from manual_backprop._observe import graph
 from manual_backprop.engine import node
 from manual_backprop.rules import Rule
@@ -93,6 +95,36 @@ def test_what_is_served(name: str) -> None:
     rules = {n._forward_cls for n in graph([y]) if hasattr(n, "_forward_cls")}
     for rule in rules:
         assert {(forward, *backwards) for forward, backwards in state(rule)} == {("ready", "ready")}, rule
+
+
+def test_a_recorded_call_inside_of_explicit_is_served_and_one_inside_of_another_mode_is_not() -> None:
+    """`mb.explicit` has nothing to replace in a program. Another mode has to see the calls of torch in the formula."""
+    x = torch.randn(6, 8, requires_grad=True)
+    arguments = x, WEIGHT, WEIGHT[0]
+
+    def asked() -> Any:
+        assert node.call is not None
+        return node.call(rules.Linear, arguments)
+
+    with mb.explicit():
+        assert asked() is NotImplemented  # not yet recorded: the formulas would run inside the context
+    expected = twice(lambda: F.linear(*arguments))
+    with mb.explicit(), mb.explicit():
+        assert torch.equal(asked(), expected)
+    with mb.explicit(), SeesCalls() as seen:
+        assert asked() is NotImplemented
+        F.linear(*arguments)
+    assert torch.nn.functional.linear in seen.calls
+
+
+class SeesCalls(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self.calls.append(func)
+        return func(*args, **(kwargs or {}))
 
 
 def test_a_second_derivative_is_the_formulas() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import manual_backprop as mb
@@ -168,3 +169,31 @@ def test_a_formula_called_through_the_class_that_runs_may_be_overridden() -> Non
     x = torch.ones(3, requires_grad=True)
     mb.functional.call(Reversed, x).sum().backward()
     assert x.grad.tolist() == [-1.0] * 3  # type: ignore[union-attr]
+
+
+class Scale(mb.rules.Rule):
+    """y = factor x
+
+    input (*)   factor: number   output, delta (*)
+
+    delta_input = factor delta
+    """
+
+    def forward(input: Tensor, factor: float = 3.0) -> Tensor:
+        return input * factor
+
+    def delta_input(delta: Tensor, factor: float) -> Tensor:
+        return delta * factor
+
+
+@pytest.mark.parametrize("calls", [1, 5])  # the first calls run in Python, later ones as a native node
+def test_default_values_of_a_forward_are_filled_in(calls: int) -> None:
+    for _ in range(calls):
+        x = torch.ones(2, requires_grad=True)
+        y = mb.functional.call(Scale, x)
+        y.sum().backward()
+        assert torch.equal(y, torch.full((2,), 3.0))
+        assert x.grad is not None
+        assert torch.equal(x.grad, torch.full((2,), 3.0))
+    with pytest.raises((ValueError, TypeError)):
+        mb.functional.call(Scale)

@@ -23,6 +23,7 @@ def kernels_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (batchnorm, pointwise, pools, rows):
         monkeypatch.setattr(module, "WORTHWHILE", 0)
     monkeypatch.setattr(softmax, "WORTHWHILE", dict.fromkeys(softmax.WORTHWHILE, 0))
+    monkeypatch.setattr(softmax, "SHORTEST", {})
     large(monkeypatch, 1)
 
 

@@ -28,7 +28,6 @@ EXCEPT = {
     "keeps the product",
     **dict.fromkeys(
         (
-            "AdaptiveLogSoftmaxWithLoss",
             "CTCLoss",
             "ctc_loss",
             "GaussianNLLLoss",

@@ -144,6 +144,9 @@ class Rule(torch.autograd.Function):
     """Device type -> "lower" (bfloat16 or float16), "float32" or "promote" (the widest dtype among the arguments), as
     ATen's autocast_mode.h has it for torch's operator. Without an entry the dtypes stay as they are."""
 
+    defaults: ClassVar[tuple] = ()
+    """The default values of `forward`'s last arguments."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, method in list(vars(cls).items()):
@@ -153,7 +156,8 @@ class Rule(torch.autograd.Function):
             derive(cls, HELPERS)
         refuse_dead_overrides(cls, Rule)
         # Function.apply calls inspect.signature at every call; with the signature cached a call costs half
-        cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
+        cls.forward.__signature__ = signature = inspect.signature(cls.forward)  # type: ignore[attr-defined]
+        cls.defaults = tuple(p.default for p in signature.parameters.values() if p.default is not p.empty)
         cls.autocast_policy = staticmethod(_policies(cls.autocast))  # type: ignore[assignment]
         if "forward_" in vars(cls):
             OVER[cls.forward] = cls.forward_  # type: ignore[attr-defined]

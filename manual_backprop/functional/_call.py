@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, NoReturn
 
 import torch
@@ -36,16 +37,10 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
     the rule's docstring expects, with hints.
     """
     # one function for all of this: each extra call costs 4 us on a cold instruction cache
-    if depth := function_modes():
-        mode = function_mode_at(depth - 1)
-        if getattr(mode, "leads_to_rules", False):  # mb.explicit is off while a rule runs: it has nothing to replace
-            pop_function_mode()
-            try:
-                return call(rule, *args, _cast=_cast)
-            finally:
-                push_function_mode(mode)
     if torch.compiler.is_compiling():  # checked first: a compiled graph must not depend on whether node.call is built
         pass
+    elif rule.defaults and 0 < (missing := len(signature(rule.forward).parameters) - len(args)) <= len(rule.defaults):
+        return call(rule, *args, *rule.defaults[-missing:], _cast=_cast)
     elif node.call is None:
         node.count()
     else:
@@ -55,6 +50,14 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
             _explain(error, rule, args)
         if served is not NotImplemented:
             return served
+    if depth := function_modes():
+        mode = function_mode_at(depth - 1)
+        if getattr(mode, "leads_to_rules", False):  # mb.explicit is off while a rule runs: it has nothing to replace
+            pop_function_mode()
+            try:
+                return call(rule, *args, _cast=_cast)
+            finally:
+                push_function_mode(mode)
     for arg in args:
         if type(arg) is Proxy:  # a value of a torch.fx graph, used outside of tracing: record the call in that graph
             return arg.tracer.create_proxy("call_function", call, (rule, *args), {})

@@ -21,21 +21,16 @@ from .memory import arranged, on_huge_pages
 from .native import REAL
 from .registry import serves
 
-WORTHWHILE = 2**10
-"""Elements from which this is faster than the formula's few torch operations."""
-
 Table = tuple[Any, Any, Any]
 """begin, from and weight of `summed_along` in axes.c."""
 
 
-@serves(
-    Interpolate.delta_input, on="cpu", when="float32, float64; dense, channels first or last; 2^10 elements or more"
-)
+@serves(Interpolate.delta_input, on="cpu", when="float32, float64; dense, channels first or last; not empty")
 def interpolate_delta_input(
     delta: Tensor, input_shape: torch.Size, output_size: tuple[int, ...], mode: str, align_corners: bool,
     scales: tuple[float | None, ...],
 ) -> Tensor:  # fmt: skip
-    if delta.dtype not in (torch.float32, torch.float64) or delta.numel() < WORTHWHILE or not native.serves(delta):
+    if delta.dtype not in (torch.float32, torch.float64) or not delta.numel() or not native.serves(delta):
         return NotImplemented
     axes = len(output_size)
     last = arranged(delta, axes) == 1
@@ -47,9 +42,9 @@ def interpolate_delta_input(
     return delta.movedim(-1, 1) if last else delta
 
 
-@serves(Pad.fold, on="cpu", when="float32, float64; 2^10 elements or more")
+@serves(Pad.fold, on="cpu", when="float32, float64; not empty")
 def pad_fold(delta: Tensor, axis: int, left: int, right: int, mode: str) -> Tensor:
-    if delta.dtype not in (torch.float32, torch.float64) or delta.numel() < WORTHWHILE or not native.serves(delta):
+    if delta.dtype not in (torch.float32, torch.float64) or not delta.numel() or not native.serves(delta):
         return NotImplemented
     axis %= delta.dim()
     shape = delta.shape

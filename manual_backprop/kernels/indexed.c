@@ -78,27 +78,17 @@ void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, 
         for (I r = 0; r < rows; r++)
             if (target[r] != ignored && (uint64_t)target[r] < (uint64_t)classes) count += weight ? weight[target[r]] : 1;
     }
-    /* hardly anything is read, so only the size of the result counts */
-    const int around = positions == 1 && AROUND(STORED, out, size, batch * size / 2);
     if (batch * size <= GRAIN) threads = 1;
-#pragma omp parallel num_threads((int)threads)
-    {
-#pragma omp for schedule(static) nowait
-        for (I n = 0; n < batch; n++) {
-            STORED *o = out + n * size;
-            if (!around) EACH(size, o[i] = 0)
-            for (I k = 0; k < positions; k++) {
-                const I r = n * positions + k, label = target[r];
-                const int kept = label != ignored && (uint64_t)label < (uint64_t)classes;
-                const REAL row = kept ? V(delta[each ? r : 0]) / (REAL)count : 0;
-                const STORED own = kept ? S(-row * (weight ? weight[label] : 1)) : 0;
-                if (around)
-                    PARTS(STORED, o, size, i == label ? own : 0)
-                else if (kept)
-                    o[label * positions + k] = own;
-            }
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (I n = 0; n < batch; n++) {
+        STORED *o = out + n * size;
+        memset(o, 0, (size_t)size * sizeof(STORED));
+        for (I k = 0; k < positions; k++) {
+            const I r = n * positions + k, label = target[r];
+            if (label == ignored || (uint64_t)label >= (uint64_t)classes) continue;
+            const REAL row = V(delta[each ? r : 0]) / (REAL)count;
+            o[label * positions + k] = S(-row * (weight ? weight[label] : 1));
         }
-        streamed();
     }
 }
 

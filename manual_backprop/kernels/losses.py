@@ -1,4 +1,4 @@
-"""Elementwise losses of two tensors with reduction "mean" or "sum", in one pass.
+"""Elementwise losses with reduction "mean" or "sum", in one pass.
 
 The delta is a single number there. The loops are printed from the formulas (pointwise.py).
 """
@@ -11,26 +11,27 @@ from typing import Any
 from torch import Tensor
 
 from ..engine import node
-from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MSELoss, SmoothL1Loss
+from ..rules import BCELoss, BCEWithLogitsLoss, HuberLoss, MarginRankingLoss, MSELoss, SmoothL1Loss
 from ..rules.loss import per_loss
-from . import native
+from . import native, printer
 from .pointwise import LOOPS, kernel
 from .registry import serves
 
 
 def along(scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel for a formula (delta, input, target, *options), from the loop of `scaled`(input, target, *numbers).
+    """A kernel for a formula (delta, *tensors, *options), from the loop of `scaled`(*tensors, *numbers).
 
     facts: (delta of each element, *options) -> the numbers, or None if these options are not served.
     """
-    run = kernel(scaled, like=0)
+    run, count = kernel(scaled, like=0), len(printer.parameters(scaled)[0])
 
-    def delta_input(delta: Tensor, input: Tensor, target: Tensor, *options: Any) -> Any:
-        if delta.dim() or not input.numel() or not native.plain(delta):
+    def delta_input(delta: Tensor, *arguments: Any) -> Any:
+        tensors, options = arguments[:count], arguments[count:]
+        if delta.dim() or not tensors[0].numel() or not native.plain(delta):
             return NotImplemented
         *_, reduction = [option for option in options if isinstance(option, str)]
-        numbers = facts(per_loss(node.Number(delta), reduction, input.numel()), *options)
-        return NotImplemented if numbers is None else run(input, target, *numbers)
+        numbers = facts(per_loss(node.Number(delta), reduction, tensors[0].numel()), *options)
+        return NotImplemented if numbers is None else run(*tensors, *numbers)
 
     return delta_input
 
@@ -59,6 +60,7 @@ KERNELS_OF: dict[Callable[..., Any], Callable[..., Any]] = {
     SmoothL1Loss.delta_target: turned(_smooth_l1),
     HuberLoss.delta_input: _huber,
     HuberLoss.delta_target: turned(_huber),
+    MarginRankingLoss.delta_input2: along(MarginRankingLoss.scaled, lambda delta, margin, _: (margin, delta)),
     BCELoss.delta_input: along(BCELoss.scaled, _unweighted),
     BCEWithLogitsLoss.delta_input: along(BCEWithLogitsLoss.scaled, _unweighted),
 }

@@ -107,6 +107,9 @@ def read(formula: Callable[..., Any]) -> Loop:
             known[node] = Value(str(node.target), kind)
         else:
             called = node.target if isinstance(node.target, str) else node.target.__name__
+            if called == "conjugate":  # kernels are for real numbers
+                known[node] = known[node.args[0]]
+                continue
             for operation, arguments in _spelled_out(called, node.args, node.kwargs, formula):
                 # a clamp is two steps; ... stands for the first one's result
                 values = tuple(known[node] if a is ... else _value(a, known, formula) for a in arguments)

@@ -21,11 +21,16 @@ REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 ACROSS_WORTHWHILE = {torch.float32: 2**17, torch.float64: 2**14}
 """The same for softmax along an axis that is not the last."""
+SHORTEST = {torch.float32: 128, torch.float64: 16}
+"""Elements of a row from which a forward uses its kernel. ATen runs shorter rows faster."""
 LONGEST = 2**12
 """Most elements along an axis that is not the last: so many of several neighbouring columns fit into a cache."""
 
 
-FORWARD = "contiguous float32 of 2^20 elements (2^17 if dim is not the last axis) or float64 of 2^14, or more"
+FORWARD = (
+    "contiguous float32 of 2^20 elements (2^17 if dim is not the last axis) or float64 of 2^14, or more; rows of the "
+    "last axis of 128 elements (float64: 16) or more"
+)
 BACKWARD = f"{REALS}; output contiguous"
 
 
@@ -49,7 +54,8 @@ def _worth(input: Tensor, dim: int, dtype: torch.dtype | None) -> bool:
         return False
     last = dim in (-1, input.dim() - 1)
     return (
-        input.numel() >= (WORTHWHILE if last else ACROSS_WORTHWHILE).get(input.dtype, math.inf)
+        (not last or input.shape[dim] >= SHORTEST.get(input.dtype, 0))
+        and input.numel() >= (WORTHWHILE if last else ACROSS_WORTHWHILE).get(input.dtype, math.inf)
         and (last or input.shape[dim] <= LONGEST)
         and dtype in (None, input.dtype)
         and input.is_contiguous()
@@ -104,13 +110,18 @@ def _along(name: str, delta: Tensor, output: Tensor, dim: int, *sign: int) -> Te
     return delta_input
 
 
-@serves(CrossEntropyLoss.output, on="cpu", when="contiguous (N, C); float32 of 2^20 elements or float64 of 2^14")
+@serves(
+    CrossEntropyLoss.output,
+    on="cpu",
+    when="contiguous (N, C); float32 of 2^20 elements, C from 128, or float64 of 2^14, C from 16",
+)
 def cross_entropy_output(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Tensor, Tensor]:
     if (
         input.numel() < WORTHWHILE.get(input.dtype, math.inf)
         or input.dim() != 2
+        or input.shape[1] < SHORTEST.get(input.dtype, 0)
         or not input.is_contiguous()
         or target.dtype not in (torch.int64, torch.uint8)
         or target.shape != input.shape[:1]

@@ -22,8 +22,8 @@ class AdaptiveLogSoftmax(NamedTuple):
 class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
     """torch.nn.AdaptiveLogSoftmaxWithLoss with the explicit backward of `mb.rules.CrossEntropyLoss`.
 
-    Each cluster runs only on the samples whose targets are in it. `mb.rules.Embedding` selects those rows and puts the
-    results back.
+    Each cluster runs only on the samples whose targets are in it: `mb.rules.Embedding` selects these rows, and
+    `index_add` adds their losses.
     """
 
     def forward(self, input_: Tensor, target_: Tensor) -> AdaptiveLogSoftmax:  # type: ignore[override]
@@ -36,24 +36,23 @@ class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
                 f"but found inputs with size {input_.size()} and targets with size {target_.size()}"
             )
         input, target = F.reshape(input_, (-1, input_.shape[-1])), target_.reshape(-1)
-        if len(target) and not 0 <= int(target.min()) <= int(target.max()) < self.n_classes:
+        least, most = map(int, target.aminmax()) if len(target) else (0, 0)
+        if not 0 <= least <= most < self.n_classes:
             raise RuntimeError(
                 f"Target values should be in [0, {self.n_classes - 1}], but values in range "
-                f"[{target.min().item()}, {target.max().item()}] were found. "
+                f"[{least}, {most}] were found. "
             )
-        chosen, place = target.clone(), torch.zeros_like(target)
-        losses, found = [input.new_zeros(1)], 1
+        chosen, inside = target.clone(), []
         for i, cluster in enumerate(self.tail):
             low, high = self.cutoffs[i], self.cutoffs[i + 1]
             rows = ((target >= low) & (target < high)).nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            chosen[rows] = self.shortlist_size + i
-            place[rows] = torch.arange(found, found + len(rows), device=rows.device)
-            found += len(rows)
-            losses.append(F.cross_entropy(cluster(F.embedding(rows, input)), target[rows] - low, reduction="none"))
-        inside = F.embedding(place, F.reshape(F.cat(losses), (-1, 1)))  # zero for targets that the head alone decides
-        loss = F.add(F.cross_entropy(self.head(input), chosen, reduction="none"), F.reshape(inside, (-1,)))
+            if len(rows):
+                chosen.index_fill_(0, rows, self.shortlist_size + i)
+                logits = cluster(F.embedding(rows, input))
+                inside.append((rows, F.cross_entropy(logits, target[rows] - low, reduction="none")))
+        loss = F.cross_entropy(self.head(input), chosen, reduction="none")
+        for rows, losses in inside:  # none for targets that the head alone decides
+            loss = F.index_add(loss, 0, rows, losses)
         return AdaptiveLogSoftmax(F.reshape(F.mul(loss, -1), target_.shape), F.mean(loss))
 
     def log_prob(self, input: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..engine.rule import LOWER, Rule, choose
 from ..engine.terms import flat, total
 from ..engine.torch_private import unsafe_view
+from .arithmetic import conj
 
 WIDER = 16
 """If O / I is at least this ratio, the output counts as the logits of a large vocabulary."""
@@ -24,6 +25,7 @@ class Linear(Rule):
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
+    (W and x conjugated, where complex)
 
     Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"; in matrix form
     Wikipedia, "Backpropagation", section Matrix multiplication.
@@ -49,12 +51,14 @@ class Linear(Rule):
         return output
 
     def delta_input(delta: Tensor, weight: Tensor) -> Tensor:
+        weight = conj(weight)
         if weight.dim() == 1:
             return delta.unsqueeze(-1) * weight
         # vector on the right: with it on the left torch squeezes an axis in place, which older versions of vmap refuse
         return weight.T @ delta if delta.dim() == 1 else delta @ weight
 
     def grad_weight(delta: Tensor, input: Tensor) -> Tensor:
+        input = conj(input)
         if delta.dim() < input.dim():  # weight (I,)
             return delta * input if input.dim() == 1 else delta.reshape(-1) @ flat(input)
         return matrix(delta).T @ matrix(input)

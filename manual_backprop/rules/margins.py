@@ -42,18 +42,22 @@ class MarginRankingLoss(Rule):
         # torch's own operator does not support vmap
         return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
-    def broken(delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
-        """The delta of each pair whose margin is violated, else 0."""
-        return where(target * (input1 - input2) < margin, per_loss(delta, reduction, input1.numel()))
+    def delta_input1(delta_input2: Tensor) -> Tensor:
+        return -delta_input2
 
-    def delta_input1(broken: Tensor, target: Tensor) -> Tensor:
-        return -target * broken
+    def delta_input2(
+        delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str
+    ) -> Tensor:
+        return MarginRankingLoss.scaled(input1, input2, target, margin, per_loss(delta, reduction, input1.numel()))
 
-    def delta_input2(broken: Tensor, target: Tensor) -> Tensor:
-        return target * broken
+    def scaled(input1: Tensor, input2: Tensor, target: Tensor, margin: float, factor: float | Tensor) -> Tensor:
+        return target * torch.where(target * (input1 - input2) < margin, factor, 0.0)
 
-    def delta_target(broken: Tensor, input1: Tensor, input2: Tensor) -> Tensor:
-        return (input2 - input1) * broken
+    def delta_target(
+        delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str
+    ) -> Tensor:
+        delta = per_loss(delta, reduction, input1.numel())
+        return (input2 - input1) * where(target * (input1 - input2) < margin, delta)
 
 
 class HingeEmbeddingLoss(Rule):
@@ -75,8 +79,9 @@ class HingeEmbeddingLoss(Rule):
 
     def forward(input: Tensor, target: Tensor, margin: float, reduction: str) -> tuple[Tensor, Tensor, Tensor]:
         """Masks are kept, as torch keeps them: input and target may then be overwritten before the backward."""
-        output = F.hinge_embedding_loss(input, target, margin, reduction=reduction)
-        return output, target != -1, (target != 1) & (margin - input > 0)
+        alike, unlike, left = target != -1, target != 1, margin - input
+        output = where(alike, input) + where(unlike, left.clamp_min(0))
+        return reduced(output, reduction), alike, unlike & (left > 0)
 
     def delta_input(delta: Tensor, alike: Tensor, close: Tensor, reduction: str) -> Tensor:
         delta = per_loss(delta, reduction, alike.numel())

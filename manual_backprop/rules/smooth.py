@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engine.rule import Rule, choose
 from ..engine.terms import in_opmath
+from .arithmetic import conj
 
 FLOAT32 = {"cuda": "float32"}
 
@@ -31,14 +32,14 @@ class Sigmoid(Rule):
 
     elementwise = True
     upcast = True
-    real_only = True
+    takes_complex = True
     cheap = True
 
     def forward(input: Tensor) -> Tensor:
         return torch.sigmoid(input)
 
     def delta_input(delta: Tensor, output: Tensor) -> Tensor:
-        return delta * (output * (1 - output))
+        return delta * conj(output * (1 - output))
 
 
 class LogSigmoid(Rule):
@@ -78,7 +79,7 @@ class Tanh(Rule):
 
     elementwise = True
     upcast = True
-    real_only = True
+    takes_complex = True
     cheap = True
 
     def forward(input: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class Tanh(Rule):
         return torch.tanh(input)
 
     def delta_input(delta: Tensor, output: Tensor) -> Tensor:
-        return delta * (1 - output * output)
+        return delta * conj(1 - output * output)
 
 
 class Tanhshrink(Rule):
@@ -103,7 +104,7 @@ class Tanhshrink(Rule):
 
     elementwise = True
     upcast = True
-    real_only = True
+    takes_complex = True
     cheap = True
 
     def forward(input: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class Tanhshrink(Rule):
 
     def delta_input(delta: Tensor, input: Tensor) -> Tensor:
         bent = torch.tanh(input)
-        return delta * (bent * bent)
+        return delta * conj(bent * bent)
 
 
 class Softplus(Rule):

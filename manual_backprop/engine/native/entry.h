@@ -6,6 +6,7 @@
 #include <ATen/SavedTensorHooks.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/Exceptions.h>
+#include <torch/csrc/PyInterpreter.h>
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -98,12 +99,27 @@ struct Entry {
 /* The version of a class. Python changes it when an attribute of the class is set: a formula may have been replaced. */
 unsigned version_of(PyObject* rule) { return ((PyTypeObject*)rule)->tp_version_tag; }
 
-/* Whether a mode or setting is active in which calls and backwards run in Python. */
-bool special() {
-  return !enabled || at::impl::torch_function_mode_enabled() || c10::impl::TorchDispatchModeTLS::stack_len() ||
+/* Whether a mode or setting is active, other than a function mode, in which calls and backwards run in Python. */
+bool special_but_for_function_modes() {
+  return !enabled || c10::impl::TorchDispatchModeTLS::stack_len() ||
          c10::impl::tls_local_dispatch_key_set().included_.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
          at::autocast::is_autocast_enabled(at::kCPU) || at::autocast::is_autocast_enabled(at::kCUDA) ||
          c10::InferenceMode::is_enabled() || torch::autograd::ForwardADLevel::try_get_by_idx(0);
+}
+
+/* Whether a mode or setting is active in which calls and backwards run in Python. */
+bool special() { return at::impl::torch_function_mode_enabled() || special_but_for_function_modes(); }
+
+/* Whether every active function mode is `mb.explicit`. It has nothing to replace in a recorded program. Needs the GIL. */
+bool only_explicit() {
+  static auto* name = PyUnicode_InternFromString("leads_to_rules");
+  for (int64_t k = 0; k < at::impl::PythonTorchFunctionTLS::stack_len(); k++) {
+    auto* mode = at::impl::PythonTorchFunctionTLS::get_stack_at(k)->ptr(getPyInterpreter());
+    THPObjectPtr leads(PyObject_GetAttr((PyObject*)Py_TYPE(mode), name));
+    if (!leads) PyErr_Clear();
+    if (leads.get() != Py_True) return false;
+  }
+  return true;
 }
 
 /* Turns autocast off: a backward keeps the dtypes that the forward chose, also where it is called inside autocast. */

@@ -150,7 +150,9 @@ PyObject* learned(Entry* entry, PyObject* rule, PyObject* args, const Tensors& a
 PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   HANDLE_TH_ERRORS
   auto *rule = given[0], *args = given[1];
-  if (special() || Recorder::active()) Py_RETURN_NOTIMPLEMENTED;
+  if (special_but_for_function_modes() || Recorder::active()) Py_RETURN_NOTIMPLEMENTED;
+  const bool in_mode = at::impl::torch_function_mode_enabled();
+  if (in_mode && !only_explicit()) Py_RETURN_NOTIMPLEMENTED;
   const bool grad = at::GradMode::is_enabled();
   bool recorded = false, big = false;
   Tensors arguments;
@@ -186,6 +188,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   }
   if (all.version == 0) Py_RETURN_NOTIMPLEMENTED;  // Python has not yet given the changed class a version
   if (all.served < 0) {
+    if (in_mode) Py_RETURN_NOTIMPLEMENTED;
     THPObjectPtr found(PyObject_CallFunctionObjArgs(servable, rule, nullptr));
     if (!found) throw python_error();
     all.served = PyLong_AsLong(found.get());
@@ -200,7 +203,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
   for (auto it = first; it != last; ++it)
     if (it->second->key == key) entry = it->second.get();
   if (!entry) {
-    if (known.size() >= MOST) Py_RETURN_NOTIMPLEMENTED;
+    if (in_mode || known.size() >= MOST) Py_RETURN_NOTIMPLEMENTED;
     auto made = std::make_unique<Entry>();
     entry = made.get();
     entry->rule = Py_NewRef(rule);
@@ -224,6 +227,7 @@ PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t) {
     if (entry->in_place && saving == RECOMPUTED) before = ask_for(arguments[0], nullptr);
   }
   if (entry->state == NEW) {
+    if (in_mode) Py_RETURN_NOTIMPLEMENTED;  // `mb.explicit` would see the calls of the formulas: Python leaves it first
     if (++entry->seen <= calls_in_python) Py_RETURN_NOTIMPLEMENTED;
     entry->state = LEARNING;
     try {

@@ -1,7 +1,7 @@
 """Rows of the affine maps."""
 
-from ..case import normal
-from ._make import function, layer
+from ..case import complex_normal, normal
+from ._make import COMPLEX, function, layer
 
 FLOAT32_INSIDE = {
     "without": {
@@ -20,6 +20,8 @@ CASES = [
     function("linear", (normal(5, 4), normal(4)), tag="weight-vector"),
     function("linear", (normal(4), normal(4)), tag="vectors"),
     function("linear", (normal(5, 0), normal(3, 0), normal(3)), tag="no-features"),
+    function("linear", (complex_normal(5, 4), complex_normal(3, 4), complex_normal(3)), tag="complex", row=COMPLEX),
+    function("linear", (complex_normal(5, 4), complex_normal(4)), tag="complex-weight-vector", row=COMPLEX),
     layer(
         "Bilinear",
         4,

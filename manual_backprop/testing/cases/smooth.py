@@ -1,7 +1,7 @@
 """Rows of the smooth activations."""
 
-from ..case import normal
-from ._make import function, layer
+from ..case import complex_normal, normal
+from ._make import COMPLEX, function, layer
 
 X = (normal(3, 4, scale=2.0),)
 LARGER = {"larger": (normal(16, 8, scale=3.0),)}
@@ -33,4 +33,8 @@ CASES = [
     function("silu", X, inplace=True),
     function("mish", X),
     function("mish", X, inplace=True),
+    *[
+        function(name, (complex_normal(3, 4),), tag="complex", row=COMPLEX)
+        for name in ("sigmoid", "tanh", "tanhshrink")
+    ],
 ]
