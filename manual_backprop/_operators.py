@@ -104,7 +104,9 @@ def served(func: Any) -> Function | None:
     """The function that replaces an operator (one overload), with the arguments of its schema; or None."""
     schema = func._schema
     name = schema.name.removeprefix("aten::")
-    if func.namespace != "aten" or func.is_view or any([argument.is_out for argument in schema.arguments]):
+    if func.namespace != "aten":
+        return STAND_INS.get(schema.name)
+    if func.is_view or any([argument.is_out for argument in schema.arguments]):
         return None
     stand_in = STAND_INS.get(f"{name}.{func._overloadname}") or STAND_INS.get(name)
     if stand_in is not None:

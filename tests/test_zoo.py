@@ -12,13 +12,7 @@ from .zoo_networks import NETWORKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-ROI_ALIGN = {"GeneratedBackwardFor_torchvision_roi_align_defaultBackward"}
-AUTOGRAD = {
-    "transformers:bloom": {"GeLUFunctionBackward"},
-    "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn": ROI_ALIGN,
-    "torchvision:maskrcnn_resnet50_fpn": ROI_ALIGN,
-    "torchvision:keypointrcnn_resnet50_fpn": ROI_ALIGN,
-}
+AUTOGRAD = {"transformers:bloom": {"GeLUFunctionBackward"}}
 """Network -> nodes in its graph that are no rules: a backward that its authors have written."""
 
 

@@ -28,6 +28,7 @@ from manual_backprop.functional.cross_entropy import cross_entropy as cross_entr
 from manual_backprop.functional.cross_entropy import linear_cross_entropy as linear_cross_entropy
 from manual_backprop.functional.cross_entropy import nll_loss as nll_loss
 from manual_backprop.functional.ctc import ctc_loss as ctc_loss
+from manual_backprop.functional.detection import roi_align as roi_align
 from manual_backprop.functional.distances import cdist as cdist
 from manual_backprop.functional.dropout import alpha_dropout as alpha_dropout
 from manual_backprop.functional.dropout import dropout as dropout
@@ -430,6 +431,7 @@ __all__ = [
     "rnn_relu_cell",
     "rnn_tanh",
     "rnn_tanh_cell",
+    "roi_align",
     "roll",
     "rot90",
     "round",

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 STAND_INS: dict[str, Callable[..., Any]] = {}
-"""An operator of torch.ops.aten, or `name.overload` -> a function that takes the arguments of its schema."""
+"""An operator of torch.ops.aten, `name.overload`, or another library's `namespace::name` -> a function that takes the
+arguments of its schema."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -211,6 +211,7 @@ from manual_backprop.rules.residual import AddLayerNorm as AddLayerNorm
 from manual_backprop.rules.residual import AddRMSNorm as AddRMSNorm
 from manual_backprop.rules.response_norm import CrossMapLRN as CrossMapLRN
 from manual_backprop.rules.response_norm import LocalResponseNorm as LocalResponseNorm
+from manual_backprop.rules.roi_align import RoIAlign as RoIAlign
 from manual_backprop.rules.rounding import Ceil as Ceil
 from manual_backprop.rules.rounding import Copysign as Copysign
 from manual_backprop.rules.rounding import DivRounded as DivRounded
@@ -578,6 +579,7 @@ __all__ = [
     "Remainder",
     "Renorm",
     "Repeat",
+    "RoIAlign",
     "Roll",
     "Rot90",
     "Round",
