@@ -35,4 +35,4 @@ def is_view(node: Any) -> bool:
 def rule_of(node: Any) -> type[Rule] | None:
     """The rule that a backward node belongs to; None for autograd's own."""
     made_by = function_of(node)
-    return made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None
+    return made_by.variant_of or made_by if isinstance(made_by, type) and issubclass(made_by, Rule) else None

@@ -197,3 +197,18 @@ def test_default_values_of_a_forward_are_filled_in(calls: int) -> None:
         assert torch.equal(x.grad, torch.full((2,), 3.0))
     with pytest.raises((ValueError, TypeError)):
         mb.functional.call(Scale)
+
+
+def test_the_rule_of_a_node_is_the_rule_itself() -> None:
+    """Also where a version of the rule has run: in Python, in place, in forward mode, for an inner node."""
+    x = torch.randn(2, 3, requires_grad=True)
+    for _ in range(5):
+        assert mb.rule_of(mb.functional.relu(x).grad_fn) is mb.rules.ReLU
+    assert mb.rule_of(mb.functional.relu(mb.functional.mul(x, 2.0), inplace=True).grad_fn) is mb.rules.ReLU
+    loss = mb.functional.cross_entropy(x, torch.tensor([0, 2]))
+    assert mb.rule_of(loss.grad_fn) is mb.rules.CrossEntropyLoss
+    assert mb.rule_of(mb.functional.call(Scale, x).grad_fn) is Scale
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        assert mb.rule_of(mb.functional.relu(dual).grad_fn) is mb.rules.ReLU
+    assert mb.rule_of((x * 2).grad_fn) is None

@@ -59,4 +59,5 @@ def _known(rule: type[Rule]) -> type[Rule]:
         "setup_context": staticmethod(torch.autograd.Function.setup_context),
         "backward": staticmethod(backward),
     }
-    return type(rule.__name__, (rule,), {**methods, "__doc__": rule.__doc__, "__module__": rule.__module__})
+    named = {"__doc__": rule.__doc__, "__module__": rule.__module__, "variant_of": rule.variant_of or rule}
+    return type(rule.__name__, (rule,), {**methods, **named})

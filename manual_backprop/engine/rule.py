@@ -140,6 +140,9 @@ class Rule(torch.autograd.Function):
     overwrites: ClassVar[type[Rule] | None] = None
     """For the in-place version of a rule: the rule itself."""
 
+    variant_of: ClassVar[type[Rule] | None] = None
+    """For a version of a rule that only runs it in another way: the rule itself."""
+
     autocast: ClassVar[dict[str, str]] = {}
     """Device type -> "lower" (bfloat16 or float16), "float32" or "promote" (the widest dtype among the arguments), as
     ATen's autocast_mode.h has it for torch's operator. Without an entry the dtypes stay as they are."""
@@ -250,8 +253,10 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
 
 
 def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
+    """A rule with other methods, which stands for the rule itself."""
     members = {name: staticmethod(method) for name, method in methods.items()}
-    return type(rule.__name__, (rule,), {**members, "__doc__": rule.__doc__, "__module__": rule.__module__})
+    named = {"__doc__": rule.__doc__, "__module__": rule.__module__, "variant_of": rule.variant_of or rule}
+    return type(rule.__name__, (rule,), {**members, **named})
 
 
 @functools.cache

@@ -31,19 +31,16 @@ def roi_align(
         import torchvision  # noqa: F401  # it registers the operator
     except ImportError as error:
         raise ImportError(f"roi_align runs torchvision's forward: pip install torchvision. got: {error}") from error
-    listed = not isinstance(boxes, Tensor)
-    width = 4 if listed else 5
-    for some in boxes if listed else [boxes]:
+    each, width = ([boxes], 5) if isinstance(boxes, Tensor) else (list(boxes), 4)
+    for some in each:
         if some.dim() != 2 or some.shape[1] != width:
             raise ValueError(
                 f"roi_align: boxes of shape {tuple(some.shape)}. expected: (L, 4) in a list with one tensor for each "
                 "picture, or one tensor (K, 5) with the index of the picture first"
             )
-    if isinstance(boxes, Tensor):
-        rois = boxes
-    else:
-        numbered = [torch.cat([torch.full_like(some[:, :1], i), some], 1) for i, some in enumerate(boxes)]
-        rois = torch.cat(numbered) if numbered else input.new_zeros(0, 5)
+    if width == 4:
+        each = [torch.cat([torch.full_like(some[:, :1], i), some], 1) for i, some in enumerate(each)]
+    rois = torch.cat(each) if each else input.new_zeros(0, 5)
     size = (output_size, output_size) if isinstance(output_size, int) else output_size
     return _of_operator(input, rois, spatial_scale, size[0], size[1], sampling_ratio, aligned)
 
