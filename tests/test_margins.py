@@ -24,7 +24,7 @@ def leaf(*shape: int) -> Tensor:
 SIGNS = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]], dtype=torch.float64)
 CALLS: dict[str, tuple[Any, ...]] = {
     "soft_margin_loss": (leaf(2, 3), SIGNS),
-    "margin_ranking_loss": (leaf(2, 3), leaf(2, 3), SIGNS),
+    "margin_ranking_loss": (leaf(2, 3), leaf(3, 3)[1:].detach(), SIGNS),  # not equal: older torch differs at the kink
     "hinge_embedding_loss": (leaf(2, 3), SIGNS),
     "triplet_margin_loss": (leaf(2, 3), leaf(2, 3), SIGNS),
     "multi_margin_loss": (leaf(2, 3), torch.tensor([1, 2])),
