@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, RoIAlign, roi_align
 
 import manual_backprop as mb
@@ -42,3 +47,24 @@ def test_sixteen_bits_under_autocast_stay_sixteen_bits() -> None:
         ours, twin = mb.functional.roi_align(x, boxes, 2), roi_align(x, boxes, 2)
     assert ours.dtype == twin.dtype == torch.bfloat16
     torch.testing.assert_close(ours, twin)
+
+
+class Pooled(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.pool = RoIAlign(2, 1.0, 2)
+        self.head = torch.nn.Linear(16, 2)
+
+    def forward(self, x: Tensor, boxes: Tensor) -> Tensor:
+        return self.head(self.pool(self.conv(x), boxes).flatten(1))
+
+
+def test_a_written_step_imports_torchvision(tmp_path: Path) -> None:
+    boxes = torch.tensor([[0.0, 1.0, 1.0, 5.0, 6.0], [1.0, 0.0, 0.0, 4.0, 4.0]])
+    program = mb.write_out(
+        Pooled(), PICTURES, boxes, targets=torch.tensor([0, 1]), loss=torch.nn.functional.cross_entropy
+    )
+    program.save(tmp_path / "step.py")
+    done = subprocess.run([sys.executable, tmp_path / "step.py"], capture_output=True, text=True, check=True)
+    assert "conv.weight" in done.stdout

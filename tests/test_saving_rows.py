@@ -15,6 +15,7 @@ from manual_backprop.testing import Subject
 from manual_backprop.testing.case import Case
 from manual_backprop.testing.cases import CASES
 from tests.limits import large
+from tests.older_torch import marks
 
 HELD = "keeps tensors that the caller made and holds, where the twin keeps fewer bytes that it made itself"
 
@@ -105,7 +106,9 @@ def too_much(case: Case) -> list[str]:
 
 
 @pytest.mark.usefixtures("small_tensors_count")
-@pytest.mark.parametrize("case", [case for case in CASES if not excepted(case)], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=marks(case.name)) for case in CASES if not excepted(case)]
+)
 def test_no_more_than_the_twin_whatever_is_frozen(case: Case) -> None:
     assert not too_much(case)
 

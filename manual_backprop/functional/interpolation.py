@@ -72,6 +72,8 @@ def interpolate(
             "Lanczos mode requires antialias=True and does not support align_corners=True. "
             f"got: antialias={antialias}, align_corners={align_corners}"
         )
+    if mode == "lanczos" and ("lanczos-antialias", 2) not in OPERATORS:
+        raise ValueError(f"mode lanczos is new in torch 2.14. got: torch {torch.__version__}. expected: a newer torch")
     kernel = KERNELS.get(mode, mode) + "-antialias" * antialias
     return _interpolate(input, sizes, kernel, bool(align_corners), scales)
 

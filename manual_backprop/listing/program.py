@@ -263,6 +263,8 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
     head, tail = trial(model, signature, recording, asked, constants, draws_numbers(text), changed)
     if "math." in tail and "\nimport math\n" not in text:
         text = text.replace("import torch\n", "import math\nimport torch\n", 1)
+    if "torch.ops.torchvision" in text:
+        text = text.replace("import torch\n", "import torch\nimport torchvision   # defines torch.ops.torchvision\n", 1)
     text = f"{head}\n{text.rstrip()}\n\n\n{tail}"
     return Program(text, model, constants, signature, level)
 
