@@ -65,6 +65,7 @@ SERVED = {
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True), "glu": lambda x: F.glu(x),
     "mse_loss": lambda x: F.mse_loss(x, torch.ones(6, 8)), "l1_loss": lambda x: F.l1_loss(x, torch.ones(6, 8)),
     "cross_entropy": lambda x: F.cross_entropy(x, torch.arange(6)),
+    "embedding_bag": lambda x: F.embedding_bag(torch.tensor([[0, 5], [2, 2]]), x, mode="mean"),  # indexes by tensors
     "nll_loss": lambda x: F.nll_loss(x, torch.arange(6)),
     "conv1d": lambda x: F.conv1d(x[None], WEIGHT[:6, :6, None]), "max_pool1d": lambda x: F.max_pool1d(x, 2),
     "avg_pool1d": lambda x: F.avg_pool1d(x, 2), "dropout": lambda x: F.dropout(x, 0.5),

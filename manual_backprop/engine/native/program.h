@@ -35,6 +35,7 @@ struct Instruction {
   std::vector<c10::IValue> constants;                     // an operator's arguments, empty where a value goes
   std::vector<std::pair<int, int>> values;                // (index of the argument, value)
   std::vector<std::pair<int, std::vector<int>>> lists;    // (index of the argument, values)
+  std::vector<std::pair<int, std::vector<int>>> indices;  // the same for a list of indices; -1 for none along an axis
   std::vector<int> results;                               // values; -1 for a result that is not a tensor
   std::vector<std::pair<int, std::vector<int>>> listed;   // (index of the result, values)
   std::vector<int> dead;                                  // values that no later instruction reads
@@ -98,6 +99,11 @@ inline bool run(const Program& program, Tensors&& inputs, Tensors& outputs) {
       for (const auto& [at, places] : step.lists) {
         c10::List<at::Tensor> list;
         for (int value : places) list.push_back(values[value]);
+        stack[at] = std::move(list);
+      }
+      for (const auto& [at, places] : step.indices) {
+        c10::List<std::optional<at::Tensor>> list;
+        for (int value : places) list.push_back(value < 0 ? std::nullopt : std::optional(values[value]));
         stack[at] = std::move(list);
       }
       if (step.unseen_views) {

@@ -106,6 +106,17 @@ struct Recorder {
         }
         self->current.lists.emplace_back(at, std::move(values));
         self->current.constants[at] = c10::IValue();
+      } else if (inputs[at].isOptionalTensorList()) {
+        std::vector<int> values;
+        for (const std::optional<at::Tensor>& tensor : inputs[at].toOptionalTensorList()) {
+          values.push_back(tensor && tensor->defined() ? self->place(*tensor) : -1);
+          if (!tensor || !tensor->defined()) continue;
+          if (values.back() < 0) self->give_up("a tensor that is neither an input nor a result");
+          if (tensor->scalar_type() == at::kBool || tensor->scalar_type() == at::kByte)
+            self->give_up("a mask as an index: the size of the result depends on its values");
+        }
+        self->current.indices.emplace_back(at, std::move(values));
+        self->current.constants[at] = c10::IValue();
       } else if (inputs[at].isList() || inputs[at].isGenericDict()) {
         for (const c10::IValue& part : inputs[at].isList() ? inputs[at].toList().vec() : std::vector<c10::IValue>())
           if (part.isTensor()) self->give_up("a list with tensors: " + c10::toString(*name));
@@ -122,6 +133,11 @@ struct Recorder {
     auto name = call.operator_name();
     if (!self->current.op || !name) return self->give_up("an operator without a schema");
     const auto& outputs = call.outputs();
+    const bool reads = self->current.values.size() + self->current.lists.size() + self->current.indices.size();
+    if (!reads && outputs.size() == 1 && !outputs[0].isTensor() && !outputs[0].isTensorList()) {
+      self->current = Instruction();  // a fact that no tensor decides, such as the dtype that two dtypes promote to
+      return;
+    }
     for (int at = 0; at < (int)outputs.size(); at++) {
       const auto& output = outputs[at];
       const bool tensor = output.isTensor() && output.toTensor().defined();
@@ -151,6 +167,7 @@ struct Recorder {
       for (auto [at, value] : steps[k].values) last[value] = k;
       for (auto [at, value, factor] : steps[k].kernel.scalars) last[value] = k;
       for (const auto& [at, values] : steps[k].lists) for (int value : values) if (value >= 0) last[value] = k;
+      for (const auto& [at, values] : steps[k].indices) for (int value : values) if (value >= 0) last[value] = k;
       for (int value : steps[k].results) if (value >= 0) last[value] = std::max(last[value], k);
       for (const auto& [at, values] : steps[k].listed) for (int value : values) last[value] = std::max(last[value], k);
     }
