@@ -36,6 +36,8 @@ def stub(package: ModuleType) -> str:
         imports |= {"from torch import Tensor", "from typing import Any"}
     head = [f"# what {package.__name__} exports: written by make stubs", ""]
     exported = ["__all__ = [", *(f'    "{name}",' for name in package.__all__), "]"]
+    if package is mb.nn:
+        exported.append("_LAYERS: list[str]")
     return "\n".join([*head, *sorted(imports), "", *exported, "", *functions])
 
 

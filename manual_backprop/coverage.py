@@ -61,7 +61,7 @@ class Entry:
 
 def layers() -> Iterator[Entry]:
     """Every class of torch.nn that computes something."""
-    ours = set(nn.__all__)
+    ours = set(nn._LAYERS)
     for name, cls in sorted(vars(torch.nn).items()):
         if isinstance(cls, type) and issubclass(cls, torch.nn.Module) and name not in NOTHING:
             yield Entry("layer", name, "rule" if name in ours else "missing")

@@ -116,6 +116,18 @@ def test_every_layer_and_function_of_torch_runs_on_our_rule(case: Case) -> None:
         lambda x, y: torch.alpha_dropout(x, 0.3, True) + torch.dropout_(y * 1, 0.5, True),
         lambda x, y: torch.sigmoid_(x * 1) + (y * 1).tanh_(),
         lambda x, y: torch.conv1d(x, y.unsqueeze(-1)),
+        lambda x, y: torch.addmm(x, x, y, beta=2, alpha=3) + x.addmm(y, y),
+        lambda x, y: torch.addmv(x[0], x, y[0]) + torch.addr(x, y[0], y[1], alpha=2),
+        lambda x, y: torch.baddbmm(x[None], x[None], y[None])[0] + torch.addbmm(x, x[None], y[None], beta=0.5),
+        lambda x, y: x.var() + x.var(False) + torch.var(y, 0) + y.var(dim=1, correction=0) + y.std(0, False, True),
+        lambda x, y: x.std(unbiased=False) + torch.std(y, dim=(0, 1), keepdim=True) + y.var([0], unbiased=False),
+        lambda x, y: x.flip(0) + torch.flip(y, (0, 1)) + x.flip(0, 1) + y.flip(dims=[1]) + x.flip([0]),
+        lambda x, y: x.roll(1) + torch.roll(y, (1, 2), (0, 1)) + x.roll(2, 1) + y.roll(shifts=1, dims=0),
+        lambda x, y: x.repeat(2, 1) + y.repeat([2, 1]) + x.repeat(repeats=(2, 1)),
+        lambda x, y: torch.where(x > 0, x, y) + x.where(y > 0, 0.5) + torch.where(y > 0, 1.0, y),
+        lambda x, y: x.square() + torch.square(y) + x.amax(0) + torch.amin(y, dim=1, keepdim=True) + x.cumsum(axis=0),
+        lambda x, y: x.topk(4).values + torch.topk(y, 4, dim=0)[0] + torch.tril(x, 1) + y.triu(),
+        lambda x, y: x.index_select(0, torch.tensor([2, 0, 2, 1])) + torch.logsumexp(y, (0, 1)) + x.logsumexp(1),
         lambda x, y: tF.l1_loss(x, y.detach(), weight=y.detach().abs()) + tF.l1_loss(x, y),
     ],
 )  # fmt: skip
@@ -124,6 +136,12 @@ def test_spellings(function: Function) -> None:
     with mb.explicit():
         assert autograds(function(x, y)) == []
     compare(lambda x, y: function(x, y) + 0 * (x.sum() + y.sum()), x, y)
+
+
+@pytest.mark.filterwarnings("ignore:This overload of addmm is deprecated")
+def test_the_old_form_of_addmm_with_its_numbers_in_front() -> None:
+    x, y = inputs(4, 4)
+    compare(lambda x, y: torch.addmm(2, x, 3, x, y) + x.addmm(2, x, y), x, y)
 
 
 def test_in_place_stays_in_place() -> None:

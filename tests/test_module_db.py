@@ -16,7 +16,7 @@ import manual_backprop as mb
 from manual_backprop.engine.torch_private import tree_flatten
 
 INFOS = {info.module_cls.__name__: info for info in module_db if info.module_cls.__module__.startswith("torch.nn.")}
-OURS = sorted(name for name in INFOS if name in mb.nn.__all__)
+OURS = sorted(name for name in INFOS if name in mb.nn._LAYERS)
 
 MISSING: set[str] = set()
 """What the database has, and `mb.nn` has not."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -134,3 +135,16 @@ def test_every_further_name_of_a_module_has_its_stub() -> None:
     for name in [*names, "manual_backprop.nn.functional", "manual_backprop.nn.modules"]:
         path = STUBS.parent / name.replace(".", "/")
         assert path.with_suffix(".pyi").is_file() or (path / "__init__.pyi").is_file(), name
+
+
+def test_all_names_can_be_imported_at_once() -> None:
+    """`from torch.nn import *` gives torch's containers and submodules, too; so does ours."""
+    theirs: dict[str, Any] = {}
+    ours: dict[str, Any] = {}
+    exec("from torch.nn import *", theirs)
+    exec("from manual_backprop.nn import *", ours)
+    other_libraries = {"attention", "grad", "intrinsic", "modules", "qat", "quantizable", "quantized"}
+    assert theirs.keys() - ours.keys() <= other_libraries
+    assert ours["Linear"] is mb.nn.Linear
+    assert ours["functional"] is mb.functional
+    assert ours["Module"] is torch.nn.Module

@@ -30,7 +30,7 @@ NEW |= {name for name in ("linear_cross_entropy",) if not hasattr(torch.nn.funct
 def layers() -> list[str]:
     """Public layers of ours: subclasses of a torch.nn class of the same name."""
     found = []
-    for name in mb.nn.__all__:
+    for name in mb.nn._LAYERS:
         ours = getattr(mb.nn, name)
         if name in NEW:
             continue

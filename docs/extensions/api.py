@@ -49,5 +49,5 @@ def entry(namespace: ModuleType, name: str) -> str:
 def write_lists(folder: Path) -> None:
     """Writes the pages of `nn` and of `functional`."""
     for namespace, head in HEAD.items():
-        text = "\n".join([head, *(entry(namespace, name) for name in namespace.__all__)])
+        text = "\n".join([head, *(entry(namespace, name) for name in getattr(namespace, "_LAYERS", namespace.__all__))])
         written(folder / f"{namespace.__name__.rpartition('.')[2]}.md", text)

@@ -32,7 +32,7 @@ TORCH = "https://docs.pytorch.org/docs/stable/generated/"
 def public_names(namespace: ModuleType) -> dict[str, list[str]]:
     """Rule name -> the public names of a namespace whose docstrings name that rule."""
     found: dict[str, list[str]] = defaultdict(list)
-    for name in namespace.__all__:
+    for name in getattr(namespace, "_LAYERS", namespace.__all__):
         for rule in dict.fromkeys(re.findall(r"mb\.rules\.(\w+)", inspect.getdoc(getattr(namespace, name)) or "")):
             found[rule].append(name)
     return found
@@ -146,7 +146,7 @@ def bytes_kept(layer: str) -> tuple[str, int, int] | None:
 
 def memory(layers: list[str]) -> str:
     """What each layer saves beside its inputs and parameters."""
-    rows = [(layer, bytes_kept(layer)) for layer in layers if layer in mb.nn.__all__]
+    rows = [(layer, bytes_kept(layer)) for layer in layers if layer in mb.nn._LAYERS]
     lines = [f"| {layer} | {kept[0]} | {kept[2]:,} | {kept[1]:,} |" for layer, kept in rows if kept]
     return "\n".join(["| layer | inputs | torch.nn | ours |", "|---|---|---|---|", *lines]) if lines else ""
 

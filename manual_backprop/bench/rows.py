@@ -260,7 +260,7 @@ def rows() -> list[Row]:
     """The rows above whose layer `mb.nn` has; for every other layer, its first case of the check suite with a batch."""
     found = [row for row in ROWS if row.build is not None or hasattr(mb.nn, row.layer)]
     named = {row.layer for row in ROWS} | LEFT_OUT
-    further = [name for name in mb.nn.__all__ if name not in named and not name.startswith("Lazy")]
+    further = [name for name in mb.nn._LAYERS if name not in named and not name.startswith("Lazy")]
     cases = [[case for case in CASES if case.covers == name and all(map(_batched, _given(case)))] for name in further]
     return found + [of_case(first) for first, *_ in filter(None, cases)]
 

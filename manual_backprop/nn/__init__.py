@@ -45,8 +45,13 @@ globals().update({**_found, **_PARAMETRIZATIONS})
 if hasattr(_torch_nn, "LinearCrossEntropyOptions"):  # from torch 2.13 on
     LinearCrossEntropyOptions = _torch_nn.LinearCrossEntropyOptions
 
-# type checkers and editors read __init__.pyi
-__all__ = sorted(_found.keys() - {"NonDynamicallyQuantizableLinear"})  # which torch.nn does not export either
+_LAYERS = sorted(_found.keys() - {"NonDynamicallyQuantizableLinear"})  # which torch.nn does not export either
+# as `from torch.nn import *` gives; type checkers and editors read __init__.pyi
+_others = {name for name in vars(_torch_nn) if name in globals() and not name.startswith("_")} - {
+    "attention",
+    "modules",
+}
+__all__ = sorted({*_LAYERS, *_others})
 
 for _module in (common_types, functional, init, parallel, parameter, utils):
     _import_as(f"{__name__}.{_module.__name__.rpartition('.')[2]}", _module)
