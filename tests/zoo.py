@@ -13,7 +13,6 @@ import importlib.metadata
 import logging
 import os
 import statistics
-import time
 import unittest.mock
 import warnings
 from collections import Counter
@@ -31,6 +30,7 @@ from manual_backprop._files import write_atomically
 from manual_backprop._nodes import is_view, name_of, rule_of
 from manual_backprop._observe import differentiable, graph, watch_saved
 from manual_backprop._within import Within
+from manual_backprop.bench.timing import interleaved
 from manual_backprop.saving import size
 
 from .zoo_networks import BATCH, DETECTED, NETWORKS, Inputs
@@ -141,15 +141,15 @@ def step(name: str, measured: bool = False) -> Step:
 
 
 def times(theirs: torch.nn.Module, ours: torch.nn.Module, inputs: Inputs) -> float:
-    """The time of a step in float32 on the small inputs, ours over torch's."""
-    took: list[list[float]] = [[], []]
-    for _ in range(5):
-        for i, model in enumerate((theirs, ours)):
-            model.zero_grad()
-            begin = time.perf_counter()
-            run(model, inputs, torch.float32).backward()
-            took[i].append(time.perf_counter() - begin)
-    return statistics.median(took[1]) / statistics.median(took[0])
+    """The time of a step in float32 on the small inputs, ours over torch's, after the steps in which calls are
+    recorded."""
+
+    def step(model: torch.nn.Module) -> None:
+        model.zero_grad()
+        run(model, inputs, torch.float32).backward()
+
+    took = interleaved({"ours": lambda: step(ours), "torch": lambda: step(theirs)}, rounds=9, warm_up=4)
+    return statistics.median(took["ours"]) / statistics.median(took["torch"])
 
 
 def kept(name: str) -> tuple[int, int, int]:
