@@ -40,6 +40,11 @@ def test_boxes_of_another_shape_are_refused(boxes: object) -> None:
         mb.functional.roi_align(PICTURES, boxes, 2)
 
 
+def test_boxes_of_more_pictures_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"boxes of 3 pictures\. expected: at most 2"):
+        mb.functional.roi_align(PICTURES, [*BOXES, BOXES[0]], 2)
+
+
 def test_sixteen_bits_under_autocast_stay_sixteen_bits() -> None:
     x = PICTURES.bfloat16().requires_grad_()
     boxes = [box.bfloat16() for box in BOXES]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .rule import Rule, _variant, _without_zeros, differentiated_again, owned
+from .inner import varied
+from .rule import Rule, _without_zeros, differentiated_again, owned
 from .torch_private import in_forward_mode
 
 
@@ -92,7 +93,7 @@ def forward_mode(rule: type[Rule]) -> type[Rule]:
             return moved
         return tuple([_apart(t, tangents) for t in moved]) if isinstance(moved, tuple) else _apart(moved, tangents)
 
-    return _variant(rule, forward=forward, setup_context=setup_context, backward=backward, jvp=jvp)
+    return varied(rule, forward=forward, setup_context=setup_context, backward=backward, jvp=jvp)
 
 
 def _apart(moved: Tensor | None, tangents: tuple) -> Tensor | None:

@@ -8,7 +8,7 @@ in torch. The node of the loss does not run again, and neither do the hooks on i
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,13 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from .rule import Rule
+
+
+def varied(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
+    """A rule with other methods, which stands for the rule itself."""
+    members = {name: staticmethod(method) for name, method in methods.items()}
+    named = {"__doc__": rule.__doc__, "__module__": rule.__module__, "variant_of": rule.variant_of or rule}
+    return type(rule.__name__, (rule,), {**members, **named})
 
 
 def keep_as_node(ctx: Any, output: Tensor, rule: type[Rule], args: tuple) -> None:
@@ -54,10 +61,5 @@ def _known(rule: type[Rule]) -> type[Rule]:
         with _without_last(ctx):
             return *rule.backward(ctx, delta), None
 
-    methods = {
-        "forward": staticmethod(forward),
-        "setup_context": staticmethod(torch.autograd.Function.setup_context),
-        "backward": staticmethod(backward),
-    }
-    named = {"__doc__": rule.__doc__, "__module__": rule.__module__, "variant_of": rule.variant_of or rule}
-    return type(rule.__name__, (rule,), {**methods, **named})
+    setup_context = torch.autograd.Function.setup_context
+    return varied(rule, forward=forward, setup_context=setup_context, backward=backward)

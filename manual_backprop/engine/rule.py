@@ -24,7 +24,7 @@ from ..memory.recompute import Saving, ask_for, passed_on
 from ..memory.saving import Offer, pack_saved
 from . import node
 from .derive import derive
-from .inner import keep_as_node
+from .inner import keep_as_node, varied
 from .overrides import refuse_dead_overrides
 from .terms import constant, like, not_differentiated, reduced, refuse_complex, refuse_negative_slope, total, widened
 from .torch_private import any_autocast, dispatch_modes, in_forward_mode, subclass_node
@@ -252,13 +252,6 @@ def _apply_backward(ctx: Any, delta: Any, *others: Any) -> Any:
     return gradients
 
 
-def _variant(rule: type[Rule], **methods: Callable[..., Any]) -> type[Rule]:
-    """A rule with other methods, which stands for the rule itself."""
-    members = {name: staticmethod(method) for name, method in methods.items()}
-    named = {"__doc__": rule.__doc__, "__module__": rule.__module__, "variant_of": rule.variant_of or rule}
-    return type(rule.__name__, (rule,), {**members, **named})
-
-
 @functools.cache
 def chosen(formula: Callable[..., Any]) -> Callable[..., Any]:
     """The formula or its kernel, chosen at each call as in the forward, so that recomputing gives the same bits."""
@@ -335,7 +328,7 @@ def plain(rule: type[Rule]) -> type[Rule]:
             keep_as_node(ctx, output[1], *rule.inner(args))
         return output
 
-    variant = _variant(
+    variant = varied(
         rule,
         forward=cheap_forward if rule.cheap else forward,
         setup_context=torch.autograd.Function.setup_context,
@@ -365,7 +358,7 @@ def in_place(rule: type[Rule]) -> type[Rule]:
         ctx.mark_dirty(inputs[0])
         rule.setup_context(ctx, inputs, output)
 
-    variant = _variant(rule, forward=forward, setup_context=setup_context)
+    variant = varied(rule, forward=forward, setup_context=setup_context)
     variant.overwrites = rule
     return variant
 

@@ -25,7 +25,8 @@ def roi_align(
     input (N, C, H, W)   boxes (K, 5): index of the picture, x1, y1, x2, y2; or for each picture (L, 4)
     output (K, C, *output_size)
 
-    ImportError without torchvision. ValueError for boxes of another shape, RuntimeError for inputs of two dtypes.
+    ImportError without torchvision. ValueError for boxes of another shape or of more pictures than there are,
+    RuntimeError for inputs of two dtypes. Indices in boxes (K, 5) are not checked, as in torchvision.
     """
     try:
         import torchvision  # noqa: F401  # it registers the operator
@@ -38,6 +39,8 @@ def roi_align(
                 f"roi_align: boxes of shape {tuple(some.shape)}. expected: (L, 4) in a list with one tensor for each "
                 "picture, or one tensor (K, 5) with the index of the picture first"
             )
+    if width == 4 and len(each) > len(input):
+        raise ValueError(f"roi_align: boxes of {len(each)} pictures. expected: at most {len(input)}, as input has")
     if width == 4:
         each = [torch.cat([torch.full_like(some[:, :1], i), some], 1) for i, some in enumerate(each)]
     rois = torch.cat(each) if each else input.new_zeros(0, 5)
