@@ -211,7 +211,7 @@ def test_functions_of_modules_that_are_alike_are_checked_at_each_call(check, tmp
     options = ["--model", "tests.test_exercise.Blocks", "--input", "3,4", "--blank", "all", "--out", str(path)]
     assert main(["exercise", *options]) == 0
     text = path.read_text()
-    assert "block_backward(p, at, kept, " in text
+    assert "block_backward(p, kept, " in text
     name = re.search(r"def block_backward.*?    (\w+|grad\[.*?\]) = TODO", text, re.DOTALL)[1]
     for _ in range(40):
         status, said = check(text, "--solution")

@@ -204,7 +204,7 @@ class Backward(Body):
                 if loop is None
                 else f"{kept_name(loop)}[{loop.parts.index(item)}]"
             )
-            arguments = ["p", quoted(item.path), kept, *map(self.text, item.deltas), "grad"]
+            arguments = ["p", kept, *map(self.text, item.deltas), "grad"]
             self.called(item, f"{item.pair.name}_backward({', '.join(arguments)})", 4)
             return
         back = item.parts[::-1]
@@ -220,8 +220,8 @@ class Backward(Body):
                 self.scope.names[next(v for v in last.returned if self.scope[v] == name)] = self.scope[old]
             else:
                 self.put(f"{name} = {self.text(old)}", "")
-        self.put(f"for at, kept in zip({paths(back)}, reversed({kept_name(item)})):", "")
-        given = ", ".join(["p", "at", "kept", *(links.get(v) or self.text(v) for v in first.deltas), "grad"])
+        self.put(f"for kept in reversed({kept_name(item)}):", "")
+        given = ", ".join(["p", "kept", *(links.get(v) or self.text(v) for v in first.deltas), "grad"])
         self.called(last, f"{first.pair.name}_backward({given})", 8)
 
     def called(self, part: Part, call: str, indent: int) -> None:

@@ -33,7 +33,8 @@ def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:
 
 def is_program(name: str, function: ast.FunctionDef, keep: tuple[str, ...]) -> bool:
     """Whether a function is `forward`, `backward`, or one of the pairs written for modules that are alike."""
-    return name in keep or ("." not in name and [a.arg for a in function.args.args[:2]] == ["p", "at"])
+    first = [a.arg for a in function.args.args[:2]]
+    return name in keep or ("." not in name and first in (["p", "at"], ["p", "kept"]))
 
 
 def is_literal(node: ast.AST) -> bool:

@@ -90,7 +90,7 @@ def small(level: str) -> Program:
 def backwards(tree: ast.Module) -> list[ast.FunctionDef]:
     """`backward`, and the backward functions of modules that are alike."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.endswith("backward")]
-    return [f for f in functions if f.name == "backward" or [a.arg for a in f.args.args[:2]] == ["p", "at"]]
+    return [f for f in functions if f.name == "backward" or [a.arg for a in f.args.args[:2]] == ["p", "kept"]]
 
 
 def steps(function: ast.FunctionDef, asked: Asked) -> list[Step]:

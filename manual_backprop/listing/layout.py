@@ -181,9 +181,9 @@ def _broken(text: str, indent: int) -> list[str]:
         begin, end = begin + 1, begin + 1 + first[1]  # f([...], 2) is broken inside of the list
     inner = text[begin + 1 : end]
     pieces = _comprehension(inner) or _split(inner, ",") or _split(inner, "+") or [inner]
-    rows, row = [], ""
-    for piece in pieces:
-        if row and len(f"{space}    {row} {piece}") > WIDTH:
+    rows, row, tail = [], "", "" if text.endswith(":") else text[end:]  # rows of a block's head end before its lines
+    for k, piece in enumerate(pieces, 1):
+        if row and len(f"{space}    {row} {piece}{tail * (k == len(pieces))}") > WIDTH:
             rows.append(row)
             row = ""
         row = f"{row} {piece}".strip()
@@ -191,7 +191,8 @@ def _broken(text: str, indent: int) -> list[str]:
     found = [space + text[: begin + 1]]
     for row in rows:
         found += _broken(row, indent + 4) if len(row) < len(text) - 2 else [f"{space}    {row}"]
-    return [*found, space + text[end:]]
+    last = found[-1] + tail
+    return [*found[:-1], last] if tail and len(last) <= WIDTH else [*found, space + text[end:]]
 
 
 def _comprehension(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from ..engine.torch_private import any_autocast, in_forward_mode, transforms_act
 from ..errors import BadInput
 from ..rules.copying import Write
 from ..rules.pooling import MaxPool
+from ..rules.reduction import Cat
 from ..trace import ACTIVATION, WEIGHTED_INPUT
 from . import roles
 from .proxies import Proxies
@@ -76,7 +77,13 @@ class Recorder:
                 value.role = value.role or roles.ARGUMENTS.get((base.__name__, name), "")
         sources = [self._value(a) for a in tensors]
         before = len(self.tape.lines)
-        if (self.level == "torch" and base is not Write) or not all(map(writable, args)):
+        if base is Cat and (only := self._only(tensors)) is not None:
+            with self.quiet():
+                output = self._applied(rule, args)
+            self.tape.known[key_of(output)] = only
+            self.tape.alive.append(output)
+            self.shared.add(only)
+        elif (self.level == "torch" and base is not Write) or not all(map(writable, args)):
             self.operators.paused += 1
             try:
                 with self.functions:
@@ -104,6 +111,11 @@ class Recorder:
 
     def _applied(self, rule: type[Rule], args: tuple) -> Any:
         return plain(rule).apply(*args) if torch.is_grad_enabled() else rule.forward(*args)
+
+    def _only(self, tensors: list[Tensor]) -> Value | None:
+        """The only tensor that is not empty: concatenated with the others it has the same numbers."""
+        whole = [t for t in tensors if t.shape != (0,)]
+        return self._value(whole[0]) if len(whole) == 1 else None
 
     def _value(self, tensor: Tensor) -> Value | None:
         found = self.tape.value(tensor)

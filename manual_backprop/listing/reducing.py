@@ -33,6 +33,8 @@ def reduced(text: str, run: Run, keep: tuple[str, ...]) -> str:
     without_unused(tree, keep)
     for name, function in functions_of(tree).items():
         without_docstring_on(function, before[name] - arguments(function))
+    if not any(isinstance(node, ast.AnnAssign) for node in ast.walk(tree)):  # functions are written without
+        tree.body[:] = [node for node in tree.body if getattr(node, "module", "") != "__future__"]
     return printed(tree)
 
 

@@ -25,16 +25,14 @@ def pair_text(finder: Finder, pair: Pair) -> list[str]:
     where = f"{len(pair.parts)} times: {pair.parts[0].path} to {pair.parts[-1].path}"
     body.put(f'"""{where}; shapes are those of the first."""', "")
     body.write(part.forward)
-    kept = tuple_of([scope[v] for v in part.kept]) if part.kept else "()"
-    body.put(f"return {', '.join([*(scope[v] for v in part.outputs), kept])}", "")
-    lines = [head, *body.lines, "", ""]
     back = Backward(finder, scope, part.returned, True)
-    lines.append(
-        f"def {pair.name}_backward({', '.join(['p', 'at', 'kept', *(scope[v] for v in part.deltas), 'grad'])}):"
-    )
-    if part.kept:
-        back.put(f"{', '.join(scope[v] for v in part.kept)}{',' * (len(part.kept) == 1)} = kept", "")
     back.write(part.backward)
+    kept = ["at"] * any("[at + " in line for line in back.lines) + [scope[v] for v in part.kept]
+    body.put(f"return {', '.join([*(scope[v] for v in part.outputs), tuple_of(kept) if kept else '()'])}", "")
+    lines = [head, *body.lines, "", ""]
+    lines.append(f"def {pair.name}_backward({', '.join(['p', 'kept', *(scope[v] for v in part.deltas), 'grad'])}):")
+    if kept:
+        lines.append(f"    {', '.join(kept)}{',' * (len(kept) == 1)} = kept")
     if part.returned:
         back.put(f"return {', '.join(back.text(v) for v in part.returned)}", "")
     if not part.backward:
