@@ -9,6 +9,7 @@ import ast
 import inspect
 import io
 import re
+import textwrap
 import tokenize
 from collections.abc import Iterator
 
@@ -180,6 +181,10 @@ def _broken(text: str, indent: int) -> list[str]:
     if first[0] == 0 and end - begin - first[1] < 12 and not _comprehension(text[begin + 1 : end]):
         begin, end = begin + 1, begin + 1 + first[1]  # f([...], 2) is broken inside of the list
     inner = text[begin + 1 : end]
+    if re.fullmatch(r"[\w, ]+", inner) and text[begin] == "(" and text[:begin][-1:] in ("", " "):
+        head, tail = space + text[: begin + 1], text[end:]
+        rows = textwrap.wrap(head + inner, WIDTH - len(tail), subsequent_indent=" " * len(head))
+        return [*rows[:-1], rows[-1] + tail]
     pieces = _comprehension(inner) or _split(inner, ",") or _split(inner, "+") or [inner]
     rows, row, tail = [], "", "" if text.endswith(":") else text[end:]  # rows of a block's head end before its lines
     for k, piece in enumerate(pieces, 1):
