@@ -184,8 +184,7 @@ def _written(rule: type[Rule], func: Any, *args: Any, **kwargs: Any) -> Any:
         # x.addcmul_(x, x): the backward needs an operand's values from before the call. It is saved before it is
         # overwritten, so the backward raises torch's version error.
         refuse_leaf(first)
-        call(Write, first, call(rule, call(Copy, first, None), *values[1:]))
-        return first
+        return call(Write, first, call(rule, call(Copy, first, None), *values[1:]))
     return call_in_place(rule, *values)
 
 

@@ -4,8 +4,7 @@ forward(p, ...) gives the loss and what the backward reads; backward(p, kept) th
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
-from __future__ import annotations
-
+import math
 import math
 import torch
 import torch.nn.functional as F
@@ -92,8 +91,7 @@ class ScaledDotProductAttention:
     def deltas(delta, query, key, value):
         scores = 0.5 * query @ key.mT
         scores = scores.masked_fill(
-            torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1), -math.inf
-        )
+            torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1), -math.inf)
         unseen = (scores == -math.inf).all(-1, keepdim=True)   # softmax would be 0 / 0
         weights = scores.masked_fill(unseen, 0).softmax(-1).masked_fill(unseen, 0)
         delta_value = weights.mT @ delta
@@ -169,18 +167,14 @@ def forward(p, x, t):
     ln_f, ln_f_mean, ln_f_invstd = LayerNorm.forward(block_add_2, p["ln_f.weight"], p["ln_f.bias"])
     z_head = Linear.forward(ln_f, p["head.weight"], bias=None)   # (2, 6, 11)
     loss, log_probs = CrossEntropyLoss.forward(z_head.reshape(12, 11), t)   # (), (12, 11)
-    kept = (
-        loss, log_probs, t, ln_f, block_add_2, ln_f_mean, ln_f_invstd, a_block, z_fc, ln_2, block_add, ln_2_mean,
-        ln_2_invstd, block_reshape, q, k, v, ln_1, add, ln_1_mean, ln_1_invstd, arange, x
-    )
+    kept = (loss, log_probs, t, ln_f, block_add_2, ln_f_mean, ln_f_invstd, a_block, z_fc, ln_2, block_add, ln_2_mean,
+            ln_2_invstd, block_reshape, q, k, v, ln_1, add, ln_1_mean, ln_1_invstd, arange, x)
     return loss, kept
 
 
 def backward(p, kept):
-    (
-        loss, log_probs, t, ln_f, block_add_2, ln_f_mean, ln_f_invstd, a_block, z_fc, ln_2, block_add, ln_2_mean,
-        ln_2_invstd, block_reshape, q, k, v, ln_1, add, ln_1_mean, ln_1_invstd, arange, x
-    ) = kept
+    (loss, log_probs, t, ln_f, block_add_2, ln_f_mean, ln_f_invstd, a_block, z_fc, ln_2, block_add, ln_2_mean,
+     ln_2_invstd, block_reshape, q, k, v, ln_1, add, ln_1_mean, ln_1_invstd, arange, x) = kept
     grad = {}
     delta_loss = torch.ones_like(loss)   # ()
     delta_reshape = CrossEntropyLoss.delta_input(delta_loss, log_probs, t)   # (12, 11)
@@ -212,8 +206,7 @@ def backward(p, kept):
     delta_q, delta_k, delta_v = ScaledDotProductAttention.deltas(delta_block_attention, q, k, v)
     delta_z_qkv = torch.cat([   # (2, 6, 24)
         delta_q.transpose(1, 2).reshape(2, 6, 8), delta_k.transpose(1, 2).reshape(2, 6, 8),
-        delta_v.transpose(1, 2).reshape(2, 6, 8)
-    ], 2)
+        delta_v.transpose(1, 2).reshape(2, 6, 8)], 2)
     delta_ln_1 = Linear.delta_input(delta_z_qkv, p["block.qkv.weight"])   # (2, 6, 8)
     grad["block.qkv.weight"] = Linear.grad_weight(delta_z_qkv, ln_1)   # (24, 8)
     grad["block.qkv.bias"] = Linear.grad_bias(delta_z_qkv)   # (24,)

@@ -4,8 +4,6 @@ forward(p, ...) gives the loss and what the backward reads; backward(p, kept) th
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 
@@ -73,8 +71,7 @@ class LSTM:
             dm = delta_h + delta_t
             dc = delta_c + dm * o * (1 - y * y)
             found[t] = torch.cat([
-                dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)
-            ], -1)
+                dc * g * i * (1 - i), dc * before[t] * f * (1 - f), dc * i * (1 - g * g), dm * y * o * (1 - o)], -1)
             delta_h, delta_c = found[t] @ weight_hh, dc * f
         return joined(found)
 
@@ -127,8 +124,7 @@ def forward(p, x, t):
     c0, = x.new_zeros([1, 2, 5]).unbind()   # (2, 5)
     lstm, lstm_gates, lstm_cells = LSTM.forward(   # (4, 2, 5), (8, 20), (8, 5)
         lstm_transpose, h0, c0, p["lstm.weight_ih_l0"], p["lstm.weight_hh_l0"], p["lstm.bias_ih_l0"],
-        p["lstm.bias_hh_l0"]
-    )
+        p["lstm.bias_hh_l0"])
     part = lstm.transpose(0, 1)[:, -1]   # (2, 5)
     z_fc = Linear.forward(part, p["fc.weight"], p["fc.bias"])   # (2, 4)
     loss, log_probs = CrossEntropyLoss.forward(z_fc, t)   # (), (2, 4)
@@ -148,8 +144,7 @@ def backward(p, kept):
     delta_lstm_padded[:, 3] = delta_part
     delta_a = LSTM.recursion(   # (8, 20)
         delta_lstm_padded.transpose(0, 1).reshape(8, 5), torch.zeros_like(h0), torch.zeros_like(c0), lstm_gates,
-        lstm_cells, c0, p["lstm.weight_hh_l0"]
-    )
+        lstm_cells, c0, p["lstm.weight_hh_l0"])
     grad["lstm.bias_ih_l0"] = Linear.grad_bias(delta_a)   # (20,)
     grad["lstm.weight_ih_l0"] = delta_a.T @ lstm_transpose.reshape(8, 3)   # (20, 3)
     grad["lstm.weight_hh_l0"] = delta_a.T @ torch.cat([h0, lstm.reshape(8, 5)[:6]])   # (20, 5)

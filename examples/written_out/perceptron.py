@@ -4,8 +4,6 @@ forward(p, ...) gives the loss and what the backward reads; backward(p, kept) th
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

@@ -4,8 +4,6 @@ forward(p, ...) gives the loss and what the backward reads; backward(p, kept) th
 z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind each line: the shape.
 """
 
-from __future__ import annotations
-
 import math
 import torch
 import torch.nn.functional as F
@@ -96,14 +94,12 @@ def forward(p, x, t):
     z_conv1 = Conv.forward(x, p["conv1.weight"])   # (2, 4, 6, 6)
     p["bn1.num_batches_tracked"].add_(1)
     bn1, bn1_mean, bn1_invstd = BatchNorm.forward(   # (2, 4, 6, 6), (4,), (4,)
-        z_conv1, p["bn1.weight"], p["bn1.bias"], p["bn1.running_mean"], p["bn1.running_var"]
-    )
+        z_conv1, p["bn1.weight"], p["bn1.bias"], p["bn1.running_mean"], p["bn1.running_var"])
     a_relu = ReLU.forward(bn1)   # (2, 4, 6, 6)
     z_conv2 = Conv.forward(a_relu, p["conv2.weight"])   # (2, 4, 6, 6)
     p["bn2.num_batches_tracked"].add_(1)
     bn2, bn2_mean, bn2_invstd = BatchNorm.forward(   # (2, 4, 6, 6), (4,), (4,)
-        z_conv2, p["bn2.weight"], p["bn2.bias"], p["bn2.running_mean"], p["bn2.running_var"]
-    )
+        z_conv2, p["bn2.weight"], p["bn2.bias"], p["bn2.running_mean"], p["bn2.running_var"])
     a_relu_2 = ReLU.forward(x + bn2)   # (2, 4, 6, 6)
     loss = MSELoss.forward(a_relu_2, t)   # ()
     kept = (loss, a_relu_2, t, z_conv2, bn2_mean, bn2_invstd, a_relu, z_conv1, bn1_mean, bn1_invstd, x)
@@ -119,16 +115,14 @@ def backward(p, kept):
     grad["bn2.weight"] = BatchNorm.grad_weight(delta_add, z_conv2, bn2_mean, bn2_invstd)   # (4,)
     grad["bn2.bias"] = BatchNorm.grad_bias(delta_add)   # (4,)
     delta_z_conv2 = BatchNorm.delta_input(   # (2, 4, 6, 6)
-        delta_add, z_conv2, p["bn2.weight"], bn2_mean, bn2_invstd, grad["bn2.weight"], grad["bn2.bias"]
-    )
+        delta_add, z_conv2, p["bn2.weight"], bn2_mean, bn2_invstd, grad["bn2.weight"], grad["bn2.bias"])
     delta_a_relu = Conv.delta_input(delta_z_conv2, p["conv2.weight"])   # (2, 4, 6, 6)
     grad["conv2.weight"] = Conv.grad_weight(delta_z_conv2, a_relu)   # (4, 4, 3, 3)
     delta_bn1 = ReLU.delta_input(delta_a_relu, a_relu)   # (2, 4, 6, 6)
     grad["bn1.weight"] = BatchNorm.grad_weight(delta_bn1, z_conv1, bn1_mean, bn1_invstd)   # (4,)
     grad["bn1.bias"] = BatchNorm.grad_bias(delta_bn1)   # (4,)
     delta_z_conv1 = BatchNorm.delta_input(   # (2, 4, 6, 6)
-        delta_bn1, z_conv1, p["bn1.weight"], bn1_mean, bn1_invstd, grad["bn1.weight"], grad["bn1.bias"]
-    )
+        delta_bn1, z_conv1, p["bn1.weight"], bn1_mean, bn1_invstd, grad["bn1.weight"], grad["bn1.bias"])
     grad["conv1.weight"] = Conv.grad_weight(delta_z_conv1, x)   # (4, 4, 3, 3)
     return grad
 

@@ -128,8 +128,8 @@ def call_in_place(rule: type[Rule], input: Tensor, *args: Any) -> Any:
         return call(in_place(rule), input, *args)
     kept = recorded or (torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in args]))
     value, *extra = _listed(call(rule, call(Copy, input, None) if kept else input, *args))
-    call(Write, input, value)
-    return (input, *extra) if extra else input
+    written = call(Write, input, value)
+    return (written, *extra) if extra else written
 
 
 def refuse_leaf(input: Tensor) -> None:

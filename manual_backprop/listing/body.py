@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from .names import Scope, operation_of
-from .parts import Item, Loop, Part, fixed, reads, relative
+from .parts import Extra, Item, Loop, Part, fixed, reads, relative
 from .structure import Finder
 from .tape import Line, Operand, ShapeOf, Value
 
@@ -37,6 +37,7 @@ class Body:
         self.inline: dict[Value, str] = {}
         self.infix: set[Value] = set()
         self.lines: list[str] = []
+        self.depth = 1
 
     # expressions
 
@@ -85,8 +86,23 @@ class Body:
                         self.infix.add(value)
                 else:
                     self.line(item, text)
+            elif isinstance(item, Extra):
+                self.extra(item)
             else:
                 self.use(item)
+
+    def extra(self, item: Extra) -> None:
+        """Lines that only some modules have, and what the others have in their place."""
+        results = {v for line in item.lines for v in line.results if v is not None}
+        self.named |= {v for v in results if any(r not in item.lines for r in self.finder.readers[v])}
+        for value, other in item.otherwise.items():
+            self.put(f"{self.scope[value]} = {self.text(other)}", "")
+        if item.kept:
+            self.put(" = ".join([*(self.scope[v] for v in item.kept), "None"]), "")
+        self.put(f'if at + "{item.asked}" in p:', "")
+        self.depth += 1
+        self.write(item.lines)
+        self.depth -= 1
 
     def passing(self, value: Value, reader: Item) -> bool:
         """Whether a value needs no name: an intermediate, a term of arithmetic, or a delta that is only reshaped."""
@@ -147,8 +163,9 @@ class Body:
     def place(self, name: str) -> str:
         return relative(f'grad["{name}"]', self.scope.path)
 
-    def put(self, code: str, comment: str, indent: int = 4) -> None:
-        self.lines.append(f"{' ' * indent}{code}{COMMENT if comment else ''}{comment}")
+    def put(self, code: str, comment: str, deeper: int = 0) -> None:
+        space = "    " * (self.depth + deeper)
+        self.lines.append(f"{space}{code}{COMMENT if comment else ''}{comment}")
 
     # calls of pairs
 
@@ -161,103 +178,9 @@ def asked(reader: Item, value: Value) -> bool:
     return isinstance(reader, Line) and any(isinstance(p, ShapeOf) and p.value is value for p in reader.parts)
 
 
-def uses(item: Part | Loop) -> list[Value]:
-    """The values that a call of a pair reads."""
+def uses(item: Part | Loop | Extra) -> list[Value]:
+    """The values that a call of a pair, or lines that are not always there, read."""
+    if isinstance(item, Extra):
+        return [*item.otherwise.values(), *(v for line in item.lines for v in reads(line))]
     parts = item.parts if isinstance(item, Loop) else [item]
     return [v for part in parts for v in (*part.inputs, *part.deltas)]
-
-
-class Forward(Body):
-    def use(self, item: Part | Loop) -> None:
-        if isinstance(item, Part):
-            assert item.pair is not None
-            name = f"kept_{self.scope.local(item.path)}{item.again}"
-            call = f"{item.pair.name}_forward({', '.join(['p', quoted(item.path), *map(self.text, item.inputs)])})"
-            results = [*(self.scope[v] for v in item.outputs), name]
-            self.put(f"{', '.join(results)} = {call}", shapes(item.outputs))
-            return
-        first, last = item.parts[0], item.parts[-1]
-        pair = first.pair
-        assert pair is not None
-        links = {}
-        for old, new in zip(first.inputs, item.parts[1].inputs, strict=True):
-            if new in first.outputs:
-                links[old] = self.scope[last.outputs[first.outputs.index(new)]]
-        for old, name in links.items():
-            self.put(f"{name} = {self.text(old)}", "")
-        kept = kept_name(item)
-        self.put(f"{kept} = []", "")
-        self.put(f"for at in {paths(item.parts)}:", "")
-        arguments = ", ".join(["p", "at", *(links.get(v) or self.text(v) for v in first.inputs)])
-        outputs = ", ".join([*(self.scope[v] for v in last.outputs), "kept"])
-        self.put(f"{outputs} = {pair.name}_forward({arguments})", shapes(last.outputs), 8)
-        self.put(f"{kept}.append(kept)", "", 8)
-
-
-class Backward(Body):
-    def use(self, item: Part | Loop) -> None:
-        if isinstance(item, Part):
-            assert item.pair is not None
-            loop = next((loop for loop in item.pair.loops if item in loop.parts), None)
-            kept = (
-                f"kept_{self.scope.local(item.path)}{item.again}"
-                if loop is None
-                else f"{kept_name(loop)}[{loop.parts.index(item)}]"
-            )
-            arguments = ["p", kept, *map(self.text, item.deltas), "grad"]
-            self.called(item, f"{item.pair.name}_backward({', '.join(arguments)})", 4)
-            return
-        back = item.parts[::-1]
-        first, last = back[0], back[-1]
-        assert first.pair is not None
-        links: dict[Value, str] = {}
-        for old, new in zip(first.deltas, back[1].deltas, strict=True):
-            if new in first.returned:
-                links[old] = self.scope[last.returned[first.returned.index(new)]]
-        for old, name in tuple(links.items()):
-            if old not in self.inline and all(r in first.backward for r in self.finder.readers[old]):
-                links[old] = self.scope[old]  # the same name before, in and after the loop
-                self.scope.names[next(v for v in last.returned if self.scope[v] == name)] = self.scope[old]
-            else:
-                self.put(f"{name} = {self.text(old)}", "")
-        self.put(f"for kept in reversed({kept_name(item)}):", "")
-        given = ", ".join(["p", "kept", *(links.get(v) or self.text(v) for v in first.deltas), "grad"])
-        self.called(last, f"{first.pair.name}_backward({given})", 8)
-
-    def called(self, part: Part, call: str, indent: int) -> None:
-        left = ", ".join(self.target(v) for v in part.returned)
-        self.put(f"{left} = {call}" if left else call, shapes(part.returned), indent)
-        self.further(part.returned)
-
-
-def quoted(path: str) -> str:
-    return f'"{path}."'
-
-
-def kept_name(loop: Loop) -> str:
-    pair = loop.parts[0].pair
-    assert pair is not None
-    number = pair.loops.index(loop) + 1
-    return f"kept_{pair.name}s" + (f"_{number}" if number > 1 else "")
-
-
-def paths(parts: Sequence[Part]) -> str:
-    """The paths of modules as an expression to iterate over."""
-    listed = [part.path for part in parts]
-    split = [re.split(r"(\d+)", path) for path in listed]
-    if len({len(s) for s in split}) == 1:
-        different = [k for k in range(len(split[0])) if len({s[k] for s in split}) > 1]
-        if len(different) == 1 and split[0][different[0]].isdigit():
-            k = different[0]
-            numbers = [int(s[k]) for s in split]
-            step = 1 if numbers[-1] > numbers[0] else -1
-            if numbers == list(range(numbers[0], numbers[-1] + step, step)) and len(numbers) > 2:
-                span = f"{numbers[0]}, {numbers[-1] + 1}" if numbers[0] else str(numbers[-1] + 1)
-                span = span if step > 0 else f"{numbers[0]}, {numbers[-1] - 1}, -1"
-                text = "".join(["{i}" if j == k else part for j, part in enumerate(split[0])])
-                return f'[f"{text}." for i in range({span})]'
-    return "(" + ", ".join(map(quoted, listed)) + ")"
-
-
-def shapes(values: Iterable[Value]) -> str:
-    return ", ".join(str(v.shape) for v in values)

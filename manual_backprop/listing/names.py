@@ -68,6 +68,7 @@ class Scope:
         return self.names[value]
 
     def set(self, value: Value, name: str) -> str:
+        name = re.sub(r"\W", "_", name)
         base = name if name.isidentifier() else f"v_{name}"
         name, k = base, 2
         while name in self.taken:
@@ -84,7 +85,7 @@ class Scope:
         for count in range(1, len(parts)):
             end = parts[-count:]
             if not end[0].isdigit() and self._ends[".".join(end)] == 1:
-                return "_".join(end)
+                return re.sub(r"\W", "_", "_".join(end))
         return re.sub(r"\W", "_", "_".join(parts))
 
     def proposed(self, value: Value) -> str:

@@ -27,12 +27,29 @@ class Part:
 
 
 @dataclass(eq=False)
+class Extra:
+    """Lines that only some of the parts of a pair have."""
+
+    lines: list[Line]
+    asked: str
+    """The parameter that only modules with these lines have, without the module's path."""
+    otherwise: dict[Value, Value]
+    """What a value is where the lines are left out."""
+    kept: list[Value]
+    """Values for the backward, which are None where the lines are left out."""
+
+
+@dataclass(eq=False)
 class Pair:
-    """A pair of functions, forward and backward, written from the first of the parts that are alike."""
+    """A pair of functions, forward and backward, for parts that are alike."""
 
     name: str
     parts: list[Part]
     loops: list[Loop] = field(default_factory=list)
+    options: dict[str, list[str]] = field(default_factory=dict)
+    """Options in which the parts differ: by name, the literal of each part."""
+    template: Part = field(init=False)
+    """The part from which both functions are written (merging.py)."""
 
 
 @dataclass(eq=False)
@@ -42,7 +59,7 @@ class Loop:
     parts: list[Part]
 
 
-Item = Line | Part | Loop
+Item = Line | Part | Loop | Extra
 
 
 def reads(line: Line) -> Iterable[Value]:

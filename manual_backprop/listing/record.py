@@ -26,7 +26,7 @@ from ..rules.reduction import Cat
 from ..trace import ACTIVATION, WEIGHTED_INPUT
 from . import roles
 from .proxies import Proxies
-from .recording import Arrived, Call, Region, leads_to, refuse_autograd, unguarded
+from .recording import Arrived, Call, Region, leads_to, part_of_graph, refuse_autograd, unguarded
 from .spelling import Functions, Operators
 from .tape import Operand, Part, Tape, Value, key_of, writable
 from .views import undone
@@ -67,6 +67,10 @@ class Recorder:
         if any_autocast() or in_forward_mode() or transforms_active():
             return NotImplemented
         base = rule.overwrites or rule
+        if (rule.overwrites is not None or base is Write) and part_of_graph(args):
+            output = args[1] if base is Write else self.rule_called(base, args)  # the program computes a new tensor
+            self.tape.stale.add(key_of(args[0])[0])
+            return output
         if self.level != "kernels" and base is MaxPool:  # `winner` saves memory, but its formulas are longer to read
             args = tuple("indices" if a == "winner" else a for a in args)
         tensors = [a for a in args if isinstance(a, Tensor)]
@@ -77,7 +81,7 @@ class Recorder:
                 value.role = value.role or roles.ARGUMENTS.get((base.__name__, name), "")
         sources = [self._value(a) for a in tensors]
         before = len(self.tape.lines)
-        if base is Cat and (only := self._only(tensors)) is not None:
+        if base is Cat and self.level != "torch" and (only := self._only(tensors)) is not None:
             with self.quiet():
                 output = self._applied(rule, args)
             self.tape.known[key_of(output)] = only
@@ -216,6 +220,7 @@ class Recorder:
         }  # fmt: skip
         arrived = Arrived(self, self.expected)
         gradients = Arrived(self, Counter({name: self.expected[node, 0] for node, name in of_leaf.items()}))
+        self.tape.stale.clear()  # what the forward saved before an edit in place has the value from before
         one = torch.ones_like(loss)
         self.tape.owner, self.tape.call = "", 0
         line = self.tape.add(["torch.ones_like(", *self.tape.written(loss), ")"], one)
@@ -239,6 +244,9 @@ class Recorder:
             owner, region = found[0], self.numbers.get(found, 0)
         self.tape.owner, self.tape.call = owner, region
         count = len(call.given) if call is not None else self.outputs[node]
+        around = [self._output_of(parent, nr, None) for parent, nr in node.next_functions]
+        read = around if call is None else call.taken.values()
+        self.tape.hints = [value for value in read if value is not None]
         deltas = [arrived.delta((node, nr)) for nr in range(count)]
         grads: tuple = ()
         if any(delta is not None for delta in deltas):

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from .._nodes import is_view, name_of, rule_of
@@ -102,3 +103,9 @@ def refuse_autograd(nodes: list[Any]) -> None:
 def unguarded(rule: type[Rule]) -> Any:
     """A rule's own backward, without the checks around it."""
     return UNGUARDED.get(rule.backward, rule.backward)
+
+
+def part_of_graph(args: tuple) -> bool:
+    """Whether the first argument of an edit in place is a view, and a derivative passes through the edit."""
+    needed = any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    return needed and torch.is_grad_enabled() and args[0]._is_view()

@@ -11,7 +11,6 @@ from .constants import functions_of, is_program
 from .inlining import impure
 from .layout import blocks, notes_of
 from .parameters import Calls
-from .tidying import loads
 
 SHAPES = re.compile(r"\([\d, ]*\)|None")
 
@@ -73,7 +72,8 @@ def _unread(target: ast.expr, function: ast.FunctionDef, statement: ast.stmt | N
     behind: list[ast.stmt] = [function]
     if statement is not None and any(s is statement for s in function.body):
         behind = function.body[next(k for k, s in enumerate(function.body) if s is statement) + 1 :]
-    return not any(loads(s)[target.id] for s in behind)
+    names = (n for s in behind for n in ast.walk(s) if isinstance(n, ast.Name))
+    return not any(n.id == target.id and isinstance(n.ctx, ast.Load) for n in names)
 
 
 def _without(node: Any, k: int) -> Any:

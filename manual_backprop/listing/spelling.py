@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from ..engine.torch_private import OPERATORS, QuickDispatchMode, spelled
 from ..errors import BadInput
-from .tape import Operand, Part, Tape, Value, literal
+from .tape import Operand, Part, ShapeOf, Tape, Value, literal
 
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "true_divide": "/", "floordiv": "//", "pow": "**", "matmul": "@",
@@ -22,6 +22,8 @@ INFIX = {
 PREFIX = {"neg": "-", "invert": "~", "bitwise_not": "~", "logical_not": "~", "negative": "-"}
 NONE = ("out", "dtype", "size_average", "reduce", "generator")
 """Arguments that are left out where they are None."""
+SHAPED = ("reshape", "sum_to_size")
+"""Methods whose only argument is a shape."""
 LAYOUT = ("layout", "device", "pin_memory", "non_blocking", "memory_format")
 
 
@@ -106,6 +108,9 @@ class Functions(TorchFunctionMode):
             return [f"torch.ops.{func}(", *tape.arguments(args, kwargs), ")"], False
         path = spelled(resolve_name(func) or f"torch.{name}")
         if path.startswith("torch.Tensor."):
+            like = next((v for v in tape.hints if args[1:] == (v.shape,)), None) if name in SHAPED else None
+            if like is not None:
+                return [*operand(tape, args[0]), f".{name}(", ShapeOf(like, like.shape), ")"], False
             return [*operand(tape, args[0]), f".{name}(", *tape.arguments(args[1:], kwargs), ")"], False
         path = path.replace("torch.nn.functional.", "F.")
         args, kwargs = told(func, args, kwargs)

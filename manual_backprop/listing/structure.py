@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from .loops import looped
+from .merging import is_option, mergeable, merged
 from .parts import Pair, Part, fixed, ordered, reads, relative, snake, unique, within
 from .recording import Recording, Region
 from .tape import Line, Operand, ShapeOf, Value, literal
@@ -148,7 +149,7 @@ class Finder:
         return self._given
 
     def signature(self, part: Part) -> tuple:
-        """A key that is equal for parts that are alike."""
+        """A key that is equal for parts that are alike up to their options."""
         numbers: dict[Value, int] = {}
 
         def said(value: Value) -> str:
@@ -160,7 +161,7 @@ class Finder:
         for line in (*part.forward, *part.backward):
             assert isinstance(line, Line)
             parts = "".join(
-                p if isinstance(p, str) else said(p) if isinstance(p, Value)
+                ("#" if is_option(p) else p) if isinstance(p, str) else said(p) if isinstance(p, Value)
                 else f"({said(p.value)})" if isinstance(p, Operand) else f"{said(p.value)}.shape"
                 for p in line.parts
             )  # fmt: skip
@@ -179,7 +180,7 @@ class Finder:
             part = self.part(number, region)
             if size(part) >= SMALLEST and part.forward and self.together(part):
                 alike[self.signature(part)].append((number, part))
-        groups = sorted(alike.values(), key=lambda g: -(len(g) - 1) * size(g[0][1]))
+        groups = sorted(self.merged(list(alike.values())), key=lambda g: -(len(g) - 1) * size(g[0][1]))
         taken: set[int] = set()
         found, names = [], set()
         for k, group in enumerate(groups):
@@ -188,6 +189,7 @@ class Finder:
             free = [(n, p) for n, p in group if not (self.inside(n) & taken) and not (self.around(n) & taken)]
             # a module and its only child may have the same lines: one is enough
             free = [(n, p) for k, (n, p) in enumerate(free) if not any(n in self.inside(m) for m, _ in free[:k])]
+            free.sort(key=lambda found: found[0])
             if len(free) < 2:
                 continue
             for n, _ in free:
@@ -203,8 +205,31 @@ class Finder:
                 p.pair = pair
                 calls[p.path] += 1
                 p.again = f"_{calls[p.path]}" if calls[p.path] > 1 else ""
+            merged(self, pair)
             found.append(pair)
         return found
+
+    def merged(self, groups: list[Alike]) -> list[Alike]:
+        """Groups of one class together, where one pair of functions can serve them; those that differ in too many
+        options apart."""
+        found: list[Alike] = []
+        for group in groups:
+            alone: list[Alike] = []
+            for member in group:
+                home = next((g for g in alone if mergeable(self, [g[0][1], *(p for _, p in g[1:]), member[1]])), None)
+                if home is None:
+                    alone.append([member])
+                else:
+                    home.append(member)
+            found += alone
+        found.sort(key=lambda g: -size(g[0][1]))
+        for k, group in enumerate(found):
+            for other in found[k + 1 :]:
+                kinds = {self.recording.regions[g[0][0]].kind for g in (group, other) if g}
+                if other and len(kinds) == 1 and mergeable(self, [p for _, p in (*group, *other)]):
+                    group += other
+                    other.clear()
+        return [group for group in found if group]
 
     def better_inside(self, group: Alike, others: list[Alike]) -> bool:
         """Whether pairs for the children of these modules save more lines, as they are alike in more places."""

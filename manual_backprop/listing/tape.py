@@ -15,6 +15,10 @@ from torch import Tensor
 
 from ..errors import BadInput
 
+EDITED = (
+    "an edit in place of a part of a tensor cannot be written out, unless only its result is read later. expected: a "
+    "new tensor, by torch.cat, torch.where or torch.Tensor.index_put"
+)
 SMALL = 16
 """Most elements of an unknown tensor that is written as a literal."""
 
@@ -54,7 +58,7 @@ class ShapeOf:
     """A shape, written as `value.shape` where the function has the value."""
 
     value: Value
-    shape: torch.Size
+    shape: tuple[int, ...]
 
 
 Part = str | Value | Operand | ShapeOf
@@ -113,6 +117,10 @@ class Tape:
     """Tensors from elsewhere that are too large to be written as literals."""
     classes: dict[str, type] = field(default_factory=dict)
     """Classes of named tuples that appear in the lines."""
+    hints: list[Value] = field(default_factory=list)
+    """Values by whose shape a shape may be written: the arguments of the call whose backward is recorded."""
+    stale: set[Any] = field(default_factory=set)
+    """Memory that the forward has edited in place through a view: what it reads there later is not known."""
     owner: str = ""
     call: int = 0
     paused: bool = False
@@ -135,6 +143,8 @@ class Tape:
 
     def value(self, tensor: Tensor) -> Part:
         """The value of a tensor that is read. An unknown tensor with few elements is written as a literal."""
+        if key_of(tensor)[0] in self.stale:
+            raise BadInput(EDITED)
         found = self.find(tensor)
         if found is not None:
             return found

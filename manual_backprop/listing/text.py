@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from .body import Backward, Forward, kept_name
+from .calls import Backward, Forward, kept_name, tuple_of
 from .names import Scope, joined
-from .parts import Item, Loop, Pair, Part, fixed
+from .parts import Extra, Item, Loop, Pair, Part, fixed
 from .structure import Finder
-
-
-def tuple_of(names: Sequence[str]) -> str:
-    return f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
 
 
 def pair_text(finder: Finder, pair: Pair) -> list[str]:
     """The two functions of modules that are alike."""
-    part = pair.parts[0]
-    scope = Scope(finder, part.path)
+    part = pair.template
+    scope = Scope(finder, part.path, pair.options)
     for k, value in enumerate(part.inputs):
         scope.set(value, "x" if k == 0 else f"x{k + 1}")
-    head = f"def {pair.name}_forward(p, at, {', '.join(scope[v] for v in part.inputs)}):"
+    head = f"def {pair.name}_forward({', '.join(['p', 'at', *(scope[v] for v in part.inputs), *pair.options])}):"
     body = Forward(finder, scope, [*part.outputs, *part.kept], False)
     where = f"{len(pair.parts)} times: {pair.parts[0].path} to {pair.parts[-1].path}"
-    body.put(f'"""{where}; shapes are those of the first."""', "")
+    first = "the first" if part.path == pair.parts[0].path else part.path
+    body.put(f'"""{where}; shapes are those of {first}."""', "")
     body.write(part.forward)
     back = Backward(finder, scope, part.returned, True)
     back.write(part.backward)
-    kept = ["at"] * any("[at + " in line for line in back.lines) + [scope[v] for v in part.kept]
+    read = [name for name in ("at", *pair.options) if re.search(rf"\b{name}\b(?!=)", "\n".join(back.lines))]
+    kept = [*read, *(scope[v] for v in part.kept)]
     body.put(f"return {', '.join([*(scope[v] for v in part.outputs), tuple_of(kept) if kept else '()'])}", "")
     lines = [head, *body.lines, "", ""]
     lines.append(f"def {pair.name}_backward({', '.join(['p', 'kept', *(scope[v] for v in part.deltas), 'grad'])}):")
@@ -88,6 +87,8 @@ def _written(item: Item, finder: Finder) -> set[str]:
     """The names of the gradients that an item has written into `grad`."""
     if isinstance(item, Loop):
         return {name for part in item.parts for name in _written(part, finder)}
+    if isinstance(item, Extra):
+        return {name for line in item.lines for name in _written(line, finder)}
     if isinstance(item, Part):
         inner = {n for line in item.backward for n in _written(line, finder) if n.startswith(f"{item.path}.")}
         return inner | {n for v in item.returned for n in finder.names.get(v, ())}
