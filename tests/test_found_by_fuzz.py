@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
+from manual_backprop.engine import node
+from tests.limits import large
 
 
 class Counting(TorchFunctionMode):
@@ -84,6 +86,54 @@ def test_hinge_embedding_loss_keeps_what_its_target_was(space: ModuleType) -> No
     loss.backward()
     assert x.grad is not None
     assert x.grad.tolist() == [1, -1, 0]
+
+
+LOSSES: dict[str, Callable[[ModuleType, Tensor, Tensor], Tensor]] = {
+    "poisson": lambda space, x, y: space.poisson_nll_loss(x, y.abs(), full=True),
+    "poisson of a rate": lambda space, x, y: space.poisson_nll_loss(x, y.abs(), log_input=False),
+    "poisson without mean": lambda space, x, y: space.poisson_nll_loss(x, y.abs(), reduction="none").mul_(2).sum(),
+    "margin": lambda space, x, y: space.margin_ranking_loss(x, y, y.sign()),
+    "margin without mean": lambda space, x, y: (
+        space.margin_ranking_loss(x, y, y.sign(), 1, reduction="none").mul_(2).sum()
+    ),
+}
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_the_input_of_a_loss_may_be_overwritten_before_the_backward(loss: Callable, native: bool) -> None:
+    """torch saves what it has made of the input, not the input."""
+    torch.manual_seed(0)
+    x, y = torch.rand(3, 4, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+    found = []
+    for space in (torch.nn.functional, *[mb.functional] * (4 if native and node.wait() else 1)):
+        leaf = x.clone().requires_grad_()
+        value = leaf * 1
+        result = loss(space, value, y)
+        with torch.no_grad():
+            value.fill_(9)
+        found.append(torch.autograd.grad(result, leaf)[0])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
+def test_a_checkpoint_whose_input_comes_back_as_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As save_on_cpu gives it back on a GPU. The second forward recomputed other tensors than the first, so that torch
+    refused what it saved."""
+    large(monkeypatch, 1)
+    torch.manual_seed(0)
+    x, weight = torch.randn(6, 8, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
+    found = []
+    for F in (torch.nn.functional, mb.functional):
+
+        def inner(h: Tensor, F: ModuleType = F) -> Tensor:
+            return F.linear(F.tanh(F.gelu(F.silu(F.relu(h)))), weight)
+
+        leaf = x.clone().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t.clone()):
+            y = checkpoint(inner, F.silu(F.layer_norm(leaf, (8,))), use_reentrant=False)
+        found.append(torch.autograd.grad(y.square().sum(), (leaf, weight)))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("space", [torch.nn.functional, mb.functional], ids=["torch", "ours"])

@@ -35,8 +35,6 @@ EXCEPT = {
             "gaussian_nll_loss",
             "PoissonNLLLoss",
             "multilabel_soft_margin_loss",
-            "MarginRankingLoss",
-            "margin_ranking_loss",
             "TripletMarginLoss",
             "triplet_margin_loss",
             "TripletMarginWithDistanceLoss",

@@ -59,7 +59,8 @@ def _known(rule: type[Rule]) -> type[Rule]:
 
     def backward(ctx: Any, delta: Tensor) -> tuple:
         with _without_last(ctx):
-            return *rule.backward(ctx, delta), None
+            found = rule.backward(ctx, delta)  # a tuple only where the rule has several arguments
+        return *(found if isinstance(found, tuple) else (found,)), None
 
     setup_context = torch.autograd.Function.setup_context
     return varied(rule, forward=forward, setup_context=setup_context, backward=backward)

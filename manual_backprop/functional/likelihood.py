@@ -59,4 +59,4 @@ def poisson_nll_loss(
     ValueError for an unknown reduction, RuntimeError where the sizes cannot be broadcast.
     """
     reduction = reduction_of(reduction, size_average, reduce)
-    return call(rules.PoissonNLLLoss, input, target, log_input, full, eps, reduction)
+    return call(rules.PoissonNLLLoss, input, target, log_input, full, eps, reduction)[0]

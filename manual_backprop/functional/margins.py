@@ -36,7 +36,7 @@ def margin_ranking_loss(
             f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
         )
     input1, input2, target = common_shape(input1, input2, target)
-    return call(rules.MarginRankingLoss, input1, input2, target, margin, reduction)
+    return call(rules.MarginRankingLoss, input1, input2, target, margin, reduction)[0]
 
 
 def hinge_embedding_loss(

@@ -27,7 +27,7 @@ def along(scaled: Callable[..., Any], facts: Callable[..., Any]) -> Callable[...
 
     def delta_input(delta: Tensor, *arguments: Any) -> Any:
         tensors, options = arguments[:count], arguments[count:]
-        if delta.dim() or not tensors[0].numel() or not native.plain(delta):
+        if delta.dim() or delta.dtype != tensors[0].dtype or not tensors[0].numel() or not native.plain(delta):
             return NotImplemented
         *_, reduction = [option for option in options if isinstance(option, str)]
         numbers = facts(per_loss(node.Number(delta), reduction, tensors[0].numel()), *options)
@@ -60,7 +60,7 @@ KERNELS_OF: dict[Callable[..., Any], Callable[..., Any]] = {
     SmoothL1Loss.delta_target: turned(_smooth_l1),
     HuberLoss.delta_input: _huber,
     HuberLoss.delta_target: turned(_huber),
-    MarginRankingLoss.delta_input2: along(MarginRankingLoss.scaled, lambda delta, margin, _: (margin, delta)),
+    MarginRankingLoss.delta_input2: along(MarginRankingLoss.scaled, lambda delta, _: (delta,)),
     BCELoss.delta_input: along(BCELoss.scaled, _unweighted),
     BCEWithLogitsLoss.delta_input: along(BCEWithLogitsLoss.scaled, _unweighted),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -181,10 +182,10 @@ def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) 
             ctx.nothing = saved
         if offer is None:
             return
-    mode, costly = as_noted((_mode, logits))
-    if mode == "off":
+    noted = as_noted(SimpleNamespace(mode=_mode, logits=logits, again=None))
+    if (mode := noted.mode) == "off":
         return
-    if offer is not None and offer.costly and not costly:
+    if offer is not None and offer.costly and not noted.logits:
         offer = None
     output = None if offer is None else offer.output
     plan: list[Any] = [None if tensor is output else _replaced(tensor, given, mode) for tensor in saved]
@@ -195,6 +196,7 @@ def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) 
             plan[own] = OWN if recipe.own else _replaced(output, given, mode)  # type: ignore[union-attr]
     else:
         ctx.recipe = _saved_output(result, saved)
+    _as_in_first_forward(noted, plan, saved, given)
     if not any([entry is not None for entry in plan]):
         return
     kept: list[Tensor | None] = []
@@ -207,6 +209,19 @@ def pack_saved(ctx: Any, given: tuple, result: Any, offer: Offer | None = None) 
                 kept += entry.parts
                 plan[place] = entry.code
     ctx.plan, ctx.to_save = plan, tuple(kept)
+
+
+def _as_in_first_forward(noted: Any, plan: list, saved: tuple, given: tuple) -> None:
+    """In a checkpoint's second forward: recompute the same tensors as in the first, as torch compares what both save.
+    It could not where hooks give back a copy of the checkpoint's input, as save_on_cpu does: a copy has no recipe."""
+    again = [isinstance(entry, Ask) or entry is OWN for entry in plan]
+    if noted.again is None:
+        noted.again = again
+    for place, (now, first) in enumerate(zip(again, noted.again, strict=False)):
+        if first and not now:
+            plan[place] = OWN  # nothing asks for it: only the first forward's nodes run backward
+        elif now and not first:
+            plan[place] = _shortened(saved[place], given, noted.mode)
 
 
 def _saved_output(result: Any, saved: tuple) -> Recipe | None:

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.rule import Rule
-from ..engine.terms import reduced
+from ..engine.terms import reduced, total
+from .arithmetic import Add
 from .loss import FLOAT32, per_loss
+from .powers import Exp
 
 
 class GaussianNLLLoss(Rule):
@@ -53,38 +55,64 @@ class GaussianNLLLoss(Rule):
 
 
 class PoissonNLLLoss(Rule):
-    """l = e^x - y x with log_input, else x - y log(x + eps), or the mean or sum of all
+    """l = r - y x with log_input, else x - y log r, or the mean or sum of all;   r = e^x with log_input, else x + eps
 
-    input, target (*)   log_input, full: truth values   eps: number   reduction: "none", "mean" or "sum"
-    output, delta (*), or () when reduced
+    input x, target y (*)   log_input, full: truth values   eps: number   reduction: "none", "mean" or "sum"
+    output, delta (*), or () when reduced   rate r: as input
 
-    delta_input = (e^x - y) delta with log_input, else (1 - y / (x + eps)) delta            with delta / n for a mean
-    delta_target = -x delta with log_input, else -log(x + eps) delta
+    delta_input = (r - y) delta with log_input, else (1 - y / r) delta                      with delta / n for a mean
+    delta_target = -x delta with log_input, else -log r delta
 
     With full, l is larger by y log y - y + log(2 pi y) / 2 where y > 1, and delta_target by (log y + 1 / (2 y)) delta.
+    r is an output, too, and saved in place of x.
 
     Source: McCullagh, Nelder 1989, "Generalized Linear Models", section 6.2; Stirling's formula for log y!.
     """
 
-    elementwise = True
+    results = "output", "rate"
     broadcasts = True
     autocast = FLOAT32
+    tangent_reads = (1,)
 
-    def forward(input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: str) -> Tensor:
-        return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction)
+    def forward(
+        input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: str
+    ) -> tuple[Tensor, Tensor]:
+        rate = input.exp() if log_input else input + eps
+        losses = rate - target * input if log_input else input - target * rate.log()
+        if full:
+            stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+            losses = losses + stirling.masked_fill(target <= 1, 0)
+        return reduced(losses, reduction), rate
 
-    def each(delta: Tensor, input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    def inner(inputs: tuple) -> tuple:
+        input, _, log_input, _, eps, _ = inputs
+        return (Exp, (input,)) if log_input else (Add, (input, eps, 1))
+
+    def each(delta: Tensor, input_shape: torch.Size, target_shape: torch.Size, reduction: str) -> Tensor:
         """The delta of each single loss."""
-        return per_loss(delta, reduction, torch.broadcast_shapes(input.shape, target.shape).numel())
+        return per_loss(delta, reduction, torch.broadcast_shapes(input_shape, target_shape).numel())
 
-    def delta_input(each: Tensor, input: Tensor, target: Tensor, log_input: bool, eps: float) -> Tensor:
-        return (input.exp() - target if log_input else 1 - target / (input + eps)) * each
+    def delta_input(each: Tensor, rate: Tensor, target: Tensor, log_input: bool) -> Tensor:
+        return (rate - target if log_input else 1 - target / rate) * each
+
+    def delta_input_from_rate(delta_rate: Tensor, rate: Tensor, log_input: bool) -> Tensor:
+        return rate * delta_rate if log_input else delta_rate
 
     def delta_target(each: Tensor, input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float) -> Tensor:
         slope = -input if log_input else -(input + eps).log()
         if full:
             slope = slope + (target.log() + 0.5 / target).masked_fill(target <= 1, 0)
         return slope * each
+
+    def tangent(inputs: tuple, tangents: tuple, output: tuple) -> tuple:
+        input, target, log_input, full, eps, reduction = inputs
+        (loss, rate), (t_input, t_target, *_), rule = output, tangents, PoissonNLLLoss
+        moved = total(
+            None if t_input is None else rule.delta_input(t_input, rate, target, log_input),
+            None if t_target is None else rule.delta_target(t_target, input, target, log_input, full, eps),
+        )
+        t_rate = torch.zeros_like(rate) if t_input is None else rule.delta_input_from_rate(t_input, rate, log_input)
+        return reduced(moved, reduction).to(loss.dtype), t_rate  # type: ignore[arg-type]
 
 
 class MultiLabelSoftMarginLoss(Rule):

@@ -26,38 +26,36 @@ class MarginRankingLoss(Rule):
     """l = max(0, margin - y (x1 - x2)), or the mean or sum of all
 
     input1, input2 (*)   target y (*), each -1 or 1   margin: number   reduction: "none", "mean" or "sum"
-    output, delta (*), or () when reduced
+    output, delta (*), or () when reduced   mask (*): true where y (x1 - x2) < margin
 
     delta_input1 = -y delta     delta_input2 = y delta     delta_target = (x2 - x1) delta
-    each where y (x1 - x2) < margin, else 0                                            with delta / n for a mean
+    each where mask is true, else 0                                                    with delta / n for a mean
 
     Source: Herbrich, Graepel, Obermayer 2000, "Large margin rank boundaries for ordinal regression".
     """
 
+    results = "output", "mask"
     elementwise = True
     upcast = True
     autocast = FLOAT32
 
-    def forward(input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str) -> Tensor:
+    def forward(input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str) -> tuple[Tensor, Tensor]:
+        """The mask is kept, so that input1 and input2 may be overwritten before the backward, as in torch."""
         # torch's own operator does not support vmap
-        return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+        excess = -target * (input1 - input2) + margin
+        return reduced(excess.clamp_min(0), reduction), excess > 0
 
     def delta_input1(delta_input2: Tensor) -> Tensor:
         return -delta_input2
 
-    def delta_input2(
-        delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str
-    ) -> Tensor:
-        return MarginRankingLoss.scaled(input1, input2, target, margin, per_loss(delta, reduction, input1.numel()))
+    def delta_input2(delta: Tensor, target: Tensor, mask: Tensor, reduction: str) -> Tensor:
+        return MarginRankingLoss.scaled(target, mask, per_loss(delta, reduction, mask.numel()))
 
-    def scaled(input1: Tensor, input2: Tensor, target: Tensor, margin: float, factor: float | Tensor) -> Tensor:
-        return target * torch.where(target * (input1 - input2) < margin, factor, 0.0)
+    def scaled(target: Tensor, mask: Tensor, factor: float | Tensor) -> Tensor:
+        return target * torch.where(mask, factor, 0.0)
 
-    def delta_target(
-        delta: Tensor, input1: Tensor, input2: Tensor, target: Tensor, margin: float, reduction: str
-    ) -> Tensor:
-        delta = per_loss(delta, reduction, input1.numel())
-        return (input2 - input1) * where(target * (input1 - input2) < margin, delta)
+    def delta_target(delta: Tensor, input1: Tensor, input2: Tensor, mask: Tensor, reduction: str) -> Tensor:
+        return (input2 - input1) * where(mask, per_loss(delta, reduction, mask.numel()))
 
 
 class HingeEmbeddingLoss(Rule):

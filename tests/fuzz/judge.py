@@ -13,7 +13,7 @@ from torch.utils import _pytree
 
 from .modes import SECOND, TRANSFORM
 from .program import IMPORTS, Program
-from .refusals import cannot, known_refusal
+from .refusals import OVERWRITTEN, cannot, known_refusal
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SEEDS = 4
@@ -30,9 +30,6 @@ program determines its numbers at all (a norm of two equal numbers: hardly). Our
 
 FLOOR = 1e-10
 """What float64 may be off by where torch has zero: what cancels leaves a rounding, times 1 / sqrt(eps) of a norm."""
-
-OVERWRITTEN = re.compile("modified by an inplace operation|base has been modified inplace")
-"""Said of what a backward needs. The second comes of a view of several, which torch's node has saved."""
 
 UNCHECKED = ("identity", "copy_back", "save_on_cpu")
 """Hooks that give torch back the saved tensor, whose version it does not check, as it does not under a checkpoint:
@@ -139,7 +136,7 @@ def once(runner: Runner, seed: int) -> Failure | None:
         return Failure("silent", said(refused), f"torch raises {said(refused)}; ours runs")
     assert error is not None
     if refused is None:
-        if known_refusal(error):
+        if known_refusal(error, runner.program.script()):
             return None
         return Failure("raises", said(error), f"ours raises {said(error)}; torch runs")
     if not isinstance(error, type(refused)) and not isinstance(refused, type(error)):
@@ -217,6 +214,8 @@ def unlike(theirs: Any, ours: Any, program: Program, name: str) -> str | None:
         return None
     if not torch.equal(finite, ours.isfinite()):
         return f"{finite.numel() - int(finite.sum())} are not finite in torch, {int((~ours.isfinite()).sum())} here"
+    if "poisson" in program.script().lower():  # e^x overflows: a sum of infinities or NaN, by the order of its terms
+        return None
     rest, other = theirs[~finite], ours[~finite]
     return None if torch.equal(rest.nan_to_num(), other.nan_to_num()) else "other infinities or NaN"
 

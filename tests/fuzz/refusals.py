@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .modes import TRANSFORM, Modes
 
 KNOWN: tuple[tuple[str, str], ...] = (
@@ -11,6 +13,14 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("more than one element of the written-to tensor", "torch refuses this, too, but forgets to in threshold_"),
 )
 """What this library refuses knowingly where torch runs: part of the message, and the reason."""
+
+HOLDS_ITS_INPUT = {
+    "tanhshrink": "torch holds tanh(x), from which its output could not be recomputed",
+    "instancenorm": "of an input that is not contiguous torch makes and holds a copy; else it raises, too",
+    "rmsnorm": "of an input of 16 bits torch makes and holds a copy in float32; else it raises, too",
+}
+"""What saves its input where torch saves a tensor that it makes of it. So the input may be overwritten before torch's
+backward but not before ours. Holding what torch holds would take more memory."""
 
 TORCH_CANNOT = (
     "not implemented",
@@ -39,7 +49,13 @@ TORCH_CANNOT = (
 compare."""
 
 
-def known_refusal(error: Exception) -> bool:
+OVERWRITTEN = re.compile("modified by an inplace operation|base has been modified inplace")
+"""Said of what a backward needs. The second comes of a view of several, which torch's node has saved."""
+
+
+def known_refusal(error: Exception, program: str) -> bool:
+    if OVERWRITTEN.search(str(error)) and any(name in program.lower().replace("_", "") for name in HOLDS_ITS_INPUT):
+        return True
     return any(part in str(error) for part, _ in KNOWN)
 
 

@@ -196,7 +196,8 @@ def write(d: Draft) -> None:
     value, number = d.writable(), d.number()
     shape = d.shape(value)
     other = d.other(d.one_of(shape, shape[-1:]))
-    if other == value:  # torch's forward mode is wrong about x.mul_(x)
+    memory = [d.tensor(name).untyped_storage()._cdata for name in (value, other)]
+    if memory[0] == memory[1]:  # torch's forward mode is wrong about x.mul_(x), also where they are two views of one
         other = d.new(shape)
     code = d.one_of(
         "{0} += {1}",
