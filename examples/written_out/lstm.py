@@ -82,7 +82,6 @@ class Linear:
     delta_input  = delta W
     grad_weight  = sum over * of delta^T x
     grad_bias    = sum over * of delta
-    (W and x conjugated, where complex)
     Source: Rumelhart, Hinton, Williams 1986, "Learning representations by back-propagating errors"."""
 
     def forward(input, weight, bias):

@@ -36,6 +36,8 @@ class Sources:
         self.rules: dict[type[Rule], dict[str, str]] = {}
         self.options: dict[type[Rule], dict[str, set[Any]]] = {}
         """The values of each option of a rule in the calls of the program."""
+        self.complex = False
+        """Whether any value of the program is complex."""
         self._seen: set[Any] = set()
         self._taken: dict[str, Any] = {}
         self.called: dict[int, str] = {}
@@ -158,7 +160,7 @@ class Sources:
         blocks += functions
         for rule in self.rules:
             doc = (
-                in_use(rule, self.rules[rule], self.options.get(rule, {}))
+                in_use(rule, self.rules[rule], self.options.get(rule, {}), self.complex)
                 .replace("\n", "\n    ")
                 .replace("\n    \n", "\n\n")
             )
@@ -173,10 +175,11 @@ class Sources:
         return "\n\n\n".join(blocks)
 
 
-def in_use(rule: type[Rule], functions: Iterable[str], options: dict[str, set[Any]]) -> str:
+def in_use(rule: type[Rule], functions: Iterable[str], options: dict[str, set[Any]], of_complex: bool) -> str:
     """The docstring of a rule: forward, shapes, backward and reference. Left out are notes, and formulas that are not
-    used or belong to an option that is off."""
+    used, belong to an option that is off, or to complex numbers where there are none."""
     doc = inspect.cleandoc(rule.__doc__ or "")
+    doc = doc if of_complex else re.sub(r"\n\(.*where complex\)", "", doc)
     body, source, end = without_options(doc, options).partition("Source:")
     absent = {name for name in dir(rule) if name.startswith(("delta_", "grad_"))} - {*functions}
     text = " ".join(functions) if "deltas" in functions or "recursion" in functions else ""
@@ -238,6 +241,7 @@ def used(lines: Iterable[Any], classes: dict[str, type]) -> Sources:
     for name, cls in classes.items():
         found.need(name, "", cls, used)  # type: ignore[arg-type]
     for line in lines:
+        found.complex = found.complex or any(v is not None and v.dtype.is_complex for v in line.results)
         if line.function is not None:
             found.use(*line.function)
             for name, value in line.options.items():
