@@ -104,4 +104,4 @@ def test_a_network_of_torchvision(tmp_path: Path) -> None:
     command = ["write", "--model", "torchvision.models.resnet18", "--input", "2,3,64,64", "--out", str(path)]
     done = subprocess.run([sys.executable, "-m", "manual_backprop.cli", *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(agreeing(alone(path))) == 8
+    assert len(agreeing(alone(path))) == 6, "every eleventh of the 62 gradients"

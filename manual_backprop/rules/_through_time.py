@@ -76,6 +76,13 @@ def renewed(states: Tensor, new: Tensor) -> Tensor:
     return new if rows == states.shape[0] else torch.cat([new, states[rows:]])
 
 
+def apart(states: Tensor) -> Tensor:
+    """The last states as a result beside the output: a copy, since after one step they are the output, and two results
+    of a Function may not share memory. In a compiled graph they may. There the compiler would remove the copy and not
+    notice that the output, which is saved, now shares memory with what a caller got: the backward writes into it."""
+    return states if torch.compiler.is_dynamo_compiling() else states.clone()
+
+
 def shifted(states: Tensor, initial: Tensor, sizes: Sizes, reverse: bool) -> Tensor:
     """(S, H): the state of each row before its step, taken from the states after each step."""
     rows = sizes[0]

@@ -13,6 +13,7 @@ from ..engine.terms import flat, not_differentiated, total, widen
 from ._through_time import (
     Sizes,
     added,
+    apart,
     backwards,
     finished,
     first_state,
@@ -83,7 +84,8 @@ class LSTM(Rule):
             m = o * cells[t].tanh()
             outputs[t] = m if weight_hr is None else m @ weight_hr.T
             h, c = renewed(h, outputs[t]), renewed(c, cells[t])
-        return joined(outputs), h.clone(), c.clone(), joined(gates), joined(cells)
+        kept = joined(cells) if len(sizes) > 1 else c.clone()  # not c: it is differentiated, `kept` is not
+        return joined(outputs), apart(h), c, joined(gates), kept
 
     def gates(a: Tensor) -> Tensor:
         """i, f, g, o"""

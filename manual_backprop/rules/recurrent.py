@@ -21,6 +21,7 @@ from ..engine.terms import flat, not_differentiated, total, widen
 from ._through_time import (
     Sizes,
     added,
+    apart,
     backwards,
     finished,
     first_state,
@@ -73,7 +74,7 @@ class RNN(Rule):
             a = products[t] + F.linear(h[: sizes[t]], weight_hh, bias_hh)
             outputs[t] = a.tanh() if activation == "tanh" else a.relu()
             h = renewed(h, outputs[t])
-        return joined(outputs), h.clone()
+        return joined(outputs), apart(h)
 
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         input, hx, weight_ih, weight_hh, _, _, ctx.activation, ctx.sizes, ctx.reverse = inputs
@@ -177,7 +178,7 @@ class GRU(Rule):
             _, z, n, _ = gates[t].chunk(4, -1)
             outputs[t] = n + z * (before - n)
             h = renewed(h, outputs[t])
-        return joined(outputs), h.clone(), joined(gates)
+        return joined(outputs), apart(h), joined(gates)
 
     def gates(products: Tensor, inner: Tensor) -> Tensor:
         """r, z, n and q_n"""

@@ -103,7 +103,8 @@ class Case:
     larger     Specs of a larger problem for the fast-mode gradient check, () for none
     forward    None: equal to the twin to the last bit; otherwise (relative tolerance, reason)
     bf16       (factor, reason): how far the bfloat16 error may exceed the twin's, both measured against float64
-    without    check name (or a part of one: "transforms: hessian") -> the reason why it cannot apply here
+    without    check name (or a part of one: "transforms: hessian") -> the reason why it cannot apply here;
+               what is said of "compiled" holds for "compiled_inductor", too
     """
 
     name: str

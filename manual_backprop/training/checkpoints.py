@@ -101,10 +101,15 @@ def _why(error: Exception) -> str:
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves last.ckpt after every epoch and, where `every` is not 0, after every `every` batches of an epoch."""
+    """Saves last.ckpt after every epoch and, where `every` is not 0, after every `every` batches of an epoch.
+
+    Lightning logs the metrics of an epoch after the hooks of its end. So the checkpoint of an epoch's end becomes
+    last.ckpt in the next hook: a run that is killed in between, and resumed, logs those metrics again.
+    """
 
     def __init__(self, folder: Path, every: int = 0) -> None:
         self.path, self.every, self.due = folder / "last.ckpt", every, False
+        self.aside, self.waits = folder / "last.ckpt.new", False
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         done = batch_idx + 1
@@ -112,11 +117,21 @@ class LastCheckpoint(Checkpoint):
         # not while gradients accumulate, which no checkpoint holds, and not at the epoch's end, which saves one anyway
         if self.due and done % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
             self.due = False
-            self.on_train_epoch_end(trainer, module)
+            if not trainer.fast_dev_run:
+                trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         if not trainer.fast_dev_run:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.aside)
+            self.waits = trainer.is_global_zero
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        if self.waits:
+            self.waits = False
+            self.aside.replace(self.path)
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        self.on_train_epoch_start(trainer, module)
 
 
 class Patience(EarlyStopping):

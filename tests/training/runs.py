@@ -37,13 +37,13 @@ def start(*words: str, **variables: str) -> subprocess.Popen[str]:
 
 
 def saved_checkpoints(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The list to which each last.ckpt that a run writes from now on is added."""
+    """The list to which each checkpoint that becomes a last.ckpt from now on is added."""
     saved: list[bytes] = []
     write = checkpoints.write_atomically
 
     def remember(path: Path, data: bytes) -> None:
         write(path, data)
-        if path.name == "last.ckpt":
+        if path.name in ("last.ckpt", "last.ckpt.new"):
             saved.append(data)
 
     monkeypatch.setattr(checkpoints, "write_atomically", remember)

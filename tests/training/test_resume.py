@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from manual_backprop.errors import BadInput
+from manual_backprop.training.table import MetricsTable
 
 from .runs import NET, arguments, assert_same_training, fit, last, saved_checkpoints, start
 
@@ -78,6 +79,26 @@ def test_killed_at_a_random_moment_ends_the_same(tmp_path):
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_killed_three_times_at_random_moments_ends_the_same(tmp_path, seed):
     _kill_and_compare(tmp_path, kills=3, seed=seed)
+
+
+def test_stopped_before_the_metrics_of_an_epoch_are_logged(tmp_path, monkeypatch):
+    """A checkpoint of that epoch's end would be resumed behind them."""
+    whole = fit(tmp_path / "whole", EVERY, *NET)
+    log = MetricsTable.log_metrics
+
+    def stopped(self, metrics, step=None):
+        if "train/loss" in metrics and metrics["epoch"] == 1:
+            raise KeyError("stopped")
+        log(self, metrics, step)
+
+    monkeypatch.setattr(MetricsTable, "log_metrics", stopped)
+    with pytest.raises(KeyError, match="stopped"):
+        fit(tmp_path / "stopped", EVERY, *NET)
+    monkeypatch.undo()
+    run = fit(tmp_path / "stopped", EVERY, *NET, "--ckpt_path=last")
+    assert_same_training(last(whole), last(run))
+    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
 def test_nothing_saved_yet_starts_from_the_beginning(tmp_path):

@@ -8,7 +8,7 @@ from ._make import layer
 REASON = "which rows a cluster gets depends on the values of a tensor"
 TRACED = {
     "without": {
-        **dict.fromkeys(("compiled", "compiled_inductor", "transforms", "batched_grad"), REASON),
+        **dict.fromkeys(("compiled", "transforms", "batched_grad"), REASON),
         "autocast": "the twin refuses to write a cluster's 16-bit results into a float32 tensor",
     }
 }

@@ -24,10 +24,7 @@ TWIN_IS_WRONG = {"transforms: hessian": "the twin's is wrong: not symmetric"}
 WRONG = {"without": TWIN_IS_WRONG}
 READS = {
     **TWIN_IS_WRONG,
-    **dict.fromkeys(
-        ("compiled", "compiled_inductor"),
-        "the cumulative average reads the number of batches, which breaks the twin's graph, too",
-    ),
+    "compiled": "the cumulative average reads the number of batches, which breaks the twin's graph, too",
 }
 EMPTIED = {"without": {"empty": "makes the running statistics empty, too; the twin does not check them then"}}
 

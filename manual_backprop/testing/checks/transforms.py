@@ -147,6 +147,8 @@ def compiled(subject: Subject) -> str:
 
 def compiled_inductor(subject: Subject) -> str:
     """torch.compile(fullgraph=True) with generated C++ (1e-10: fused multiply-adds round differently)."""
+    if "compiled" in subject.case.without:  # AOTAutograd's graph is what the C++ is generated from
+        raise NotApplicable(subject.case.without["compiled"])
     if any(leaf.is_complex() for leaf in subject.problem(torch.float64).leaves()):
         raise NotApplicable("inductor does not support complex numbers")
     return _compiled(subject, "inductor", 1e-10)
