@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.torch_examples import EXACT, FIRST, Run, compared, replaced, run
+from tests.torch_examples import EXACT, FACTS, FIRST, Result, Run, compared, replaced, run
 from tests.torch_examples_compare import apart, differing_line, numbers
+from tests.torch_examples_page import write_page
 from tests.torch_examples_table import EXAMPLES, LEFT_OUT, Example
 
 SCRIPT = """
@@ -112,3 +113,12 @@ def test_times_do_not_count_and_numbers_are_compared() -> None:
 
 def test_no_example_is_both_run_and_left_out() -> None:
     assert not {example.folder for example in EXAMPLES} & set(LEFT_OUT)
+
+
+def test_the_page_has_a_row_and_the_nodes_of_each_example(tmp_path: Path) -> None:
+    equal = Result(Example("tiny", ("main.py",)), same_text=True, losses=4, autograd=["AddBackward0", "AddBackward0"])
+    write_page([equal, Result(Example("wrong", ("main.py",)), wrong="differs by 1e-03")], tmp_path, tmp_path, FACTS)
+    text = (tmp_path / "pytorch_examples.md").read_text()
+    assert "| tiny | `main.py` |  | same text | 4 |" in text
+    assert "* tiny, `main.py`: Add 2" in text
+    assert "| wrong | `main.py` |  | differs by 1e-03 |" in text

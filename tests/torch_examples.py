@@ -41,6 +41,8 @@ FIRST = 1e-5
 GRADIENTS = 1e-4
 """In float32, of the first backward call: by norm, over the norm of the largest gradient."""
 SECONDS = 1200
+FACTS = {"train": MNIST["train"], "test": MNIST["t10k"], "exact": EXACT, "first": FIRST, "gradients": GRADIENTS}
+"""Numbers of the page."""
 
 
 def replaced(text: str) -> tuple[str, list[str]]:
@@ -114,6 +116,7 @@ def run(example: Example, checkout: Path, mnist: Path | None, folder: Path, ours
     env = {
         **os.environ,
         **environment(copy),
+        **dict(example.environment),
         **{f"EXAMPLE_{name.upper()}": value for name, value in settings.items()},
         "EXAMPLE_NOTES": os.fspath(notes),
         "EXAMPLE_STEPS": str(example.steps or ""),
@@ -139,7 +142,10 @@ def run(example: Example, checkout: Path, mnist: Path | None, folder: Path, ours
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     failed = not ends <= ({0, -signal.SIGTERM} if example.steps else {0})
-    printed = "".join((folder / f"printed{i}").read_text() for i in range(len(started)))
+    texts = [(folder / f"printed{i}").read_text() for i in range(len(started))]
+    if example.parallel:  # processes print in any order
+        texts = ["".join(sorted(text.splitlines(keepends=True))) for text in texts]
+    printed = "".join(texts)
     lines = notes.read_text().splitlines() if notes.exists() else []
     errors = (folder / "errors").read_text() if failed else ""
     saved = notes.with_suffix(".gradients")
@@ -250,8 +256,7 @@ def main(argv: list[str] | None = None) -> int:
         results.append(compare(example, options.checkout, options.data))
         print(results[-1], flush=True)
     if options.out is not None:
-        facts = {"train": MNIST["train"], "test": MNIST["t10k"], "exact": EXACT, "first": FIRST, "gradients": GRADIENTS}
-        write_page(results, options.checkout, options.out, facts)
+        write_page(results, options.checkout, options.out, FACTS)
     right = sum(not result.wrong for result in results)
     mean = statistics.geometric_mean([r.time for r in results if r.time == r.time] or [1.0])
     print(f"{right} of {len(results)} examples give the same; time {mean:.2f}")
