@@ -53,8 +53,8 @@ layers. `mb.explicit()` reaches both: **inside** counts the nodes of autograd's 
 script runs inside of it. That run is compared in float64, too.
 
 **time**: from one backward call to the next, ours over torch's, after the first ones. These networks and batches are
-small, so this is mostly the cost of calls in Python, and of loading data. Usual sizes are measured in
-[benchmarks](../benchmarks/results).
+small, so this is mostly the cost of calls in Python, and of loading data, and each was measured once: single values
+are rough. Usual sizes are measured in [benchmarks](../benchmarks/results).
 
 Written by `python -m tests.torch_examples CHECKOUT --data MNIST --out docs`.
 """
