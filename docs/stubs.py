@@ -46,6 +46,12 @@ def written() -> dict[Path, str]:
     files = {}
     for package in (mb.rules, mb.functional, mb.nn):
         files[Path(str(package.__file__)).with_suffix(".pyi")] = stub(package)
+    home = mb.nn.modules.__name__
+    for name, file in vars(mb.nn.modules).items():
+        if isinstance(file, ModuleType) and file.__name__ == f"{home}.{name}" and file.__all__:
+            lines = [f"from manual_backprop.nn import {layer} as {layer}" for layer in file.__all__]
+            path = Path(str(mb.nn.modules.__file__)).with_name(f"{name}.pyi")
+            files[path] = "\n".join([f"# what {home}.{name} exports: written by make stubs", "", *lines, ""])
     return files
 
 

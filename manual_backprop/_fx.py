@@ -9,7 +9,6 @@ this module extends `torch.fx.Tracer`, through its public arguments and its publ
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import torch.fx
 
 from . import functional
+from .functional._named import names_of, rule_named
 from .rules import Rule
 
 FUNCTIONS: tuple[Callable[..., Any], ...] = tuple(getattr(functional, name) for name in functional.__all__)
@@ -45,25 +45,9 @@ def teach(tracer: type[torch.fx.Tracer]) -> None:
     tracer.__init__, tracer.is_leaf_module = __init__, asked  # type: ignore[method-assign]
 
 
-def rule_named(module: str, name: str) -> type[Rule]:
-    """The rule of that name. A traced graph calls this function, since a class cannot be an argument there."""
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
-
-
 def as_argument(rule: type[Rule], tracer: torch.fx.Tracer) -> torch.fx.Node:
-    """The graph node for a rule that is passed to `mb.functional.call`. Raises TypeError for a rule inside a function.
-
-    Such a rule has no name by which the graph could find it again.
-    """
-    if "<locals>" in rule.__qualname__:
-        raise TypeError(
-            f"torch.fx cannot keep {rule.__qualname__} in a graph, since it is defined inside a function: "
-            "define the rule in a module"
-        )
-    return tracer.create_node("call_function", rule_named, (rule.__module__, rule.__qualname__), {})
+    """The graph node for a rule that is passed to `mb.functional.call`. Raises TypeError for one inside a function."""
+    return tracer.create_node("call_function", rule_named, names_of(rule), {})
 
 
 Rule.__fx_create_arg__ = classmethod(as_argument)  # type: ignore[attr-defined]

@@ -163,6 +163,24 @@ def test_a_proxy_outside_of_a_trace_leads_into_its_graph() -> None:
     assert mb.audit(made, numbers).explicit == 2
 
 
+def test_a_function_goes_behind_a_node_of_a_traced_graph() -> None:
+    """As a pass does that puts an activation behind a layer."""
+    made = fx.symbolic_trace(torch.nn.Sequential(mb.nn.Linear(3, 2)))
+    *_, layer, output = made.graph.nodes
+    with made.graph.inserting_after(layer):
+        output.args = (F.leaky_relu(fx.Proxy(layer), 0.1).node,)
+    made.graph.lint()
+    made.recompile()
+    x = torch.randn(4, 3)
+    torch.testing.assert_close(made(x), torch.nn.functional.leaky_relu(getattr(made, "0")(x), 0.1))
+
+
+def test_traced_through_a_relu_is_torch_s_graph() -> None:
+    """As a tracer does that leaves no layer whole."""
+    ours, theirs = ([node for node in fx.Tracer().trace(nn.ReLU()).nodes][1] for nn in (mb.nn, torch.nn))
+    assert (ours.args[1:], ours.kwargs) == (theirs.args[1:], theirs.kwargs)
+
+
 @pytest.mark.parametrize(
     ("name", "size", "layer"),
     [

@@ -68,6 +68,18 @@ def test_modules_has_our_layers_and_torchs_containers() -> None:
     assert everything["Sequential"] is torch.nn.Sequential
 
 
+def test_files_of_modules_have_our_layers() -> None:
+    """As `torch.serialization.safe_globals` lists them."""
+    from manual_backprop.nn.modules.activation import ReLU
+    from manual_backprop.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+    assert ReLU is mb.nn.ReLU
+    assert NonDynamicallyQuantizableLinear is mb.nn.NonDynamicallyQuantizableLinear
+    for name in torch.nn.modules.__all__:
+        file = getattr(torch.nn, name).__module__.rpartition(".")[2]
+        assert getattr(getattr(mb.nn.modules, file), name) is getattr(mb.nn, name), name
+
+
 @pytest.mark.parametrize("name", ["DataParallel", "Module", "Parameter", "RNNBase", "Sequential", "init", "utils"])
 def test_what_is_no_layer_is_torchs_own(name: str) -> None:
     assert getattr(mb.nn, name) is getattr(torch.nn, name)
@@ -99,7 +111,7 @@ REFUSED = [
     ("functional", "_canonical_mask", "a private function of torch; torch.nn.functional._canonical_mask"),
     ("nn", "grad", "no 'grad': what torch.nn.grad computes does not run on rules. Write torch.nn.grad"),
     ("nn", "quantized", "Write torch.nn.quantized"),
-    ("nn.modules", "batchnorm", "Import base classes, such as _BatchNorm, from torch.nn.modules.batchnorm"),
+    ("nn.modules.batchnorm", "_BatchNorm", "Import base classes, such as _BatchNorm, from torch.nn.modules.batchnorm"),
 ]
 
 
@@ -116,7 +128,7 @@ def test_a_refusal_has_one_reason_however_it_is_asked_for(package: str, name: st
     assert not hasattr(module, name)
 
 
-@pytest.mark.parametrize("package", ["nn", "nn.modules", "functional"])
+@pytest.mark.parametrize("package", ["nn", "nn.modules", "nn.modules.activation", "functional"])
 def test_what_torch_does_not_have_either_is_pythons_own_error(package: str) -> None:
     module: ModuleType = importlib.import_module(f"manual_backprop.{package}")
     with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'Nonsense'"):

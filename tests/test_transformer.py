@@ -4,6 +4,7 @@ errors, dropout, memory."""
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 from collections import Counter
 from typing import Any
@@ -283,6 +284,22 @@ def test_what_a_vision_transformer_computes_between_its_layers_stays_autograds_u
     assert autograds() == {"CatBackward0": 1, "AddBackward0": 5}
     with mb.explicit():
         assert autograds() == {}
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("kind", ["TransformerEncoderLayer", "TransformerDecoderLayer"])
+def test_a_file_names_our_function_and_memory_torch_s(kind: str, activation: str) -> None:
+    layer = getattr(mb.nn, kind)(8, 2, 16, activation=activation)
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    ours = getattr(mb.functional, activation)
+    assert f"{ours.__module__}.{activation}" in names
+    assert not any(name.startswith("torch.nn.functional") or name.startswith("torch._C") for name in names)
+    file.seek(0)
+    for copied in (torch.load(file, weights_only=False), copy.deepcopy(layer)):
+        assert copied.activation is layer.activation is getattr(torch.nn.functional, activation)
 
 
 def test_constructors_make_their_parts_ours_and_leave_what_they_are_given() -> None:

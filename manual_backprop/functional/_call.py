@@ -27,6 +27,7 @@ from ..rules.copying import Copy, Write
 from ..rules.shape import Expand
 from ._autocast import cast_arguments
 from ._errors import EXPLAINED, explained
+from ._named import names_of, rule_named
 
 
 def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
@@ -60,7 +61,7 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
                 push_function_mode(mode)
     for arg in args:
         if type(arg) is Proxy:  # a value of a torch.fx graph, used outside of tracing: record the call in that graph
-            return arg.tracer.create_proxy("call_function", call, (rule, *args), {})
+            return arg.tracer.create_proxy("call_function", call_named, (*names_of(rule), *args), {})
     if _cast and (torch.compiler.is_compiling() or any_autocast()):
         return _under_autocast(rule, args)
     try:
@@ -73,6 +74,15 @@ def call(rule: type[Rule], *args: Any, _cast: bool = True) -> Any:
         return plain(rule).apply(*args)
     except EXPLAINED as error:
         _explain(error, rule, args)
+
+
+def call_named(module: str, name: str, *args: Any) -> Any:
+    """`call` of the rule of that name. In a graph of torch.fx it is one node, as a call of torch's is.
+
+    With a node for the rule, that would come behind the call inside `graph.inserting_after(node)`, which puts each new
+    node next to that one.
+    """
+    return call(rule_named(module, name), *args)
 
 
 def _explain(error: Exception, rule: type[Rule], args: tuple) -> NoReturn:

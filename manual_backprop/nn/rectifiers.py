@@ -12,7 +12,7 @@ class ReLU(torch.nn.ReLU):
     """torch.nn.ReLU with the explicit backward of `mb.rules.ReLU`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.relu(input, self.inplace)
+        return F.relu(input, inplace=self.inplace)
 
 
 class Threshold(torch.nn.Threshold):

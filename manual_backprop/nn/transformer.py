@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,6 +12,20 @@ from .. import functional as F
 from ..functional._masks import additive
 from ._together import activated_linear, add_norm
 from .attention import left_to_the_twin, of_our_parts
+
+OURS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    torch.nn.functional.relu: F.relu,
+    torch.nn.functional.gelu: F.gelu,
+}
+"""In a file a layer has our function, as it has our classes: a script that lists what `torch.load` may find there by
+names of this package lists all. In memory a layer has torch's, by which torch's fast paths know it."""
+THEIRS = {ours: theirs for theirs, ours in OURS.items()}
+
+
+def with_activation(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
+    """A layer's state with the function that stands for its activation; one that is a module is not in the state."""
+    activation = state.get("activation")
+    return {**state, "activation": names[activation]} if activation in names else dict(state)
 
 
 @of_our_parts
@@ -35,6 +52,12 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
 
     def _ff_block(self, x: Tensor) -> Tensor:
         return self.dropout2(self.linear2(self.dropout(activated_linear(self.linear1, self.activation, x))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_activation(vars(self), OURS)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(with_activation(state, THEIRS))
 
 
 @of_our_parts
@@ -65,6 +88,12 @@ class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
 
     def _ff_block(self, x: Tensor) -> Tensor:
         return self.dropout3(self.linear2(self.dropout(activated_linear(self.linear1, self.activation, x))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_activation(vars(self), OURS)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(with_activation(state, THEIRS))
 
 
 @of_our_parts

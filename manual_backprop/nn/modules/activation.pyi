@@ -1,0 +1,31 @@
+# what manual_backprop.nn.modules.activation exports: written by make stubs
+
+from manual_backprop.nn import Threshold as Threshold
+from manual_backprop.nn import ReLU as ReLU
+from manual_backprop.nn import RReLU as RReLU
+from manual_backprop.nn import Hardtanh as Hardtanh
+from manual_backprop.nn import ReLU6 as ReLU6
+from manual_backprop.nn import Sigmoid as Sigmoid
+from manual_backprop.nn import Hardsigmoid as Hardsigmoid
+from manual_backprop.nn import Tanh as Tanh
+from manual_backprop.nn import SiLU as SiLU
+from manual_backprop.nn import Mish as Mish
+from manual_backprop.nn import Hardswish as Hardswish
+from manual_backprop.nn import ELU as ELU
+from manual_backprop.nn import CELU as CELU
+from manual_backprop.nn import SELU as SELU
+from manual_backprop.nn import GLU as GLU
+from manual_backprop.nn import GELU as GELU
+from manual_backprop.nn import Hardshrink as Hardshrink
+from manual_backprop.nn import LeakyReLU as LeakyReLU
+from manual_backprop.nn import LogSigmoid as LogSigmoid
+from manual_backprop.nn import Softplus as Softplus
+from manual_backprop.nn import Softshrink as Softshrink
+from manual_backprop.nn import MultiheadAttention as MultiheadAttention
+from manual_backprop.nn import PReLU as PReLU
+from manual_backprop.nn import Softsign as Softsign
+from manual_backprop.nn import Tanhshrink as Tanhshrink
+from manual_backprop.nn import Softmin as Softmin
+from manual_backprop.nn import Softmax as Softmax
+from manual_backprop.nn import Softmax2d as Softmax2d
+from manual_backprop.nn import LogSoftmax as LogSoftmax

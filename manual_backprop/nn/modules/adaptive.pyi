@@ -1,0 +1,3 @@
+# what manual_backprop.nn.modules.adaptive exports: written by make stubs
+
+from manual_backprop.nn import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
