@@ -25,7 +25,9 @@ def at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch was built without oneDNN")
     monkeypatch.setattr(matmul, "WORTHWHILE", 1)
+    monkeypatch.setattr(matmul, "NARROW", 1)
     monkeypatch.setattr(matmul, "faster", lambda: True)
+    monkeypatch.setattr(matmul, "_wide_vectors", lambda: True)
 
 
 def near(found: Tensor, left: Tensor, right: Tensor, bias: Tensor | None = None) -> bool:
@@ -52,6 +54,55 @@ def test_forward_and_delta(shape: tuple[int, ...], bias: bool) -> None:
     assert x.numel() == 0 or not near(delta_input * (1 + 1e-3), delta, weight), "the bound would let errors pass"
 
 
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (), (40,), (1,)])
+@pytest.mark.parametrize("columns", [(7, 11), (11, 7), (3, 64)])
+def test_grad_weight(shape: tuple[int, ...], columns: tuple[int, int]) -> None:
+    """Of all layouts of oneDNN's product: with many rows the transpose is computed."""
+    inputs, outputs = columns
+    delta, x = torch.randn(*shape, outputs), torch.randn(*shape, inputs)
+    with Called() as called:
+        grad = KERNELS[Linear.grad_weight](delta, x)
+    assert ONEDNN in called.names
+    assert grad.shape == (outputs, inputs)
+    assert grad.is_contiguous()
+    assert near(grad, delta.reshape(-1, outputs).T, x.reshape(-1, inputs))
+    assert not near(grad * (1 + 1e-3), delta.reshape(-1, outputs).T, x.reshape(-1, inputs))
+
+
+def test_grad_weight_without_wide_vectors_is_atens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "_wide_vectors", lambda: False)
+    delta, x = torch.randn(5, 11), torch.randn(5, 7)
+    with Called() as called:
+        grad = KERNELS[Linear.grad_weight](delta, x)
+    assert ONEDNN not in called.names
+    assert torch.equal(grad, delta.T @ x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (torch.randn(11, 5).T, torch.randn(5, 7)),
+        lambda: (torch.randn(5, 11), torch.randn(7, 5).T),
+        lambda: (torch.randn(5, 11).double(), torch.randn(5, 7).double()),
+        lambda: (torch.randn(5), torch.randn(5, 7)),
+    ],
+    ids=["delta-transposed", "input-transposed", "float64", "weight-of-one-axis"],
+)
+def test_weight_gradients_that_are_left_to_aten(make: Any) -> None:
+    delta, x = make()
+    with Called() as called:
+        grad = KERNELS[Linear.grad_weight](delta, x)
+    assert ONEDNN not in called.names
+    assert torch.equal(grad, Linear.grad_weight(delta, x))
+
+
+def test_sizes_from_which_onednn_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "WORTHWHILE", 2**26)
+    assert matmul.least() == matmul.WIDE
+    monkeypatch.setattr(matmul, "_wide_vectors", lambda: False)
+    assert matmul.least() == 2**26
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_layer_runs_on_it_and_trains(dim: int) -> None:
     layer, x = mb.nn.Linear(7, 11), torch.randn(*(3, 5, 7)[3 - dim :], requires_grad=True)
@@ -64,6 +115,8 @@ def test_a_layer_runs_on_it_and_trains(dim: int) -> None:
     assert ONEDNN in backward.names
     assert x.grad is not None
     assert near(x.grad, delta, layer.weight.detach())
+    assert layer.weight.grad is not None
+    assert near(layer.weight.grad, delta.reshape(-1, 11).T, x.detach().reshape(-1, 7))
     y = layer(x)
     y.relu_()  # no view, which could not be written over
     with mb.backend("formula"), Called() as formula:
