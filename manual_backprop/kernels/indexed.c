@@ -67,8 +67,8 @@ I F(embedding_grad_weight)(STORED *out, const STORED *delta, const I *index, I p
     return wrong;
 }
 
-/* cross_entropy.NLLLoss.delta_input of (N, C, positions). delta is one number, or with `each` one per row; `mean`
-   divides it by the sum of the weights of labels that are not ignored. weight may be NULL. */
+/* cross_entropy.NLLLoss.delta_input of (N, C, positions) in `out`, which is zero. delta is one number, or with `each`
+   one per row; `mean` divides it by the sum of the weights of labels that are not ignored. weight may be NULL. */
 void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, const REAL *weight, I ignored, I mean,
                              I each, I batch, I classes, I positions, I threads) {
     const I rows = batch * positions, size = classes * positions;
@@ -82,7 +82,6 @@ void F(nll_loss_delta_input)(STORED *out, const STORED *delta, const I *target, 
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (I n = 0; n < batch; n++) {
         STORED *o = out + n * size;
-        memset(o, 0, (size_t)size * sizeof(STORED));
         for (I k = 0; k < positions; k++) {
             const I r = n * positions + k, label = target[r];
             if (label == ignored || (uint64_t)label >= (uint64_t)classes) continue;

@@ -38,7 +38,8 @@ def nll_loss_delta_input(
     if not math.prod(input_shape) or not takes(delta, weight, labels=target):
         return NotImplemented
     batch, classes = input_shape[:2] if len(input_shape) > 1 else (1, *input_shape)
-    delta_input = on_huge_pages(torch.empty(input_shape, dtype=delta.dtype, device=delta.device))
+    # ATen's threads fill large memory faster than those of the C code
+    delta_input = on_huge_pages(torch.empty(input_shape, dtype=delta.dtype, device=delta.device)).zero_()
     native.call(
         f"nll_loss_delta_input_{REAL[delta.dtype]}", delta_input, delta.contiguous(), long(target), vector(weight),
         ignore_index, reduction == "mean", reduction == "none", batch, classes,
