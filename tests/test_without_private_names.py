@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import manual_backprop as mb
 from manual_backprop.engine import rule, torch_private
+from manual_backprop.kernels import matmul
 from manual_backprop.testing import CHECKS, Subject
 from manual_backprop.testing.cases import CASES
 from manual_backprop.testing.report import run_check
@@ -71,11 +72,17 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
             for key, value in list(vars(user).items()):
                 if user is not torch_private and value is vars(torch_private).get(key, loaded):
                     monkeypatch.setattr(user, key, vars(module)[key])
-        rule.plain.cache_clear()
+        forget()
 
     yield give
     monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    """Clear what was found out with another torch."""
     rule.plain.cache_clear()
+    matmul.faster.cache_clear()
 
 
 HERE = {case.name for case in CASES}

@@ -83,6 +83,11 @@ def apart(states: Tensor) -> Tensor:
     return states if torch.compiler.is_dynamo_compiling() else states.clone()
 
 
+def copied(kept: Tensor, state: Tensor) -> Tensor:
+    """What is kept for the backward, and is not differentiated: a copy if it is the last state itself, which is."""
+    return kept.clone() if kept is state else kept
+
+
 def shifted(states: Tensor, initial: Tensor, sizes: Sizes, reverse: bool) -> Tensor:
     """(S, H): the state of each row before its step, taken from the states after each step."""
     rows = sizes[0]

@@ -15,6 +15,7 @@ from ._through_time import (
     added,
     apart,
     backwards,
+    copied,
     finished,
     first_state,
     in_order,
@@ -84,8 +85,7 @@ class LSTM(Rule):
             m = o * cells[t].tanh()
             outputs[t] = m if weight_hr is None else m @ weight_hr.T
             h, c = renewed(h, outputs[t]), renewed(c, cells[t])
-        kept = joined(cells) if len(sizes) > 1 else c.clone()  # not c: it is differentiated, `kept` is not
-        return joined(outputs), apart(h), c, joined(gates), kept
+        return joined(outputs), apart(h), c, joined(gates), copied(joined(cells), c)
 
     def gates(a: Tensor) -> Tensor:
         """i, f, g, o"""
