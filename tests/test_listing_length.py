@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -43,8 +45,11 @@ class GPT(nn.Module):
 
 
 def length(model: nn.Module, x: Tensor, labels: Tensor) -> int:
-    program = mb.write_out(mb.convert(model), x, targets=labels, loss=F.cross_entropy)
-    return len(str(program).splitlines())
+    lines = str(mb.write_out(mb.convert(model), x, targets=labels, loss=F.cross_entropy)).splitlines()
+    imports = [line for line in lines if line.startswith("import ")]
+    assert len(set(imports)) == len(imports)
+    assert not [line for line in lines if re.search(r"\.reshape\([^()]*\)\.reshape\(", line)]
+    return len(lines)
 
 
 def test_gpt_with_twelve_blocks() -> None:

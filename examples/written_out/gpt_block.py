@@ -5,7 +5,6 @@ z: weighted inputs, a: activations, delta_v: derivative of the loss by v. Behind
 """
 
 import math
-import math
 import torch
 import torch.nn.functional as F
 

@@ -17,6 +17,8 @@ INLINE = 60
 LONG = 80
 """The same for a delta that is only reshaped."""
 
+AGAIN = re.compile(r"\.reshape\([^()]*\)(?=\.reshape\()")
+"""A reshape of what is reshaped again."""
 VIEW = re.compile(
     r"_(\.(reshape|transpose|permute|expand|sum_to_size|unsqueeze|squeeze|T|mT)(\([^()]*(\([^()]*\))?[^()]*\))?)+"
 )
@@ -58,7 +60,7 @@ class Body:
                 found.append(self.text(part.value, operand=True))
             else:
                 found.append(part if isinstance(part, str) else self.text(part))
-        return "".join(found)
+        return AGAIN.sub("", "".join(found))
 
     # lines
 

@@ -261,7 +261,7 @@ def written(model: torch.nn.Module, signature: Signature, recording: Recording, 
     before = {**named(model), **constants, **dict(zip(signature.names, signature.given, strict=True))}
     changed = [name for name, tensor in after.items() if not same_numbers(tensor, before[name])]
     head, tail = trial(model, signature, recording, asked, constants, draws_numbers(text), changed)
-    if "math." in tail and "\nimport math\n" not in text:
+    if "math." in tail and not re.search("^import math$", text, re.MULTILINE):
         text = text.replace("import torch\n", "import math\nimport torch\n", 1)
     if "torch.ops.torchvision" in text:
         text = text.replace("import torch\n", "import torch\nimport torchvision   # defines torch.ops.torchvision\n", 1)
