@@ -46,6 +46,20 @@ class Normed(Residual):
         return self.norm(y) + y if hasattr(self, "norm") else y + x
 
 
+class Late(Residual):
+    """A block in which the value that stands for the projection is computed after the projection."""
+
+    def __init__(self, project: bool) -> None:
+        super().__init__(6, 6)
+        if project:
+            self.project = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.project(x) if hasattr(self, "project") else None
+        y = self.fc(self.act(self.inner(x)))
+        return y + (y.detach() if skip is None else skip)
+
+
 class Squeezed(nn.Module):
     """A block whose shapes differ with its size, and are read in the backward."""
 
@@ -100,6 +114,14 @@ def test_stages_of_different_length_are_one_loop() -> None:
 def test_blocks_that_compute_other_values_stay_apart() -> None:
     text = text_of(Net([Normed(norm) for norm in (False, True, False, True)], chained))
     assert text.count("def normed_") == 4
+
+
+def test_what_stands_for_a_left_out_value_has_to_be_there_before() -> None:
+    def apart(blocks: nn.ModuleList, x: Tensor) -> Tensor:
+        return x + sum(block(x.detach()) for block in blocks)
+
+    text = text_of(Net([Late(project) for project in (False, True, False, True)], apart))
+    assert text.count("def late_") == 4
 
 
 def test_an_option_that_is_overlooked_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,19 @@ def match(finder: Finder, small: Part, large: Part) -> Match | None:
     if any(found.values.get(v) not in large.kept for v in small.kept):
         return None
     found.asked = only_there(finder, further, small, large)
-    return found if found.asked or not further else None
+    return found if not further or (found.asked and in_time(found, large)) else None
+
+
+def in_time(found: Match, large: Part) -> bool:
+    """Whether what stands for a further line's value is there before these lines, so that it can be assigned first."""
+    lines, common = lines_of(large), set(found.lines.values())
+    for value, other in found.otherwise.items():
+        begin = lines.index(value.line)  # type: ignore[arg-type]
+        while begin and lines[begin - 1] not in common:
+            begin -= 1
+        if other.line in lines[begin:]:
+            return False
+    return True
 
 
 def key(finder: Finder, line: Line, part: Part) -> tuple:

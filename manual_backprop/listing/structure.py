@@ -216,7 +216,7 @@ class Finder:
         for group in groups:
             alone: list[Alike] = []
             for member in group:
-                home = next((g for g in alone if mergeable(self, [g[0][1], *(p for _, p in g[1:]), member[1]])), None)
+                home = next((g for g in alone if mergeable(self, [*(p for _, p in g), member[1]])), None)
                 if home is None:
                     alone.append([member])
                 else:

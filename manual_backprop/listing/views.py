@@ -15,6 +15,7 @@ from torch import Tensor
 from .._nodes import name_of
 from ..engine.torch_private import input_metadata
 from ..errors import BadInput
+from .tape import EDITED
 
 
 def undone(node: Any, deltas: list[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -22,10 +23,7 @@ def undone(node: Any, deltas: list[Tensor | None]) -> tuple[Tensor | None, ...]:
     name = name_of(node).removeprefix("torch::autograd::").split("Backward")[0]
     function = UNDO.get(name)
     if function is None:
-        raise BadInput(
-            f"an edit in place of a part of a tensor cannot be written out. got: {name_of(node)}. expected: a new "
-            "tensor, by torch.cat, torch.where or torch.Tensor.index_put"
-        )
+        raise BadInput(f"{EDITED}. got: {name_of(node)}")
     found: Any = function(node, *(deltas if function in SEVERAL else deltas[:1]))
     return found if isinstance(found, tuple) else (found,)
 
